@@ -1,0 +1,1 @@
+"""Kedge: MLOps as one closed loop in one package."""

@@ -1,0 +1,1 @@
+"""The HTTP clients, with the same verbs as the embedded API."""

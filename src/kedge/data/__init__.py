@@ -1,0 +1,1 @@
+"""The data room: a source becomes immutable, validated dataset versions."""

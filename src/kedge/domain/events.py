@@ -1,0 +1,52 @@
+"""What happened. Every state change writes one event in the same transaction, under a key that makes it happen once."""
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from kedge.domain.ids import Digest
+from kedge.domain.lineage import Edge
+
+Fact = str | int | float | bool | None
+
+
+class EventKind(Enum):
+    """Past tense, always."""
+
+    DATASET_COMMITTED = "dataset_committed"
+    DATA_VALIDATED = "data_validated"
+    DATA_REFUSED = "data_refused"
+    FEATURES_MATERIALIZED = "features_materialized"
+    RUN_STARTED = "run_started"
+    RUN_FINISHED = "run_finished"
+    RUN_FAILED = "run_failed"
+    GATE_JUDGED = "gate_judged"
+    MODEL_REGISTERED = "model_registered"
+    ALIAS_MOVED = "alias_moved"
+    ROLLOUT_STARTED = "rollout_started"
+    ROLLOUT_LOOKED = "rollout_looked"
+    ROLLOUT_ADVANCED = "rollout_advanced"
+    MODEL_PROMOTED = "model_promoted"
+    MODEL_ROLLED_BACK = "model_rolled_back"
+    WINDOW_MEASURED = "window_measured"
+    ALERT_RAISED = "alert_raised"
+    RETRAINING_DECIDED = "retraining_decided"
+    TURN_ENDED = "turn_ended"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened. `key` is the digest of the step's inputs: a second write with it changes nothing.
+
+    `subject` is the model's or dataset's name, `actor` a person or `policy:NAME`, `message` a sentence for people,
+    `facts` the figures behind it, `edges` what it adds to the lineage graph.
+    """
+
+    key: Digest
+    kind: EventKind
+    at: datetime
+    subject: str
+    actor: str
+    message: str
+    facts: dict[str, Fact] = {}
+    edges: tuple[Edge, ...] = ()

@@ -1,0 +1,189 @@
+"""Predictions, ground truth, windows, and what is seen in them."""
+
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from kedge.domain.ids import ModelName, PredictionId, RequestId
+
+Value = float | int | bool | str | None
+
+
+class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The monitoring of a project: `window` and `tolerance` (a share of ranks, or "auto"), and one false alarm in
+    `run_length` windows. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm."""
+
+    window: str = "1d"
+    tolerance: float | str = "auto"
+    run_length: int = 1000
+    risk_tolerance: float = 0.05
+    alerts: tuple[str, ...] = ("log",)
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A span of time, start included, end not. UTC."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def id(self) -> str:
+        """Name the window by its start and its end."""
+        return f"{self.start:%Y-%m-%dT%H:%M}/{self.end:%Y-%m-%dT%H:%M}"
+
+
+class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as it was answered: the record of the prediction log. Columns are lists of one value per row.
+
+    `at` is the time the answer holds for, `features` the values as served (before encoding, in the signature's order),
+    `as_of` the event time of the row each view contributed, `batches` the runs of rows that went through a model in one
+    call (version and row indices): the same call again gives the same bits. `shadow` holds answers that were not used.
+    """
+
+    request: RequestId
+    model: ModelName
+    at: datetime
+    revision: int
+    service: str
+    entities: list[str]
+    versions: list[int]
+    features: dict[str, list[Value]]
+    as_of: dict[str, list[datetime | None]]
+    outputs: list[float]
+    batches: list[tuple[int, list[int]]]
+    shadow: dict[int, list[float]] = {}
+    errors: dict[int, str] = {}
+    seconds: dict[str, float] = {}
+
+
+class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Ground truth that arrived: for each prediction the fact (0 or 1, or the value), and when it became known."""
+
+    model: ModelName
+    known_at: datetime
+    predictions: list[PredictionId]
+    values: list[float]
+
+
+class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """One column of a window, counted in the reference's bins. Merging two is adding them.
+
+    Numeric: `edges` are the reference's inner quantile borders, `counts` has len(edges) + 1 entries, `others` is 0.
+    Strings: `labels` are the reference's categories, `counts` one each, `others` the values not among them.
+    """
+
+    name: str
+    counts: tuple[int, ...]
+    missing: int
+    rows: int
+    edges: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    others: int = 0
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of a table or of a window of predictions."""
+
+    columns: tuple[ColumnProfile, ...]
+    rows: int
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one column moved in one window. Distances are shown; only `evidence` (an e-detector) may raise an alarm."""
+
+    column: str
+    psi: float
+    jensen_shannon: float
+    shift: float
+    evidence: float
+    limit: float
+    alarm: bool
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """The labelled rows of one version in one block of time (a day): their number and the sums that a test needs."""
+
+    day: datetime
+    version: int
+    rows: int
+    loss: float
+
+
+class Risk(msgspec.Struct, frozen=True, kw_only=True):
+    """The live loss on late labels: the accepted limit, the mean so far with its lower bound, and whether it alarms."""
+
+    accepted: float
+    limit: float
+    mean: float
+    lower: float
+    days: int
+    alarm: bool
+
+
+class AlertKind(Enum):
+    """What an alert tells of."""
+
+    DATA_DRIFT = "data_drift"
+    PREDICTION_DRIFT = "prediction_drift"
+    RISK = "risk"
+    SILENCE = "silence"
+    GATE_REFUSED = "gate_refused"
+    ROLLED_BACK = "rolled_back"
+    TRAINING_FAILED = "training_failed"
+    DATA_INVALID = "data_invalid"
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Something a person should know: since when, how sure, and what Kedge did. `key` makes it one alert, not many."""
+
+    key: str
+    model: ModelName
+    kind: AlertKind
+    message: str
+    raised_at: datetime
+    subject: str = ""
+    evidence: float | None = None
+    limit: float | None = None
+
+
+class VersionHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version did in a window: rows answered, rows it failed on, mean answer, mean seconds of a request."""
+
+    version: int
+    rows: int
+    errors: int
+    mean_output: float
+    latency_seconds: float
+
+
+class StepLosses(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed step of newly labelled rows: mean losses of versions that had seen none of them, scored on the same rows.
+
+    `ages` is each version's age in steps at the step's end: time since the newest row of its training data, by step.
+    """
+
+    start: datetime
+    end: datetime
+    rows: int
+    champion: int
+    losses: dict[int, float]
+    ages: dict[int, float]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """One look at what is served: everything that rollout and retraining decide from. `labelled` blocks hold what is
+    known by the window's end of the running deployment's days; `step` is there only in the window that closes a step."""
+
+    model: ModelName
+    window: Window
+    rows: int
+    labels: int
+    versions: tuple[VersionHealth, ...]
+    blocks: tuple[Block, ...]
+    drift: tuple[Drift, ...]
+    risk: Risk | None
+    alerts: tuple[Alert, ...]
+    loss: float | None
+    metrics: dict[str, float] = {}
+    step: StepLosses | None = None

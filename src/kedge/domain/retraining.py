@@ -1,0 +1,87 @@
+"""The decision to train again: policies, the regret ledger's state, and the three answers wait, look, retrain."""
+
+from datetime import datetime
+
+import msgspec
+
+from kedge.domain.ids import ModelName
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What things cost: one unit of summed loss, one retraining (candidate and refit), one hour of CPU."""
+
+    loss: float = 1.0
+    retrain: float = 40.0
+    cpu_hour: float = 0.0
+
+
+class RetrainingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The retraining of a project. `policy`: ledger, drift, risk, threshold, "every 30d", manual or never.
+
+    `step` is the ledger's unit of time; `min_labels` the new labels below which nothing is trained; `longest` the age at
+    which the ledger trains in any case; `threshold` the loss over which policy "threshold" trains.
+    """
+
+    policy: str = "ledger"
+    step: str = "7d"
+    price: Price = Price()
+    cooldown: str = "3d"
+    min_labels: int = 500
+    longest: str = "364d"
+    threshold: float | None = None
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the ledger: the state after it, all that went into it, and the verdict with its reason.
+
+    `slope` b (loss gained per step, per step of age), `gain` g (regret of the newest step), `regret` S (summed since the
+    last training), `price` c, `phi` (compute's share of c), `interval` n = sqrt(2 c / b), `level` L (the champion's
+    loss in a step), `gains` and `gaps` the discounted sums behind b, `since_look` steps since the last look.
+    """
+
+    model: ModelName
+    step: int
+    window: str
+    decided_at: datetime
+    policy: str
+    decision: str
+    reason: str
+    champion: int
+    rows: int
+    loss: float
+    slope: float
+    gain: float
+    regret: float
+    price: float
+    phi: float
+    interval: float
+    level: float
+    gains: float
+    gaps: float
+    since_look: int
+    last_gain: float | None = None
+    regret_at_look: float = 0.0
+    age: float = 0.0
+    bound: str = ""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Do not train, and why."""
+
+    reason: str
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Train a candidate, compare it, release nothing; and why."""
+
+    reason: str
+
+
+class Retrain(msgspec.Struct, frozen=True):
+    """Train and go through the gate; and why. `actor` is the policy (or person) that ordered it."""
+
+    reason: str
+    actor: str
+
+
+Decision = Wait | Look | Retrain

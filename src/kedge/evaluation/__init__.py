@@ -1,0 +1,1 @@
+"""The evaluation room: metrics, slices, fairness, paired comparison and the gate."""

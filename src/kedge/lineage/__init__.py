@@ -1,0 +1,1 @@
+"""The lineage room: the walk from one answer back to the source."""

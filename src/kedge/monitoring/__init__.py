@@ -1,0 +1,1 @@
+"""The monitoring room: windows of predictions, drift, late labels, risk and alerts."""

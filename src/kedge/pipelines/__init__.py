@@ -1,0 +1,1 @@
+"""The pipelines room: graphs of steps that train a model as a tracked, cached run."""

@@ -1,0 +1,1 @@
+"""The registry room: immutable model versions and the aliases that point to them."""

@@ -1,0 +1,1 @@
+"""The retraining room: the regret ledger and the other policies that decide to train again."""

@@ -1,0 +1,1 @@
+"""The security room: who may do what, and the audit chain."""

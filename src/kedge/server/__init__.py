@@ -1,0 +1,1 @@
+"""The control plane: the native HTTP API."""

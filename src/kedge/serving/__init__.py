@@ -1,0 +1,1 @@
+"""The data plane: answers inference requests in a process of its own."""

@@ -1,0 +1,1 @@
+"""Floor 3: SQL, files, buckets. Implements ports; decides nothing."""

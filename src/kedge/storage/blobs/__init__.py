@@ -1,0 +1,1 @@
+"""Content-addressed bytes in packs of chunks."""

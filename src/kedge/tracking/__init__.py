@@ -1,0 +1,1 @@
+"""The tracking room: runs with params, metrics, artifacts, code and environment."""
