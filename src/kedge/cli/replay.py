@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from kedge.adapters.clock import SetClock
+from kedge.replay.clock import SetClock
 from kedge.app import House, open_house
 from kedge.cli.opening import HERE, Folder, Json, Store, print_json
 from kedge.cli.replay_view import Screen, print_report

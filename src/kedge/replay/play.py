@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
-from kedge.adapters.clock import SetClock
+from kedge.replay.clock import SetClock
 from kedge.app import House
 from kedge.domain.ids import ModelName, PredictionId, digest_of
 from kedge.domain.monitoring import TruthBatch, Window

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 import polars as pl
 
-from kedge.adapters.clock import SetClock
+from kedge.replay.clock import SetClock
 from kedge.app import House, open_house, rehearse
 from kedge.config import Settings
 from kedge.domain.ids import digest_of
