@@ -1,0 +1,167 @@
+"""Training: from a training frame to a candidate, as a tracked run that is made once for the same inputs.
+
+    found by content key -> the candidate that was made then
+    claimed              -> job in its own process -> files in the blob store -> run FINISHED, claim released
+    held by another      -> wait for its run, or for the end of its lease
+A killed training leaves a RUNNING run and a claim; the same call takes both up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from kedge.domain.durations import seconds_of
+from kedge.domain.ids import Digest
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import Candidate, Signature
+from kedge.domain.tracking import Run, RunStatus, Usage
+from kedge.errors import TrainingFailed
+from kedge.pipelines.budget import exhausted
+from kedge.pipelines.cache import content_key, params_of
+from kedge.pipelines.rows import work_of
+from kedge.pipelines.run import Made, Work
+from kedge.pipelines.trace import place_of
+from kedge.ports import BlobStore, Clock, JobFailed, JobRunner, Project, Runs
+from kedge.security.redact import redact
+from kedge.tracking.room import Tracking
+
+if TYPE_CHECKING:
+    from kedge.features.frame import TrainingFrame
+
+MODEL_ARTIFACT = "model"
+TRACEBACK_ARTIFACT = "traceback"
+LEASE_MARGIN_SECONDS = 120.0  # beyond the time limit: to start the process and to store the model
+POLL_SECONDS = 1.0
+RUNS_LOOKED_AT = 10_000
+
+
+class Pipelines:
+    """Trains models.
+
+    `execute(root, reference, work)` is the importable function that a job runs: it loads the project at `root` and
+    returns `make(...)`. `owner` names this process in claims; a claim of the same owner is taken up again at once.
+    `pause` sleeps the given seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracking: Tracking,
+        runs: Runs,
+        jobs: JobRunner,
+        blobs: BlobStore,
+        project: Project,
+        clock: Clock,
+        execute: Callable[[str, str, Work], Made],
+        root: str,
+        owner: str,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._tracking, self._runs, self._jobs, self._blobs = tracking, runs, jobs, blobs
+        self._project, self._clock, self._execute = project, clock, execute
+        self._root, self._owner, self._pause = root, owner, pause
+
+    def train(self, spec: ProjectSpec, frame: TrainingFrame) -> Candidate:
+        """Train on a frame, or find what the same training made before. Raises TrainingFailed; the run says why."""
+        key = self._content_key(spec, frame)
+        lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
+        if (done := self._claim(key, lease)) is not None:
+            return candidate_of(done)
+        try:
+            # between our look and our claim another process may have finished
+            return candidate_of(self._tracking.find(key) or self._train(spec, frame, key))
+        finally:
+            self._runs.release(key, self._owner)
+
+    def _content_key(self, spec: ProjectSpec, frame: TrainingFrame) -> Digest:
+        return content_key(
+            spec.training,
+            frame.task,
+            code=self._project.code().digest,
+            environment=self._project.environment().digest,
+            frame=frame.digest,
+        )
+
+    def _claim(self, key: Digest, lease: float) -> Run | None:
+        """Wait until the run is there (given), or ours to make (None)."""
+        started = self._clock.now()
+        waited = 0.0
+        while (done := self._tracking.find(key)) is None:
+            # a replay's clock stands still while we wait, and leases must end there, too
+            now = max(self._clock.now(), started + timedelta(seconds=waited))
+            if self._runs.claim(key, self._owner, now=now, seconds=lease):
+                return None
+            self._pause(POLL_SECONDS)
+            waited += POLL_SECONDS
+        return done
+
+    def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+        self._require_budget(spec, key)
+        work = work_of(spec, frame)
+        run = self._tracking.start(
+            experiment=spec.name,
+            name=spec.training.pipeline or "boosting",
+            content_key=key,
+            inputs=frame.versions,
+            params=params_of(spec.training),
+            tags={"service": frame.service, "service_digest": frame.service_digest},
+        )
+        limit = seconds_of(spec.training.time_limit)
+        made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, work, seconds=limit)
+        if isinstance(made, JobFailed):
+            self._fail(run, made, usage)
+        return self._tracking.finish(
+            run,
+            metrics=made.metrics,
+            artifacts={MODEL_ARTIFACT: self._blobs.put_tree(made.files)},
+            usage=usage,
+            tags=tags_of(made, work.signature, frame.trained_upto),
+        )
+
+    def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
+        budget = spec.training.budget
+        if budget.runs_per_week is None and budget.cpu_hours is None:
+            return
+        # our own run, left by a killed process, was counted when it started
+        runs = [
+            run
+            for run in self._runs.list(spec.name, limit=RUNS_LOOKED_AT)
+            if not (run.content_key == key and run.status is RunStatus.RUNNING)
+        ]
+        if (reason := exhausted(budget, runs, now=self._clock.now())) is not None:
+            raise TrainingFailed(reason)
+
+    def _fail(self, run: Run, failed: JobFailed, usage: Usage) -> NoReturn:
+        place = place_of(failed.traceback, self._root)
+        where = f" at {place.file}:{place.line}" if place else ""
+        error = redact(f"training of {run.experiment}{where}: {failed.reason}")
+        artifacts = {}
+        if failed.traceback:
+            artifacts[TRACEBACK_ARTIFACT] = self._blobs.put(redact(failed.traceback).encode())
+        self._tracking.fail(run, error=error, usage=usage, artifacts=artifacts)
+        raise TrainingFailed(f"{error} (run {run.id})")
+
+
+def tags_of(made: Made, signature: Signature, trained_upto: datetime) -> dict[str, str]:
+    """Write what a candidate is as tags of its run."""
+    return {
+        "format": made.format,
+        "signature": msgspec.json.encode(signature).decode(),
+        "trained_upto": trained_upto.isoformat(),
+    }
+
+
+def candidate_of(run: Run) -> Candidate:
+    """Read a candidate from the finished run that made it."""
+    return Candidate(
+        run=run.id,
+        digest=run.artifacts[MODEL_ARTIFACT],
+        format=run.tags["format"],
+        signature=msgspec.json.decode(run.tags["signature"], type=Signature),
+        trained_upto=datetime.fromisoformat(run.tags["trained_upto"]),
+        cpu_seconds=run.usage.cpu_seconds,
+    )
