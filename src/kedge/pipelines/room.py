@@ -9,7 +9,7 @@ A killed training leaves a RUNNING run and a claim; the same call takes both up 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -42,9 +42,10 @@ RUNS_LOOKED_AT = 10_000
 class Pipelines:
     """Trains models.
 
-    `execute(root, reference, work)` is the importable function that a job runs: it loads the project at `root` and
-    returns `make(...)`. `owner` names this process in claims; a claim of the same owner is taken up again at once.
-    `pause` sleeps the given seconds.
+    `execute(project_root, reference, work)` is the importable function that a job runs: it loads the project and returns
+    `make(...)`. `owner` names this process in claims: different for processes that may run side by side, the same after
+    a restart, so that its own claim is taken up again at once. Claims end by `wall`, the real time, also where `clock`
+    plays the past; `pause` sleeps the given seconds.
     """
 
     def __init__(
@@ -57,13 +58,14 @@ class Pipelines:
         project: Project,
         clock: Clock,
         execute: Callable[[str, str, Work], Made],
-        root: str,
+        project_root: str,
         owner: str,
+        wall: Clock,
         pause: Callable[[float], None],
     ) -> None:
         self._tracking, self._runs, self._jobs, self._blobs = tracking, runs, jobs, blobs
         self._project, self._clock, self._execute = project, clock, execute
-        self._root, self._owner, self._pause = root, owner, pause
+        self._root, self._owner, self._wall, self._pause = project_root, owner, wall, pause
 
     def train(self, spec: ProjectSpec, frame: TrainingFrame) -> Candidate:
         """Train on a frame, or find what the same training made before. Raises TrainingFailed; the run says why."""
@@ -88,15 +90,10 @@ class Pipelines:
 
     def _claim(self, key: Digest, lease: float) -> Run | None:
         """Wait until the run is there (given), or ours to make (None)."""
-        started = self._clock.now()
-        waited = 0.0
         while (done := self._tracking.find(key)) is None:
-            # a replay's clock stands still while we wait, and leases must end there, too
-            now = max(self._clock.now(), started + timedelta(seconds=waited))
-            if self._runs.claim(key, self._owner, now=now, seconds=lease):
+            if self._runs.claim(key, self._owner, now=self._wall.now(), seconds=lease):
                 return None
             self._pause(POLL_SECONDS)
-            waited += POLL_SECONDS
         return done
 
     def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:

@@ -142,7 +142,7 @@ class House:
 
     def __init__(self, *, runs: Runs, blobs: Blobs, owner: str = "here") -> None:
         self.runs, self.blobs, self.owner = runs, blobs, owner
-        self.clock, self.project, self.jobs = Clock(), Project(), Jobs()
+        self.clock, self.wall, self.project, self.jobs = Clock(), Clock(), Project(), Jobs()
         self.paused: list[float] = []
         self.made: Callable[[Work], Made] = lambda work: Made(
             files={"model": b"tree"}, format="skops", metrics={"training_loss": 0.5}
@@ -156,13 +156,15 @@ class House:
             project=self.project,
             clock=self.clock,
             execute=lambda root, reference, work: self.made(work),
-            root=ROOT,
+            project_root=ROOT,
             owner=owner,
+            wall=self.wall,
             pause=self._pause,
         )
 
     def _pause(self, seconds: float) -> None:
         self.paused.append(seconds)
+        self.wall.time += timedelta(seconds=seconds)
         self.while_paused()
 
     def beside(self, owner: str) -> "House":
