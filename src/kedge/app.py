@@ -101,7 +101,7 @@ class House:
             project=self.project,
             clock=self.clock,
             execute=train_job,
-            root=str(self.settings.project),
+            project_root=str(self.settings.project),
             owner=self.writer,
             pause=sleep,
         )

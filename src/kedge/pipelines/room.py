@@ -43,9 +43,10 @@ RUNS_LOOKED_AT = 10_000
 class Pipelines:
     """Trains models.
 
-    `execute(root, reference, work)` is the importable function that a job runs: it loads the project at `root` and
-    returns `make(...)`. `owner` names this process in claims; a claim of the same owner is taken up again at once.
-    `pause` sleeps the given seconds.
+    `execute(project_root, reference, work)` is the importable function that a job runs: it loads the project and returns
+    `make(...)`. `owner` names this process in claims: different for processes that may run side by side, the same after
+    a restart, so that its own claim is taken up again at once. Claims end by real time, also where `clock` plays the
+    past; `pause` sleeps the given seconds.
     """
 
     def __init__(
@@ -59,13 +60,13 @@ class Pipelines:
         project: Project,
         clock: Clock,
         execute: Callable[[str, str, Work], Made],
-        root: str,
+        project_root: str,
         owner: str,
         pause: Callable[[float], None],
     ) -> None:
         self._tracking, self._runs, self._results, self._jobs, self._blobs = tracking, runs, results, jobs, blobs
         self._project, self._clock, self._execute = project, clock, execute
-        self._root, self._owner, self._pause = root, owner, pause
+        self._root, self._owner, self._pause = project_root, owner, pause
 
     def train(self, spec: ProjectSpec, frame: TrainingFrame) -> Candidate:
         """Train on a frame, or find what the same training made before. Raises TrainingFailed; the run says why."""
