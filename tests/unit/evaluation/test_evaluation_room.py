@@ -1,6 +1,8 @@
 import numpy as np
 import polars as pl
 import pytest
+from tests.unit.evaluation.toys import DAY, UPTO, Blobs, Clock, ToyFormat, candidate, flights, frame, spec
+from tests.unit.registry.versions import version_of
 
 from kedge.domain.evaluation import Check, GateRules, Outcome, Task
 from kedge.domain.events import EventKind
@@ -9,8 +11,6 @@ from kedge.domain.monitoring import PredictionBatch
 from kedge.errors import ConfigError, ModelRefused, NotFound
 from kedge.evaluation.room import Evaluation
 from kedge.storage.sql import open_store
-from tests.unit.evaluation.toys import DAY, UPTO, Blobs, Clock, ToyFormat, candidate, flights, frame, spec
-from tests.unit.registry.versions import version_of
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_slices_read_columns_of_the_rows_and_null_is_a_group(room, blobs):
     rules = GateRules(checks=(Check(slices=("carrier",), metric="roc_auc", worst_at_least=0.99),))
     verdict = room.gate(spec(gate=rules), candidate(blobs), against=None, on=frame(rows))
     assert verdict.findings[1].group in ("carrier=missing", "carrier=UA")
+    unknown = GateRules(checks=(Check(slices=("port",), worst_at_least=0.5),))
     with pytest.raises(ConfigError, match="port"):
-        unknown = GateRules(checks=(Check(slices=("port",), worst_at_least=0.5),))
         room.gate(spec(gate=unknown), candidate(blobs), against=None, on=frame(rows))
 
 

@@ -1,9 +1,10 @@
 """A model version made of a candidate."""
 
+from tests.unit.evaluation.toys import UPTO
+
 from kedge.domain.evaluation import Finding, Outcome, conclude
 from kedge.domain.ids import Digest, ModelName
 from kedge.domain.registry import Candidate, ModelVersion
-from tests.unit.evaluation.toys import UPTO
 
 PASSED = conclude((Finding(check="beats baseline", outcome=Outcome.PASSED, reason="it does"),))
 
