@@ -10,7 +10,7 @@ def seconds_of(text: str) -> float:
     """Read a duration: a positive number and ms, s, min, h, d or w. ValueError says what would be right."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d|w)\s*", text)
     if match is None or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is not a duration; write a positive number with ms, s, min, h, d or w, such as \"7d\"")
+        raise ValueError(f'{text!r} is not a duration; write a positive number with ms, s, min, h, d or w, such as "7d"')
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -23,5 +23,5 @@ def share_of(text: str) -> float:
     """Read a share such as "5%" as 0.05, in (0, 1]. ValueError says what would be right."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
     if match is None or not 0 < float(match[1]) <= 100:
-        raise ValueError(f"{text!r} is not a share; write a percentage above 0 and up to 100, such as \"5%\"")
+        raise ValueError(f'{text!r} is not a share; write a percentage above 0 and up to 100, such as "5%"')
     return float(match[1]) / 100

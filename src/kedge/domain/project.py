@@ -1,5 +1,7 @@
 """A project: the loop as written in `kedge.toml`, as one value."""
 
+from datetime import date
+
 import msgspec
 
 from kedge.domain.data import Expectation
@@ -52,6 +54,14 @@ class TrainingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     budget: Budget = Budget()
 
 
+class ReplayRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a project's past is played. Rows before `live_from` are history (left out: the first fifth of the time); all
+    rows of one `tick` are one request."""
+
+    live_from: date | None = None
+    tick: str = "1h"
+
+
 class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One project's loop. Made by `config.py` from the project file; every duration in it has been read once."""
 
@@ -63,6 +73,7 @@ class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     rollout: RolloutRules = RolloutRules()
     monitoring: MonitoringRules = MonitoringRules()
     retraining: RetrainingRules = RetrainingRules()
+    replay: ReplayRules = ReplayRules()
     expectations: tuple[Expectation, ...] = ()
 
     @property

@@ -1,0 +1,77 @@
+"""The `kedge` command. Each noun is a module, imported only when it is named, so that help costs no frame library.
+
+Exit codes: 0 done; 1 a KedgeError, said in one line; 2 wrong usage; 3 the answer is "no" (a check that did not hold);
+130 interrupted.
+"""
+
+import sys
+from importlib import import_module
+
+import typer
+
+NOUNS = {
+    "init": "Make a project that runs at once.",
+    "demo": "Play a year of real flights through the loop, then show the UI.",
+    "replay": "Play a project's past through its loop as if it were live.",
+    "run": "Make one turn of the loop now: data, training, gate, rollout.",
+    "watch": "Look at the windows that have closed, then settle rollouts and decide on retraining.",
+    "serve": "Serve the deployed model (Open Inference Protocol v2).",
+    "up": "Start the control plane: API and UI.",
+    "models": "List model versions, promote, roll back.",
+    "why": "Answer for a prediction: from the answer back to the source.",
+    "doctor": "Check the project, the store and its audit chain.",
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    from kedge.errors import KedgeError
+
+    try:
+        application(sys.argv[1:])(prog_name="kedge")
+    except KedgeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def application(words: list[str]) -> typer.Typer:
+    """Build the command for these words: only the noun that is named is imported."""
+    app = typer.Typer(
+        name="kedge", help="MLOps as one closed loop.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    )
+    app.callback()(_version)
+    named = next((word for word in words if not word.startswith("-")), None)
+    for noun, text in NOUNS.items():
+        if noun == named:
+            module = import_module(f"kedge.cli.{noun}")
+            if hasattr(module, "nouns"):
+                app.add_typer(module.nouns, name=noun, help=text)
+            else:
+                app.command(noun, help=text)(module.command)
+        else:
+            app.command(noun, help=text)(_unnamed)
+    return app
+
+
+def _unnamed() -> None:
+    """Stand for a noun that was not named: only its help line is ever used."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"kedge {version('kedge')}")
+        raise typer.Exit
+
+
+def _version(
+    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Run MLOps as one closed loop."""
+
+
+if __name__ == "__main__":
+    main()

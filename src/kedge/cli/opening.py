@@ -1,0 +1,37 @@
+"""What every noun needs: the project's folder and store as options, the house, and a way to print."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from kedge.app import House, open_house
+from kedge.config import read_project, settings
+from kedge.ports import Clock
+
+Folder = Annotated[Path, typer.Argument(help="The project's folder, with its kedge.toml.", show_default="this folder")]
+Store = Annotated[
+    str | None, typer.Option("--store", help="The store: a folder or a database URL. Else KEDGE_STORE, else .kedge.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+HERE = Path()
+
+
+@contextmanager
+def opened(folder: Path, store: str | None, *, writer: str, clock: Clock | None = None) -> Iterator[House]:
+    """Open a project's house, and close it at the end."""
+    house = open_house(settings(folder, store=store), read_project(folder), writer=writer, clock=clock)
+    try:
+        yield house
+    finally:
+        house.close()
+
+
+def print_json(value: object) -> None:
+    """Print a value as one JSON document."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
+    sys.stdout.flush()

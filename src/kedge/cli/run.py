@@ -1,0 +1,23 @@
+"""`kedge run`: one turn of the loop, now, by hand."""
+
+import getpass
+
+import typer
+
+from kedge.cli.opening import HERE, Folder, Json, Store, opened, print_json
+from kedge.domain.retraining import Retrain
+from kedge.loop import turn
+
+
+def command(folder: Folder = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Commit, validate, train, pass the gate, register and start the rollout. Exits with 3 if nothing was released."""
+    with opened(folder, store, writer="run") as house:
+        outcome = turn(house, house.spec, Retrain("asked for by hand", f"person:{getpass.getuser()}"))
+    if as_json:
+        print_json(outcome)
+    elif outcome.released is not None:
+        typer.echo(f"{house.spec.name} v{outcome.released} passed the gate and starts its rollout")
+    else:
+        typer.echo(outcome.failed or "; ".join(outcome.refused.reasons if outcome.refused else (outcome.steady,)))
+    if outcome.released is None:
+        raise typer.Exit(3)

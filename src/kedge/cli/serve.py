@@ -1,0 +1,33 @@
+"""`kedge serve`: the data plane of one project."""
+
+import os
+import signal
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from kedge.cli.opening import HERE, Folder, Store, opened
+from kedge.serving.server import serve
+
+
+def command(
+    folder: Folder = HERE,
+    store: Store = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8500,
+    replay_clock: Annotated[bool, typer.Option("--replay-clock", help="Requests say what time it is (replays only).")] = False,
+    while_input: Annotated[bool, typer.Option("--while-input", help="End when standard input closes.")] = False,
+) -> None:
+    """Serve the deployed model over the Open Inference Protocol v2."""
+    if while_input:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+    with opened(folder, store, writer=f"serve-{os.getpid()}") as house:
+        serve(house, host=host, port=port, replay_clock=replay_clock)
+
+
+def _end_with_input() -> None:
+    """Wait for the end of standard input (the parent is gone), then ask this process to drain and end."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,40 @@
+"""`kedge up`: the control plane of one project, API and UI."""
+
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from kedge.app import open_house
+from kedge.cli.opening import HERE, Folder, Store
+from kedge.config import Settings, read_project, settings
+from kedge.domain.project import ProjectSpec
+from kedge.errors import ConfigError, PortInUse
+from kedge.server.application import application
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def command(
+    folder: Folder = HERE,
+    store: Store = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port.")] = 8400,
+) -> None:
+    """Start the control plane: the native API and the UI."""
+    show(settings(folder, store=store), read_project(folder), host=host, port=port)
+
+
+def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: int = 8400) -> None:
+    """Serve a project's API and pages until interrupted."""
+    if host not in LOOPBACK and not where.token:
+        raise ConfigError(f"--host {host} is open to others: set KEDGE_TOKEN first, or stay on 127.0.0.1")
+    house = open_house(where, spec, writer="up")
+    try:
+        sys.stderr.write(f"the UI is on http://{host}:{port} (Ctrl-C ends it)\n")
+        uvicorn.run(application(house), host=host, port=port, log_level="warning", loop="uvloop", http="httptools")
+    except SystemExit:
+        raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
+    finally:
+        house.close()

@@ -1,0 +1,282 @@
+"""Settings and the project file: the only reader of environment variables and of `kedge.toml`.
+
+A project file becomes one `ProjectSpec`, checked whole before anything runs. Each error names file and line and says
+what would be right.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from enum import Enum
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from kedge.domain.data import Expectation
+from kedge.domain.durations import seconds_of, share_of
+from kedge.domain.evaluation import Check, GateRules
+from kedge.domain.ids import ModelName
+from kedge.domain.monitoring import MonitoringRules
+from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, TrainingRules
+from kedge.domain.retraining import RetrainingRules
+from kedge.domain.rollout import RolloutRules
+from kedge.errors import ConfigError
+
+_Section = TypeVar("_Section", bound=msgspec.Struct)
+
+PROJECT_FILE = "kedge.toml"
+POLICIES = ("ledger", "drift", "risk", "threshold", "manual", "never")
+FAIRNESS = ("equal_opportunity", "demographic_parity", "equalized_odds")
+CHECK_FORMS = (
+    'beats = "baseline"; not_worse_than = "champion"; metric with at_least or at_most; '
+    "slices with metric and worst_at_least or worst_at_most; fairness with by and at_most"
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this process works: the project's folder, the store (a folder or a database URL), the API token."""
+
+    project: Path
+    store: str
+    token: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Give the folder for files: the store itself, or `.kedge` in the project where the store is a database."""
+        return self.project / ".kedge" if "://" in self.store else Path(self.store)
+
+    @property
+    def url(self) -> str:
+        """Give the metadata store's URL."""
+        return self.store if "://" in self.store else f"sqlite:///{Path(self.store) / 'kedge.db'}"
+
+
+def settings(project: Path, *, store: str | None = None) -> Settings:
+    """Read the settings: `store` if given, else KEDGE_STORE, else `.kedge` in the project; KEDGE_TOKEN."""
+    chosen = store or os.environ.get("KEDGE_STORE") or str(project / ".kedge")
+    return Settings(project=project.resolve(), store=chosen, token=os.environ.get("KEDGE_TOKEN", ""))
+
+
+def read_project(folder: Path) -> ProjectSpec:
+    """Read and check `kedge.toml` of a folder. Raises ConfigError with file, line and what would be right."""
+    path = folder / PROJECT_FILE
+    document = _Document.read(path, or_else="make a project with: kedge init DIR --template tabular")
+    document.only("project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "replay")
+    name = document.table("project", required=True).get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        document.fail(("project", "name"), f'project.name is {name!r}; write 1 to 63 letters, digits, "-" or "_"')
+    document.only("name", inside="project")
+    spec = ProjectSpec(
+        name=ModelName(name),
+        data=document.section("data", DataRules, required=True),
+        features=document.section("features", FeatureRules),
+        training=document.section("training", TrainingRules),
+        gate=document.section("gate", GateRules),
+        rollout=document.section("rollout", RolloutRules),
+        monitoring=document.section("monitoring", MonitoringRules),
+        retraining=document.section("retraining", RetrainingRules),
+        replay=document.section("replay", ReplayRules),
+    )
+    _check_durations(document, spec)
+    _check_choices(document, spec)
+    _check_files(document, spec, folder)
+    return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder))
+
+
+class _Document:
+    """A TOML file with its text, so that an error can name the line."""
+
+    def __init__(self, path: Path, text: str, content: dict[str, Any]) -> None:
+        self.path, self.lines, self.content = path, text.splitlines(), content
+
+    @classmethod
+    def read(cls, path: Path, *, or_else: str) -> "_Document":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(f"{path} does not exist; {or_else}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        try:
+            return cls(path, text, tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+    def fail(self, where: tuple[str, ...], message: str) -> NoReturn:
+        raise ConfigError(f"{self.path}, line {self.line(where)}: {message}") from None
+
+    def line(self, where: tuple[str, ...]) -> int:
+        """Find the line of a dotted place: its section's header, then the last of its keys that stands below it."""
+        start = next((n for n, text in enumerate(self.lines, 1) if re.match(rf"\s*\[+\s*{re.escape(where[0])}\b", text)), 1)
+        found = start
+        for key in where[1:]:
+            pattern = re.compile(rf"(?:^|[\s{{,]){re.escape(key)}\s*=")
+            for number in range(found, len(self.lines) + 1):
+                if number > start and self.lines[number - 1].lstrip().startswith("["):
+                    break
+                if pattern.search(self.lines[number - 1]):
+                    found = number
+                    break
+        return found
+
+    def only(self, *known: str, inside: str = "") -> None:
+        table = self.content[inside] if inside else self.content
+        for key in table:
+            if key not in known:
+                place = (inside, key) if inside else (key,)
+                kind = f"{inside}.{key}" if inside else f"[{key}]"
+                self.fail(place, f"{kind} is not known{_near(key, known)}")
+
+    def table(self, name: str, *, required: bool = False) -> dict[str, Any]:
+        table = self.content.get(name, {})
+        if not isinstance(table, dict):
+            self.fail((name,), f"{name} must be a table: [{name}]")
+        if required and not table:
+            raise ConfigError(f"{self.path}: section [{name}] is missing")
+        return table
+
+    def section(self, name: str, kind: type[_Section], *, required: bool = False) -> _Section:
+        """Convert one section to its struct; an error names the key's line."""
+        table = self.table(name, required=required)
+        try:
+            return msgspec.convert(table, kind)
+        except msgspec.ValidationError as error:
+            text, _, path = str(error).partition(" - at `$")
+            keys = tuple(re.findall(r"\.([A-Za-z_]\w*)", path))
+            unknown = re.search(r"unknown field `(\w+)`", text)
+            if unknown:
+                hint = _near(unknown[1], _fields_at(kind, keys))
+                self.fail((name, *keys, unknown[1]), f"{'.'.join((name, *keys, unknown[1]))} is not known{hint}")
+            missing = re.search(r"missing required field `(\w+)`", text)
+            if missing:
+                self.fail((name, *keys), f"{'.'.join((name, *keys, missing[1]))} is missing")
+            self.fail((name, *keys), f"{'.'.join((name, *keys))}: {text[:1].lower()}{text[1:]}{_choices_at(kind, keys)}")
+
+
+def _fields_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> tuple[str, ...]:
+    """List the fields of the struct at a path of keys below a struct type."""
+    for key in keys:
+        field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
+        inner = [t for t in (field.type, *getattr(field.type, "__args__", ())) if isinstance(t, type)] if field else []
+        kind = next((t for t in inner if issubclass(t, msgspec.Struct)), kind)
+    return tuple(f.name for f in msgspec.structs.fields(kind))
+
+
+def _choices_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> str:
+    """Say what an enum field may hold, for the error about it."""
+    for key in keys:
+        field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
+        if field and isinstance(field.type, type) and issubclass(field.type, Enum):
+            return f"; choose one of {', '.join(str(choice.value) for choice in field.type)}"
+    return ""
+
+
+def _near(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(known)}"
+
+
+def _check_durations(document: _Document, spec: ProjectSpec) -> None:
+    durations = {
+        ("data", "label_delay"): spec.data.label_delay,
+        ("training", "time_limit"): spec.training.time_limit,
+        ("training", "rows"): "" if spec.training.rows == "all" else spec.training.rows,
+        ("rollout", "hold"): spec.rollout.hold,
+        ("rollout", "max_latency"): spec.rollout.max_latency,
+        ("monitoring", "window"): spec.monitoring.window,
+        ("retraining", "step"): spec.retraining.step,
+        ("retraining", "cooldown"): spec.retraining.cooldown,
+        ("retraining", "longest"): spec.retraining.longest,
+        ("replay", "tick"): spec.replay.tick,
+    }
+    for place, text in durations.items():
+        if text:
+            try:
+                seconds_of(text)
+            except ValueError as error:
+                document.fail(place, f"{'.'.join(place)}: {error}")
+    try:
+        shares = [share_of(step) for step in spec.rollout.steps]
+    except ValueError as error:
+        document.fail(("rollout", "steps"), f"rollout.steps: {error}")
+    if not shares or shares != sorted(set(shares)) or shares[-1] != 1:
+        document.fail(("rollout", "steps"), 'rollout.steps must rise and end with "100%", such as ["5%", "25%", "100%"]')
+    if seconds_of(spec.retraining.step) % seconds_of(spec.monitoring.window):
+        document.fail(("retraining", "step"), "retraining.step must be a whole number of monitoring windows")
+
+
+def _check_choices(document: _Document, spec: ProjectSpec) -> None:
+    policy = spec.retraining.policy
+    if policy not in POLICIES:
+        try:
+            seconds_of(policy.removeprefix("every ") if policy.startswith("every ") else "")
+        except ValueError:
+            message = f'retraining.policy is {policy!r}; choose one of {", ".join(POLICIES)} or "every 30d"'
+            document.fail(("retraining", "policy"), message)
+    if policy == "threshold" and spec.retraining.threshold is None:
+        document.fail(("retraining", "policy"), 'policy "threshold" needs retraining.threshold, a loss over which to train')
+    price = spec.retraining.price
+    if price.loss <= 0 or price.retrain <= 0 or price.cpu_hour < 0:
+        document.fail(("retraining", "price"), "retraining.price: loss and retrain must be above 0, cpu_hour 0 or more")
+    tolerance = spec.monitoring.tolerance
+    if tolerance != "auto" if isinstance(tolerance, str) else not 0 < tolerance < 0.5:
+        document.fail(("monitoring", "tolerance"), 'monitoring.tolerance is "auto" or a share of ranks between 0 and 0.5')
+    if spec.monitoring.run_length < 1:
+        document.fail(("monitoring", "run_length"), "monitoring.run_length must be 1 or more windows")
+    for alert in spec.monitoring.alerts:
+        if alert != "log":
+            document.fail(("monitoring", "alerts"), f'monitoring.alerts: {alert!r} is not known; known is "log"')
+    if spec.data.label_time and spec.data.label_delay:
+        document.fail(("data", "label_delay"), "data.label_time and data.label_delay say the same thing twice; keep one")
+    if spec.training.half_life is not None and spec.training.half_life <= 0:
+        document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+    for check in spec.gate.checks:
+        if not _is_check(check):
+            document.fail(("gate", "checks"), f"gate.checks: a check must have just one of these forms: {CHECK_FORMS}")
+
+
+def _is_check(check: Check) -> bool:
+    given = {name for name in check.__struct_fields__ if getattr(check, name) not in (None, ())}
+    bounds, worst = {"at_least", "at_most"}, {"worst_at_least", "worst_at_most"}
+    return (
+        (given == {"beats"} and check.beats == "baseline")
+        or (given == {"not_worse_than"} and check.not_worse_than == "champion")
+        or ("metric" in given and "slices" not in given and given - {"metric"} <= bounds and len(given) > 1)
+        or ({"slices", "metric"} <= given and given - {"slices", "metric"} <= worst and len(given) > 2)
+        or (given == {"fairness", "by", "at_most"} and check.fairness in FAIRNESS)
+    )
+
+
+def _check_files(document: _Document, spec: ProjectSpec, folder: Path) -> None:
+    references = {
+        ("data", "source"): spec.data.source,
+        ("features", "service"): spec.features.service,
+        ("training", "pipeline"): spec.training.pipeline,
+        ("data", "expectations"): spec.data.expectations,
+    }
+    for place, reference in references.items():
+        code = re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", reference)
+        file = code[1] if code else reference
+        if place in (("features", "service"), ("training", "pipeline")) and reference and not code:
+            document.fail(place, f'{".".join(place)} is {reference!r}; write "FILE.py:NAME"')
+        if file and not any(c in file for c in "*?[") and "://" not in file and not (folder / file).is_file():
+            document.fail(place, f"{'.'.join(place)}: {folder / file} does not exist")
+
+
+def _expectations(document: _Document, spec: ProjectSpec, folder: Path) -> tuple[Expectation, ...]:
+    if not spec.data.expectations:
+        return ()
+    rules = _Document.read(folder / spec.data.expectations, or_else=f"it is named in {document.path}")
+    rules.only("expectation")
+    entries = rules.content.get("expectation", [])
+    heads = [number for number, line in enumerate(rules.lines, 1) if line.strip().startswith("[[")]
+    made = []
+    for index, entry in enumerate(entries):
+        try:
+            made.append(msgspec.convert(entry, Expectation))
+        except msgspec.ValidationError as error:
+            line = heads[index] if index < len(heads) else 1
+            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {error}") from None
+    return tuple(made)

@@ -1,0 +1,177 @@
+"""Training: from a training frame to a candidate, as a tracked run that is made once for the same inputs.
+
+    run found by content key    -> the candidate that was made then
+    result found by content key -> a run of our own over the same files
+    claimed                     -> job in its own process -> files in the blob store -> run FINISHED, claim released
+    held by another             -> wait for its result, or for the end of its lease
+A killed training leaves a RUNNING run and a claim; the same call takes both up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from kedge.domain.durations import seconds_of
+from kedge.domain.ids import Digest
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import Candidate, Signature
+from kedge.domain.tracking import Run, RunStatus, Usage
+from kedge.errors import TrainingFailed
+from kedge.pipelines.budget import exhausted
+from kedge.pipelines.cache import Result, Results, content_key, params_of
+from kedge.pipelines.rows import work_of
+from kedge.pipelines.run import Made, Work
+from kedge.pipelines.trace import place_of
+from kedge.ports import BlobStore, Clock, JobFailed, JobRunner, Project, Runs
+from kedge.security.redact import redact
+from kedge.tracking.room import Tracking
+
+if TYPE_CHECKING:
+    from kedge.features.frame import TrainingFrame
+
+MODEL_ARTIFACT = "model"
+TRACEBACK_ARTIFACT = "traceback"
+LEASE_MARGIN_SECONDS = 120.0  # beyond the time limit: to start the process and to store the model
+POLL_SECONDS = 0.2
+RUNS_LOOKED_AT = 10_000
+
+
+class Pipelines:
+    """Trains models.
+
+    `execute(project_root, reference, work)` is the importable function that a job runs: it loads the project and returns
+    `make(...)`. `owner` names this process in claims: different for processes that may run side by side, the same after
+    a restart, so that its own claim is taken up again at once. Claims end by real time, also where `clock` plays the
+    past; `pause` sleeps the given seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracking: Tracking,
+        runs: Runs,
+        results: Results,
+        jobs: JobRunner,
+        blobs: BlobStore,
+        project: Project,
+        clock: Clock,
+        execute: Callable[[str, str, Work], Made],
+        project_root: str,
+        owner: str,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._tracking, self._runs, self._results, self._jobs, self._blobs = tracking, runs, results, jobs, blobs
+        self._project, self._clock, self._execute = project, clock, execute
+        self._root, self._owner, self._pause = project_root, owner, pause
+
+    def train(self, spec: ProjectSpec, frame: TrainingFrame) -> Candidate:
+        """Train on a frame, or find what the same training made before. Raises TrainingFailed; the run says why."""
+        key = self._content_key(spec, frame)
+        if (done := self._tracking.find(key)) is not None:
+            return candidate_of(done)
+        self._require_budget(spec, key)
+        lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
+        if (result := self._claim(key, lease)) is not None:
+            return candidate_of(self._finish(self._start(spec, frame, key), result))
+        try:
+            return candidate_of(self._train(spec, frame, key))
+        finally:
+            self._results.release(key, self._owner)
+
+    def _content_key(self, spec: ProjectSpec, frame: TrainingFrame) -> Digest:
+        return content_key(
+            spec.training,
+            frame.task,
+            code=self._project.code().digest,
+            environment=self._project.environment().digest,
+            frame=frame.digest,
+        )
+
+    def _claim(self, key: Digest, lease: float) -> Result | None:
+        """Wait until the result is there (given), or ours to make (None)."""
+        while (result := self._results.find(key)) is None:
+            if self._results.claim(key, self._owner, seconds=lease):
+                # between our look and our claim another process may have finished
+                result = self._results.find(key)
+                if result is not None:
+                    self._results.release(key, self._owner)
+                return result
+            self._pause(POLL_SECONDS)
+        return result
+
+    def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+        work = work_of(spec, frame)
+        run = self._start(spec, frame, key)
+        limit = seconds_of(spec.training.time_limit)
+        made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, work, seconds=limit)
+        if isinstance(made, JobFailed):
+            self._fail(run, made, usage)
+        files = self._blobs.put_tree(made.files)
+        tags = tags_of(made, work.signature, frame.trained_upto)
+        result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
+        self._results.keep(key, result)
+        return self._finish(run, result)
+
+    def _start(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+        return self._tracking.start(
+            experiment=spec.name,
+            name=spec.training.pipeline or "boosting",
+            content_key=key,
+            inputs=frame.versions,
+            params=params_of(spec.training),
+            tags={"service": frame.service, "service_digest": frame.service_digest},
+        )
+
+    def _finish(self, run: Run, result: Result) -> Run:
+        made = {MODEL_ARTIFACT: result.files}
+        return self._tracking.finish(
+            run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags
+        )
+
+    def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
+        budget = spec.training.budget
+        if budget.runs_per_week is None and budget.cpu_hours is None:
+            return
+        # our own run, left by a killed process, was counted when it started
+        runs = [
+            run
+            for run in self._runs.list(spec.name, limit=RUNS_LOOKED_AT)
+            if not (run.content_key == key and run.status is RunStatus.RUNNING)
+        ]
+        if (reason := exhausted(budget, runs, now=self._clock.now())) is not None:
+            raise TrainingFailed(reason)
+
+    def _fail(self, run: Run, failed: JobFailed, usage: Usage) -> NoReturn:
+        place = place_of(failed.traceback, self._root)
+        where = f" at {place.file}:{place.line}" if place else ""
+        error = redact(f"training of {run.experiment}{where}: {failed.reason}")
+        artifacts = {}
+        if failed.traceback:
+            artifacts[TRACEBACK_ARTIFACT] = self._blobs.put(redact(failed.traceback).encode())
+        self._tracking.fail(run, error=error, usage=usage, artifacts=artifacts)
+        raise TrainingFailed(f"{error} (run {run.id})")
+
+
+def tags_of(made: Made, signature: Signature, trained_upto: datetime) -> dict[str, str]:
+    """Write what a candidate is as tags of its run."""
+    return {
+        "format": made.format,
+        "signature": msgspec.json.encode(signature).decode(),
+        "trained_upto": trained_upto.isoformat(),
+    }
+
+
+def candidate_of(run: Run) -> Candidate:
+    """Read a candidate from the finished run that made it."""
+    return Candidate(
+        run=run.id,
+        digest=run.artifacts[MODEL_ARTIFACT],
+        format=run.tags["format"],
+        signature=msgspec.json.decode(run.tags["signature"], type=Signature),
+        trained_upto=datetime.fromisoformat(run.tags["trained_upto"]),
+        cpu_seconds=run.usage.cpu_seconds,
+    )

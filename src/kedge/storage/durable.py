@@ -1,0 +1,44 @@
+"""What makes bytes safe on a disk, and what to tell people where the disk refuses them.
+
+A file's bytes survive a power cut after fsync of the file; its name survives after fsync of the folder that holds it.
+"""
+
+import errno
+import os
+from pathlib import Path
+
+from kedge.errors import KedgeError, StoreBroken, StoreFull
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte at the descriptor's position; a short write goes on where it stopped. Raises OSError."""
+    done = os.write(descriptor, data)
+    while done < len(data):
+        done += os.write(descriptor, memoryview(data)[done:])
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents so that their names survive a power cut."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next(place for place, parent in enumerate(missing) if parent.is_dir())]
+    for created in reversed(missing):
+        created.mkdir(exist_ok=True)
+        sync_folder(created.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refusal(error: OSError, path: Path) -> KedgeError:
+    """Turn what the operating system said about writing a file into StoreFull or StoreBroken."""
+    if error.errno in _FULL:
+        return StoreFull(f"no space left to write {path}; free some space and run the same again, nothing written is lost")
+    return StoreBroken(f"cannot write {path}: {error.strerror}; check the disk and the permissions, then run the same again")

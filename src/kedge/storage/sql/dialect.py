@@ -1,0 +1,139 @@
+"""What differs between SQLite and PostgreSQL: how to connect, begin, lock, insert, and what their errors mean.
+
+SQLite: WAL with synchronous=FULL (a commit has reached the disk before it is acknowledged; about 0.25 ms), writes begin
+IMMEDIATE. PostgreSQL: psycopg 3; whoever appends to the chain of events holds an advisory lock until its commit.
+"""
+
+import sqlite3
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import StaticPool
+
+from kedge.errors import ConfigError, KedgeError, StoreBroken, StoreFull
+
+Insert = sqlite.Insert | postgresql.Insert
+
+BUSY_SECONDS = 30.0
+_CHAIN_LOCK = 0x6B65646765  # "kedge"; advisory locks are numbers
+_DISK_FULL = "53100"  # PostgreSQL, appendix A
+_NOT_A_STORE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
+
+
+def open_engine(url: str) -> Engine:
+    """Make the engine of a store URL; connects on first use. Raises ConfigError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(f"store {url!r} is not a URL; use sqlite:///PATH or postgresql://HOST/DATABASE") from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            engine = _open_sqlite(parsed)
+        case "postgresql" | "postgres":
+            engine = _open_postgresql(parsed)
+        case other:
+            raise ConfigError(
+                f"store {url!r}: {other!r} is not known; use sqlite:///PATH or postgresql://HOST/DATABASE"
+            )
+    event.listen(engine, "handle_error", _translate)
+    return engine
+
+
+def in_memory(engine: Engine) -> bool:
+    """Say whether the store lives in one connection of this process."""
+    return isinstance(engine.pool, StaticPool)
+
+
+def lock_chain(connection: Connection) -> None:
+    """Let no other transaction append events until this one ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_lock, {"key": _CHAIN_LOCK})
+
+
+_lock = text("SELECT pg_advisory_xact_lock(:key)")
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """Begin an INSERT that may say what to do on conflict."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose key is not there yet."""
+    if rows:
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def upsert(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    """Insert a row, or replace the one with its key."""
+    statement = insert(connection, table).values(row)
+    keys = {column.name for column in table.primary_key}
+    fresh = {name: statement.excluded[name] for name in row if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=sorted(keys), set_=fresh))
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        Path(str(url.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+        arguments = {"check_same_thread": False, "timeout": BUSY_SECONDS}
+        engine = create_engine(url, pool_size=8, max_overflow=56, connect_args=arguments)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    connection.isolation_level = None  # no implicit BEGIN by the driver: it is too late and never IMMEDIATE
+    _use_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite does not wait for the busy timeout here when several processes open a fresh file."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _open_postgresql(url: URL) -> Engine:
+    if find_spec("psycopg") is None:
+        raise ConfigError("a PostgreSQL store needs psycopg, which is not installed: pip install 'kedge[postgresql]'")
+    return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=24, pool_pre_ping=True)
+
+
+def _translate(context: ExceptionContext) -> None:
+    """Turn what the driver says of a full disk or of broken bytes into Kedge's errors; leave all else as it is."""
+    if (meaning := _meaning(context.original_exception)) is not None:
+        context.chained_exception = meaning
+
+
+def _meaning(error: BaseException) -> KedgeError | None:
+    name = getattr(error, "sqlite_errorname", None)
+    if name == "SQLITE_FULL" or getattr(error, "sqlstate", None) == _DISK_FULL:
+        return StoreFull(
+            "no space is left for the metadata store; what was acknowledged is safe: free space, then run this again"
+        )
+    if name in _NOT_A_STORE:
+        return StoreBroken(f"the metadata store is not a readable SQLite file ({error}); restore it from a backup")
+    return None

@@ -1,0 +1,152 @@
+"""Events, their chain, and the edges of the lineage graph.
+
+The hash of event N is SHA-256 over the hash of event N - 1 (64 hex digits; nothing for the first) and the event's
+canonical bytes (JSON, keys sorted). Serials count from 1 without gaps. A changed, lost or moved row breaks the chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import insert as plain_insert
+
+from kedge.domain.events import Event
+from kedge.domain.ids import Digest
+from kedge.domain.lineage import Edge, Node, NodeKind
+from kedge.errors import StoreBroken
+from kedge.storage.sql import dialect, schema
+from kedge.storage.sql.connections import Connections
+
+PAGE = 1000
+
+_table, _edges = schema.events, schema.edges
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(Event)
+
+_known = select(_table.c.serial).where(_table.c.key == bindparam("key"))
+_head = select(_table.c.serial, _table.c.hash).order_by(_table.c.serial.desc()).limit(1)
+_page = (
+    select(_table.c.serial, _table.c.body, _table.c.hash)
+    .where(_table.c.serial > bindparam("after"))
+    .order_by(_table.c.serial)
+    .limit(PAGE)
+)
+
+
+def canonical(event: Event) -> bytes:
+    """Give the bytes of an event that are hashed and kept."""
+    return _encoder.encode(event)
+
+
+def chained(previous: str, body: bytes) -> str:
+    """Hash an event's bytes onto the hash before it, in hex."""
+    return hashlib.sha256(previous.encode() + body).hexdigest()
+
+
+def record(connection: Connection, event: Event) -> int | None:
+    """Append an event in the open transaction: its serial, or None where its key is already there."""
+    dialect.lock_chain(connection)
+    if connection.execute(_known, {"key": event.key}).first() is not None:
+        return None
+    head = connection.execute(_head).first()
+    serial, previous = (head.serial + 1, head.hash) if head is not None else (1, "")
+    body = canonical(event)
+    row = {
+        "serial": serial,
+        "key": event.key,
+        "kind": event.kind.value,
+        "at": event.at,
+        "subject": event.subject,
+        "body": body.decode(),
+        "hash": chained(previous, body),
+    }
+    connection.execute(plain_insert(_table), row)
+    dialect.insert_new(connection, _edges, [_edge_row(edge, serial, at) for at, edge in enumerate(event.edges)])
+    return serial
+
+
+class SqlEvents:
+    """All that happened (port `Events`)."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def append(self, event: Event) -> bool:
+        """Write an event; False where its key is already there."""
+        with self._connections.writing() as connection:
+            return record(connection, event) is not None
+
+    def find(self, key: Digest) -> Event | None:
+        """Find the event with this key."""
+        with self._connections.reading() as connection:
+            row = connection.execute(select(_table.c.body).where(_table.c.key == key)).first()
+        return _event(row.body) if row is not None else None
+
+    def list(
+        self, *, subject: str | None = None, before: int | None = None, limit: int = 50
+    ) -> Sequence[tuple[int, Event]]:
+        """List (serial, event), newest first, with serial < `before`."""
+        query = select(_table.c.serial, _table.c.body).order_by(_table.c.serial.desc()).limit(limit)
+        if subject is not None:
+            query = query.where(_table.c.subject == subject)
+        if before is not None:
+            query = query.where(_table.c.serial < before)
+        with self._connections.reading() as connection:
+            rows = connection.execute(query).all()
+        return [(row.serial, _event(row.body)) for row in rows]
+
+    def chain(self) -> Iterator[tuple[int, bytes, str]]:
+        """Walk (serial, canonical bytes, hash), oldest first, a page a transaction."""
+        after = 0
+        while rows := self._after(after):
+            yield from ((row.serial, row.body.encode(), row.hash) for row in rows)
+            after = rows[-1].serial
+
+    def sources(self, node: Node) -> Sequence[Edge]:
+        """List the edges from a node to what it was made of, in the order they were written."""
+        return self._edges(kind=_edges.c.made_kind == node.kind.value, id=_edges.c.made == node.id)
+
+    def uses(self, node: Node) -> Sequence[Edge]:
+        """List the edges from what was made of a node, in the order they were written."""
+        return self._edges(kind=_edges.c.source_kind == node.kind.value, id=_edges.c.source == node.id)
+
+    def _after(self, serial: int) -> Sequence[Row[int, str, str]]:
+        with self._connections.reading() as connection:
+            return connection.execute(_page, {"after": serial}).all()
+
+    def _edges(self, **where: object) -> Sequence[Edge]:
+        query = select(_edges).where(*where.values()).order_by(_edges.c.event, _edges.c.position)  # type: ignore[arg-type]
+        with self._connections.reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Edge(
+                made=Node(NodeKind(row.made_kind), row.made),
+                source=Node(NodeKind(row.source_kind), row.source),
+                role=row.role,
+            )
+            for row in rows
+        ]
+
+
+def _edge_row(edge: Edge, serial: int, position: int) -> dict[str, object]:
+    return {
+        "made_kind": edge.made.kind.value,
+        "made": edge.made.id,
+        "role": edge.role,
+        "source_kind": edge.source.kind.value,
+        "source": edge.source.id,
+        "event": serial,
+        "position": position,
+    }
+
+
+def _event(body: str) -> Event:
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise StoreBroken(
+            f"an event in the metadata store cannot be read ({error}); restore it from a backup"
+        ) from error
