@@ -16,6 +16,7 @@ from kedge.domain.project import DataRules, ProjectSpec
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 from kedge.errors import NotFound
 from kedge.features.frame import TrainingFrame
+from kedge.pipelines.cache import Results
 from kedge.pipelines.room import Pipelines
 from kedge.pipelines.run import Made, Work
 from kedge.ports import JobFailed
@@ -137,11 +138,22 @@ class Jobs:
             return JobFailed(f"{type(error).__name__}: {error}", traceback.format_exc()), usage
 
 
+class Notes:
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def get(self, name: str) -> bytes | None:
+        return self.kept.get(name)
+
+    def put(self, name: str, value: bytes) -> None:
+        self.kept[name] = value
+
+
 class House:
     """One process on a store: `made` is what its jobs return or raise."""
 
-    def __init__(self, *, runs: Runs, blobs: Blobs, owner: str = "here") -> None:
-        self.runs, self.blobs, self.owner = runs, blobs, owner
+    def __init__(self, *, runs: Runs, blobs: Blobs, notes: "Notes | None" = None, owner: str = "here") -> None:
+        self.runs, self.blobs, self.owner, self.notes = runs, blobs, owner, notes or Notes()
         self.clock, self.wall, self.project, self.jobs = Clock(), Clock(), Project(), Jobs()
         self.paused: list[float] = []
         self.made: Callable[[Work], Made] = lambda work: Made(
@@ -151,6 +163,7 @@ class House:
         self.pipelines = Pipelines(
             tracking=Tracking(runs=runs, project=self.project, clock=self.clock),
             runs=runs,
+            results=Results(notes=self.notes, runs=runs, wall=self.wall),
             jobs=self.jobs,
             blobs=blobs,
             project=self.project,
@@ -158,7 +171,6 @@ class House:
             execute=lambda root, reference, work: self.made(work),
             project_root=ROOT,
             owner=owner,
-            wall=self.wall,
             pause=self._pause,
         )
 
@@ -169,7 +181,7 @@ class House:
 
     def beside(self, owner: str) -> "House":
         """Open another process on the same store."""
-        return House(runs=self.runs, blobs=self.blobs, owner=owner)
+        return House(runs=self.runs, blobs=self.blobs, notes=self.notes, owner=owner)
 
     def runs_by_age(self) -> list[Run]:
         return list(self.runs.rows.values())
