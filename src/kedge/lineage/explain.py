@@ -94,6 +94,7 @@ class Lineage:
         )
 
     def _version_link(self, version: ModelVersion) -> Link:
+        upto = f"{version.trained_upto:%Y-%m-%d %H:%M}"
         verified, check = True, "Its files were read, and are bit for bit what was registered."
         try:
             self._blobs.get_tree(version.digest)
@@ -101,7 +102,7 @@ class Lineage:
             verified, check = False, f"Its files cannot be read: {error}"
         return Link(
             title="model version",
-            summary=f"Version {version.number} of {version.model}, trained on what was known at {version.trained_upto:%Y-%m-%d %H:%M}.",
+            summary=f"Version {version.number} of {version.model}, trained on what was known at {upto}.",
             verified=verified,
             check=check,
             digest=version.digest,
