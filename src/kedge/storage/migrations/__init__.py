@@ -14,7 +14,7 @@ HEAD = REVISIONS[-1]
 FOLDERS = [Path(__file__).parent / "versions"]
 
 
-def upgrade(connection: Connection, to: str = HEAD) -> None:
+def upgrade(connection: Connection, to: str) -> None:
     """Bring a store to a revision, within the open transaction."""
     # Alembic takes 0.3 s to import, and only an old store needs it.
     from alembic.config import Config
