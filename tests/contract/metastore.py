@@ -144,9 +144,7 @@ def health(day: int = 0, *alerts: Alert, model: str = MODEL, **more: object) -> 
         "labels": 880,
         "versions": (VersionHealth(version=1, rows=900, errors=0, mean_output=0.2, latency_seconds=0.01),),
         "blocks": (Block(day=start, version=1, rows=880, loss=400.5),),
-        "drift": (
-            Drift(column="hour", psi=0.1, jensen_shannon=0.1, shift=0.0, evidence=1.5, limit=1000.0, alarm=False),
-        ),
+        "drift": (Drift(column="hour", psi=0.1, jensen_shannon=0.1, shift=0.0, evidence=1.5, limit=1000.0, alarm=False),),
         "risk": Risk(accepted=0.4, limit=0.42, mean=0.41, lower=0.39, days=12, alarm=False),
         "alerts": alerts,
         "loss": 0.45,

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
 from kedge.errors import ConfigError, KedgeError, StoreBroken, StoreFull
-
-Insert = sqlite.Insert | postgresql.Insert
 
 BUSY_SECONDS = 30.0
 _CHAIN_LOCK = 0x6B65646765  # "kedge"; advisory locks are numbers
@@ -61,7 +59,11 @@ _lock = text("SELECT pg_advisory_xact_lock(:key)")
 
 def insert(connection: Connection, table: Table) -> Any:
     """Begin an INSERT that may say what to do on conflict."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # 25 ms to import: a store on SQLite need not pay
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
