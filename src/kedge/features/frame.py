@@ -38,8 +38,9 @@ class TrainingFrame:
         return len(self.rows)
 
     def without_newest(self) -> "TrainingFrame":
-        """Give the rows known before the newest step: what a candidate may learn from."""
-        return replace(self, rows=self.rows.filter(pl.col(KNOWN_AT) <= self.upto - self.step))
+        """Give the frame as it was one step ago: what a candidate may learn from. It is what a refit had then."""
+        upto = self.upto - self.step
+        return replace(self, rows=self.rows.filter(pl.col(KNOWN_AT) <= upto), upto=upto)
 
     def newest(self) -> "TrainingFrame":
         """Give the rows that became known within the newest step: what nobody has seen."""
