@@ -22,6 +22,7 @@ from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
 from kedge.lineage.explain import Lineage
 from kedge.monitoring.room import Monitoring
+from kedge.pipelines.cache import Results
 from kedge.pipelines.room import Pipelines
 from kedge.pipelines.run import Made, Work, make
 from kedge.ports import (
@@ -51,12 +52,19 @@ FORMATS: tuple[ModelFormat, ...] = (SklearnFormat(),)
 
 @dataclass(frozen=True)
 class House:
-    """The rooms of one project, wired. Each room is made when it is first asked for."""
+    """The rooms of one project, wired. Each room is made when it is first asked for.
+
+    `parts` keeps the datasets' files, `blobs` everything else; `shared` has the results of trainings. Both differ from
+    the house's own only in a twin. `writer` names this process.
+    """
 
     settings: Settings
     spec: ProjectSpec
+    writer: str
     meta: MetaStore
+    shared: MetaStore
     blobs: BlobStore
+    parts: BlobStore
     tables: Tables
     project: Project
     online: OnlineStore
@@ -69,7 +77,7 @@ class House:
     @cached_property
     def data(self) -> Data:
         """Version and validate."""
-        return Data(datasets=self.meta.datasets, blobs=self.blobs, tables=self.tables, clock=self.clock)
+        return Data(datasets=self.meta.datasets, blobs=self.parts, tables=self.tables, clock=self.clock)
 
     @cached_property
     def features(self) -> Features:
@@ -87,12 +95,14 @@ class House:
         return Pipelines(
             tracking=self.tracking,
             runs=self.meta.runs,
+            results=Results(notes=self.shared.notes, runs=self.shared.runs, wall=SystemClock()),
             jobs=self.jobs,
             blobs=self.blobs,
             project=self.project,
             clock=self.clock,
             execute=train_job,
             project_root=str(self.settings.project),
+            owner=self.writer,
             pause=sleep,
         )
 
@@ -176,11 +186,15 @@ def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clo
     folder.mkdir(parents=True, exist_ok=True)
     meta = open_store(settings.url)
     project = FolderProject(settings.project)
+    blobs = ChunkStore(folder, meta.chunks)
     return House(
         settings=settings,
         spec=spec,
+        writer=writer,
         meta=meta,
-        blobs=ChunkStore(folder / "packs", meta.chunks),
+        shared=meta,
+        blobs=blobs,
+        parts=blobs,
         tables=PolarsTables(settings.project, project),
         project=project,
         online=SqliteOnline(folder / "online.db"),
@@ -193,29 +207,18 @@ def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clo
 
 
 def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
-    """Make the house's twin for one policy: decisions in memory, content shared, nobody told."""
-    memory = open_store("sqlite://")
-    shared = _Twin(memory, house.meta)
+    """Make the house's twin for one policy: its records and data in memory, trainings shared, nobody told."""
     return replace(
         house,
         spec=spec,
-        meta=shared,
+        meta=open_store("sqlite://"),
+        parts=MemoryBlobs(),
         online=MemoryOnline(),
         predictions=MemoryJournal(),
         truths=MemoryJournal(),
         notifier=SilentNotifier(),
         clock=clock,
     )
-
-
-class _Twin:
-    """A metadata store whose runs and datasets are another's: both are named by content, so sharing them is safe."""
-
-    def __init__(self, own: MetaStore, shared: MetaStore) -> None:
-        self.models, self.deployments, self.watches = own.models, own.deployments, own.watches
-        self.ledgers, self.events, self.notes = own.ledgers, own.events, own.notes
-        self.runs, self.datasets = shared.runs, shared.datasets
-        self.close = own.close
 
 
 def train_job(project_root: str, reference: str, work: Work) -> Made:

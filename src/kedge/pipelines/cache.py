@@ -1,11 +1,17 @@
-"""The content key of a training: everything that its result depends on. Same key, same model: nothing is trained twice.
+"""The content key of a training, and what was made under it. Same key, same model: nothing is trained twice.
 
-`time_limit` and `budget` are left out: they can stop a training, not change what it returns.
+A key holds everything that the result depends on; `time_limit` and `budget` are left out, since they can stop a training
+but not change what it returns. Results are kept beside the runs: whoever needs one that is there tracks a run of its
+own over the same files, so that policies that are compared share trainings without sharing records.
 """
+
+import msgspec
 
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import Digest, digest_of
 from kedge.domain.project import TrainingRules
+from kedge.domain.tracking import Usage
+from kedge.ports import Clock, Notes, Runs
 
 
 def content_key(rules: TrainingRules, task: Task, *, code: Digest, environment: Digest, frame: Digest) -> Digest:
@@ -21,3 +27,40 @@ def params_of(rules: TrainingRules) -> dict[str, str]:
         "half_life": "none" if rules.half_life is None else repr(float(rules.half_life)),
         "seed": str(rules.seed),
     }
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training made: the tree of its model's files, its figures, the tags of its run, what it used."""
+
+    files: Digest
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    usage: Usage
+
+
+class Results:
+    """Results by content key, and the claims that let one process at a time make one. Leases run on the wall's clock."""
+
+    def __init__(self, *, notes: Notes, runs: Runs, wall: Clock) -> None:
+        self._notes, self._runs, self._wall = notes, runs, wall
+
+    def find(self, key: Digest) -> Result | None:
+        """Find what was made under a key."""
+        raw = self._notes.get(_note(key))
+        return None if raw is None else msgspec.json.decode(raw, type=Result)
+
+    def keep(self, key: Digest, result: Result) -> None:
+        """Keep what was made."""
+        self._notes.put(_note(key), msgspec.json.encode(result))
+
+    def claim(self, key: Digest, owner: str, *, seconds: float) -> bool:
+        """Take the right to make it; False where another process holds it and its lease has not ended."""
+        return self._runs.claim(key, owner, now=self._wall.now(), seconds=seconds)
+
+    def release(self, key: Digest, owner: str) -> None:
+        """Give the right back."""
+        self._runs.release(key, owner)
+
+
+def _note(key: Digest) -> str:
+    return f"trained:{key}"

@@ -1,15 +1,16 @@
 """Training: from a training frame to a candidate, as a tracked run that is made once for the same inputs.
 
-    found by content key -> the candidate that was made then
-    claimed              -> job in its own process -> files in the blob store -> run FINISHED, claim released
-    held by another      -> wait for its run, or for the end of its lease
+    run found by content key    -> the candidate that was made then
+    result found by content key -> a run of our own over the same files
+    claimed                     -> job in its own process -> files in the blob store -> run FINISHED, claim released
+    held by another             -> wait for its result, or for the end of its lease
 A killed training leaves a RUNNING run and a claim; the same call takes both up again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
@@ -21,7 +22,7 @@ from kedge.domain.registry import Candidate, Signature
 from kedge.domain.tracking import Run, RunStatus, Usage
 from kedge.errors import TrainingFailed
 from kedge.pipelines.budget import exhausted
-from kedge.pipelines.cache import content_key, params_of
+from kedge.pipelines.cache import Result, Results, content_key, params_of
 from kedge.pipelines.rows import work_of
 from kedge.pipelines.run import Made, Work
 from kedge.pipelines.trace import place_of
@@ -35,16 +36,17 @@ if TYPE_CHECKING:
 MODEL_ARTIFACT = "model"
 TRACEBACK_ARTIFACT = "traceback"
 LEASE_MARGIN_SECONDS = 120.0  # beyond the time limit: to start the process and to store the model
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.2
 RUNS_LOOKED_AT = 10_000
 
 
 class Pipelines:
     """Trains models.
 
-    `execute(root, reference, work)` is the importable function that a job runs: it loads the project at `root` and
-    returns `make(...)`. `owner` names this process in claims; a claim of the same owner is taken up again at once.
-    `pause` sleeps the given seconds.
+    `execute(project_root, reference, work)` is the importable function that a job runs: it loads the project and returns
+    `make(...)`. `owner` names this process in claims: different for processes that may run side by side, the same after
+    a restart, so that its own claim is taken up again at once. Claims end by real time, also where `clock` plays the
+    past; `pause` sleeps the given seconds.
     """
 
     def __init__(
@@ -52,30 +54,33 @@ class Pipelines:
         *,
         tracking: Tracking,
         runs: Runs,
+        results: Results,
         jobs: JobRunner,
         blobs: BlobStore,
         project: Project,
         clock: Clock,
         execute: Callable[[str, str, Work], Made],
-        root: str,
+        project_root: str,
         owner: str,
         pause: Callable[[float], None],
     ) -> None:
-        self._tracking, self._runs, self._jobs, self._blobs = tracking, runs, jobs, blobs
+        self._tracking, self._runs, self._results, self._jobs, self._blobs = tracking, runs, results, jobs, blobs
         self._project, self._clock, self._execute = project, clock, execute
-        self._root, self._owner, self._pause = root, owner, pause
+        self._root, self._owner, self._pause = project_root, owner, pause
 
     def train(self, spec: ProjectSpec, frame: TrainingFrame) -> Candidate:
         """Train on a frame, or find what the same training made before. Raises TrainingFailed; the run says why."""
         key = self._content_key(spec, frame)
-        lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
-        if (done := self._claim(key, lease)) is not None:
+        if (done := self._tracking.find(key)) is not None:
             return candidate_of(done)
+        self._require_budget(spec, key)
+        lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
+        if (result := self._claim(key, lease)) is not None:
+            return candidate_of(self._finish(self._start(spec, frame, key), result))
         try:
-            # between our look and our claim another process may have finished
-            return candidate_of(self._tracking.find(key) or self._train(spec, frame, key))
+            return candidate_of(self._train(spec, frame, key))
         finally:
-            self._runs.release(key, self._owner)
+            self._results.release(key, self._owner)
 
     def _content_key(self, spec: ProjectSpec, frame: TrainingFrame) -> Digest:
         return content_key(
@@ -86,23 +91,33 @@ class Pipelines:
             frame=frame.digest,
         )
 
-    def _claim(self, key: Digest, lease: float) -> Run | None:
-        """Wait until the run is there (given), or ours to make (None)."""
-        started = self._clock.now()
-        waited = 0.0
-        while (done := self._tracking.find(key)) is None:
-            # a replay's clock stands still while we wait, and leases must end there, too
-            now = max(self._clock.now(), started + timedelta(seconds=waited))
-            if self._runs.claim(key, self._owner, now=now, seconds=lease):
-                return None
+    def _claim(self, key: Digest, lease: float) -> Result | None:
+        """Wait until the result is there (given), or ours to make (None)."""
+        while (result := self._results.find(key)) is None:
+            if self._results.claim(key, self._owner, seconds=lease):
+                # between our look and our claim another process may have finished
+                result = self._results.find(key)
+                if result is not None:
+                    self._results.release(key, self._owner)
+                return result
             self._pause(POLL_SECONDS)
-            waited += POLL_SECONDS
-        return done
+        return result
 
     def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
-        self._require_budget(spec, key)
         work = work_of(spec, frame)
-        run = self._tracking.start(
+        run = self._start(spec, frame, key)
+        limit = seconds_of(spec.training.time_limit)
+        made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, work, seconds=limit)
+        if isinstance(made, JobFailed):
+            self._fail(run, made, usage)
+        files = self._blobs.put_tree(made.files)
+        tags = tags_of(made, work.signature, frame.trained_upto)
+        result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
+        self._results.keep(key, result)
+        return self._finish(run, result)
+
+    def _start(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+        return self._tracking.start(
             experiment=spec.name,
             name=spec.training.pipeline or "boosting",
             content_key=key,
@@ -110,17 +125,10 @@ class Pipelines:
             params=params_of(spec.training),
             tags={"service": frame.service, "service_digest": frame.service_digest},
         )
-        limit = seconds_of(spec.training.time_limit)
-        made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, work, seconds=limit)
-        if isinstance(made, JobFailed):
-            self._fail(run, made, usage)
-        return self._tracking.finish(
-            run,
-            metrics=made.metrics,
-            artifacts={MODEL_ARTIFACT: self._blobs.put_tree(made.files)},
-            usage=usage,
-            tags=tags_of(made, work.signature, frame.trained_upto),
-        )
+
+    def _finish(self, run: Run, result: Result) -> Run:
+        made = {MODEL_ARTIFACT: result.files}
+        return self._tracking.finish(run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags)
 
     def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
         budget = spec.training.budget

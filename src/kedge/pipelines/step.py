@@ -51,7 +51,7 @@ class Step(msgspec.Struct, frozen=True):
         if not self.name:
             msgspec.structs.force_setattr(self, "name", getattr(self.run, "__name__", ""))
         if not self.name.isidentifier():
-            raise ConfigError(f"{self.run!r} has no usable name; write Step(function, name=\"...\"), a Python name")
+            raise ConfigError(f'{self.run!r} has no usable name; write Step(function, name="..."), a Python name')
         if self.name == DATA:
             raise ConfigError(f"no step may be called {DATA!r}: that is the training data; rename it")
 

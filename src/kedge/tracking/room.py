@@ -87,9 +87,7 @@ class Tracking:
                 raise
             return done
 
-    def fail(
-        self, run: Run, *, error: str, usage: Usage, artifacts: Mapping[str, Digest] | None = None
-    ) -> Run:
+    def fail(self, run: Run, *, error: str, usage: Usage, artifacts: Mapping[str, Digest] | None = None) -> Run:
         """End a run without a result; `error` is one sentence, the traceback may be kept as an artifact."""
         failed = msgspec.structs.replace(
             run,

@@ -53,6 +53,16 @@ def test_the_same_training_is_made_once(house, spec, frame) -> None:
     assert len(house.jobs.calls) == 1
 
 
+def test_a_twin_takes_the_result_and_tracks_a_run_of_its_own(house, spec, frame) -> None:
+    first, twin = house, house.twin()
+    candidate = first.pipelines.train(spec, frame)
+    assert twin.pipelines.train(spec, frame) == candidate
+    assert twin.jobs.calls == []
+    (run,) = twin.runs_by_age()
+    assert run == first.runs_by_age()[0]
+    assert twin.shared.leases == {}
+
+
 @pytest.mark.parametrize(
     "changes", [{"seed": 1}, {"pipeline": "train.py:model"}, {"rows": "5d"}, {"half_life": None}, {"half_life": 3.0}]
 )
@@ -139,13 +149,7 @@ def test_who_comes_second_waits_for_the_first(house, spec, frame) -> None:
     first, second = house, house.beside("there")
     answers = []
 
-    def meanwhile(work) -> Made:
-        # while the first trains, the second asks for the same; while the second waits, the first finishes
-        second.while_paused = lambda: first_finishes()
-        return Made(files={"model": b"tree"}, format="skops", metrics={})
-
     def first_finishes() -> None:
-        first.made = meanwhile
         answers.append(first.pipelines.train(spec, frame))
 
     key = first.pipelines._content_key(spec, frame)
@@ -156,24 +160,13 @@ def test_who_comes_second_waits_for_the_first(house, spec, frame) -> None:
     assert second.jobs.calls == []
 
 
-def test_the_claim_of_the_dead_ends_though_the_clock_stands_still(house, spec, frame) -> None:
-    limited = with_training(spec, time_limit="1s")
-    key = house.pipelines._content_key(limited, frame)
-    house.runs.claim(key, "a process that died", now=house.clock.now(), seconds=5)
-    assert house.pipelines.train(limited, frame)
-    assert sum(house.paused) == 5
-    assert house.runs.leases == {}
-
-
-def test_waiting_does_not_shorten_a_lease_of_a_moving_clock(house, spec, frame) -> None:
-    def time_goes_on() -> None:
-        house.clock.time += timedelta(seconds=POLL_SECONDS)
-
-    house.while_paused = time_goes_on
+def test_the_claim_of_the_dead_ends_by_real_time_while_the_past_is_played(house, spec, frame) -> None:
     key = house.pipelines._content_key(spec, frame)
-    house.runs.claim(key, "a process that died", now=house.clock.now(), seconds=5)
-    house.pipelines.train(spec, frame)
-    assert sum(house.paused) == 5
+    house.runs.claim(key, "a process that died", now=house.wall.now(), seconds=5)
+    house.clock.time += timedelta(days=300)
+    assert house.pipelines.train(spec, frame)
+    assert sum(house.paused) == pytest.approx(5)
+    assert house.runs.leases == {}
 
 
 def test_a_lease_outlives_the_time_limit(house, spec, frame) -> None:
@@ -185,7 +178,7 @@ def test_a_lease_outlives_the_time_limit(house, spec, frame) -> None:
 
     house.made = look
     house.pipelines.train(with_training(spec, time_limit="10s"), frame)
-    assert seen == [("here", house.clock.now() + timedelta(seconds=10 + LEASE_MARGIN_SECONDS))]
+    assert seen == [("here", house.wall.now() + timedelta(seconds=10 + LEASE_MARGIN_SECONDS))]
 
 
 def test_a_run_that_finished_before_the_claim_is_not_made_again(house, spec, frame) -> None:

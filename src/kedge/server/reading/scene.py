@@ -1,0 +1,131 @@
+"""The scene: everything the store says about one model, read once. All read models are pure functions of it.
+
+Every change of state writes an event, so the newest event's serial tells whether a scene is still true: it is kept until then.
+"""
+
+import threading
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+import msgspec
+
+from kedge.domain.data import DatasetVersion, ValidationReport
+from kedge.domain.durations import span_of
+from kedge.domain.ids import ModelName
+from kedge.domain.monitoring import Alert, AlertKind, Health
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
+from kedge.domain.retraining import LedgerEntry
+from kedge.domain.rollout import Deployment, RolloutLook
+from kedge.domain.tracking import Run
+from kedge.ports import MetaStore
+from kedge.server.house import House
+
+_WINDOWS = 1200
+_RUNS = 400
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """One model's state as the store tells it. Sequences are oldest first, but `versions`, `alerts` and `runs`."""
+
+    spec: ProjectSpec
+    model: ModelName
+    now: datetime
+    serial: int
+    dataset: DatasetVersion | None
+    report: ValidationReport | None
+    runs: tuple[Run, ...]
+    versions: tuple[ModelVersion, ...]
+    moves: tuple[AliasMove, ...]
+    deployments: tuple[Deployment, ...]
+    looks: tuple[RolloutLook, ...]
+    healths: tuple[Health, ...]
+    alerts: tuple[Alert, ...]
+    entries: tuple[LedgerEntry, ...]
+
+    @property
+    def health(self) -> Health | None:
+        """Give the newest window."""
+        return self.healths[-1] if self.healths else None
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """Give what is served now."""
+        return self.deployments[-1] if self.deployments else None
+
+    @property
+    def entry(self) -> LedgerEntry | None:
+        """Give the newest step of the ledger."""
+        return self.entries[-1] if self.entries else None
+
+    @property
+    def window(self) -> timedelta:
+        """Give the length of a window."""
+        return span_of(self.spec.monitoring.window)
+
+    @property
+    def missed(self) -> int:
+        """Count the windows that should have closed since the newest one did."""
+        if self.health is None:
+            return 0
+        return max(0, (self.now - self.health.window.end) // self.window)
+
+    @property
+    def promotions(self) -> tuple[AliasMove, ...]:
+        """List the moves of the alias `champion`, oldest first."""
+        return tuple(move for move in self.moves if move.alias == CHAMPION)
+
+    def version(self, number: int | None) -> ModelVersion | None:
+        """Find a version by its number."""
+        return next((version for version in self.versions if version.number == number), None)
+
+    def recent(self, *kinds: AlertKind) -> Alert | None:
+        """Find the newest alert of these kinds that was raised in the newest window or since."""
+        if self.health is None:
+            return None
+        return next((alert for alert in self.alerts if alert.kind in kinds and alert.raised_at >= self.health.window.end), None)
+
+
+class Scenes:
+    """Reads scenes, and keeps the last few until something has happened."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._kept: OrderedDict[ModelName, Scene] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, model: ModelName | None = None) -> Scene:
+        """Give the scene of a model (the project's own, unless named), with the time of now."""
+        name = model or self._house.spec.name
+        now = self._house.clock.now()
+        newest = self._house.meta.events.list(limit=1)
+        serial = newest[0][0] if newest else 0
+        with self._lock:
+            kept = self._kept.get(name)
+        if kept is None or kept.serial != serial:
+            kept = _read(self._house.meta, self._house.spec, name, now=now, serial=serial)
+            with self._lock:
+                self._kept[name] = kept
+                while len(self._kept) > 8:
+                    self._kept.popitem(last=False)
+        return msgspec.structs.replace(kept, now=now)
+
+
+def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime, serial: int) -> Scene:
+    dataset = meta.datasets.find(spec.dataset)
+    return Scene(
+        spec=spec,
+        model=model,
+        now=now,
+        serial=serial,
+        dataset=dataset,
+        report=None if dataset is None else meta.datasets.find_report(dataset.digest),
+        runs=tuple(meta.runs.list(model, limit=_RUNS)),
+        versions=tuple(meta.models.list(model)),
+        moves=tuple(meta.models.moves(model)),
+        deployments=tuple(meta.deployments.list(model)),
+        looks=tuple(meta.deployments.looks(model)),
+        healths=tuple(meta.watches.list(model, limit=_WINDOWS)),
+        alerts=tuple(meta.watches.alerts(model)),
+        entries=tuple(meta.ledgers.list(model)),
+    )

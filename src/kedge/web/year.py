@@ -1,0 +1,179 @@
+"""The primary figure of a model: its live loss over the year, drawn by the server in three widths (a style sheet shows one).
+
+Line with 95 % band, the accepted limit dotted, promotions as labelled marks, alarms as triangles, names at the lines' ends.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil, floor, log10
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from kedge.web.charts import Frame, polylines, runs_of
+
+
+class Point(NamedTuple):
+    """A week: its middle in days, the champion's mean and band, the trial's mean, the limit."""
+
+    at: float
+    loss: float | None
+    lower: float | None
+    upper: float | None
+    trial: float | None
+    limit: float | None
+
+
+class Sign(NamedTuple):
+    """Something marked on the time axis: its day, its label, and a sentence for the pointer."""
+
+    at: float
+    label: str
+    title: str
+
+
+class Year(NamedTuple):
+    """What the figure shows. `start` is day 0."""
+
+    start: datetime
+    points: Sequence[Point]
+    promotions: Sequence[Sign]
+    alarms: Sequence[Sign]
+    champion: str
+    challenger: str
+    title: str
+
+
+WIDTHS = (("wide", 1320, 300), ("mid", 760, 290), ("narrow", 326, 270))
+
+
+def figure(year: Year) -> Markup:
+    """Draw the figure in all three widths."""
+    return Markup("").join(_drawn(year, name, width, height) for name, width, height in WIDTHS)
+
+
+def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
+    low, high = _bounds(year.points)
+    days = max(1.0, year.points[-1].at + 3.5)
+    frame = Frame(left=42, right=width - (16 if name == "narrow" else 118), top=26, bottom=height - 26, x=(0, days), y=(low, high))
+    middles = [point.at for point in year.points]
+    body = "".join(
+        (
+            _grid(frame, low, high),
+            _months(frame, year.start, days, every=2 if name == "narrow" else 1),
+            _band(frame, year.points),
+            _marks(frame, year.promotions, room=24 if name == "narrow" else 34),
+            _limit(frame, year.points),
+            polylines(frame, [point.loss for point in year.points], "one", at=middles),
+            polylines(frame, [point.trial for point in year.points], "two", at=middles),
+            _alarms(frame, year.alarms, year.points),
+            "" if name == "narrow" else _ends(frame, year),
+        )
+    )
+    label = escape(year.title)
+    markup = f'<svg class="chart year {name}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{label}">'
+    return Markup(f"{markup}{body}</svg>")  # noqa: S704 - numbers, our own classes, and escaped text only
+
+
+def _bounds(points: Sequence[Point]) -> tuple[float, float]:
+    known = [value for point in points for value in (point.loss, point.lower, point.upper, point.trial, point.limit) if value is not None]
+    low, high = min(known), max(known)
+    room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+    return low - room, high + 2 * room
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Choose round values between two bounds: steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / most
+    scale = 10.0 ** floor(log10(rough))
+    step = next(scale * factor for factor in (1, 2, 5, 10) if scale * factor >= rough)
+    return [index * step for index in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def _grid(frame: Frame, low: float, high: float) -> str:
+    values = ticks(low, high)
+    places = max(0, min(6, -floor(log10(values[1] - values[0] + 1e-12)))) if len(values) > 1 else 3
+    return "".join(
+        f'<line class="gridline" x1="{frame.left}" x2="{frame.right}" y1="{frame.y(value):.1f}" y2="{frame.y(value):.1f}"/>'
+        f'<text x="{frame.left - 8}" y="{frame.y(value) + 4:.1f}" text-anchor="end">{f"{value:.{places}f}".replace("-", "−")}</text>'
+        for value in values
+    )
+
+
+def _months(frame: Frame, start: datetime, days: float, *, every: int) -> str:
+    parts = [f'<line class="axis" x1="{frame.left}" x2="{frame.right}" y1="{frame.bottom}" y2="{frame.bottom}"/>']
+    month = datetime(start.year, start.month, 1, tzinfo=start.tzinfo)
+    index = 0
+    span = ceil(days / (30 * 14)) * every
+    while (at := (month - start) / timedelta(days=1)) < days:
+        if at >= -0.5 and index % span == 0:
+            x = frame.x(max(at, 0.0))
+            parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.bottom}" y2="{frame.bottom + 4}"/>')
+            if x < frame.right - 20:
+                parts.append(f'<text x="{x + 3:.1f}" y="{frame.bottom + 17}">{month:%b}</text>')
+        index += at >= -0.5
+        month = datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=start.tzinfo)
+    return "".join(parts)
+
+
+def _band(frame: Frame, points: Sequence[Point]) -> str:
+    whole = [point.lower if point.upper is not None else None for point in points]
+    parts = []
+    for run in runs_of(whole):
+        if len(run) > 1:
+            there = [frame.point(points[i].at, points[i].upper or 0.0) for i, _ in run]
+            back = [frame.point(points[i].at, low) for i, low in reversed(run)]
+            parts.append(f'<polygon class="band one" points="{" ".join(there + back)}"/>')
+    return "".join(parts)
+
+
+def _limit(frame: Frame, points: Sequence[Point]) -> str:
+    """Draw the limit in force as steps: each champion brings its own."""
+    parts = []
+    for run in runs_of([point.limit for point in points]):
+        path = " ".join(f"{frame.x(points[i].at + side):.1f},{frame.y(value):.1f}" for i, value in run for side in (-3.5, 3.5))
+        parts.append(f'<polyline class="limit" points="{path}"/>')
+    return "".join(parts)
+
+
+def _marks(frame: Frame, promotions: Sequence[Sign], *, room: float) -> str:
+    parts, free = [], -1e9
+    for sign in promotions:
+        x = frame.x(sign.at)
+        line = f'<line class="promoted" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top - 6}" y2="{frame.bottom}"><title>{escape(sign.title)}</title></line>'
+        parts.append(line)
+        if x - free >= room:
+            anchor = "start" if x < frame.left + 12 else "middle"
+            parts.append(f'<text class="name" x="{x:.1f}" y="15" text-anchor="{anchor}">{escape(sign.label)}</text>')
+            free = x
+    return "".join(parts)
+
+
+def _alarms(frame: Frame, alarms: Sequence[Sign], points: Sequence[Point]) -> str:
+    parts = []
+    for sign in alarms:
+        near = min(points, key=lambda point: abs(point.at - sign.at))
+        y = frame.y(near.upper if near.upper is not None else near.loss if near.loss is not None else 0.0) if near.loss is not None else frame.top + 14
+        x, y = frame.x(sign.at), max(frame.top + 2, y - 16)
+        parts.append(f'<path class="alarm" d="M{x - 6:.1f} {y:.1f}h12l-6 10z"><title>{escape(sign.title)}</title></path>')
+    return "".join(parts)
+
+
+def _ends(frame: Frame, year: Year) -> str:
+    """Name the lines at their ends, pushed apart where they would touch."""
+    last = year.points[-1]
+    wanted = [
+        (value, css, text)
+        for value, css, text in (
+            (last.limit, "", f"limit {last.limit:.3f}" if last.limit is not None else ""),
+            (last.loss, "one", year.champion),
+            (last.trial, "two", year.challenger),
+        )
+        if value is not None
+    ]
+    placed, free = [], -1e9
+    for value, css, text in sorted(wanted, key=lambda want: -want[0]):
+        y = max(frame.y(value) + 4, free + 16)
+        placed.append(f'<text class="end {css}" x="{frame.right + 9}" y="{y:.1f}">{escape(text)}</text>')
+        free = y
+    return "".join(placed)
