@@ -127,7 +127,7 @@ def _side(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
     possible = null < 1.0
     bets = np.asarray(BETS)[None, :, None] / np.where(possible, null, 1.0)[:, None, None]
     gains = np.log1p(bets * (scores[:, None, :] - np.where(possible, null, 0.0)[:, None, None]))
-    return np.where(possible[:, None, None], gains, 0.0)
+    return np.asarray(np.where(possible[:, None, None], gains, 0.0))
 
 
 def step(watch: Watch, state: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:

@@ -33,7 +33,7 @@ class Losses(msgspec.Struct, frozen=True, eq=False):
     @property
     def usable(self) -> np.ndarray:
         """Mark the rows with a loss."""
-        return np.isfinite(self.losses)
+        return np.asarray(np.isfinite(self.losses))
 
     @property
     def mean(self) -> float | None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from kedge.data.source import KNOWN_AT
 from kedge.domain.monitoring import ColumnProfile, Profile
 from kedge.monitoring.detect import streams_of
 from kedge.monitoring.profile import most_common, number_borders
@@ -27,7 +28,6 @@ LATEST_STEPS = 13
 LEAST_ROWS = 10_000
 MOST_ROWS = 50_000
 ANSWERS = "prediction"
-KNOWN_AT = "known_at__"
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from kedge.data.source import KNOWN_AT
 from kedge.domain.durations import span_of
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, ModelName, digest_of
@@ -26,7 +27,7 @@ from kedge.monitoring.drifting import Watched, watched
 from kedge.monitoring.join_labels import LabelJoin
 from kedge.monitoring.losses import losses_of, step_losses
 from kedge.monitoring.measure import Arrived, View, measure_window
-from kedge.monitoring.reference import KNOWN_AT, Reference, day_numbers, take
+from kedge.monitoring.reference import Reference, day_numbers, take
 from kedge.monitoring.risk import Accepted, accept
 from kedge.monitoring.state import State, decode_state, encode_state, steps_closed
 from kedge.ports import BlobStore, Clock, Deployments, Journal, Notes, Notifier, Runs, Watches

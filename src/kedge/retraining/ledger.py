@@ -13,7 +13,7 @@ look; where only a part of a step's rows could be scored, it counts as that part
 """
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -40,7 +40,7 @@ def opening(model: ModelName, *, policy: str, price: float) -> LedgerEntry:
         model=model,
         step=0,
         window="",
-        decided_at=datetime.min,
+        decided_at=datetime(1970, 1, 1, tzinfo=UTC),
         policy=policy,
         decision=WAIT,
         reason="",
