@@ -186,7 +186,7 @@ def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clo
     folder.mkdir(parents=True, exist_ok=True)
     meta = open_store(settings.url)
     project = FolderProject(settings.project)
-    blobs = ChunkStore(folder / "packs", meta.chunks)
+    blobs = ChunkStore(folder, meta.chunks)
     return House(
         settings=settings,
         spec=spec,
