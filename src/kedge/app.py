@@ -41,6 +41,7 @@ from kedge.registry.room import Registry
 from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
 from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.journal import FileJournal, MemoryJournal
 from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
@@ -186,7 +187,7 @@ def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clo
     folder.mkdir(parents=True, exist_ok=True)
     meta = open_store(settings.url)
     project = FolderProject(settings.project)
-    blobs = ChunkStore(folder / "packs", meta.chunks)
+    blobs = ChunkStore(folder, meta.chunks)
     return House(
         settings=settings,
         spec=spec,

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract.metastore import MISSING, fresh_schema, postgresql_url
 
 from kedge.storage.sql import SqlStore, open_store
-from tests.contract.metastore import DEFAULT_POSTGRESQL, fresh_schema, postgresql_url
-
-MISSING = f"no PostgreSQL: set KEDGE_TEST_POSTGRESQL, or start one at {DEFAULT_POSTGRESQL}"
 
 
 @pytest.fixture(params=["sqlite-memory", "sqlite-file", "postgresql"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,6 +25,7 @@ from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)
 MODEL = ModelName("flights")
 DEFAULT_POSTGRESQL = "postgresql://postgres@127.0.0.1:5432/test"
+MISSING = f"no PostgreSQL: set KEDGE_TEST_POSTGRESQL, or start one at {DEFAULT_POSTGRESQL}"
 
 
 def event(*key: object, kind: EventKind = EventKind.TURN_ENDED, subject: str = MODEL, **more: object) -> Event:
@@ -144,9 +147,7 @@ def health(day: int = 0, *alerts: Alert, model: str = MODEL, **more: object) -> 
         "labels": 880,
         "versions": (VersionHealth(version=1, rows=900, errors=0, mean_output=0.2, latency_seconds=0.01),),
         "blocks": (Block(day=start, version=1, rows=880, loss=400.5),),
-        "drift": (
-            Drift(column="hour", psi=0.1, jensen_shannon=0.1, shift=0.0, evidence=1.5, limit=1000.0, alarm=False),
-        ),
+        "drift": (Drift(column="hour", psi=0.1, jensen_shannon=0.1, shift=0.0, evidence=1.5, limit=1000.0, alarm=False),),
         "risk": Risk(accepted=0.4, limit=0.42, mean=0.41, lower=0.39, days=12, alarm=False),
         "alerts": alerts,
         "loss": 0.45,
@@ -164,6 +165,12 @@ def entry(step: int, **more: object) -> LedgerEntry:
     names = ("loss", "slope", "gain", "regret", "price", "phi", "interval", "level", "gains", "gaps")
     values = words | whole | {name: index / 8 for index, name in enumerate(names)} | more
     return LedgerEntry(**values)  # type: ignore[arg-type]
+
+
+def child(script: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a process that runs a script with what this one can import, its standard output a pipe."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @cache

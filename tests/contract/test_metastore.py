@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from tests.contract import metastore as a
 
 from kedge.domain.ids import DatasetName, Digest, ModelName, digest_of
 from kedge.domain.monitoring import Window
@@ -14,7 +15,6 @@ from kedge.domain.tracking import RunStatus
 from kedge.errors import AliasConflict, Conflict, NotFound, RevisionConflict
 from kedge.ports import MetaStore
 from kedge.storage.sql import SqlStore
-from tests.contract import metastore as a
 
 MODEL = a.MODEL
 

@@ -15,7 +15,7 @@ _ISO = r"^\s*\d{4}-\d{2}-\d{2}"
 def as_times(column: pl.Series, where: str) -> pl.Series:
     """Give a column as UTC times. `where` names its table in the error.
 
-    A string that is no time becomes null (and is quarantined later); where none is a time, SourceFailed names the first.
+    Text that is no time becomes null (and is quarantined later); where none is a time, SourceFailed names the first.
     """
     dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
@@ -28,7 +28,8 @@ def as_times(column: pl.Series, where: str) -> pl.Series:
     if isinstance(dtype, pl.Categorical | pl.Enum) or dtype == pl.String:
         return _parsed(column.cast(pl.String), where)
     raise SourceFailed(
-        f"column {column.name!r} of {where} is {dtype}, not a time; make it a timestamp, or text such as 2013-01-31T10:00:00Z"
+        f"column {column.name!r} of {where} is {dtype}, not a time; "
+        "make it a timestamp, or text such as 2013-01-31T10:00:00Z"
     )
 
 

@@ -1,8 +1,12 @@
-"""The lineage graph: nodes named by kind and id, edges from what was made to what it was made of."""
+"""The lineage graph: nodes named by kind and id, edges from what was made to what it was made of; and what follows
+from it for one answer: its explanation, link by link."""
 
+from datetime import datetime
 from enum import Enum
 
 import msgspec
+
+from kedge.domain.ids import ModelName, PredictionId
 
 
 class NodeKind(Enum):
@@ -30,3 +34,34 @@ class Edge(msgspec.Struct, frozen=True):
     made: Node
     source: Node
     role: str
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """One link of an explanation: what it is, in one sentence, with its digest and the figures behind it.
+
+    `verified` is True where the link was checked and holds, False where it does not, None where it cannot be checked
+    here; `check` says what was checked, or why not.
+    """
+
+    title: str
+    summary: str
+    verified: bool | None
+    check: str
+    digest: str = ""
+    facts: dict[str, str | int | float | bool | None] = {}
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that stands behind one answer, from the answer back to the data."""
+
+    prediction: PredictionId
+    model: ModelName
+    version: int
+    at: datetime
+    output: float
+    links: tuple[Link, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether no link was found broken."""
+        return all(link.verified is not False for link in self.links)

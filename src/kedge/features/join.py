@@ -21,7 +21,7 @@ _KEY, _VISIBLE, _EVENT, _CREATED, _RANK, _ROW = "key__", "visible__", "event__",
 
 @dataclass(frozen=True)
 class Timeline:
-    """A view's rows that can win, in order of visibility: times, key as text, and the features under their own names."""
+    """A view's rows that can win, in order of visibility: times, key as text, the features under their own names."""
 
     rows: pl.DataFrame
     features: tuple[str, ...]
@@ -110,7 +110,13 @@ def point_in_time(
     `features` maps a source column to the name it gets. Source: Kedge's rules in `domain/features.py`.
     """
     known = timeline(
-        view_frame, entity=entity, event_time=event_time, created=created, ttl=ttl, features=tuple(features), where="the view"
+        view_frame,
+        entity=entity,
+        event_time=event_time,
+        created=created,
+        ttl=ttl,
+        features=tuple(features),
+        where="the view",
     )
     winners = known.winners(as_keys(rows[entity], "the rows"), as_times(rows[time], "the rows"))
     return rows.with_columns(known.rows.select(pl.col(name).gather(winners).alias(to) for name, to in features.items()))
@@ -121,7 +127,7 @@ def as_keys(column: pl.Series, where: str) -> pl.Series:
     if column.dtype.is_float():
         whole = column.fill_nan(None)
         if not (whole.drop_nulls() % 1 == 0).all():
-            raise SourceFailed(f"entity column {column.name!r} of {where} holds fractions; use text or whole numbers as keys")
+            raise SourceFailed(f"entity column {column.name!r} of {where} holds fractions; keys are text or whole numbers")
         column = whole.cast(pl.Int64)
     return column.cast(pl.String)
 

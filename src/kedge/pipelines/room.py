@@ -128,9 +128,7 @@ class Pipelines:
 
     def _finish(self, run: Run, result: Result) -> Run:
         made = {MODEL_ARTIFACT: result.files}
-        return self._tracking.finish(
-            run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags
-        )
+        return self._tracking.finish(run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags)
 
     def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
         budget = spec.training.budget

@@ -5,7 +5,8 @@
 
 A writer opens a new segment each time it starts and whenever one has grown to its limit; no two ever share one. So an
 offset in an old segment stays true even where a power cut took records that were never synced. What a kill leaves half
-written is the torn tail of its segment: readers stop before it, and the next start of the same writer cuts it.
+written is the torn tail of its segment: readers stop before it, and the next start of the same writer cuts it. Whole
+records after a broken one are damage, told and never cut; so is a power cut on a file system that reorders appends.
 """
 
 import fcntl

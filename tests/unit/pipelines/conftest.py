@@ -152,8 +152,8 @@ class Notes:
 class House:
     """One process on a store: `made` is what its jobs return or raise."""
 
-    def __init__(self, *, runs: Runs, blobs: Blobs, notes: "Notes | None" = None, owner: str = "here") -> None:
-        self.runs, self.blobs, self.owner, self.notes = runs, blobs, owner, notes or Notes()
+    def __init__(self, *, runs: Runs, shared: Runs, blobs: Blobs, notes: Notes, owner: str = "here") -> None:
+        self.runs, self.shared, self.blobs, self.notes = runs, shared, blobs, notes
         self.clock, self.wall, self.project, self.jobs = Clock(), Clock(), Project(), Jobs()
         self.paused: list[float] = []
         self.made: Callable[[Work], Made] = lambda work: Made(
@@ -163,7 +163,7 @@ class House:
         self.pipelines = Pipelines(
             tracking=Tracking(runs=runs, project=self.project, clock=self.clock),
             runs=runs,
-            results=Results(notes=self.notes, runs=runs, wall=self.wall),
+            results=Results(notes=notes, runs=shared, wall=self.wall),
             jobs=self.jobs,
             blobs=blobs,
             project=self.project,
@@ -181,7 +181,11 @@ class House:
 
     def beside(self, owner: str) -> "House":
         """Open another process on the same store."""
-        return House(runs=self.runs, blobs=self.blobs, notes=self.notes, owner=owner)
+        return House(runs=self.runs, shared=self.shared, blobs=self.blobs, notes=self.notes, owner=owner)
+
+    def twin(self) -> "House":
+        """Open a house with runs of its own that shares what trainings made."""
+        return House(runs=Runs(), shared=self.shared, blobs=self.blobs, notes=self.notes)
 
     def runs_by_age(self) -> list[Run]:
         return list(self.runs.rows.values())
@@ -189,7 +193,8 @@ class House:
 
 @pytest.fixture
 def house() -> House:
-    return House(runs=Runs(), blobs=Blobs())
+    runs = Runs()
+    return House(runs=runs, shared=runs, blobs=Blobs(), notes=Notes())
 
 
 @pytest.fixture

@@ -53,6 +53,16 @@ def test_the_same_training_is_made_once(house, spec, frame) -> None:
     assert len(house.jobs.calls) == 1
 
 
+def test_a_twin_takes_the_result_and_tracks_a_run_of_its_own(house, spec, frame) -> None:
+    first, twin = house, house.twin()
+    candidate = first.pipelines.train(spec, frame)
+    assert twin.pipelines.train(spec, frame) == candidate
+    assert twin.jobs.calls == []
+    (run,) = twin.runs_by_age()
+    assert run == first.runs_by_age()[0]
+    assert twin.shared.leases == {}
+
+
 @pytest.mark.parametrize(
     "changes", [{"seed": 1}, {"pipeline": "train.py:model"}, {"rows": "5d"}, {"half_life": None}, {"half_life": 3.0}]
 )
@@ -155,7 +165,7 @@ def test_the_claim_of_the_dead_ends_by_real_time_while_the_past_is_played(house,
     house.runs.claim(key, "a process that died", now=house.wall.now(), seconds=5)
     house.clock.time += timedelta(days=300)
     assert house.pipelines.train(spec, frame)
-    assert sum(house.paused) == 5
+    assert sum(house.paused) == pytest.approx(5)
     assert house.runs.leases == {}
 
 

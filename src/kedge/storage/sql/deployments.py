@@ -19,9 +19,7 @@ _look = Body(RolloutLook)
 
 _all = select(_table.c.body).where(_table.c.model == bindparam("model")).order_by(_table.c.revision)
 _newest = select(_table.c.body).where(_table.c.model == bindparam("model")).order_by(_table.c.revision.desc()).limit(1)
-_numbered = select(_table.c.body).where(
-    _table.c.model == bindparam("model"), _table.c.revision == bindparam("revision")
-)
+_numbered = select(_table.c.body).where(_table.c.model == bindparam("model"), _table.c.revision == bindparam("revision"))
 _last = select(func.coalesce(func.max(_table.c.revision), 0)).where(_table.c.model == bindparam("model"))
 _names = select(_table.c.model).distinct().order_by(_table.c.model)
 _all_looks = select(_looks.c.body).where(_looks.c.model == bindparam("model")).order_by(_looks.c.event)

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import StaticPool
 
 from kedge.errors import ConfigError, KedgeError, StoreBroken, StoreFull
-
-Insert = sqlite.Insert | postgresql.Insert
 
 BUSY_SECONDS = 30.0
 _CHAIN_LOCK = 0x6B65646765  # "kedge"; advisory locks are numbers
@@ -38,10 +36,8 @@ def open_engine(url: str) -> Engine:
         case "postgresql" | "postgres":
             engine = _open_postgresql(parsed)
         case other:
-            raise ConfigError(
-                f"store {url!r}: {other!r} is not known; use sqlite:///PATH or postgresql://HOST/DATABASE"
-            )
-    event.listen(engine, "handle_error", _translate)
+            raise ConfigError(f"store {url!r}: {other!r} is not known; use sqlite:///PATH or postgresql://HOST/DATABASE")
+    event.listen(engine, "handle_error", _translate, retval=True)
     return engine
 
 
@@ -61,7 +57,11 @@ _lock = text("SELECT pg_advisory_xact_lock(:key)")
 
 def insert(connection: Connection, table: Table) -> Any:
     """Begin an INSERT that may say what to do on conflict."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # 25 ms to import: a store on SQLite need not pay
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -122,18 +122,13 @@ def _open_postgresql(url: URL) -> Engine:
     return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=24, pool_pre_ping=True)
 
 
-def _translate(context: ExceptionContext) -> None:
-    """Turn what the driver says of a full disk or of broken bytes into Kedge's errors; leave all else as it is."""
-    if (meaning := _meaning(context.original_exception)) is not None:
-        context.chained_exception = meaning
-
-
-def _meaning(error: BaseException) -> KedgeError | None:
+def _translate(context: ExceptionContext) -> KedgeError | None:
+    """Say what the driver's error means where it is a full disk or broken bytes; None leaves the error as it is."""
+    error = context.original_exception
+    store = f"the metadata store {context.engine.url!r}" if context.engine is not None else "the metadata store"
     name = getattr(error, "sqlite_errorname", None)
     if name == "SQLITE_FULL" or getattr(error, "sqlstate", None) == _DISK_FULL:
-        return StoreFull(
-            "no space is left for the metadata store; what was acknowledged is safe: free space, then run this again"
-        )
+        return StoreFull(f"no space is left for {store}; what was acknowledged is safe: free space, then run this again")
     if name in _NOT_A_STORE:
-        return StoreBroken(f"the metadata store is not a readable SQLite file ({error}); restore it from a backup")
+        return StoreBroken(f"{store} is not a readable SQLite file ({error}); restore it from a backup")
     return None

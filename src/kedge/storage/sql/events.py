@@ -85,9 +85,7 @@ class SqlEvents:
             row = connection.execute(select(_table.c.body).where(_table.c.key == key)).first()
         return _event(row.body) if row is not None else None
 
-    def list(
-        self, *, subject: str | None = None, before: int | None = None, limit: int = 50
-    ) -> Sequence[tuple[int, Event]]:
+    def list(self, *, subject: str | None = None, before: int | None = None, limit: int = 50) -> Sequence[tuple[int, Event]]:
         """List (serial, event), newest first, with serial < `before`."""
         query = select(_table.c.serial, _table.c.body).order_by(_table.c.serial.desc()).limit(limit)
         if subject is not None:
@@ -147,6 +145,4 @@ def _event(body: str) -> Event:
     try:
         return _decoder.decode(body)
     except msgspec.DecodeError as error:
-        raise StoreBroken(
-            f"an event in the metadata store cannot be read ({error}); restore it from a backup"
-        ) from error
+        raise StoreBroken(f"an event in the metadata store cannot be read ({error}); restore it from a backup") from error

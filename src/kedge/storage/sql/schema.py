@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -34,7 +35,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 Whole: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 Real: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
-Truth: TypeEngine[bool] = Boolean(create_constraint=False).with_variant(Integer(), "sqlite")
+Truth: TypeEngine[bool] = Boolean().with_variant(Integer(), "sqlite")
 
 
 class Moment(TypeDecorator[datetime]):
@@ -80,7 +81,12 @@ def _body() -> Column[str]:
     return Column("body", Text, nullable=False)
 
 
-revision = Table(REVISION_TABLE, metadata, Column("version_num", String(32), primary_key=True))
+revision = Table(  # as Alembic makes it
+    REVISION_TABLE,
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 events = _table(
     "events",

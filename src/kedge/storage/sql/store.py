@@ -71,7 +71,7 @@ def _prepare(connections: Connections) -> None:
                 f"{migrations.HEAD!r}; use the newer Kedge that wrote it, or another store"
             )
         elif found != migrations.HEAD:
-            migrations.upgrade(connection)
+            migrations.upgrade(connection, migrations.HEAD)
 
 
 def _revision(connection: Connection) -> str | None:

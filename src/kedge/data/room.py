@@ -1,0 +1,186 @@
+"""The data room: sources become immutable dataset versions, and no row is read for training that was not validated."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from kedge.data.snapshot import base_of, grown, known_since, late_rows, missed, part_of
+from kedge.data.source import KNOWN_AT, declared, schema_of, typed
+from kedge.data.validate import built_in, validate
+from kedge.domain.data import DatasetVersion, Severity, ValidationReport
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import DatasetName, Digest, digest_of
+from kedge.domain.lineage import Edge, Node, NodeKind
+from kedge.domain.project import ProjectSpec
+from kedge.errors import DataInvalid, SourceFailed, StoreBroken
+from kedge.ports import BlobStore, Clock, Datasets, Tables
+
+ACTOR = "policy:loop"
+_CACHED_BYTES = 256 * 2**20
+
+
+class Data:
+    """Reads sources, keeps versions, says what is wrong with them."""
+
+    def __init__(self, *, datasets: Datasets, blobs: BlobStore, tables: Tables, clock: Clock) -> None:
+        self._datasets, self._blobs, self._tables, self._clock = datasets, blobs, tables, clock
+        self._declared: dict[str, tuple[pl.DataFrame, pl.DataFrame, tuple[str, ...]]] = {}
+        self._parts: OrderedDict[Digest, pl.DataFrame] = OrderedDict()
+        self._judged: dict[str, tuple[tuple[Digest, Digest], ValidationReport, pl.Series]] = {}
+
+    def rows(self, spec: ProjectSpec) -> pl.DataFrame:
+        """Read the source as declared, in order of time: UTC times, the label as a number, `known_at__` added.
+
+        The label of a classification is Int8: 0 and 1 for the two classes (`classes`), more for what is neither.
+        Raises SourceFailed for a missing column or an empty source.
+        """
+        return self._read_source(spec)[0]
+
+    def classes(self, spec: ProjectSpec) -> tuple[str, ...]:
+        """Name the label's values by code: negative, positive, then any third value. Empty for regression."""
+        return self._read_source(spec)[1]
+
+    def commit(self, spec: ProjectSpec) -> DatasetVersion:
+        """Append the rows whose label is known by now to the project's dataset, as one part.
+
+        Nothing new: the version that is there. Raises SourceFailed where nothing at all is known yet.
+        """
+        rows = self.rows(spec)
+        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR)
+        if version is None:
+            raise SourceFailed(
+                f"source {spec.data.source!r} has {len(rows)} rows, but no label is known by "
+                f"{self._clock.now():%Y-%m-%d %H:%M}; the first becomes known at {rows[KNOWN_AT].min()!s}"
+            )
+        return version
+
+    def commit_table(self, name: DatasetName, frame: pl.DataFrame, *, order: str, actor: str) -> DatasetVersion | None:
+        """Append the rows of any table that are known by now; `order` is the UTC time at which a row became known.
+
+        None where nothing is known yet.
+        """
+        return self._append(name, typed(frame, f"table {name!r}"), order=order, key="", actor=actor)
+
+    def read(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read a version in the order in which its rows became known. Decoded parts stay in memory, up to a bound."""
+        frames = [self.part(part.digest) for part in version.parts]
+        if columns is not None:
+            frames = [frame.select(columns) for frame in frames]
+        alike = all(frame.schema == frames[0].schema for frame in frames)
+        return pl.concat(frames, how="vertical" if alike else "diagonal_relaxed")
+
+    def part(self, digest: Digest) -> pl.DataFrame:
+        """Read one part of a version."""
+        if digest in self._parts:
+            self._parts.move_to_end(digest)
+            return self._parts[digest]
+        return self._keep(digest, self._tables.decode(self._blobs.get(digest)))
+
+    def require_valid(self, version: DatasetVersion, spec: ProjectSpec) -> ValidationReport:
+        """Validate a version: the project's expectations and the built-in ones; keep the report.
+
+        Raises DataInvalid where one of severity ERROR does not hold, or where every row would be set aside.
+        """
+        report, _ = self._judge(version, spec)
+        kind = EventKind.DATA_VALIDATED if report.passed else EventKind.DATA_REFUSED
+        event = Event(
+            key=digest_of("validate", version.dataset, version.digest, report),
+            kind=kind,
+            at=self._clock.now(),
+            subject=version.dataset,
+            actor=ACTOR,
+            message=_summary(report),
+            facts={"rows": report.rows, "quarantined": report.quarantined, "breaches": len(report.breaches)},
+        )
+        self._datasets.add_report(report, event)
+        if not report.passed:
+            raise DataInvalid(
+                f"{_summary(report)}. Nothing was trained. Correct the source, or change the expectation's severity or "
+                f"share ({spec.data.expectations or 'expectations file'})"
+            )
+        return report
+
+    def accepted(self, version: DatasetVersion, spec: ProjectSpec) -> pl.DataFrame:
+        """Read a version without the rows that validation set aside."""
+        rows = self.read(version)
+        keep = self.accepts(version, spec)
+        return rows if keep.all() else rows.filter(keep)
+
+    def accepts(self, version: DatasetVersion, spec: ProjectSpec) -> pl.Series:
+        """Say of each row of a version whether it is kept (true) or set aside."""
+        return self._judge(version, spec)[1]
+
+    def _read_source(self, spec: ProjectSpec) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        source = self._tables.source(spec.data.source)
+        name = digest_of(spec.data)
+        if name not in self._declared or self._declared[name][0] is not source:
+            self._declared[name] = source, *declared(source, spec.data)
+        return self._declared[name][1:]
+
+    def _append(self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str) -> DatasetVersion | None:
+        now = self._clock.now()
+        newest = self._datasets.find(name)
+        base = newest
+        if newest is not None and newest.upto is not None and newest.upto > now:
+            base = base_of(self._datasets.list(name), now)
+        new = known_since(rows, base, order=order, now=now)
+        if base is not None and missed(rows, base, order):
+            new = pl.concat([late_rows(rows, self.read(base), base, order=order, key=key), new])
+        if new.is_empty():
+            return base
+        data = self._tables.encode(new)
+        digest = self._blobs.put(data)
+        part = part_of(new, base, order=order, digest=digest, size=len(data))
+        number = newest.number + 1 if newest else 1
+        version = grown(base, part, dataset=name, number=number, schema=schema_of(rows), order=order, now=now)
+        there = self._datasets.find_digest(version.digest)
+        if there is not None:
+            return there
+        self._datasets.add(version, _committed(version, part.rows, actor=actor, now=now))
+        self._keep(digest, new)
+        return version
+
+    def _judge(self, version: DatasetVersion, spec: ProjectSpec) -> tuple[ValidationReport, pl.Series]:
+        name = (version.digest, digest_of(spec.data, spec.expectations))
+        if version.dataset not in self._judged or self._judged[version.dataset][0] != name:
+            rows = self.read(version)
+            if rows.is_empty():
+                raise StoreBroken(f"version {version.number} of {version.dataset!r} has no rows")
+            expectations = (*spec.expectations, *built_in(spec, rows))
+            classes = {spec.data.label: self.classes(spec)}
+            judged = validate(rows, expectations, version=version, key=spec.data.key, classes=classes)
+            self._judged[version.dataset] = name, *judged
+        return self._judged[version.dataset][1:]
+
+    def _keep(self, digest: Digest, frame: pl.DataFrame) -> pl.DataFrame:
+        self._parts[digest] = frame
+        while len(self._parts) > 1 and sum(part.estimated_size() for part in self._parts.values()) > _CACHED_BYTES:
+            self._parts.popitem(last=False)
+        return frame
+
+
+def _summary(report: ValidationReport) -> str:
+    said = [breach.message for breach in report.breaches if breach.expectation.severity is Severity.ERROR]
+    if report.quarantined == report.rows:
+        said.append(f"all {report.rows} rows would be set aside")
+    if said:
+        return f"dataset {report.dataset!r} is not valid: {'; '.join(said)}"
+    aside = f", {report.quarantined} set aside" if report.quarantined else ""
+    return f"{report.rows} rows of {report.dataset!r} hold what is expected{aside}"
+
+
+def _committed(version: DatasetVersion, rows: int, *, actor: str, now: datetime) -> Event:
+    made = Node(NodeKind.DATASET_VERSION, version.digest)
+    parent = (Edge(made, Node(NodeKind.DATASET_VERSION, version.parent), "parent"),) if version.parent else ()
+    return Event(
+        key=digest_of("commit", version.dataset, version.digest),
+        kind=EventKind.DATASET_COMMITTED,
+        at=now,
+        subject=version.dataset,
+        actor=actor,
+        message=f"version {version.number} of {version.dataset!r}: {rows} new rows, {version.rows} in all",
+        facts={"number": version.number, "digest": version.digest, "rows": version.rows, "new_rows": rows},
+        edges=parent,
+    )

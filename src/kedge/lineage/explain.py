@@ -1,0 +1,216 @@
+"""Why an answer is what it is: the walk from one prediction back to the data, every link checked where it can be.
+
+    answer -> route -> features -> model version -> gate verdict -> approver -> run -> code -> environment -> params
+           -> dataset versions
+A link that does not hold is shown as such; the walk goes on as far as there is something to follow.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from kedge.domain.evaluation import Verdict
+from kedge.domain.ids import Digest, PredictionId, digest_of
+from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind
+from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
+from kedge.domain.rollout import Deployment
+from kedge.errors import NotFound, StoreBroken
+from kedge.lineage.graph import sources_of, uses_of
+from kedge.lineage.made import (
+    approver_link,
+    code_link,
+    environment_link,
+    params_link,
+    read_verdict,
+    run_link,
+    verdict_link,
+)
+from kedge.lineage.prediction import Logged, find_prediction
+from kedge.lineage.route import route_link
+from kedge.ports import BlobStore, Datasets, Deployments, Events, Journal, Models, Runs
+
+
+class Lineage:
+    """Answers for predictions, and walks the graph of what was made from what."""
+
+    def __init__(
+        self,
+        *,
+        events: Events,
+        runs: Runs,
+        models: Models,
+        deployments: Deployments,
+        datasets: Datasets,
+        blobs: BlobStore,
+        predictions: Journal,
+    ) -> None:
+        self._events, self._runs, self._models = events, runs, models
+        self._deployments, self._datasets, self._blobs = deployments, datasets, blobs
+        self._predictions = predictions
+
+    def get(self, prediction: PredictionId) -> Logged:
+        """Read the logged request that holds an answer, and its row. Raises NotFound."""
+        return find_prediction(self._predictions, prediction)
+
+    def why(self, prediction: PredictionId) -> Explanation:
+        """Explain an answer. Raises NotFound for an id that was never answered."""
+        logged = self.get(prediction)
+        batch, row = logged.batch, logged.row
+        deployment = self._deployments.find(batch.model, batch.revision)
+        version = self._models.find(batch.model, batch.versions[row])
+        return Explanation(
+            prediction=prediction,
+            model=batch.model,
+            version=batch.versions[row],
+            at=batch.at,
+            output=batch.outputs[row],
+            links=(
+                answer_link(logged),
+                route_link(logged, deployment),
+                features_link(logged, version),
+                *self._made_links(logged, version, deployment),
+            ),
+        )
+
+    def sources(self, node: Node) -> tuple[Edge, ...]:
+        """List the edges up from a node to everything it was made of, nearest first."""
+        return sources_of(self._events, node)
+
+    def uses(self, node: Node) -> tuple[Edge, ...]:
+        """List the edges down from a node to everything made of it, nearest first."""
+        return uses_of(self._events, node)
+
+    def _made_links(self, logged: Logged, version: ModelVersion | None, deployment: Deployment | None) -> tuple[Link, ...]:
+        if version is None:
+            number = logged.batch.versions[logged.row]
+            missing = f"Version {number} of {logged.batch.model} is not in the store; nothing behind it can be told."
+            return (Link(title="model version", summary=missing, verified=False, check="It is not registered."),)
+        return (
+            self._version_link(version),
+            self._verdict_link(version),
+            approver_link(version.number, deployment, self._moves(logged)),
+            *self._run_links(version),
+            *(self._dataset_link(digest) for digest in version.datasets),
+        )
+
+    def _version_link(self, version: ModelVersion) -> Link:
+        upto = f"{version.trained_upto:%Y-%m-%d %H:%M}"
+        verified, check = True, "Its files were read, and are bit for bit what was registered."
+        try:
+            self._blobs.get_tree(version.digest)
+        except (NotFound, StoreBroken) as error:
+            verified, check = False, f"Its files cannot be read: {error}"
+        return Link(
+            title="model version",
+            summary=f"Version {version.number} of {version.model}, trained on what was known at {upto}.",
+            verified=verified,
+            check=check,
+            digest=version.digest,
+            facts={
+                "number": version.number,
+                "format": version.format,
+                "service": version.service,
+                "inputs": len(version.signature.inputs),
+                "registered_at": version.registered_at.isoformat(),
+                "trained_upto": version.trained_upto.isoformat(),
+            },
+        )
+
+    def _verdict_link(self, version: ModelVersion) -> Link:
+        made = Node(NodeKind.MODEL_VERSION, f"{version.model}@{version.number}")
+        named = (edge.source.id for edge in self._events.sources(made) if edge.source.kind is NodeKind.VERDICT)
+        digest = next((Digest(name) for name in named), None)
+        return verdict_link(version, self._verdict(digest) if digest else None, digest)
+
+    def _verdict(self, digest: Digest) -> Verdict | None:
+        try:
+            return read_verdict(self._blobs.get(digest))
+        except (NotFound, StoreBroken, msgspec.DecodeError):
+            return None
+
+    def _moves(self, logged: Logged) -> Sequence[AliasMove]:
+        moves = [move for move in self._models.moves(logged.batch.model) if move.alias == CHAMPION]
+        return [move for move in moves if move.moved_at <= logged.batch.at] or moves
+
+    def _run_links(self, version: ModelVersion) -> tuple[Link, ...]:
+        try:
+            run = self._runs.get(version.run)
+        except NotFound as error:
+            return (Link(title="run", summary=f"Run {version.run} trained it.", verified=False, check=str(error)),)
+        edges = self._events.sources(Node(NodeKind.RUN, run.id))
+        return (run_link(run, version), code_link(run, edges), environment_link(run, edges), params_link(run))
+
+    def _dataset_link(self, digest: Digest) -> Link:
+        version = self._datasets.find_digest(digest)
+        if version is None:
+            missing = "A dataset version that the model was trained on is not in the store."
+            return Link(title="dataset version", summary=missing, verified=False, check="It is gone.", digest=digest)
+        verified, check = True, f"All {len(version.parts)} parts were read, and are bit for bit what was committed."
+        try:
+            for part in version.parts:
+                self._blobs.get(part.digest)
+        except (NotFound, StoreBroken) as error:
+            verified, check = False, f"A part cannot be read: {error}"
+        return Link(
+            title="dataset version",
+            summary=f"Version {version.number} of {version.dataset}: {version.rows:,} rows.",
+            verified=verified,
+            check=check,
+            digest=digest,
+            facts={
+                "dataset": version.dataset,
+                "number": version.number,
+                "rows": version.rows,
+                "parts": len(version.parts),
+                "upto": version.upto.isoformat() if version.upto else None,
+            },
+        )
+
+
+def answer_link(logged: Logged) -> Link:
+    """Tell what was answered, and check that the record agrees with itself."""
+    batch, row = logged.batch, logged.row
+    version = batch.versions[row]
+    scored = any(number == version and row in rows for number, rows in batch.batches)
+    return Link(
+        title="answer",
+        summary=f"Version {version} of {batch.model} answered {batch.outputs[row]:.6g} for {batch.at:%Y-%m-%d %H:%M} UTC.",
+        verified=scored,
+        check=(
+            "The record in the prediction log is whole and says in which batch the row was scored."
+            if scored
+            else "The record in the prediction log does not say that this version scored the row."
+        ),
+        digest=logged.record,
+        facts={
+            "output": batch.outputs[row],
+            "request": batch.request,
+            "row": row,
+            "at": batch.at.isoformat(),
+            "entity": batch.entities[row],
+            **{f"shadow answer of version {number}": answers[row] for number, answers in batch.shadow.items()},
+        },
+    )
+
+
+def features_link(logged: Logged, version: ModelVersion | None) -> Link:
+    """Tell which values the model saw, and check that they are its inputs and that none is from after the answer."""
+    batch, row = logged.batch, logged.row
+    values = {name: column[row] for name, column in batch.features.items()}
+    as_of = {f"{view} as of": times[row] for view, times in batch.as_of.items()}
+    late = [name for name, time in as_of.items() if time is not None and time > batch.at]
+    wanted = [column.name for column in version.signature.inputs] if version else [*values]
+    if late:
+        verified, check = False, f"From after the answer's time: {', '.join(late)}."
+    elif [*values] != wanted:
+        verified, check = False, f"The model reads {', '.join(wanted)}; logged are {', '.join(values)}."
+    else:
+        verified, check = True, "They are the model's inputs in their order, and none is from after the answer's time."
+    return Link(
+        title="features",
+        summary=f"{len(values)} values from {batch.service}, {len(as_of)} of its views looked up.",
+        verified=verified,
+        check=check,
+        digest=digest_of(values),
+        facts={**values, **{name: time.isoformat() if time else None for name, time in as_of.items()}},
+    )

@@ -1,0 +1,48 @@
+"""Finding one answer in the prediction log. Of records with the same request the first counts: what the caller got."""
+
+import msgspec
+
+from kedge.domain.ids import Digest, PredictionId, RequestId, digest_bytes, split_prediction_id
+from kedge.domain.monitoring import PredictionBatch
+from kedge.errors import NotFound, StoreBroken
+from kedge.ports import Journal
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """One row of a request as it was answered, and the digest of the record that says so."""
+
+    batch: PredictionBatch
+    row: int
+    record: Digest
+
+
+class _Named(msgspec.Struct):
+    """A record's request alone: the rest is skipped, not built."""
+
+    request: RequestId
+
+
+_named = msgspec.msgpack.Decoder(_Named)
+_batch = msgspec.msgpack.Decoder(PredictionBatch)
+
+
+def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:
+    """Find an answer by its id. Raises NotFound saying what is known; StoreBroken for a record that cannot be read."""
+    parts = split_prediction_id(prediction)
+    if parts is None:
+        raise NotFound(
+            f"{prediction!r} is not a prediction's id; one looks like REQUEST.ROW, for example flights-2013-03-01T11.0"
+        )
+    request, row = parts
+    try:
+        found = next((payload for _, payload in journal.scan() if _named.decode(payload).request == request), None)
+        batch = None if found is None else _batch.decode(found)
+    except msgspec.DecodeError as error:
+        raise StoreBroken(f"a record of the prediction log cannot be read ({error}); restore it from a backup") from error
+    if found is None or batch is None:
+        raise NotFound(
+            f"no answered request is called {request!r}; ids stand in the answers of the data plane and in its log"
+        )
+    if row >= len(batch.outputs):
+        raise NotFound(f"request {request!r} has rows 0 to {len(batch.outputs) - 1}, not {row}")
+    return Logged(batch, row, digest_bytes(found))

@@ -1,0 +1,58 @@
+"""What the chunk store must remember: where each chunk lies, and of which chunks a blob is made."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from kedge.domain.ids import Digest
+
+
+class ChunkPlace(NamedTuple):
+    """Where a chunk lies: the name of its pack, offset and length there in bytes."""
+
+    pack: str
+    offset: int
+    length: int
+
+
+class Recipe(NamedTuple):
+    """What a blob is made of: its size in bytes, and the digests of its chunks in order."""
+
+    size: int
+    chunks: tuple[Digest, ...]
+
+
+class ChunkIndex(Protocol):
+    """The index. What `add` wrote is there after a kill and after a power cut, all of it or nothing."""
+
+    def find_many(self, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
+        """Find the places of those chunks that are there."""
+        ...
+
+    def find_blob(self, digest: Digest) -> Recipe | None:
+        """Find what a blob is made of."""
+        ...
+
+    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
+        """Write places of chunks and a blob's recipe in one transaction; what is already there stays."""
+        ...
+
+
+class MemoryIndex:
+    """An index in memory."""
+
+    def __init__(self) -> None:
+        self._places: dict[Digest, ChunkPlace] = {}
+        self._blobs: dict[Digest, Recipe] = {}
+
+    def find_many(self, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
+        """Find the places of those chunks that are there."""
+        return {digest: self._places[digest] for digest in digests if digest in self._places}
+
+    def find_blob(self, digest: Digest) -> Recipe | None:
+        """Find what a blob is made of."""
+        return self._blobs.get(digest)
+
+    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
+        """Keep places and recipe; what is already there stays."""
+        self._places = {**places, **self._places}
+        self._blobs.setdefault(blob, recipe)

@@ -1,0 +1,187 @@
+"""What the blob store does: keep, share, verify, refuse."""
+
+import json
+import os
+import random
+
+import pytest
+from blake3 import blake3
+
+from kedge.errors import NotFound, StoreBroken, StoreFull
+from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.blobs.cut import cut
+from kedge.storage.blobs.index import MemoryIndex
+
+
+@pytest.fixture
+def index():
+    return MemoryIndex()
+
+
+@pytest.fixture
+def store(tmp_path, index):
+    return ChunkStore(tmp_path / "store", index)
+
+
+def noise(size, seed=0):
+    return random.Random(seed).randbytes(size)
+
+
+def stored(tmp_path):
+    return sum(path.stat().st_size for path in (tmp_path / "store" / "packs").glob("*.pack"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"a", noise(8192), noise(8193), noise(300_000), bytes(1_000_000), b"PAR1" + noise(99_000)],
+    ids=["empty", "one", "8 KiB", "a byte more", "noise", "zeros", "parquet"],
+)
+def test_a_blob_comes_back_by_the_digest_of_its_content(store, data):
+    digest = store.put(data)
+    assert digest == blake3(data).hexdigest()
+    assert store.has(digest)
+    assert store.get(digest) == data
+
+
+def test_a_known_blob_is_not_written_again(store, tmp_path):
+    digest = store.put(noise(300_000))
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "store").rglob("*"))
+    assert store.put(noise(300_000)) == digest
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "store").rglob("*")) == before
+
+
+def test_a_store_that_was_only_read_has_no_files(store, tmp_path):
+    assert not store.has(blake3(b"").hexdigest())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "abc", "z" * 64, "../../etc/passwd"])
+def test_an_unknown_digest_is_not_found(store, digest):
+    assert not store.has(digest)
+    with pytest.raises(NotFound, match="another store"):
+        store.get(digest)
+
+
+def test_an_append_and_an_insert_store_little_more_than_what_is_new(store, tmp_path):
+    data = noise(4_000_000)
+    store.put(data)
+    first = stored(tmp_path)
+    store.put(data + noise(40_000, 1))
+    appended = stored(tmp_path) - first
+    store.put(data[:2_000_000] + noise(4096, 2) + data[2_000_000:])
+    inserted = stored(tmp_path) - first - appended
+    assert first == 4_000_000
+    assert appended < 40_000 + 256 * 1024
+    assert inserted < 3 * 256 * 1024
+
+
+def test_cuts_cover_the_content_within_their_bounds():
+    for data, low, high in ((noise(3_000_000), 8192, 262144), (b"PAR1" + noise(1_000_000), 4096, 65536)):
+        pieces = list(cut(data))
+        assert b"".join(pieces) == data
+        assert all(low <= len(piece) <= high for piece in pieces[:-1])
+        assert [len(piece) for piece in cut(data)] == [len(piece) for piece in pieces]
+
+
+def test_packs_are_closed_when_full_and_blobs_may_span_them(tmp_path, index):
+    store = ChunkStore(tmp_path / "store", index, pack_bytes=200_000)
+    digest = store.put(noise(1_000_000))
+    assert len(list((tmp_path / "store" / "packs").iterdir())) >= 3
+    assert store.get(digest) == noise(1_000_000)
+
+
+def test_a_new_process_goes_on_with_the_pack_but_two_live_ones_do_not_share_it(tmp_path, index):
+    one, two = ChunkStore(tmp_path / "store", index), ChunkStore(tmp_path / "store", index)
+    kept = [one.put(noise(100, 1)), two.put(noise(100, 2))]
+    assert len(os.listdir(tmp_path / "store" / "packs")) == 2
+    one.close()
+    two.close()
+    kept.append(ChunkStore(tmp_path / "store", index).put(noise(100, 3)))
+    assert len(os.listdir(tmp_path / "store" / "packs")) == 2
+    assert [one.get(digest) for digest in kept] == [noise(100, seed) for seed in (1, 2, 3)]
+
+
+def test_a_forked_child_does_not_write_into_its_parents_pack(store, tmp_path):
+    store.put(noise(100, 1))
+    child = os.fork()
+    if not child:
+        store.put(noise(100, 2))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert store.get(store.put(noise(100, 3))) == noise(100, 3)
+    assert len(os.listdir(tmp_path / "store" / "packs")) == 2
+
+
+def test_a_changed_byte_is_told_with_pack_and_offset(store, tmp_path):
+    store.put(b"something before")
+    digest = store.put(noise(500_000))
+    path = tmp_path / "store" / "packs" / "00000001.pack"
+    data = bytearray(path.read_bytes())
+    data[300_000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreBroken, match=r"00000001\.pack is damaged in the \d+ bytes at offset (\d+)") as caught:
+        store.get(digest)
+    place = int(str(caught.value).split("at offset ")[1].split(":")[0])
+    assert 0 <= 300_000 - place < 262144
+
+
+def test_a_pack_cut_short_or_lost_is_told(store, tmp_path):
+    digest = store.put(noise(1000))
+    path = tmp_path / "store" / "packs" / "00000001.pack"
+    os.truncate(path, 500)
+    with pytest.raises(StoreBroken, match="offset 0"):
+        store.get(digest)
+    path.unlink()
+    with pytest.raises(StoreBroken, match=r"cannot read pack .*00000001\.pack"):
+        store.get(digest)
+
+
+def test_an_index_that_lost_a_chunk_is_told(store, index):
+    digest = store.put(noise(1000))
+    index._places.clear()
+    with pytest.raises(StoreBroken, match="no place for chunk"):
+        store.get(digest)
+
+
+def test_a_tree_comes_back_by_the_digest_of_its_manifest(store):
+    files = {"model.skops": noise(100), "sub/notes.txt": b"", "a": noise(100)}
+    digest = store.put_tree(files)
+    assert store.get_tree(digest) == files
+    assert store.put_tree(dict(reversed(files.items()))) == digest
+    assert store.put_tree({"b": noise(100)}) != store.put_tree({"c": noise(100)})
+    assert store.get_tree(store.put_tree({})) == {}
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\b"])
+def test_a_tree_refuses_names_that_could_leave_a_folder(store, tmp_path, name):
+    with pytest.raises(ValueError, match="relative name"):
+        store.put_tree({"good": b"1", name: b"2"})
+    assert list(tmp_path.iterdir()) == []
+    forged = store.put(json.dumps([{"name": name, "digest": "0" * 64, "size": 1}]).encode())
+    with pytest.raises(StoreBroken, match="not a tree"):
+        store.get_tree(forged)
+
+
+def test_a_blob_that_is_no_manifest_is_no_tree(store):
+    with pytest.raises(StoreBroken, match="not a tree"):
+        store.get_tree(store.put(b"\xff not JSON"))
+
+
+def test_a_full_disk_loses_nothing_acknowledged_and_the_store_goes_on(store, monkeypatch):
+    kept = store.put(noise(100_000, 1))
+    real, left = os.write, [50_000]
+
+    def write(descriptor, data):
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        done = real(descriptor, bytes(data)[: left[0]])
+        left[0] -= done
+        return done
+
+    monkeypatch.setattr("kedge.storage.durable.os.write", write)
+    with pytest.raises(StoreFull, match="free some space"):
+        store.put(noise(100_000, 2))
+    assert not store.has(blake3(noise(100_000, 2)).hexdigest())
+    left[0] = 1 << 30
+    assert store.get(store.put(noise(100_000, 2))) == noise(100_000, 2)
+    assert store.get(kept) == noise(100_000, 1)

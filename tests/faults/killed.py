@@ -1,0 +1,46 @@
+"""Play the small project and die by SIGKILL just before or after the n-th call of one of the loop's steps.
+
+    python -m tests.faults.killed FOLDER ROOM METHOD N before|after
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from kedge.data.room import Data
+from kedge.evaluation.room import Evaluation
+from kedge.features.room import Features
+from kedge.monitoring.room import Monitoring
+from kedge.pipelines.room import Pipelines
+from kedge.registry.room import Registry
+from kedge.retraining.room import Retraining
+from kedge.rollout.room import Rollout
+from tests.loop.small import played
+
+ROOMS = {
+    kind.__name__: kind
+    for kind in (Data, Evaluation, Features, Monitoring, Pipelines, Registry, Retraining, Rollout)
+}
+
+
+def arm(room: str, method: str, calls: int, when: str) -> None:
+    """Replace a room's method by one that dies at its n-th call."""
+    kind, left = ROOMS[room], [calls]
+    real = getattr(kind, method)
+
+    def dying(*args, **named):
+        left[0] -= 1
+        if left[0] == 0 and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*args, **named)
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(kind, method, dying)
+
+
+if __name__ == "__main__":
+    arm(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    played(Path(sys.argv[1]))
