@@ -41,6 +41,7 @@ from kedge.registry.room import Registry
 from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
 from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.journal import FileJournal, MemoryJournal
 from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
