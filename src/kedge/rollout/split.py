@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kedge.domain.features import FeatureService
 from kedge.domain.monitoring import Value
+from kedge.domain.project import ProjectSpec
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
 from kedge.errors import KedgeError
 
@@ -45,6 +47,15 @@ class Answer:
     batches: list[tuple[int, list[int]]] = field(default_factory=list)
     shadow: dict[int, list[float]] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
+
+
+def sticky_column(spec: ProjectSpec, service: FeatureService) -> str:
+    """Name the column whose value decides who answers a row: as the project says, else the key where requests carry it.
+
+    Empty: each row of each request is on its own.
+    """
+    carried = (*service.entities(), *service.request)
+    return spec.rollout.sticky or (spec.data.key if spec.data.key in carried else "")
 
 
 def answer(deployment: Deployment, served: Columns, entities: Sequence[str], score: Score) -> Answer:
