@@ -94,6 +94,8 @@ def _coder(column: Column) -> Coder:
 def _numbers(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
     """Read numbers; None becomes NaN. Text is refused even where it could be read as a number."""
     read = np.array(values, dtype=np.float64)
-    if any(isinstance(value, str) for value in values):
+    if read.ndim != 1:
+        raise TypeError("its values are lists")
+    if str in set(map(type, values)):
         raise TypeError(f"{next(value for value in values if isinstance(value, str))!r} is text")
     return read

@@ -1,6 +1,5 @@
 """The rows that a model is trained and judged on: point-in-time joined, labelled, in the order they became known."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -10,7 +9,7 @@ import polars as pl
 
 from kedge.data.source import KNOWN_AT
 from kedge.domain.evaluation import Task
-from kedge.domain.ids import Digest, digest_of
+from kedge.domain.ids import Digest, digest_bytes, digest_of
 from kedge.errors import TrainingFailed
 
 
@@ -69,11 +68,17 @@ class TrainingFrame:
 
         The same rows have one name, however they were cut into parts when they were committed.
         """
-        names = list(dict.fromkeys((*self.columns, self.label, self.time, KNOWN_AT)))
-        hashed = hashlib.blake2b(digest_size=32)
-        if not self.rows.is_empty():
-            hashed.update(self.rows.select(names).hash_rows(0).to_numpy().tobytes())
-        types = [str(self.rows.schema[name]) for name in names]
-        return digest_of(
-            "frame", names, types, len(self), hashed.hexdigest(), self.task, self.upto, self.step.total_seconds()
-        )
+        names = dict.fromkeys((*self.columns, self.label, self.time, KNOWN_AT))
+        columns = [(name, str(self.rows.schema[name]), _digest(self.rows[name])) for name in names]
+        return digest_of("frame", columns, len(self), self.task, self.upto, self.step.total_seconds())
+
+
+def _digest(column: pl.Series) -> Digest:
+    """Name a column's values and its nulls. Polars' own hash of rows is free to change with its version."""
+    missing = np.packbits(column.is_null().to_numpy())
+    if column.dtype == pl.String:
+        text = column.fill_null("")
+        values = text.str.len_bytes().to_numpy().tobytes() + (text.str.join("").item() or "").encode()
+    else:
+        values = np.ascontiguousarray(column.to_physical().fill_null(0).to_numpy()).tobytes()
+    return digest_bytes(missing.tobytes() + values)
