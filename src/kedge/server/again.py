@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
-from kedge.app import House, open_house
+from kedge.app import open_house
 from kedge.config import read_project, settings
 from kedge.domain.ids import PredictionId
 from kedge.errors import KedgeError, NotFound
 from kedge.ports import JobFailed
+from kedge.server.house import House
 from kedge.server.reading.why import Again
 
 _SECONDS = 60.0

@@ -12,10 +12,10 @@ decoding takes any content type, so a page elsewhere could post JSON as text/pla
 import secrets
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
+from kedge.security.hosts import address_of, host_allowed, origin_allowed
 from kedge.server.problems import ErrorBody, Problem
 
 Scope = MutableMapping[str, Any]
@@ -72,7 +72,7 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
     """Check a request's head. Raises Refused."""
     headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
     host = headers.get("host", "")
-    if "*" not in hosts and hostname(host) not in hosts:
+    if "*" not in hosts and not host_allowed(host, hosts):
         raise Refused(421, "host_unknown", f"this server does not answer for the host {host!r}; ask it by its own name")
     if int(headers.get("content-length") or 0) > BODY_LIMIT:
         raise _too_large()
@@ -81,23 +81,20 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(403, "origin_foreign", "a page of another site asked for this write; writes are taken from this site only")
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if not origin_allowed(origin, host, hosts if "*" not in hosts else _own(host)):
         raise Refused(403, "origin_foreign", f"the origin {origin!r} is not this server; writes are taken from this site only")
     _check_type(scope["path"], headers.get("content-type", ""))
+
+
+def _own(host: str) -> Collection[str]:
+    address = address_of(host)
+    return (address.name,) if address else ()
 
 
 def _check_type(path: str, given: str) -> None:
     wanted = "application/json" if path.startswith("/api/") else _FORM
     if given.split(";")[0].strip().lower() != wanted:
         raise Refused(415, "media_type_unsupported", f"the content type {given!r} is not taken here; send {wanted}")
-
-
-def hostname(host: str) -> str:
-    """Take the name out of a Host header: without port and brackets, in small letters."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
 
 
 def _too_large() -> Refused:

@@ -3,19 +3,21 @@
 `app.House` fits it; so does a hand-filled one in a test.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
+from kedge.config import Settings
 from kedge.domain.ids import ModelName, PredictionId
+from kedge.domain.lineage import Explanation
 from kedge.domain.monitoring import TruthBatch
 from kedge.domain.project import ProjectSpec
 from kedge.domain.rollout import Deployment
-from kedge.ports import Clock, MetaStore
+from kedge.ports import Clock, JobRunner, MetaStore
 
 
 class Lineage(Protocol):
     """Explains predictions."""
 
-    def why(self, prediction: PredictionId) -> Any:
+    def why(self, prediction: PredictionId) -> Explanation:
         """Walk from one answer to its sources. Raises NotFound."""
         ...
 
@@ -74,6 +76,11 @@ class House(Protocol):
         ...
 
     @property
-    def evaluation(self) -> Any:
-        """The evaluation room."""
+    def jobs(self) -> JobRunner:
+        """Processes for work that needs tables or models."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """Where this process works."""
         ...
