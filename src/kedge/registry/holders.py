@@ -4,6 +4,7 @@
     stack   1  1  1    1       1
                2  2    2
                   3
+A version stands in it once: a move to one that is there is a way back to it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from kedge.domain.registry import CHAMPION, AliasMove
 def previous_holder(moves: Sequence[AliasMove], alias: str = CHAMPION) -> int | None:
     """Find the version to go back to; None where there is none.
 
-    A move to a version held earlier is a way back to it; an alias that was taken away goes back to its last holder.
+    An alias that was taken away goes back to its last holder.
     """
     stack: list[int | None] = []
     for number in (move.number for move in moves if move.alias == alias):
