@@ -21,6 +21,7 @@ from kedge.errors import ConfigError, KedgeError, StoreBroken, StoreFull
 BUSY_SECONDS = 30.0
 _CHAIN_LOCK = 0x6B65646765  # "kedge"; advisory locks are numbers
 _DISK_FULL = "53100"  # PostgreSQL, appendix A
+_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}  # the second where not even the WAL's index can be made
 _NOT_A_STORE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 
 
@@ -127,7 +128,7 @@ def _translate(context: ExceptionContext) -> KedgeError | None:
     error = context.original_exception
     store = f"the metadata store {context.engine.url!r}" if context.engine is not None else "the metadata store"
     name = getattr(error, "sqlite_errorname", None)
-    if name == "SQLITE_FULL" or getattr(error, "sqlstate", None) == _DISK_FULL:
+    if name in _FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
         return StoreFull(f"no space is left for {store}; what was acknowledged is safe: free space, then run this again")
     if name in _NOT_A_STORE:
         return StoreBroken(f"{store} is not a readable SQLite file ({error}); restore it from a backup")
