@@ -119,9 +119,7 @@ class Data:
             self._declared[name] = source, *declared(source, spec.data)
         return self._declared[name][1:]
 
-    def _append(
-        self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str
-    ) -> DatasetVersion | None:
+    def _append(self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str) -> DatasetVersion | None:
         now = self._clock.now()
         newest = self._datasets.find(name)
         base = newest

@@ -86,7 +86,9 @@ def _typed(column: pl.Series, where: str) -> pl.Series:
         return column.cast(pl.String)
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return as_times(column, where)
-    if dtype in (pl.Boolean, pl.String) or dtype.is_integer():
+    if dtype.is_integer():
+        return column if dtype in (pl.Int64, pl.UInt64, pl.Int128) else column.cast(pl.Int64)
+    if dtype in (pl.Boolean, pl.String):
         return column
     raise SourceFailed(
         f"column {column.name!r} of {where} is {dtype}; Kedge keeps numbers, booleans, text and times: "

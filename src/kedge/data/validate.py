@@ -26,9 +26,7 @@ def built_in(spec: ProjectSpec, rows: pl.DataFrame) -> tuple[Expectation, ...]:
     unique = [Expectation(rule=Rule.UNIQUE, column=key, severity=aside) for key in keys]
     present = [Expectation(rule=Rule.NOT_NULL, column=name, severity=aside) for name in (*keys, spec.data.time, label)]
     finite = [
-        Expectation(rule=Rule.FINITE, column=name, severity=aside)
-        for name, dtype in rows.schema.items()
-        if dtype.is_float()
+        Expectation(rule=Rule.FINITE, column=name, severity=aside) for name, dtype in rows.schema.items() if dtype.is_float()
     ]
     if spec.data.task is Task.REGRESSION:
         return (*unique, *present, *finite)
@@ -109,9 +107,7 @@ def _one_of(expectation: Expectation, rows: pl.DataFrame) -> pl.Expr:
         allowed = [float(value) for value in expectation.values if not isinstance(value, str)]
         return (~column.cast(pl.Float64).is_in(allowed)).fill_null(value=False)
     if dtype == pl.Boolean:
-        return (~column.is_in([value for value in expectation.values if isinstance(value, bool)])).fill_null(
-            value=False
-        )
+        return (~column.is_in([value for value in expectation.values if isinstance(value, bool)])).fill_null(value=False)
     return (~column.cast(pl.String).is_in([str(value) for value in expectation.values])).fill_null(value=False)
 
 

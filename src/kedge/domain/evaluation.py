@@ -99,3 +99,12 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     gap: float
     cpu_seconds: float = 0.0
+
+
+class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
+    """A logged answer computed again, from the same model in the same batch of rows: `equal` means bit for bit."""
+
+    again: float
+    logged: float
+    equal: bool
+    batch_rows: int

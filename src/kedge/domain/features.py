@@ -31,8 +31,9 @@ class FeatureService(msgspec.Struct, frozen=True, kw_only=True):
     """What one model reads: columns that the request brings, and views looked up by the entity keys it names.
 
     A view's feature is called `VIEW__FEATURE` in training and serving alike. `derive` is an optional pure function from
-    the joined Polars frame (request columns and view features) to a frame with further columns, listed in `derived`;
-    the same code runs in training and serving. A name in `drop` is read but not given to the model.
+    the joined Polars frame (request columns, view features, and `at__`, the time the answer is for) to a frame with
+    further columns, listed in `derived`; the same code runs in training and serving. A name in `drop` is read but not
+    given to the model.
     """
 
     name: str

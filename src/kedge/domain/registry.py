@@ -40,7 +40,8 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One immutable trained model. Aliases move; versions never change.
 
     `digest` names the tree of model files, `trained_upto` is when the newest row of its training data became known.
-    `example` is a blob: Parquet of a few input rows with the answers that the model gave at registration.
+    `example` is a blob: Parquet of a few input rows with the answers that the model gave them in one batch at
+    registration, in the column that the signature calls `output`.
     """
 
     model: ModelName

@@ -127,9 +127,7 @@ def as_keys(column: pl.Series, where: str) -> pl.Series:
     if column.dtype.is_float():
         whole = column.fill_nan(None)
         if not (whole.drop_nulls() % 1 == 0).all():
-            raise SourceFailed(
-                f"entity column {column.name!r} of {where} holds fractions; keys are text or whole numbers"
-            )
+            raise SourceFailed(f"entity column {column.name!r} of {where} holds fractions; keys are text or whole numbers")
         column = whole.cast(pl.Int64)
     return column.cast(pl.String)
 

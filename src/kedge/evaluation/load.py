@@ -1,0 +1,56 @@
+"""Loaded models by digest: the few used last are kept, so that a champion is read and checked once, not at each gate."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from kedge.domain.ids import Digest
+from kedge.domain.registry import Candidate, ModelVersion
+from kedge.errors import ModelRefused
+from kedge.evaluation.metrics import Vector
+from kedge.ports import BlobStore, ModelFormat, Predictor
+
+KEPT = 8
+
+
+class Loader:
+    """Load models through their formats, and answer with them."""
+
+    def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat]) -> None:
+        self._blobs = blobs
+        self._formats = {each.name: each for each in formats}
+        self._kept: OrderedDict[Digest, Predictor] = OrderedDict()
+        self._lock = Lock()
+
+    def answer(self, model: Candidate | ModelVersion, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> Vector:
+        """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
+        if not len(matrix):
+            return np.empty(0)
+        answers = np.asarray(self.find(model).predict(matrix), dtype=np.float64)
+        if answers.shape != (len(matrix),):
+            raise ModelRefused(
+                f"model {model.digest[:12]} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"
+            )
+        return answers
+
+    def find(self, model: Candidate | ModelVersion) -> Predictor:
+        """Give the loaded model. ModelRefused where no format of this name is installed."""
+        with self._lock:
+            if (kept := self._kept.get(model.digest)) is not None:
+                self._kept.move_to_end(model.digest)
+                return kept
+        if (form := self._formats.get(model.format)) is None:
+            raise ModelRefused(
+                f"model {model.digest[:12]} is kept in format {model.format!r}; this Kedge reads {', '.join(self._formats)}"
+            )
+        loaded = form.load(self._blobs.get_tree(model.digest), model.signature)
+        with self._lock:
+            self._kept[model.digest] = loaded
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return loaded

@@ -1,0 +1,182 @@
+"""The room's door: score a model, put a candidate through the gate, measure a gain, compute a logged answer again."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from kedge.domain.evaluation import Gain, GateRules, Recomputed, Verdict, conclude
+from kedge.domain.events import Event, EventKind, Fact
+from kedge.domain.ids import Digest, digest_of
+from kedge.domain.lineage import Edge, Node, NodeKind
+from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import Candidate, ModelVersion
+from kedge.errors import NotFound
+from kedge.evaluation.agree import agreement
+from kedge.evaluation.compare import blocks_of
+from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
+from kedge.evaluation.load import Loader
+from kedge.evaluation.metrics import Vector, loss_name, loss_rows
+from kedge.features.encode import encode, encode_frame
+from kedge.features.frame import TrainingFrame
+from kedge.ports import BlobStore, Clock, Events, ModelFormat
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KNOWN_AT = "known_at__"
+ACTOR = "policy:gate"
+
+
+class Evaluation:
+    """Judge models on rows that they have not seen."""
+
+    def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat], events: Events, clock: Clock) -> None:
+        self._blobs, self._events, self._clock = blobs, events, clock
+        self._loader = Loader(blobs=blobs, formats=formats)
+
+    def score(self, model: Candidate | ModelVersion, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:
+        """Answer rows: a frame, or columns by name, to float64 (n,). The model is loaded once and kept."""
+        signature = model.signature
+        matrix = encode(signature, columns) if isinstance(columns, Mapping) else encode_frame(signature, columns)
+        return self._loader.answer(model, matrix)
+
+    def gate(self, spec: ProjectSpec, candidate: Candidate, *, against: ModelVersion | None, on: TrainingFrame) -> Verdict:
+        """Judge a candidate by the project's checks on rows it has not seen, once: the verdict of the same candidate,
+        champion, rows and rules is read again. ConfigError for a check that could never be judged."""
+        require_sensible(spec.gate, on.task, on.rows.columns)
+        rival = (against.number, against.digest, against.trained_upto) if against else None
+        judged = (candidate.run, candidate.digest, candidate.trained_upto)
+        key = digest_of("gate", spec.name, judged, rival, on.digest, on.upto, spec.gate)
+        if (known := self._judged(key)) is not None:
+            return known
+        verdict = judge(self._evidence(spec.gate, candidate, against, on), spec.gate)
+        facts: dict[str, Fact] = {"stage": "gate", "champion": against.number if against else None}
+        self._record(key, spec, candidate, verdict, facts)
+        return verdict
+
+    def require_agreement(
+        self, spec: ProjectSpec, final: Candidate, candidate: Candidate, *, on: TrainingFrame, after: Verdict
+    ) -> Verdict:
+        """Add to a verdict whether the refit answers like the candidate that was tested, on the same rows; once."""
+        judged = (final.run, final.digest, candidate.run, candidate.digest)
+        key = digest_of("agreement", spec.name, judged, on.digest, on.upto, after)
+        if (known := self._judged(key)) is not None:
+            return known
+        rows, y, blocks = labelled(on)
+        finding = agreement(
+            on.task,
+            y,
+            self.score(final, rows),
+            self.score(candidate, rows),
+            blocks=blocks,
+            metric=loss_name(spec.gate.metric, on.task),
+        )
+        verdict = conclude((*after.findings, finding))
+        self._record(key, spec, final, verdict, {"stage": "agreement", "candidate": candidate.run})
+        return verdict
+
+    def gain(self, spec: ProjectSpec, candidate: Candidate, *, over: ModelVersion | None, on: TrainingFrame) -> Gain | None:
+        """Measure how much less a candidate loses than the champion, a row, on rows that neither has seen. None where
+        there is no champion, no such row, or no usable answer."""
+        if over is None or _lacking(over, on):
+            return None
+        rows, y, _ = labelled(on)
+        unseen = _unseen(rows, over, candidate)
+        rows, y = rows.filter(unseen), y[unseen]
+        if not len(y):
+            return None
+        metric = loss_name(spec.gate.metric, on.task)
+        losses = [
+            loss_rows(metric, y, self.score(model, rows), threshold=spec.gate.threshold) for model in (over, candidate)
+        ]
+        mean = float(np.mean(losses[0] - losses[1]))
+        gap = (candidate.trained_upto - over.trained_upto) / on.step
+        return Gain(mean=mean, rows=len(y), gap=gap, cpu_seconds=candidate.cpu_seconds) if math.isfinite(mean) else None
+
+    def recompute(self, model: ModelVersion, batch: PredictionBatch, row: int) -> Recomputed:
+        """Answer a logged row again, in the batch of rows it was answered in. NotFound where this version did not."""
+        rows = next((rows for version, rows in batch.batches if version == model.number and row in rows), None)
+        if rows is None:
+            raise NotFound(
+                f"version {model.number} of {model.model!r} did not answer row {row} of request {batch.request!r}"
+            )
+        columns = {name: [values[i] for i in rows] for name, values in batch.features.items()}
+        again = float(self.score(model, columns)[rows.index(row)])
+        used = batch.versions[row] == model.number
+        logged = (batch.outputs if used else batch.shadow[model.number])[row]
+        equal = struct.pack("<d", again) == struct.pack("<d", logged)
+        return Recomputed(again=again, logged=logged, equal=equal, batch_rows=len(rows))
+
+    def _evidence(self, rules: GateRules, candidate: Candidate, against: ModelVersion | None, on: TrainingFrame) -> Evidence:
+        """Gather what the checks look at."""
+        rows, y, blocks = labelled(on)
+        opponent = None
+        if against is not None:
+            lacking = _lacking(against, on)
+            opponent = Opponent(
+                number=against.number,
+                answers=None if lacking else self.score(against, rows),
+                unseen=_unseen(rows, against, candidate),
+                problem=f"champion {against.number} reads columns that these rows lack: {', '.join(lacking)}",
+            )
+        columns = {name: rows[name].cast(str).fill_null("missing").to_list() for name in columns_of(rules)}
+        answers = self.score(candidate, rows)
+        return Evidence(task=on.task, y=y, answers=answers, blocks=blocks, columns=columns, champion=opponent)
+
+    def _judged(self, key: Digest) -> Verdict | None:
+        """Read the verdict that was already reached under a key."""
+        event = self._events.find(key)
+        return msgspec.json.decode(self._blobs.get(Digest(str(event.facts["verdict"]))), type=Verdict) if event else None
+
+    def _record(self, key: Digest, spec: ProjectSpec, judged: Candidate, verdict: Verdict, facts: dict[str, Fact]) -> None:
+        """Write the verdict and the event that names it."""
+        digest = keep(self._blobs, verdict)
+        reasons = "; ".join(verdict.reasons) if not verdict.passed else f"{len(verdict.findings)} findings"
+        self._events.append(
+            Event(
+                key=key,
+                kind=EventKind.GATE_JUDGED,
+                at=self._clock.now(),
+                subject=spec.name,
+                actor=ACTOR,
+                message=f"Run {judged.run} is {verdict.outcome.value} at the {facts['stage']}: {reasons}",
+                facts={"outcome": verdict.outcome.value, "verdict": digest, "run": judged.run, **facts},
+                edges=(Edge(verdict_node(digest), Node(NodeKind.RUN, judged.run), "judged"),),
+            )
+        )
+
+
+def keep(blobs: BlobStore, verdict: Verdict) -> Digest:
+    """Store a verdict by its content; the digest names it in the lineage graph."""
+    return blobs.put(msgspec.json.encode(verdict))
+
+
+def verdict_node(digest: Digest) -> Node:
+    """Name a verdict in the lineage graph."""
+    return Node(NodeKind.VERDICT, digest)
+
+
+def labelled(frame: TrainingFrame) -> tuple[pl.DataFrame, Vector, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Take the rows that have a label: the rows, their labels (n,), and the day of each, counted back from the end."""
+    y = frame.y()
+    known = np.isfinite(y)
+    rows = frame.rows if known.all() else frame.rows.filter(known)
+    return rows, y[known], blocks_of(rows[KNOWN_AT].to_numpy(), frame.upto)
+
+
+def _lacking(model: ModelVersion, frame: TrainingFrame) -> list[str]:
+    """List the columns that a model reads and the rows lack (the project's features have changed since)."""
+    return [column.name for column in model.signature.inputs if column.name not in frame.rows.columns]
+
+
+def _unseen(rows: pl.DataFrame, champion: ModelVersion, candidate: Candidate) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Mark the rows that became known after the training data of both ended."""
+    seen = max(champion.trained_upto, candidate.trained_upto).replace(tzinfo=None)
+    return np.asarray(rows[KNOWN_AT].to_numpy() > np.datetime64(seen, "us"))

@@ -1,0 +1,180 @@
+"""The room's door: register versions, move the champion alias, go back, read the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from kedge.domain.evaluation import Verdict
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import Digest, ModelName, digest_of
+from kedge.domain.lineage import Edge, Node, NodeKind
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import CHAMPION, AliasMove, Candidate, ModelVersion
+from kedge.errors import AliasConflict, ModelRefused, NotFound
+from kedge.evaluation.room import Evaluation, keep, verdict_node
+from kedge.features.frame import TrainingFrame
+from kedge.ports import BlobStore, Clock, Models, Tables
+from kedge.registry.holders import previous_holder
+
+ACTOR = "policy:gate"
+EXAMPLE_ROWS = 20
+
+
+class Registry:
+    """Keep model versions, and say which one is champion."""
+
+    def __init__(self, *, models: Models, blobs: BlobStore, tables: Tables, evaluation: Evaluation, clock: Clock) -> None:
+        self._models, self._blobs, self._tables = models, blobs, tables
+        self._evaluation, self._clock = evaluation, clock
+
+    def champion(self, model: ModelName) -> ModelVersion | None:
+        """Find the version that the champion alias points to."""
+        move = self._models.alias(model, CHAMPION)
+        return self.get(model, move.number) if move and move.number is not None else None
+
+    def get(self, model: ModelName, number: int) -> ModelVersion:
+        """Read a version. Raises NotFound."""
+        version = self._models.find(model, number)
+        if version is None:
+            raise NotFound(f"model {model!r} has no version {number}; list its versions to see which there are")
+        return version
+
+    def history(self, model: ModelName) -> Sequence[AliasMove]:
+        """List all moves of all aliases, oldest first."""
+        return self._models.moves(model)
+
+    def register(
+        self, spec: ProjectSpec, final: Candidate, candidate: Candidate, verdict: Verdict, frame: TrainingFrame
+    ) -> ModelVersion:
+        """Make a version of a refit whose candidate passed the gate; the same run again is the same version.
+
+        ModelRefused where the verdict did not pass.
+        """
+        if not verdict.passed:
+            raise ModelRefused(
+                f"run {final.run} did not pass the gate, so it is not registered: {'; '.join(verdict.reasons)}"
+            )
+        versions = self._models.list(spec.name)
+        if (known := _made_by(final, versions)) is not None:
+            return known
+        version = ModelVersion(
+            model=spec.name,
+            number=max((each.number for each in versions), default=0) + 1,
+            digest=final.digest,
+            format=final.format,
+            run=final.run,
+            candidate_run=candidate.run,
+            signature=final.signature,
+            service=frame.service,
+            verdict=verdict,
+            datasets=frame.versions,
+            example=self._keep_example(final, frame),
+            trained_upto=final.trained_upto,
+            registered_at=self._clock.now(),
+        )
+        self._models.add(version, self._registered(version))
+        # where another process was first under this run's key, its version is the one that counts
+        return _made_by(final, self._models.list(spec.name)) or version
+
+    def verify(self, version: ModelVersion) -> None:
+        """Answer the example again: ModelRefused where an answer is not bit for bit what it was at registration."""
+        example = self._tables.decode(self._blobs.get(version.example))
+        logged = example[version.signature.output].to_numpy()
+        again = self._evaluation.score(version, example.drop(version.signature.output))
+        if not np.array_equal(again.view(np.uint64), logged.view(np.uint64)):
+            raise ModelRefused(
+                f"version {version.number} of {version.model!r} answers its example rows otherwise than at registration;"
+                " it runs in another environment or its files are not what was registered: register it anew"
+            )
+
+    def promote(self, model: ModelName, number: int, *, actor: str, reason: str) -> None:
+        """Point the champion alias to a version; nothing where it does already.
+
+        Where someone moved it meanwhile it is tried once more, unless it then points to a newer version: AliasConflict.
+        """
+        self.get(model, number)
+        try:
+            self._point(model, number, actor=actor, reason=reason)
+        except AliasConflict:
+            found = self._models.alias(model, CHAMPION)
+            if found is not None and (found.number or 0) > number:
+                raise
+            self._point(model, number, actor=actor, reason=reason)
+
+    def roll_back(self, model: ModelName, *, actor: str, reason: str) -> ModelVersion:
+        """Point the champion alias to its previous holder, and give that version.
+
+        Twice in a row goes two back, never forth again. NotFound where nothing was champion before.
+        """
+        previous = previous_holder(self._models.moves(model))
+        if previous is None:
+            raise NotFound(f"model {model!r} has no champion before this one; promote a version by its number instead")
+        self._point(model, previous, actor=actor, reason=reason)
+        return self.get(model, previous)
+
+    def _point(self, model: ModelName, number: int, *, actor: str, reason: str) -> None:
+        """Move the champion alias from where it is found now: compare and set."""
+        found = self._models.alias(model, CHAMPION)
+        if found is not None and found.number == number:
+            return
+        move = AliasMove(
+            model=model,
+            alias=CHAMPION,
+            number=number,
+            previous=found.number if found else None,
+            serial=found.serial + 1 if found else 1,
+            moved_at=self._clock.now(),
+            actor=actor,
+            reason=reason,
+        )
+        self._models.move(move, _moved(move))
+
+    def _keep_example(self, final: Candidate, frame: TrainingFrame) -> Digest:
+        """Store some of the newest rows with the answers that the model gives them in one batch."""
+        newest = frame.newest().rows.select([column.name for column in final.signature.inputs])
+        chosen = np.unique(np.linspace(0, len(newest) - 1, min(EXAMPLE_ROWS, len(newest))).astype(np.int64))
+        rows = newest[chosen.tolist()]
+        answers = pl.Series(final.signature.output, self._evaluation.score(final, rows), dtype=pl.Float64)
+        return self._blobs.put(self._tables.encode(rows.with_columns(answers)))
+
+    def _registered(self, version: ModelVersion) -> Event:
+        """Make the event of a registration, with the edges that `why` walks."""
+        made = Node(NodeKind.MODEL_VERSION, f"{version.model}@{version.number}")
+        edges = (
+            Edge(made, Node(NodeKind.RUN, version.run), "refit"),
+            Edge(made, Node(NodeKind.RUN, version.candidate_run), "candidate"),
+            Edge(made, verdict_node(keep(self._blobs, version.verdict)), "verdict"),
+            *(Edge(made, Node(NodeKind.DATASET_VERSION, digest), "training data") for digest in version.datasets),
+        )
+        return Event(
+            key=digest_of("model-registered", version.model, version.run),
+            kind=EventKind.MODEL_REGISTERED,
+            at=version.registered_at,
+            subject=version.model,
+            actor=ACTOR,
+            message=f"Version {version.number} of {version.model} registered from run {version.run}",
+            facts={"number": version.number, "digest": version.digest, "run": version.run},
+            edges=edges,
+        )
+
+
+def _made_by(final: Candidate, versions: Sequence[ModelVersion]) -> ModelVersion | None:
+    """Find the version that a run made."""
+    return next((version for version in versions if version.run == final.run), None)
+
+
+def _moved(move: AliasMove) -> Event:
+    """Make the event of an alias's move."""
+    whence = f" from version {move.previous}" if move.previous is not None else ""
+    return Event(
+        key=digest_of("alias-moved", move.model, move.alias, move.serial, move.number, move.previous),
+        kind=EventKind.ALIAS_MOVED,
+        at=move.moved_at,
+        subject=move.model,
+        actor=move.actor,
+        message=f"{move.alias} of {move.model} moved{whence} to version {move.number}: {move.reason}",
+        facts={"alias": move.alias, "number": move.number, "previous": move.previous},
+    )

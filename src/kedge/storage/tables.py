@@ -1,0 +1,178 @@
+"""Frames in and out: a project's sources, and the Parquet that Kedge writes.
+
+Parquet is written so that the chunk store can share it: one row group, pages cut by content at 32 to 128 KiB, and the
+same frame always gives the same bytes.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import narwhals as nw
+import polars as pl
+
+from kedge.errors import SourceFailed, StoreBroken
+from kedge.ports import Project
+
+_PAGES = {"min_chunk_size": 32 << 10, "max_chunk_size": 128 << 10, "norm_level": 0}
+_NO_VALUE = ["NA", "null", "NULL"]
+_GLOB = frozenset("*?[")
+
+
+def _read_csv(path: Path, separator: str = ",") -> pl.DataFrame:
+    return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, null_values=_NO_VALUE)
+
+
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".csv": _read_csv,
+    ".csv.gz": _read_csv,
+    ".tsv": lambda path: _read_csv(path, "\t"),
+    ".parquet": pl.read_parquet,
+}
+
+
+class PolarsTables:
+    """Tables of a project, whose folder paths are relative to; without a project only files and callables are known."""
+
+    def __init__(self, root: Path, project: Project | None) -> None:
+        self._root, self._project = Path(root), project
+        self._called: dict[Callable[[], Any] | str, pl.DataFrame] = {}
+        self._files: dict[str, tuple[object, pl.DataFrame]] = {}
+
+    def source(self, source: Callable[[], Any] | str) -> pl.DataFrame:
+        """Read a callable, "FILE.py:NAME", a file or a glob of CSV, TSV or Parquet. Raises SourceFailed, ConfigError.
+
+        A callable is called once in a process; files are read again when they have changed.
+        """
+        if isinstance(source, str) and not _is_reference(source):
+            return self._read_files(source)
+        if source not in self._called:
+            self._called[source] = self._call(source)
+        return self._called[source]
+
+    def encode(self, frame: pl.DataFrame) -> bytes:
+        """Write Parquet: zstd, one row group, pages cut by content. Categorical columns become strings."""
+        import pyarrow.parquet as pq
+
+        # A Categorical's codes depend on what the process has seen before: the bytes would not be the frame's own.
+        plain = frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).rechunk()
+        buffer = io.BytesIO()
+        pq.write_table(
+            plain.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks(),
+            buffer,
+            compression="zstd",
+            row_group_size=max(len(plain), 1),
+            use_content_defined_chunking=_PAGES,
+        )
+        return buffer.getvalue()
+
+    def decode(self, data: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read Parquet, all columns or those named, in that order. Raises StoreBroken; ColumnNotFoundError of Polars."""
+        try:
+            frame = pl.read_parquet(io.BytesIO(data), columns=None if columns is None else list(columns))
+        except pl.exceptions.ColumnNotFoundError:
+            raise
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise StoreBroken(f"a stored table is not Parquet: {_brief(error)}; restore the store from a backup") from error
+        return frame if columns is None else frame.select(columns)
+
+    def _call(self, source: Callable[[], Any] | str) -> pl.DataFrame:
+        name = source if isinstance(source, str) else f"{source.__module__}.{getattr(source, '__name__', source)}"
+        function = self._load(source) if isinstance(source, str) else source
+        if not callable(function):
+            raise SourceFailed(f"source {name} is a {type(function).__name__}; name a function that returns the table")
+        try:
+            table = function()
+        except Exception as error:  # the project's own code may raise anything
+            raise SourceFailed(f"source {name} raised {type(error).__name__}: {error}{_line_of(error)}") from error
+        return _polars(table, name)
+
+    def _load(self, reference: str) -> Any:
+        if self._project is None:
+            raise SourceFailed(f"source {reference} is code, and there is no project here to load it from")
+        return self._project.load(reference)
+
+    def _read_files(self, source: str) -> pl.DataFrame:
+        paths = self._paths(source)
+        try:
+            stamp = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+        except OSError as error:
+            raise SourceFailed(f"source {source}: cannot read {error.filename}: {error.strerror}") from error
+        known = self._files.get(source)
+        if known is None or known[0] != stamp:
+            self._files[source] = known = (stamp, _join(source, [(path, _read_file(path)) for path in paths]))
+        return known[1]
+
+    def _paths(self, source: str) -> list[Path]:
+        paths = [self._root / source]
+        if _GLOB & set(source) and not paths[0].exists():
+            paths = [Path(name) for name in sorted(glob(source, root_dir=self._root, recursive=True))]
+            paths = [path for path in (self._root / path for path in paths) if path.is_file()]
+        if not paths:
+            raise SourceFailed(f"source {source}: no file matches in {self._root}")
+        return paths
+
+
+def _is_reference(source: str) -> bool:
+    return ".py:" in source
+
+
+def _read_file(path: Path) -> pl.DataFrame:
+    suffix = next((suffix for suffix in _READERS if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise SourceFailed(f"source {path} is none of {', '.join(_READERS)}; read it in a function, and name that as source")
+    try:
+        return _READERS[suffix](path)
+    except pl.exceptions.NoDataError as error:
+        raise SourceFailed(f"source {path} is empty: not even column names") from error
+    except pl.exceptions.PolarsError as error:
+        raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {_brief(error)}") from error
+    except OSError as error:
+        raise SourceFailed(f"source {path}: cannot read it: {error.strerror or _brief(error)}") from error
+
+
+def _join(source: str, frames: list[tuple[Path, pl.DataFrame]]) -> pl.DataFrame:
+    """Put the files of a glob end to end. Numbers of different types, and columns without a value, join."""
+    place, first = frames[0]
+    for path, frame in frames:
+        if frame.columns != first.columns:
+            raise SourceFailed(f"source {source}: {path} has the columns {frame.columns}, {place} has {first.columns}")
+        for column, kind in first.schema.items():
+            if not _may_join(kind, frame.schema[column]):
+                raise SourceFailed(f"source {source}: {column} is {frame.schema[column]} in {path}, {kind} in {place}")
+    return pl.concat([frame for _, frame in frames], how="vertical_relaxed")
+
+
+def _may_join(one: pl.DataType, other: pl.DataType) -> bool:
+    return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
+
+
+def _polars(table: Any, name: str) -> pl.DataFrame:
+    if isinstance(table, pl.DataFrame):
+        return table
+    try:
+        narwhal = nw.from_native(table)
+        frame = narwhal.collect() if isinstance(narwhal, nw.LazyFrame) else narwhal
+        return frame.to_polars()
+    except TypeError as error:
+        kind = type(table).__name__
+        raise SourceFailed(f"source {name} returned a {kind}, not a pandas, Polars or Arrow table") from error
+    except Exception as error:  # a lazy table runs the project's own query only now
+        raise SourceFailed(f"source {name}: its table cannot be read: {type(error).__name__}: {_brief(error)}") from error
+
+
+def _line_of(error: BaseException) -> str:
+    """Say where in the project's code an error was raised."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename != __file__ and "site-packages" not in code.co_filename:
+            place = f" ({code.co_filename}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
