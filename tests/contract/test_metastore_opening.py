@@ -79,10 +79,11 @@ def test_every_sqlite_connection_syncs_each_commit(tmp_path: Path) -> None:
 PRAGMAS = {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://host/db", "", "sqlite:/half"])
+@pytest.mark.parametrize("url", ["nonsense", "mysql://me:secret@host/db", "", "sqlite:/half", "me:secret@host"])
 def test_an_unknown_url_is_refused_with_those_that_are_known(url: str) -> None:
-    with pytest.raises(ConfigError, match="sqlite:///PATH"):
+    with pytest.raises(ConfigError, match="sqlite:///PATH") as caught:
         open_store(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:
@@ -141,6 +142,12 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     store.watches.put(a.health(acknowledged), b"x" * 3000, a.event(acknowledged))
     assert len(store.watches.list(a.MODEL)) == acknowledged + 1
     store.close()
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", "10"), ("?connect_timeout=3", "3")])
+def test_a_server_has_limited_time_to_answer(query: str, seconds: str) -> None:
+    pytest.importorskip("psycopg")
+    assert dialect.open_engine(f"postgres://host/kedge{query}").url.query["connect_timeout"] == seconds
 
 
 @pytest.mark.parametrize("shared_url", ["postgresql"], indirect=True)
