@@ -20,8 +20,8 @@ from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.lineage import Node, NodeKind
 from kedge.errors import StoreTooNew
 from kedge.storage import migrations
+from kedge.storage.blobs.index import ChunkPlace, Recipe
 from kedge.storage.sql import SqlStore, dialect, open_store, schema
-from kedge.storage.sql.chunks import ChunkPlace, Recipe
 from kedge.storage.sql.connections import Connections
 
 OLD = Path(__file__).parent / "old_stores"

@@ -90,7 +90,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one column moved in one window. Distances are shown; only `evidence` (an e-detector) may raise an alarm."""
+    """How far one column moved in one window. Distances are shown; only `evidence` (an e-detector) may raise an alarm.
+
+    `shift` is the mean rank among the reference less 1/2 (numbers) or the share of rows that changed category (strings);
+    `distances` holds every test of the table, psi and jensen_shannon among them. Evidence of 0: it was not tested.
+    """
 
     column: str
     psi: float
@@ -99,6 +103,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     evidence: float
     limit: float
     alarm: bool
+    distances: dict[str, float] = {}
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +166,8 @@ class StepLosses(msgspec.Struct, frozen=True, kw_only=True):
     """A closed step of newly labelled rows: mean losses of versions that had seen none of them, scored on the same rows.
 
     `ages` is each version's age in steps at the step's end: time since the newest row of its training data, by step.
+    `labels` counts all rows whose truth became known in the step, `rows` those of them that could be scored and that no
+    scored version had been trained on; `steps` is over 1 only where windows are longer than a step.
     """
 
     start: datetime
@@ -169,11 +176,34 @@ class StepLosses(msgspec.Struct, frozen=True, kw_only=True):
     champion: int
     losses: dict[int, float]
     ages: dict[int, float]
+    labels: int = 0
+    steps: int = 1
+
+
+class JoinReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was odd among the records read for a window. Each prediction and each label counts once, the first wins.
+
+    `late` predictions came after their window was measured; `contradicting` labels differ from the first one; `unknown`
+    ones name no prediction; `invalid` ones are no possible fact; `waiting` ones came before their prediction.
+    """
+
+    repeated_predictions: int = 0
+    late_predictions: int = 0
+    repeated_labels: int = 0
+    contradicting_labels: int = 0
+    unknown_labels: int = 0
+    invalid_labels: int = 0
+    waiting_labels: int = 0
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at what is served: everything that rollout and retraining decide from. `labelled` blocks hold what is
-    known by the window's end of the running deployment's days; `step` is there only in the window that closes a step."""
+    """One look at what is served: everything that rollout and retraining decide from. `blocks` hold what is known by
+    the window's end of the running deployment's days; `step` is there only in the window that closes a step.
+
+    `fresh_labels` counts the labels that became known after the newest row that the champion was trained on. `evidence`
+    is the mean e-detector over all features ("data") and of the answers ("prediction"); each alarms at `evidence_limit`.
+    `notes` name what was odd: a column that vanished, text among numbers.
+    """
 
     model: ModelName
     window: Window
@@ -187,3 +217,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     loss: float | None
     metrics: dict[str, float] = {}
     step: StepLosses | None = None
+    champion: int | None = None
+    fresh_labels: int = 0
+    join: JoinReport = JoinReport()
+    evidence: dict[str, float] = {}
+    evidence_limit: float = 0.0
+    notes: tuple[str, ...] = ()

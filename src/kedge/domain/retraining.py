@@ -36,7 +36,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `slope` b (loss gained per step, per step of age), `gain` g (regret of the newest step), `regret` S (summed since the
     last training), `price` c, `phi` (compute's share of c), `interval` n = sqrt(2 c / b), `level` L (the champion's
-    loss in a step), `gains` and `gaps` the discounted sums behind b, `since_look` steps since the last look.
+    loss in a step), `gains` and `gaps` the discounted sums behind b, `since_look` steps since the last look; `looked`
+    says that a candidate was compared in this step. `bound` names the hard limit that held a training back.
     """
 
     model: ModelName
@@ -63,6 +64,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     regret_at_look: float = 0.0
     age: float = 0.0
     bound: str = ""
+    looked: bool = False
 
 
 class Wait(msgspec.Struct, frozen=True):

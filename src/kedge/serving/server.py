@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from kedge.errors import ConfigError, PortInUse
+from kedge.rollout.split import sticky_column
 from kedge.serving.follow import Follower
 from kedge.serving.plane import Plane
 from kedge.serving.route import Application
@@ -31,14 +32,13 @@ def application(plane: Plane, *, token: str | None = None) -> Application:
 
 
 def plane_of(house: "House", *, replay_clock: bool = False) -> Plane:
-    """Make the plane of a house's project. Where no column is named to split traffic by, it is the key, if carried."""
+    """Make the plane of a house's project."""
     spec = house.spec
     service = house.features.service(spec)
-    carried = (*service.entities(), *service.request)
     return Plane(
         model=spec.name,
         service=service,
-        sticky=spec.rollout.sticky or (spec.data.key if spec.data.key in carried else ""),
+        sticky=sticky_column(spec, service),
         deployments=house.meta.deployments,
         models=house.meta.models,
         registry=house.registry,

@@ -1,0 +1,125 @@
+"""One window's drift: its columns counted like the reference, distances to show, detectors to alarm."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from kedge.domain.monitoring import ColumnProfile, Drift, Profile, Value
+from kedge.monitoring import detect
+from kedge.monitoring.drift import distances
+from kedge.monitoring.profile import cells, count_like
+from kedge.monitoring.reference import Reference
+from kedge.monitoring.state import State, pack, unpack
+
+
+class Watched(msgspec.Struct, frozen=True, eq=False):
+    """A reference with its bets compiled: for the columns, and for the version's own answers where they are known."""
+
+    reference: Reference
+    data: detect.Watch
+    answers: detect.Watch
+
+    @property
+    def families(self) -> int:
+        """Count what can alarm: the columns together, and the answers. They share the declared run length."""
+        return (1 if self.data.columns else 0) + (1 if self.answers.columns else 0)
+
+
+class Moved(msgspec.Struct, frozen=True, eq=False):
+    """What a window showed: its profile, each column's drift, the evidence of both families, the limit of each."""
+
+    profile: Profile
+    drift: tuple[Drift, ...]
+    evidence: dict[str, float]
+    limit: float
+    notes: tuple[str, ...]
+
+    def alarmed(self, family: str) -> bool:
+        """Say whether the columns ("data") or the answers ("prediction") alarm."""
+        return self.evidence.get(family, 0.0) >= self.limit > 0
+
+
+def watched(reference: Reference) -> Watched:
+    """Compile a reference's bets."""
+    answers = [reference.answers] if reference.answers is not None else []
+    return Watched(
+        reference,
+        detect.compile_watch(reference.profile.columns, reference.tolerances),
+        detect.compile_watch(answers, reference.tolerances),
+    )
+
+
+def look(
+    watch: Watched,
+    state: State,
+    columns: Mapping[str, Sequence[Value]],
+    outputs: Sequence[float],
+    *,
+    rows: int,
+    run_length: float,
+) -> Moved:
+    """Take a window into the detectors and say what moved. `outputs` are the champion's own answers.
+
+    After an alarm the family that alarmed starts again from nothing.
+    """
+    counted, notes = _count(watch.reference, columns, rows)
+    limit = run_length * max(1, watch.families)
+    data = detect.step(watch.data, unpack(state.data, watch.data.start()), [cells(column) for column in counted])
+    by_column = detect.evidence(watch.data, data)
+    drift = _drift(watch, counted, by_column, limit)
+    evidence = {"data": detect.together(by_column)}
+    state.data = pack(watch.data.start() if evidence["data"] >= limit else data)
+    if watch.reference.answers is not None:
+        answered, _ = count_like(watch.reference.answers, list(outputs))
+        bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), [cells(answered)])
+        of_answers = detect.evidence(watch.answers, bets)
+        evidence["prediction"] = detect.together(of_answers)
+        drift += (_one(watch.reference.answers, answered, float(of_answers[0]), limit, alarm=of_answers[0] >= limit),)
+        state.answers = pack(watch.answers.start() if of_answers[0] >= limit else bets)
+        counted = (*counted, answered)
+    return Moved(Profile(columns=counted, rows=rows), drift, evidence, limit, notes)
+
+
+def _count(
+    reference: Reference, columns: Mapping[str, Sequence[Value]], rows: int
+) -> tuple[tuple[ColumnProfile, ...], tuple[str, ...]]:
+    """Count a window's columns like the reference's, and name what is odd."""
+    counted, notes = [], []
+    for known in reference.profile.columns:
+        values = columns.get(known.name)
+        profile, note = count_like(known, values if values is not None else [None] * rows)
+        counted.append(profile)
+        if rows and values is None:
+            note = f"{known.name}: the column vanished; all {rows} rows count as missing"
+        elif rows and profile.missing == rows and known.missing < known.rows:
+            note = note or f"{known.name}: all {rows} values are missing"
+        notes.append(note)
+    names = {column.name for column in reference.profile.columns}
+    new = [name for name in columns if name not in names]
+    notes += [f"{name}: the column appeared; version {reference.version} was not trained on it" for name in new]
+    return tuple(counted), tuple(note for note in notes if note)
+
+
+def _drift(watch: Watched, counted: Sequence[ColumnProfile], evidences: np.ndarray, limit: float) -> tuple[Drift, ...]:
+    limits, listed = detect.limits(evidences, limit)
+    return tuple(
+        _one(reference, column, float(evidence), float(its_limit), alarm=bool(is_listed))
+        for reference, column, evidence, its_limit, is_listed in zip(
+            watch.reference.profile.columns, counted, evidences, limits, listed, strict=True
+        )
+    )
+
+
+def _one(reference: ColumnProfile, column: ColumnProfile, evidence: float, limit: float, *, alarm: bool) -> Drift:
+    found = distances(reference, column)
+    return Drift(
+        column=column.name,
+        psi=found.get("psi", 0.0),
+        jensen_shannon=found.get("jensen_shannon", 0.0),
+        shift=found.get("total_variation" if reference.labels else "rank_shift", 0.0),
+        evidence=evidence,
+        limit=limit,
+        alarm=bool(alarm),
+        distances=found,
+    )

@@ -1,0 +1,150 @@
+"""What a version calls normal: the profile of its training rows, how far they moved by themselves, the loss accepted.
+
+Taken from the newest rows of the training frame: those of the last 13 steps, but at least 10,000 where there are so
+many; evenly thinned to at most 50,000. So a long history costs nothing and a day, a week and a quarter stay in view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from kedge.data.source import KNOWN_AT
+from kedge.domain.monitoring import ColumnProfile, Profile
+from kedge.monitoring.detect import streams_of
+from kedge.monitoring.profile import most_common, number_borders
+from kedge.monitoring.risk import Accepted
+from kedge.monitoring.tolerance import learn
+
+if TYPE_CHECKING:
+    from kedge.features.frame import TrainingFrame
+
+LATEST_STEPS = 13
+LEAST_ROWS = 10_000
+MOST_ROWS = 50_000
+ANSWERS = "prediction"
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version calls normal. `tolerances` has one number for each watched stream of a column; `answers` profiles
+    the version's own answers (None: unknown), `accepted` is the loss at the gate (None: unknown)."""
+
+    version: int
+    profile: Profile
+    tolerances: dict[str, tuple[float, ...]]
+    answers: ColumnProfile | None = None
+    accepted: Accepted | None = None
+
+
+def take(
+    frame: TrainingFrame,
+    *,
+    version: int,
+    columns: Sequence[str],
+    window: timedelta,
+    tolerance: float | str,
+    answers: np.ndarray | None,
+    accepted: Accepted | None,
+) -> Reference:
+    """Take a reference from a training frame. `answers` are those of a model that has not seen the newest step's rows,
+    for just these rows, float64 (n,); blocks of time are windows and steps."""
+    rows = reference_rows(frame)
+    have = [name for name in columns if name in rows.columns]
+    blockings = [block_numbers(rows[frame.time], length) for length in dict.fromkeys((window, frame.step))]
+    profiles, tolerances = take_columns(rows, have, blockings=blockings, tolerance=tolerance)
+    of_answers = None
+    if answers is not None:
+        newest = pl.DataFrame({ANSWERS: answers})
+        by_window = [block_numbers(frame.newest().rows[frame.time], window)]
+        (of_answers,), learnt = take_columns(newest, [ANSWERS], blockings=by_window, tolerance=tolerance)
+        tolerances |= learnt
+    return Reference(
+        version=version,
+        profile=Profile(columns=profiles, rows=len(rows)),
+        tolerances=tolerances,
+        answers=of_answers,
+        accepted=accepted,
+    )
+
+
+def reference_rows(frame: TrainingFrame) -> pl.DataFrame:
+    """Choose the rows of a training frame that a reference is taken from."""
+    rows = frame.rows.sort(KNOWN_AT, maintain_order=True)
+    recent = int((rows[KNOWN_AT] > frame.upto - LATEST_STEPS * frame.step).sum())
+    rows = rows.tail(max(recent, LEAST_ROWS))
+    return rows.gather_every(-(-len(rows) // MOST_ROWS)) if len(rows) > MOST_ROWS else rows
+
+
+def block_numbers(times: pl.Series, length: timedelta) -> np.ndarray:
+    """Number the blocks of time that rows fall in, from 0: int64 (n,)."""
+    cut = times.dt.epoch("us").to_numpy() // (length // timedelta(microseconds=1))
+    return np.asarray(np.unique(cut, return_inverse=True)[1], dtype=np.int64)
+
+
+def take_columns(
+    rows: pl.DataFrame, columns: Sequence[str], *, blockings: Sequence[np.ndarray], tolerance: float | str
+) -> tuple[tuple[ColumnProfile, ...], dict[str, tuple[float, ...]]]:
+    """Profile reference columns and learn (or take as declared) the tolerance of each stream of each."""
+    profiles, tolerances = [], {}
+    for name in columns:
+        profile, cell = count_column(rows[name])
+        streams = streams_of(profile)
+        width = streams.scores.shape[1]
+        if isinstance(tolerance, str):
+            tolerances[name] = learn(streams, *(_by_block(cell, blocks, width) for blocks in blockings))
+        else:
+            tolerances[name] = (tolerance,) * len(streams.names)
+        profiles.append(profile)
+    return tuple(profiles), tolerances
+
+
+def count_column(values: pl.Series) -> tuple[ColumnProfile, np.ndarray]:
+    """Profile a reference column: choose its bins, count, and give the cell of each row (the missing in the last)."""
+    if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+        return _count_strings(values.cast(pl.String))
+    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    edges = number_borders(numbers)
+    missing = np.isnan(numbers)
+    cell = np.where(missing, len(edges) + 1, np.searchsorted(edges, numbers, side="right"))
+    counts = np.bincount(cell, minlength=len(edges) + 2)
+    profile = ColumnProfile(
+        name=values.name, counts=tuple(counts[:-1].tolist()), missing=int(counts[-1]), rows=len(values), edges=edges
+    )
+    return profile, cell
+
+
+def _count_strings(values: pl.Series) -> tuple[ColumnProfile, np.ndarray]:
+    found = values.drop_nulls().value_counts(name="rows")
+    labels = most_common(dict(zip(found[values.name].to_list(), found["rows"].to_list(), strict=True)))
+    others, missing = len(labels), len(labels) + 1
+    place = values.cast(pl.Enum(labels), strict=False).to_physical().cast(pl.Int64)
+    cell = np.where(values.is_null().to_numpy(), missing, place.fill_null(others).to_numpy())
+    if not labels:  # no value at all: a column of unknown type, counted as a number's
+        return ColumnProfile(name=values.name, counts=(0,), missing=len(values), rows=len(values)), cell
+    counts = np.bincount(cell, minlength=len(labels) + 2)
+    profile = ColumnProfile(
+        name=values.name,
+        counts=tuple(counts[:others].tolist()),
+        missing=int(counts[missing]),
+        rows=len(values),
+        labels=labels,
+        others=int(counts[others]),
+    )
+    return profile, cell
+
+
+def _by_block(cell: np.ndarray, blocks: np.ndarray, width: int) -> np.ndarray:
+    """Count cells in each block: float64 (blocks, cells)."""
+    count = int(blocks.max(initial=-1)) + 1
+    table = np.bincount(blocks * width + cell, minlength=count * width)
+    return np.asarray(table.reshape(count, width), dtype=np.float64)
+
+
+def day_numbers(times: pl.Series) -> np.ndarray:
+    """Number the days (UTC) of times since 1970: int64 (n,)."""
+    return np.asarray(times.dt.epoch("d").to_numpy(), dtype=np.int64)

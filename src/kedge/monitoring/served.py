@@ -1,0 +1,58 @@
+"""What a window's requests answered: their features as columns, and how each version did."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from kedge.domain.monitoring import Value, VersionHealth
+from kedge.domain.rollout import Deployment
+from kedge.monitoring.capture import decode_features
+from kedge.monitoring.join_labels import Answered
+
+
+def columns_of(answers: Iterable[Answered]) -> dict[str, list[Value]]:
+    """Gather the features of requests, in their order; a request without a column gives nulls."""
+    columns: dict[str, list[Value]] = {}
+    rows = 0
+    for answered in answers:
+        for name, values in decode_features(answered.payload).items():
+            columns.setdefault(name, [None] * rows).extend(values)
+        rows += len(answered.versions)
+        for column in columns.values():
+            column.extend([None] * (rows - len(column)))
+    return columns
+
+
+def versions_of(
+    answers: Sequence[Answered], deployment_at: Callable[[int], Deployment | None]
+) -> tuple[VersionHealth, ...]:
+    """Sum up what each version did, answers that were not used (shadow) included.
+
+    A row with an error is one that the challenger of its revision failed on; `deployment_at` finds a revision.
+    """
+    outputs: dict[int, list[float]] = {}
+    seconds: dict[int, list[float]] = {}
+    errors: dict[int, int] = {}
+    for answered in answers:
+        for version, output in zip(answered.versions, answered.outputs, strict=True):
+            outputs.setdefault(version, []).append(output)
+        for version, copied in answered.shadow.items():
+            outputs.setdefault(version, []).extend(copied)
+        for version in {*answered.versions, *answered.shadow} if answered.seconds else ():
+            seconds.setdefault(version, []).append(sum(answered.seconds.values()))
+        deployment = deployment_at(answered.revision) if answered.errors else None
+        if deployment is not None and deployment.challenger is not None:
+            errors[deployment.challenger] = errors.get(deployment.challenger, 0) + len(answered.errors)
+    return tuple(
+        VersionHealth(
+            version=version,
+            rows=len(outputs.get(version, ())),
+            errors=errors.get(version, 0),
+            mean_output=_mean(outputs.get(version, ())),
+            latency_seconds=_mean(seconds.get(version, ())),
+        )
+        for version in sorted({*outputs, *errors})
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if abs(value) < float("inf")]
+    return sum(finite) / len(finite) if finite else 0.0

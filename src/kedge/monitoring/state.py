@@ -1,0 +1,164 @@
+"""The monitors' state after a window: all that the next window needs besides the journals and the reference."""
+
+import math
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from kedge.domain.monitoring import Block, Profile, Window
+from kedge.monitoring.alerts import Episodes, Silence
+from kedge.monitoring.join_labels import Standing
+from kedge.monitoring.windows import DAY, day_of
+
+BLOCK_DAYS = 60
+LABEL_DAYS = 400
+
+
+class BlockSum(msgspec.Struct, array_like=True):
+    """Labelled rows of one version on one day, answered under one revision of the deployment."""
+
+    revision: int
+    day: datetime
+    version: int
+    rows: int
+    loss: float
+
+
+class RiskDays(msgspec.Struct):
+    """The champion's labelled rows by the day their truth became known: means of the closed days, sums of the open one."""
+
+    closed: list[float] = []
+    day: datetime | None = None
+    rows: int = 0
+    loss: float = 0.0
+    above: bool = False
+
+    def add(self, day: datetime, loss: float) -> None:
+        """Add one row. A label told late counts on the day that is open."""
+        if self.day is None or day > self.day:
+            self._close()
+            self.day = day
+        self.rows += 1
+        self.loss += loss
+
+    def close(self, upto: datetime) -> None:
+        """Close the open day where it has ended by a moment."""
+        if self.day is not None and self.day + DAY <= upto:
+            self._close()
+
+    def _close(self) -> None:
+        if self.rows:
+            self.closed.append(self.loss / self.rows)
+        self.rows, self.loss = 0, 0.0
+
+
+class LabelDay(msgspec.Struct, array_like=True):
+    """How many labels became known on a day."""
+
+    day: datetime
+    rows: int
+
+
+class State(msgspec.Struct):
+    """The monitors after a window. `data` and `answers` hold the e-detectors (log M, float64 bytes); `retired` is the
+    champion before this one, scored beside it until step `retired_until`."""
+
+    first: datetime
+    windows: int = 0
+    steps: int = 0
+    champion: int | None = None
+    retired: int | None = None
+    retired_until: int = 0
+    data: bytes = b""
+    answers: bytes = b""
+    standing: Standing = msgspec.field(default_factory=Standing)
+    episodes: Episodes = msgspec.field(default_factory=Episodes)
+    predictions: Silence = msgspec.field(default_factory=Silence)
+    labels: Silence = msgspec.field(default_factory=Silence)
+    risk: RiskDays = msgspec.field(default_factory=RiskDays)
+    blocks: list[BlockSum] = []
+    label_days: list[LabelDay] = []
+    profile: Profile | None = None
+
+    def crown(self, champion: int | None, *, shadow_steps: int) -> None:
+        """Start the monitors again where the champion is another than before; the one before is retired."""
+        if champion == self.champion:
+            return
+        self.retired, self.retired_until = self.champion, self.steps + shadow_steps
+        self.champion = champion
+        self.data, self.answers = b"", b""
+        self.risk = RiskDays()
+        self.episodes.forget()
+
+    def count_label(self, known_at: datetime) -> None:
+        """Count one label on its day."""
+        day = day_of(known_at)
+        for counted in reversed(self.label_days):
+            if counted.day == day:
+                counted.rows += 1
+                return
+        self.label_days.append(LabelDay(day, 1))
+
+    def add_loss(self, revision: int, day: datetime, version: int, loss: float) -> None:
+        """Add one row to its block; a loss that is no number is not counted."""
+        if math.isnan(loss):
+            return
+        for block in reversed(self.blocks):
+            if (block.day, block.version, block.revision) == (day, version, revision):
+                break
+        else:
+            block = BlockSum(revision, day, version, 0, 0.0)
+            self.blocks.append(block)
+        block.rows += 1
+        block.loss += loss
+
+    def labels_after(self, moment: datetime) -> int:
+        """Count the labels of the days that began at or after a moment."""
+        return sum(counted.rows for counted in self.label_days if counted.day >= moment)
+
+    def blocks_since(self, revision: int) -> tuple[Block, ...]:
+        """Sum the blocks of a revision and those after it, by day and version."""
+        sums: dict[tuple[datetime, int], tuple[int, float]] = {}
+        for block in self.blocks:
+            if block.revision >= revision:
+                rows, loss = sums.get((block.day, block.version), (0, 0.0))
+                sums[block.day, block.version] = (rows + block.rows, loss + block.loss)
+        return tuple(
+            Block(day=day, version=version, rows=rows, loss=loss) for (day, version), (rows, loss) in sorted(sums.items())
+        )
+
+    def age_out(self, upto: datetime) -> None:
+        """Forget blocks and label counts that nothing asks for any more."""
+        self.blocks = [block for block in self.blocks if block.day > upto - timedelta(days=BLOCK_DAYS)]
+        self.label_days = [counted for counted in self.label_days if counted.day > upto - timedelta(days=LABEL_DAYS)]
+
+
+def steps_closed(first: datetime, window: Window, step: timedelta) -> int:
+    """Count the steps, from the first window's start on, that have ended when a window ends."""
+    return (window.end - first) // step
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(State)
+
+
+def encode_state(state: State) -> bytes:
+    """Write the monitors' state."""
+    return _encoder.encode(state)
+
+
+def decode_state(data: bytes) -> State:
+    """Read the monitors' state."""
+    return _decoder.decode(data)
+
+
+def pack(numbers: np.ndarray) -> bytes:
+    """Write float64 numbers of any shape."""
+    return np.ascontiguousarray(numbers, dtype="<f8").tobytes()
+
+
+def unpack(data: bytes, like: np.ndarray) -> np.ndarray:
+    """Read float64 numbers in the shape of `like`; `like` itself where there are none, or not as many."""
+    numbers = np.frombuffer(data, dtype="<f8")
+    return numbers.reshape(like.shape).copy() if numbers.size == like.size else like

@@ -1,0 +1,49 @@
+"""The tolerance learnt from the reference itself: how far its own blocks of time lie from its overall mean.
+
+A weekly or daily rhythm moves every block, and is no alarm. A block's deviation holds sampling noise too; that part is
+known (variance / rows) and taken out, so that a steady reference with small blocks gets a small tolerance and not a
+wide one. What is left of the greatest deviation is widened by 1 + 2 / sqrt(blocks): few blocks have not shown the worst.
+"""
+
+import numpy as np
+
+from kedge.monitoring.detect import Streams
+
+LEAST = 0.01
+GREATEST = 0.5
+UNKNOWN = 0.05
+"""Where fewer than four blocks have rows, nothing can be learnt."""
+FEWEST_BLOCKS = 4
+FEWEST_ROWS = 10
+
+
+def learn(streams: Streams, *blockings: np.ndarray) -> tuple[float, ...]:
+    """Give a tolerance for each stream of a column. Each blocking is float64 (blocks, cells): one for days, one for
+    weeks; the greatest over them counts. Blocks with fewer than ten values in a stream are left out."""
+    learnt = np.array([_learn(streams, counts) for counts in blockings])
+    known = ~np.isnan(learnt).all(axis=0)
+    widest = np.nanmax(np.where(np.isnan(learnt), -np.inf, learnt), axis=0)
+    return tuple(float(value) for value in np.clip(np.where(known, widest, UNKNOWN), LEAST, GREATEST))
+
+
+def _learn(streams: Streams, counts: np.ndarray) -> np.ndarray:
+    """Learn from one blocking: float64 (streams,), NaN where there are too few blocks."""
+    total = counts.sum(axis=0)
+    overall, _ = streams.means(total)
+    seen, rows = streams.means(counts)
+    squares = _second_moments(streams, total)
+    usable = rows >= FEWEST_ROWS
+    blocks = usable.sum(axis=0)
+    noise = np.where(usable, np.maximum(squares - overall**2, 0.0) / np.maximum(rows, 1.0), 0.0)
+    deviation = np.where(usable, seen - overall, 0.0)
+    between = np.maximum((deviation**2 - noise).sum(axis=0) / np.maximum(blocks - 1, 1), 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = np.nan_to_num(np.sqrt(between / (between + noise)))
+        widened = np.abs(deviation * kept).max(axis=0, initial=0.0) * (1 + 2 / np.sqrt(blocks))
+    return np.where(blocks >= FEWEST_BLOCKS, widened, np.nan)
+
+
+def _second_moments(streams: Streams, counts: np.ndarray) -> np.ndarray:
+    rows = counts @ streams.counted.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((counts @ (streams.scores**2 * streams.counted).T) / rows)

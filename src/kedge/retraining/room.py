@@ -1,0 +1,342 @@
+"""The room's door: after each window, wait, look or retrain; and note how a turn ended.
+
+A decision is written once per window (ledger entry and event together) and read again after a kill. A look is not
+written: it is decided again from the same ledger and health until `looked` has written the entry. A turn that has ended
+leaves a TURN_ENDED event under its window's key, and is never ordered a second time.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from kedge.domain.evaluation import Gain, Verdict
+from kedge.domain.events import Event, EventKind, Fact
+from kedge.domain.ids import Digest, ModelName, digest_of
+from kedge.domain.monitoring import Alert, AlertKind, Health
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import Candidate, ModelVersion
+from kedge.domain.retraining import LedgerEntry, Look, Retrain, Wait
+from kedge.domain.rollout import Deployment
+from kedge.domain.tracking import RunStatus
+from kedge.domain.turning import Outcome
+from kedge.errors import DataInvalid, KedgeError, SourceFailed
+from kedge.ports import Clock, Deployments, Events, Ledgers, Notifier, Runs, Watches
+from kedge.retraining.ledger import (
+    RETRAIN,
+    TURNED,
+    WAIT,
+    advance,
+    after_look,
+    carried,
+    look_due,
+    opening,
+    price_of,
+)
+from kedge.retraining.limits import Standing, binds_look, binds_training, tried_at
+from kedge.retraining.policy import Situation, Wish, policy_of
+
+RUNS_LOOKED_AT = 200
+
+
+class Retraining:
+    """Decides when to train again."""
+
+    def __init__(
+        self,
+        *,
+        ledgers: Ledgers,
+        watches: Watches,
+        deployments: Deployments,
+        runs: Runs,
+        events: Events,
+        notifier: Notifier,
+        clock: Clock,
+    ) -> None:
+        self._ledgers, self._watches, self._deployments, self._runs = ledgers, watches, deployments, runs
+        self._events, self._notifier, self._clock = events, notifier, clock
+
+    # ---- deciding ----
+
+    def decide(self, spec: ProjectSpec, health: Health) -> Wait | Look | Retrain:
+        """Decide after a window. Writes an entry where a step has closed or the policy acts; the same window again gives
+        the same decision, unless its turn has ended meanwhile. ConfigError for an unknown policy."""
+        if (known := self._ledgers.find(spec.name, health.window.id)) is not None:
+            return self._again(known)
+        deployment = self._deployments.find(spec.name)
+        if deployment is None:
+            return self._first(spec, health)
+        entry = self._entry(spec, health)
+        standing = self._standing(spec, health, deployment)
+        if spec.retraining.policy == "ledger" and health.step is not None and look_due(entry):
+            if not (bound := binds_look(standing)):
+                steps = f"{entry.since_look} step{'s' if entry.since_look > 1 else ''}"
+                return Look(f"{steps} since the last look: compare a fresh candidate before deciding")
+            entry = msgspec.structs.replace(entry, bound=bound)
+        return self._conclude(spec, health, entry, standing)
+
+    def looked(self, spec: ProjectSpec, health: Health, gain: Gain | None) -> Wait | Retrain:
+        """Go on with the step after a look; without a gain (it could not be measured) as if there had been none."""
+        if (known := self._ledgers.find(spec.name, health.window.id)) is not None:
+            return self._again(known)
+        entry = self._entry(spec, health)
+        if gain is not None and health.step is not None:
+            entry = after_look(entry, health.step, gain)
+        standing = self._standing(spec, health, self._deployments.find(spec.name))
+        return self._conclude(spec, health, entry, standing)
+
+    def _again(self, entry: LedgerEntry) -> Wait | Retrain:
+        """Give the decision that was written for a window."""
+        if entry.decision != RETRAIN:
+            return Wait(entry.reason)
+        ended = self._events.find(_turn_key(entry.model, entry.window))
+        if ended is not None:
+            return Wait(f"the turn ordered for this window has ended: {ended.message}")
+        return Retrain(entry.reason, _actor(entry.policy))
+
+    def _entry(self, spec: ProjectSpec, health: Health) -> LedgerEntry:
+        """Give the ledger as it stands after this window, not yet decided."""
+        price = price_of(spec.retraining)
+        last = self._ledgers.last(spec.name) or opening(spec.name, policy=spec.retraining.policy, price=price)
+        if health.step is not None:
+            entry = advance(last, health.step, price=price, phi=self._phi(spec, health.window.end))
+        else:
+            entry = msgspec.structs.replace(carried(last), champion=health.champion or last.champion)
+        return msgspec.structs.replace(
+            entry, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
+        )
+
+    def _conclude(
+        self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing
+    ) -> Wait | Retrain:
+        """Ask the policy, then the limits; write what was decided where a step has closed or a training is ordered."""
+        released = standing.released_at or self._clock.now()
+        situation = Situation(
+            health=health,
+            entry=entry,
+            rules=spec.retraining,
+            released_at=released,
+            tried_at=tried_at(standing.entries),
+        )
+        wish = policy_of(spec.retraining.policy)(situation)
+        bound = binds_training(standing) if wish.train else ""
+        decided = _decided(entry, wish, bound)
+        if health.step is not None or decided.decision == RETRAIN:
+            self._ledgers.put(decided, _decision_event(decided))
+        return Retrain(decided.reason, _actor(decided.policy)) if decided.decision == RETRAIN else Wait(decided.reason)
+
+    def _first(self, spec: ProjectSpec, health: Health) -> Wait | Retrain:
+        """Order the first model, or the next attempt at it once the cooldown is over."""
+        standing = self._standing(spec, health, None)
+        bound = binds_training(standing)
+        wish = Wish(True, "no model yet")
+        last = self._ledgers.last(spec.name)
+        price = price_of(spec.retraining)
+        opened = carried(last) if last else opening(spec.name, policy=spec.retraining.policy, price=price)
+        entry = msgspec.structs.replace(
+            opened, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
+        )
+        decided = _decided(entry, wish, bound)
+        if bound:
+            return Wait(decided.reason)
+        self._ledgers.put(decided, _decision_event(decided))
+        return Retrain(decided.reason, _actor(decided.policy))
+
+    def _standing(self, spec: ProjectSpec, health: Health, deployment: Deployment | None) -> Standing:
+        """Gather what the hard limits look at."""
+        hours = spec.training.budget.cpu_hours is not None
+        return Standing(
+            now=self._clock.now(),
+            rules=spec.retraining,
+            budget=spec.training.budget,
+            deployment=deployment,
+            released_at=_released_at(self._deployments.list(spec.name)) if deployment is not None else None,
+            labels=health.fresh_labels if deployment is not None else None,
+            entries=self._ledgers.list(spec.name),
+            runs=self._runs.list(spec.name, limit=RUNS_LOOKED_AT) if hours else (),
+        )
+
+    def _phi(self, spec: ProjectSpec, upto: datetime) -> float:
+        """Give compute's share of a retraining's price: by the CPU time of the newest finished training. One that was
+        started after the window (by its own look) is not asked, so that a look is decided alike after a kill."""
+        price = spec.retraining.price
+        if price.cpu_hour <= 0 or price.retrain <= 0:
+            return 0.0
+        for run in self._runs.list(spec.name, limit=RUNS_LOOKED_AT):
+            if run.status is RunStatus.FINISHED and run.usage.cpu_seconds > 0 and run.started_at < upto:
+                return run.usage.cpu_seconds / 3600 * price.cpu_hour / price.retrain
+        return 0.0
+
+    # ---- how a turn ended ----
+
+    def turned(self, spec: ProjectSpec, because: Retrain, version: ModelVersion) -> Outcome:
+        """Note that a turn released a version: the regret is paid off."""
+        self._end(
+            spec,
+            because,
+            told=f"version {version.number} went on trial ({because.reason})",
+            facts={"outcome": "released", "version": version.number},
+            content=digest_of("version", version.number),
+        )
+        return Outcome(released=version.number)
+
+    def refused(self, spec: ProjectSpec, because: Retrain, candidate: Candidate, verdict: Verdict) -> Outcome:
+        """Note that the gate refused (or held) a turn's candidate, and tell people: the policy expected it to be better,
+        so two in a row point at a broken pipeline."""
+        reasons = "; ".join(verdict.reasons)
+        again = self._refused_before(spec.name)
+        suspicion = "; it is the second in a row: the pipeline looks broken, look at its newest runs" if again else ""
+        self._end(
+            spec,
+            because,
+            told=f"the gate {verdict.outcome.value} run {candidate.run}: {reasons}",
+            facts={"outcome": "refused", "run": candidate.run},
+            content=digest_of("refused", candidate.run),
+        )
+        self._tell(
+            spec.name,
+            AlertKind.GATE_REFUSED,
+            subject=f"run {candidate.run}",
+            content=digest_of(candidate.run, verdict),
+            message=f"the gate {verdict.outcome.value} run {candidate.run}, ordered because {because.reason}: {reasons}"
+            f"{suspicion}. What is live stays live",
+        )
+        return Outcome(refused=verdict)
+
+    def failed(self, spec: ProjectSpec, because: Retrain | None, error: KedgeError) -> Outcome:
+        """Note that a turn (or, without `because`, a look) could not be made, and tell people."""
+        now = self._clock.now()
+        if because is not None:
+            self._end(
+                spec,
+                because,
+                told=f"it failed ({error.code}): {error}",
+                facts={"outcome": "failed", "error": error.code},
+                content=digest_of("failed", str(error), now),
+            )
+        data = isinstance(error, DataInvalid | SourceFailed)
+        self._tell(
+            spec.name,
+            AlertKind.DATA_INVALID if data else AlertKind.TRAINING_FAILED,
+            subject=error.code,
+            content=digest_of(str(error), now),
+            message=f"{error}. What is live stays live",
+        )
+        return Outcome(failed=str(error))
+
+    def _end(
+        self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest
+    ) -> None:
+        """Write a turn's end: under the key of the entry that ordered it, else (by hand) with an entry that resets the
+        ledger. The first model has no ledger to reset."""
+        last = self._ledgers.last(spec.name)
+        ordered = last is not None and last.decision == RETRAIN and not self._ended(last)
+        key = _turn_key(spec.name, last.window) if last is not None and ordered else digest_of("turn ended", content)
+        event = Event(
+            key=key,
+            kind=EventKind.TURN_ENDED,
+            at=self._clock.now(),
+            subject=spec.name,
+            actor=because.actor,
+            message=f"Turn ended: {told}",
+            facts={**facts, "window": last.window if last is not None and ordered else None},
+        )
+        if last is None or ordered or because.actor == _actor(last.policy):
+            self._events.append(event)
+            return
+        reset = msgspec.structs.replace(
+            carried(last), decision=TURNED, reason=because.reason, window=f"turn/{content[:16]}", decided_at=event.at
+        )
+        self._ledgers.put(reset, event)
+
+    def _ended(self, entry: LedgerEntry) -> bool:
+        return self._events.find(_turn_key(entry.model, entry.window)) is not None
+
+    def _refused_before(self, model: ModelName) -> bool:
+        """Say whether the last turn that ended was refused, too."""
+        for entry in reversed(self._ledgers.list(model)):
+            ended = self._events.find(_turn_key(model, entry.window)) if entry.decision == RETRAIN else None
+            if ended is not None:
+                return ended.facts.get("outcome") == "refused"
+            if entry.decision == TURNED:
+                return False
+        return False
+
+    def _tell(self, model: ModelName, kind: AlertKind, *, subject: str, content: Digest, message: str) -> None:
+        """Raise an alert, once."""
+        alert = Alert(
+            key=f"{model}/{kind.value}/{content[:16]}",
+            model=model,
+            kind=kind,
+            message=message,
+            raised_at=self._clock.now(),
+            subject=subject,
+        )
+        key = digest_of("alert", alert.key)
+        if self._events.find(key) is not None:
+            return
+        self._notifier.notify(alert)
+        event = Event(
+            key=key,
+            kind=EventKind.ALERT_RAISED,
+            at=alert.raised_at,
+            subject=model,
+            actor="kedge",
+            message=message,
+            facts={"kind": kind.value, "about": subject},
+        )
+        self._watches.raise_alert(alert, event)
+
+
+def _decided(entry: LedgerEntry, wish: Wish, bound: str) -> LedgerEntry:
+    """Write a decision into an entry, with its reason."""
+    if wish.train and not bound:
+        return msgspec.structs.replace(entry, decision=RETRAIN, reason=wish.reason, bound="")
+    if wish.train:
+        return msgspec.structs.replace(entry, decision=WAIT, reason=f"{wish.reason}, but {bound}", bound=bound)
+    reason = f"{wish.reason}; no look: {entry.bound}" if entry.bound else wish.reason
+    return msgspec.structs.replace(entry, decision=WAIT, reason=reason)
+
+
+def _released_at(revisions: Sequence[Deployment]) -> datetime | None:
+    """Tell when the present champion became champion."""
+    since = None
+    for revision in reversed(revisions):
+        if revision.champion != revisions[-1].champion:
+            break
+        since = revision.since
+    return since
+
+
+def _turn_key(model: ModelName, window: str) -> Digest:
+    return digest_of("turn ended", model, window)
+
+
+def _actor(policy: str) -> str:
+    return f"policy:{policy}"
+
+
+def _decision_event(entry: LedgerEntry) -> Event:
+    facts: dict[str, Fact] = {
+        "decision": entry.decision,
+        "regret": entry.regret,
+        "price": entry.price,
+        "gain": entry.gain,
+        "slope": entry.slope,
+        "interval": entry.interval,
+        "phi": entry.phi,
+        "step": entry.step,
+        "champion": entry.champion,
+        "looked": entry.looked,
+        "bound": entry.bound,
+    }
+    verb = "Retrain" if entry.decision == RETRAIN else "Wait"
+    return Event(
+        key=digest_of("decide", entry.model, entry.window),
+        kind=EventKind.RETRAINING_DECIDED,
+        at=entry.decided_at,
+        subject=entry.model,
+        actor=_actor(entry.policy),
+        message=f"{verb}: {entry.reason}",
+        facts=facts,
+    )
