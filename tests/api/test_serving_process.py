@@ -85,7 +85,7 @@ def test_the_client_asks_and_a_kill_loses_nothing_that_was_answered(start: Calla
 def test_a_client_outlives_the_server_it_asks(start: Callable[..., Started], tmp_path: Path) -> None:
     process, url = start()
     port = int(url.rpartition(":")[2])
-    client = InferenceClient(url)
+    client = InferenceClient(url, pause=lambda seconds: time.sleep(10 * seconds))  # a busy machine starts slowly
     first = client.infer("flights", COLUMNS, id="r1")
     process.kill()
     process.wait()

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _log = logging.getLogger("kedge.serving")
-_RECENT = 4096
 
 
 class Scorer(Protocol):
@@ -100,7 +99,7 @@ class Plane:
         self._deployments, self._clock, self._replay_clock, self.new_id = deployments, clock, replay_clock, new_id
         self._loader = Loader(models=models, registry=registry, service=service, sticky=sticky)
         self._loading = threading.Lock()
-        self._recent = Recent(_RECENT)
+        self._recent = Recent()
         self._active: Active | None = None
         self._wanted = 0
 

@@ -100,7 +100,7 @@ def test_trying_again_has_an_end_and_a_timeout_is_not_tried_again() -> None:
     client, wire, pauses = client_of(*[ConnectionResetError("reset")] * 9)
     with pytest.raises(KedgeError, match=r"no answer from .*reset; is it running"):
         client.infer("m", {"x": [1]})
-    assert len(wire.sent) == len(pauses) + 1 == 6
+    assert len(wire.sent) == len(pauses) + 1 == 7
     client, wire, _ = client_of(TimeoutError("timed out"))
     with pytest.raises(KedgeError, match="timed out"):
         client.infer("m", {"x": [1]})
