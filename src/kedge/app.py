@@ -139,6 +139,7 @@ class House:
             truths=self.truths,
             evaluation=self.evaluation,
             registry=self.registry,
+            runs=self.meta.runs,
             deployments=self.meta.deployments,
             blobs=self.blobs,
             notes=self.meta.notes,
