@@ -91,10 +91,10 @@ class Year:
                 regret, step = self._ledger(day + DAY, regret, step)
             day += DAY
 
-    def event(self, kind: EventKind, at: datetime, message: str, *, actor: str = "kedge", **facts: Fact) -> Event:
-        key = digest_of(kind.value, at.isoformat(), message, self.model)
+    def event(self, sort: EventKind, at: datetime, message: str, /, *, actor: str = "kedge", **facts: Fact) -> Event:
+        key = digest_of(sort.value, at.isoformat(), message, self.model)
         text = f"{message}{self.hostile}"
-        return Event(key=key, kind=kind, at=at, subject=self.model, actor=f"{actor}{self.hostile}", message=text, facts=facts)
+        return Event(key=key, kind=sort, at=at, subject=self.model, actor=f"{actor}{self.hostile}", message=text, facts=facts)
 
     def champion(self, at: datetime) -> int:
         return max(number for number, since in PROMOTED.items() if since <= at)
