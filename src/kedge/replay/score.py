@@ -15,7 +15,7 @@ from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION
 from kedge.evaluation.metrics import METRICS, loss_name, loss_rows
-from kedge.monitoring.capture import decode_batch, decode_truth
+from kedge.monitoring.capture import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
 SHOWN = {
@@ -76,9 +76,9 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
 def answered(predictions: Journal, truths: Journal) -> pl.DataFrame:
     """Join all predictions with their truth, each counted once: columns `at`, `output`, `truth`, in time order."""
-    batches = {}
+    batches: dict[str, Answers] = {}
     for _, payload in predictions.scan():
-        batch = decode_batch(payload)
+        batch = decode_answers(payload)
         batches.setdefault(batch.request, batch)
     truth = {request: np.full(len(batch.outputs), np.nan) for request, batch in batches.items()}
     for _, payload in truths.scan():

@@ -43,11 +43,10 @@ def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str |
     pages = Pages(Assets(), project=house.spec.name)
     guard = Guard(house, house.settings.token if token is None else token)
     parts: dict[str, Any] = {"house": house, "scenes": Scenes(house), "pages": pages, "pulse": Pulse(house.meta), "guard": guard}
-    return Litestar(
+    app = Litestar(
         route_handlers=[Reads, Writes, Live, Shown, Acts, Files],
         dependencies={name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()},
         guards=[guard],
-        middleware=[lambda app: Door(app, hosts=hosts)],
         exception_handlers={Exception: handle},
         state=Shared({"pages": pages}),
         openapi_config=OpenAPIConfig(
@@ -56,6 +55,9 @@ def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str |
         on_app_init=[_problems],
         request_max_body_size=BODY_LIMIT,
     )
+    # around the router, not in it: what has no route comes through the door as well
+    app.asgi_handler = Door(app.asgi_handler, hosts=hosts)
+    return app
 
 
 def _giver(part: Any) -> Any:

@@ -93,7 +93,7 @@ def _own(host: str) -> Collection[str]:
 
 def _check_type(path: str, given: str) -> None:
     wanted = "application/json" if path.startswith("/api/") else _FORM
-    if given.split(";")[0].strip().lower() != wanted:
+    if given.split(";", maxsplit=1)[0].strip().lower() != wanted:
         raise Refused(415, "media_type_unsupported", f"the content type {given!r} is not taken here; send {wanted}")
 
 

@@ -70,9 +70,9 @@ def problem_of(error: Exception, request_id: str, *, asked: str) -> tuple[int, P
     """Turn any error into status and problem. Only what Kedge raised on purpose speaks in its own words."""
     if isinstance(error, errors.KedgeError):
         return status_of(error), Problem(error.code, str(error), request_id)
-    if isinstance(error, HTTPException):
+    if isinstance(error, HTTPException) and error.status_code != 500:
         return error.status_code, Problem(_code(error.status_code), _http_message(error, asked), request_id)
-    log.error("request %s (%s) failed", request_id, asked, exc_info=error)
+    log.error("request %s (%s) failed", request_id, asked, exc_info=error.__cause__ or error)
     return 500, Problem("internal_error", f"{asked} failed inside Kedge; this process's log tells why, under request {request_id}", request_id)
 
 

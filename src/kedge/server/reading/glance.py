@@ -139,7 +139,7 @@ def _live(scene: Scene, deployment: Deployment) -> Live:
     )
 
 
-def _live_state(recent: Mean | None, limit: float | None, alarm: bool) -> State:  # noqa: FBT001
+def _live_state(recent: Mean | None, limit: float | None, alarm: bool) -> State:
     if alarm:
         return State.ALARM
     if recent is None:

@@ -17,6 +17,7 @@ from kedge.server import wire
 from kedge.server.guard import actor_of
 from kedge.server.house import House
 from kedge.server.once import once
+from kedge.server.routes.given import TheHouse
 
 Asked = Request[None, None, Shared]
 Key = Annotated[str, Parameter(header="Idempotency-Key", max_length=200, description="The same key again gets the same answer.")]
@@ -28,19 +29,19 @@ class Writes(Controller):
     path = "/api/v1"
 
     @post("/ground-truth", sync_to_thread=True, status_code=202)
-    def ground_truth(self, house: House, data: wire.Truth) -> wire.Recorded:
+    def ground_truth(self, house: TheHouse, data: wire.Truth) -> wire.Recorded:
         """Record facts about predictions. The same ids again count once, so a retry is safe."""
         house.monitoring.record_truth(_truth(house, data))
         return wire.Recorded(recorded=len(data.predictions))
 
     @post("/models/{model:str}/promote", sync_to_thread=True, status_code=200)
-    def promote(self, request: Asked, house: House, model: str, data: wire.Promote, idempotency: Key = "") -> wire.Deployed:
+    def promote(self, request: Asked, house: TheHouse, model: str, data: wire.Promote, idempotency: Key = "") -> wire.Deployed:
         """Make a version the champion now, for all traffic."""
         actor = actor_of(request)
         return wire.Deployed(deployment=promote(house, model, data, actor=actor, key=idempotency))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True, status_code=200)
-    def roll_back(self, request: Asked, house: House, model: str, data: wire.RollBack, idempotency: Key = "") -> wire.Deployed:
+    def roll_back(self, request: Asked, house: TheHouse, model: str, data: wire.RollBack, idempotency: Key = "") -> wire.Deployed:
         """End the trial if there is one, else return to the champion before."""
         actor = actor_of(request)
         return wire.Deployed(deployment=roll_back(house, model, data, actor=actor, key=idempotency))
