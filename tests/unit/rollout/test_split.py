@@ -1,4 +1,5 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,12 @@ def test_a_shadow_answers_a_copy_that_is_not_used():
 def test_a_shadow_that_fails_changes_no_answer():
     answers = answer(trial(strategy=Strategy.SHADOW, share=0.0), SERVED, ENTITIES, Scores(fail=RuntimeError("no")))
     assert (set(answers.versions), answers.shadow, len(answers.errors)) == ({1}, {}, 200)
+
+
+def test_a_frame_is_answered_as_columns_are():
+    frame = pl.DataFrame(SERVED)
+    deployment = trial(share=0.3)
+    assert answer(deployment, frame, ENTITIES, Scores()) == answer(deployment, SERVED, ENTITIES, Scores())
 
 
 def test_no_rows_need_no_model():
