@@ -5,6 +5,7 @@ A window of a day therefore starts at midnight UTC, one of an hour on the hour; 
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from kedge.domain.monitoring import Window
 
@@ -31,6 +32,7 @@ def windows_between(start: datetime, upto: datetime, length: timedelta) -> Itera
         window = Window(window.end, window.end + length)
 
 
+@lru_cache(maxsize=4096)
 def day_of(moment: datetime) -> datetime:
     """Give the midnight UTC that begins a moment's day."""
     return floor_to(moment, DAY)
