@@ -41,6 +41,7 @@ from kedge.registry.room import Registry
 from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
 from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.journal import FileJournal, MemoryJournal
 from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
@@ -138,6 +139,7 @@ class House:
             truths=self.truths,
             evaluation=self.evaluation,
             registry=self.registry,
+            runs=self.meta.runs,
             deployments=self.meta.deployments,
             blobs=self.blobs,
             notes=self.meta.notes,

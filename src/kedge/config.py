@@ -23,6 +23,7 @@ from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRul
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
+from kedge.evaluation.metrics import loss_name, metric_of
 
 _Section = TypeVar("_Section", bound=msgspec.Struct)
 
@@ -232,6 +233,13 @@ def _check_choices(document: _Document, spec: ProjectSpec) -> None:
         document.fail(("data", "label_delay"), "data.label_time and data.label_delay say the same thing twice; keep one")
     if spec.training.half_life is not None and spec.training.half_life <= 0:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+    try:
+        loss_name(spec.gate.metric, spec.data.task)
+        for check in spec.gate.checks:
+            if check.metric is not None:
+                metric_of(check.metric, spec.data.task)
+    except ConfigError as error:
+        document.fail(("gate", "metric" if "metric" in document.table("gate") else "checks"), str(error))
     for check in spec.gate.checks:
         if not _is_check(check):
             document.fail(("gate", "checks"), f"gate.checks: a check must have just one of these forms: {CHECK_FORMS}")

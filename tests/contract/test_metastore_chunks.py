@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kedge.domain.ids import Digest, digest_of
+from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.sql import SqlStore
-from kedge.storage.sql.chunks import ChunkPlace, Recipe
 
 
 def digests(count: int, word: str = "chunk") -> list[Digest]:
@@ -22,6 +22,11 @@ def test_a_blob_comes_back_with_its_chunks_in_order(store: SqlStore) -> None:
     assert store.chunks.find_blob(blob) == recipe
     assert store.chunks.find_many([chunks[1], digest_of("other"), chunks[1]]) == {chunks[1]: places[chunks[1]]}
     assert store.chunks.totals() == (1, 3, 60)
+
+
+def test_is_what_the_chunk_store_asks_for(store: SqlStore) -> None:
+    index: ChunkIndex = store.chunks
+    assert index.find_blob(digest_of("blob")) is None
 
 
 def test_an_empty_blob_has_no_chunks(store: SqlStore) -> None:

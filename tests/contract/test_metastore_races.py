@@ -12,8 +12,8 @@ from tests.contract.test_metastore_events import broken_at
 
 from kedge.domain.ids import digest_of
 from kedge.errors import AliasConflict, Conflict, RevisionConflict
+from kedge.storage.blobs.index import ChunkPlace, Recipe
 from kedge.storage.sql import SqlStore, open_store
-from kedge.storage.sql.chunks import ChunkPlace, Recipe
 
 THREADS = 50
 PROCESSES = 4
@@ -43,7 +43,7 @@ ADDER = """
 import sys
 from kedge.domain.ids import digest_of
 from kedge.storage.sql import open_store
-from kedge.storage.sql.chunks import ChunkPlace, Recipe
+from kedge.storage.blobs.index import ChunkPlace, Recipe
 url, me = sys.argv[1:]
 store = open_store(url)
 for blob in range(20):

@@ -1,4 +1,4 @@
-"""A small project whose concept changes on day 35: 60 days, 60 rows a day, labels a day late. Seconds to replay."""
+"""A small project whose concept moves from day 20 to day 50: 60 days, 60 rows a day, labels a day late. Seconds to replay."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,8 @@ def rows():
     random = np.random.default_rng(7)
     day = np.repeat(np.arange(60), 60)
     a, b = random.normal(size=len(day)), random.normal(size=len(day))
-    odds = np.where(day < 35, 2.0 * a, -2.0 * a + b)
+    new = np.clip((day - 20) / 30, 0, 1)
+    odds = 2 * (1 - new) * a + 2 * new * b
     return pl.DataFrame({
         "id": [f"r{i}" for i in range(len(day))],
         "at": [datetime(2024, 1, 1) + timedelta(days=int(d), minutes=int(i) % 60 * 20) for i, d in enumerate(day)],

@@ -2,14 +2,20 @@
 
 import typer
 
-from kedge.cli.opening import HERE, Folder, Store, opened
+from kedge.cli.opening import HERE, Folder, Json, Store, opened, print_json
 from kedge.security.audit import verify
 
 
-def command(folder: Folder = HERE, store: Store = None) -> None:
-    """Check the project, the store and its audit chain. Exits with 3 if something does not hold."""
+def command(folder: Folder = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Check the project, the store and its audit chain. Exits with 3 if the chain does not hold."""
     with opened(folder, store, writer="doctor") as house:
-        typer.echo(f"project   {house.spec.name}: kedge.toml is right")
-        typer.echo(f"store     {house.settings.store}: opens")
         chain = verify(house.meta.events.chain())
-        typer.echo(f"audit     {chain}")
+        versions = len(house.meta.models.list(house.spec.name))
+    if as_json:
+        print_json({"project": house.spec.name, "store": house.settings.store, "versions": versions, "audit": chain})
+    else:
+        typer.echo(f"project  {house.spec.name}: kedge.toml is right")
+        typer.echo(f"store    {house.settings.store}: opens, {versions} model versions")
+        typer.echo(f"audit    {chain}")
+    if not chain.holds:
+        raise typer.Exit(3)

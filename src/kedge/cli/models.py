@@ -34,11 +34,11 @@ def show(folder: Folder = HERE, store: Store = None, as_json: Json = False) -> N
 
 
 @nouns.command()
-def promote(number: int, reason: Reason, folder: Folder = HERE, store: Store = None) -> None:
-    """Make a version the champion now, for all traffic."""
+def promote(reason: Reason, folder: Folder = HERE, store: Store = None) -> None:
+    """End the trial that runs: its version becomes champion now, for all traffic."""
     with opened(folder, store, writer="models") as house:
-        house.rollout.promote(house.spec.name, number, actor=_person(), reason=reason)
-    typer.echo(f"{house.spec.name} v{number} is champion")
+        deployment = house.rollout.promote(house.spec.name, actor=_person(), reason=reason)
+    typer.echo(f"{house.spec.name} v{deployment.champion} is champion")
 
 
 @nouns.command("roll-back")

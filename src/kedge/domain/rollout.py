@@ -67,7 +67,13 @@ class Move(Enum):
 
 
 class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at a rollout: the inputs, the statistic, the limit and the decision, kept as a row."""
+    """One look at a rollout: the inputs, the statistic, the limit and the decision, kept as a row.
+
+    `rows` and `errors` are the challenger's in the window, `champion_rows` and `champion_errors` the champion's;
+    `difference` is the challenger's mean loss less the champion's on `days` labelled days; `evidence` the greatest odds
+    against "no harm" of the guards' tests, rolled back at `limit`. `upto` is the end of the window: the next step counts
+    from there, not from when someone came to look.
+    """
 
     model: ModelName
     revision: int
@@ -84,6 +90,10 @@ class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
     days: int = 0
     difference: float | None = None
     evidence: float | None = None
+    limit: float | None = None
+    upto: datetime | None = None
+    champion_rows: int = 0
+    champion_errors: int = 0
 
 
 def position(salt: str, entity: str) -> float:

@@ -18,7 +18,7 @@ from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import Candidate, ModelVersion
 from kedge.errors import NotFound
-from kedge.evaluation.agree import agreement
+from kedge.evaluation.agree import AGREEMENT, agreement
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
 from kedge.evaluation.load import Loader
@@ -49,8 +49,11 @@ class Evaluation:
 
     def gate(self, spec: ProjectSpec, candidate: Candidate, *, against: ModelVersion | None, on: TrainingFrame) -> Verdict:
         """Judge a candidate by the project's checks on rows it has not seen, once: the verdict of the same candidate,
-        champion, rows and rules is read again. ConfigError for a check that could never be judged."""
+        champion, rows and rules is read again. A candidate whose refit is champion already (its turn was killed after
+        the release) keeps the verdict it had. ConfigError for a check that could never be judged."""
         require_sensible(spec.gate, on.task, on.rows.columns)
+        if against is not None and against.candidate_run == candidate.run:
+            return conclude(tuple(each for each in against.verdict.findings if each.check != AGREEMENT))
         rival = (against.number, against.digest, against.trained_upto) if against else None
         judged = (candidate.run, candidate.digest, candidate.trained_upto)
         key = digest_of("gate", spec.name, judged, rival, on.digest, on.upto, spec.gate)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kedge.data.source import KNOWN_AT
 from kedge.domain.data import ColumnType
 from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
@@ -19,7 +20,6 @@ from kedge.pipelines.step import TrainingData
 if TYPE_CHECKING:
     from kedge.features.frame import TrainingFrame
 
-KNOWN_AT = "known_at__"
 POSITIVE = "1"
 
 

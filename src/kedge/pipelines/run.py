@@ -15,6 +15,7 @@ import numpy as np
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
 from kedge.errors import TrainingFailed
+from kedge.evaluation.metrics import DEFAULT_LOSS, loss_rows
 from kedge.pipelines.boosting import boosting
 from kedge.pipelines.graph import model_step, plan
 from kedge.pipelines.step import DATA, Pipeline, TrainingData, as_pipeline
@@ -62,7 +63,7 @@ def make(written: object | None, work: Work, formats: Sequence[ModelFormat]) -> 
     answers = kept_by.load(files, work.signature).predict(work.data.x[rows])
     require_answers(answers, rows=len(rows), task=work.data.task)
     metrics = {
-        "training_loss": training_loss(answers, work.data.y[rows], work.data.task),
+        "training_loss": float(np.mean(loss_rows(DEFAULT_LOSS[work.data.task], work.data.y[rows], answers))),
         "rows": float(len(work.data.y)),
         "columns": float(len(work.data.columns)),
     }
@@ -103,11 +104,3 @@ def require_answers(answers: np.ndarray, *, rows: int, task: Task) -> None:
             f"the model answers from {answers.min():.4g} to {answers.max():.4g}; a classifier must answer with the "
             "probability of the positive class, from 0 to 1"
         )
-
-
-def training_loss(answers: np.ndarray, y: np.ndarray, task: Task) -> float:
-    """Give the mean loss on training rows: log loss (answers kept 1e-15 off 0 and 1), or squared error."""
-    if task is Task.REGRESSION:
-        return float(np.mean((answers - y) ** 2))
-    p = np.clip(answers, 1e-15, 1 - 1e-15)
-    return float(-np.mean(np.where(y == 1, np.log(p), np.log1p(-p))))

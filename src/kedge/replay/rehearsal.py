@@ -8,7 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from kedge.replay.clock import SetClock
 from kedge.app import House, open_house, rehearse
@@ -20,7 +22,7 @@ from kedge.monitoring.capture import encode_batch
 from kedge.replay.play import play
 from kedge.replay.score import Track, track
 from kedge.replay.timeline import Tick, Timeline, lay_out
-from kedge.rollout.split import answer
+from kedge.rollout.split import Columns, answer, sticky_column
 
 
 class Rehearsal(msgspec.Struct, frozen=True):
@@ -91,14 +93,10 @@ class InProcess:
         assert deployment is not None, "a replay asks after its first model"  # noqa: S101
         for tick in ticks:
             rows = self._served[tick.first : tick.last]
-            entities = rows[spec.rollout.sticky or spec.data.key].cast(pl.String).to_list() if _sticky(spec) else _rows(tick)
+            sticky = sticky_column(spec, house.features.service(spec))
+            entities = [str(value) for value in rows[sticky]] if sticky else _numbered(tick)
             features = {name: rows[name].to_list() for name in self._columns}
-            answers = answer(
-                deployment,
-                rows.select(self._columns),
-                entities,
-                lambda version, columns: house.evaluation.score(house.registry.get(spec.name, version), columns),
-            )
+            answers = answer(deployment, features, entities, self._score)
             batch = PredictionBatch(
                 request=tick.request,
                 model=spec.name,
@@ -117,11 +115,12 @@ class InProcess:
             house.predictions.append(encode_batch(batch))
 
 
-def _sticky(spec: ProjectSpec) -> bool:
-    return bool(spec.rollout.sticky or spec.data.key)
+    def _score(self, version: int, columns: Columns) -> NDArray[np.float64]:
+        house = self._house
+        return house.evaluation.score(house.registry.get(self._timeline.spec.name, version), columns)
 
 
-def _rows(tick: Tick) -> list[str]:
+def _numbered(tick: Tick) -> list[str]:
     return [f"{tick.request}.{row}" for row in range(tick.last - tick.first)]
 
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from kedge.domain.project import ProjectSpec
+from kedge.evaluation.metrics import loss_name
 from kedge.replay.score import Promotion, Track
 
 BLOCK_DAYS = 7
@@ -68,7 +69,7 @@ def report(spec: ProjectSpec, tracks: dict[str, Track], *, seconds: float, cpu_s
     }
     return Report(
         project=spec.name,
-        metric=spec.gate.metric,
+        metric=loss_name(spec.gate.metric, spec.data.task),
         first=live.days[0].day,
         last=live.days[-1].day,
         rows=live.rows,

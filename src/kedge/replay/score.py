@@ -14,8 +14,8 @@ from kedge.domain.ids import digest_of, split_prediction_id
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION
-from kedge.evaluation.metrics import METRICS, loss_rows
-from kedge.monitoring.capture import decode_batch, decode_truth
+from kedge.evaluation.metrics import METRICS, loss_name, loss_rows
+from kedge.monitoring.capture import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
 SHOWN = {
@@ -76,9 +76,9 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
 def answered(predictions: Journal, truths: Journal) -> pl.DataFrame:
     """Join all predictions with their truth, each counted once: columns `at`, `output`, `truth`, in time order."""
-    batches = {}
+    batches: dict[str, Answers] = {}
     for _, payload in predictions.scan():
-        batch = decode_batch(payload)
+        batch = decode_answers(payload)
         batches.setdefault(batch.request, batch)
     truth = {request: np.full(len(batch.outputs), np.nan) for request, batch in batches.items()}
     for _, payload in truths.scan():
@@ -102,7 +102,7 @@ def track(house: House, spec: ProjectSpec, *, policy: str) -> Track:
     """Sum up what a house's loop came to."""
     everything = answered(house.predictions, house.truths)
     rows = everything.filter(pl.col("truth").is_not_nan())
-    losses = loss_rows(spec.gate.metric, rows["truth"].to_numpy(), rows["output"].to_numpy())
+    losses = loss_rows(loss_name(spec.gate.metric, spec.data.task), rows["truth"].to_numpy(), rows["output"].to_numpy())
     rows = rows.with_columns(pl.Series("loss", losses), month=pl.col("at").dt.strftime("%Y-%m"), day=pl.col("at").dt.date())
     by_day = rows.group_by("day", maintain_order=True).agg(pl.len().alias("rows"), pl.col("loss").sum())
     events = [event for _, event in house.meta.events.list(subject=spec.name, limit=1_000_000)]
@@ -149,5 +149,5 @@ _ALARMS = (AlertKind.DATA_DRIFT, AlertKind.PREDICTION_DRIFT, AlertKind.RISK, Ale
 
 def _metrics(spec: ProjectSpec, rows: pl.DataFrame) -> dict[str, float]:
     truth, output = rows["truth"].to_numpy(), rows["output"].to_numpy()
-    names: Iterable[str] = dict.fromkeys((spec.gate.metric, *SHOWN[spec.data.task]))
-    return {name: METRICS[name].of(truth, output, spec.gate.threshold) for name in names}
+    names: Iterable[str] = dict.fromkeys((loss_name(spec.gate.metric, spec.data.task), *SHOWN[spec.data.task]))
+    return {name: METRICS[name](truth, output, spec.gate.threshold) for name in names}

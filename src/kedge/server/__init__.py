@@ -1,1 +1,1 @@
-"""The control plane: the native HTTP API."""
+"""The control plane: the native HTTP API, the pages' read models, and the door in front of both."""

@@ -3,18 +3,21 @@
 `app.House` fits it; so does a hand-filled one in a test.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
+from kedge.config import Settings
 from kedge.domain.ids import ModelName, PredictionId
+from kedge.domain.lineage import Explanation
 from kedge.domain.monitoring import TruthBatch
 from kedge.domain.project import ProjectSpec
-from kedge.ports import Clock, MetaStore
+from kedge.domain.rollout import Deployment
+from kedge.ports import Clock, JobRunner, MetaStore
 
 
 class Lineage(Protocol):
     """Explains predictions."""
 
-    def why(self, prediction: PredictionId) -> Any:
+    def why(self, prediction: PredictionId) -> Explanation:
         """Walk from one answer to its sources. Raises NotFound."""
         ...
 
@@ -30,12 +33,12 @@ class Truths(Protocol):
 class Releases(Protocol):
     """Promotes and rolls back by hand."""
 
-    def promote(self, model: ModelName, *, actor: str, reason: str) -> object:
-        """Give the version on trial all traffic. Raises Conflict where nothing is on trial."""
+    def promote(self, model: ModelName, number: int, *, actor: str, reason: str) -> Deployment:
+        """Give a version all traffic, now."""
         ...
 
-    def abort(self, model: ModelName, *, actor: str, reason: str) -> object:
-        """End the trial; the champion answers all again. Raises Conflict where nothing is on trial."""
+    def roll_back(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """End the trial if there is one, else return to the champion before."""
         ...
 
 
@@ -43,16 +46,41 @@ class House(Protocol):
     """The rooms that the control plane calls."""
 
     @property
-    def spec(self) -> ProjectSpec: ...
+    def spec(self) -> ProjectSpec:
+        """The project."""
+        ...
+
     @property
-    def meta(self) -> MetaStore: ...
+    def meta(self) -> MetaStore:
+        """The metadata store."""
+        ...
+
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The time."""
+        ...
+
     @property
-    def lineage(self) -> Lineage: ...
+    def lineage(self) -> Lineage:
+        """The lineage room."""
+        ...
+
     @property
-    def monitoring(self) -> Truths: ...
+    def monitoring(self) -> Truths:
+        """The monitoring room."""
+        ...
+
     @property
-    def rollout(self) -> Releases: ...
+    def rollout(self) -> Releases:
+        """The rollout room."""
+        ...
+
     @property
-    def evaluation(self) -> Any: ...
+    def jobs(self) -> JobRunner:
+        """Processes for work that needs tables or models."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """Where this process works."""
+        ...

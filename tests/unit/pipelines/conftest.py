@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 import pytest
-from kedge.features.frame import TrainingFrame
 
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import Digest, ModelName, digest_bytes, digest_of
 from kedge.domain.project import DataRules, ProjectSpec
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 from kedge.errors import NotFound
+from kedge.features.frame import TrainingFrame
 from kedge.pipelines.cache import Results
 from kedge.pipelines.room import Pipelines
 from kedge.pipelines.run import Made, Work

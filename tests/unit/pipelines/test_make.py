@@ -10,7 +10,8 @@ from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
 from kedge.errors import ConfigError, TrainingFailed
-from kedge.pipelines.run import CHECKED_ROWS, Work, make, sample_rows, training_loss
+from kedge.pipelines.boosting import boosting
+from kedge.pipelines.run import CHECKED_ROWS, Work, make, sample_rows
 from kedge.pipelines.step import Pipeline, TrainingData
 
 
@@ -132,14 +133,6 @@ def test_what_a_step_raises_passes_through() -> None:
         make("train", work(), [])
 
 
-def test_losses() -> None:
-    sure = training_loss(np.array([1.0, 0.0]), np.array([1.0, 0.0]), Task.CLASSIFICATION)
-    wrong = training_loss(np.array([1.0, 0.0]), np.array([0.0, 1.0]), Task.CLASSIFICATION)
-    assert sure == pytest.approx(0, abs=1e-12)
-    assert 30 < wrong < 40
-    assert training_loss(np.array([1.0, 2.0]), np.array([0.0, 4.0]), Task.REGRESSION) == 2.5
-
-
 @pytest.mark.parametrize("rows", [1, 2, CHECKED_ROWS, CHECKED_ROWS + 1, 3 * CHECKED_ROWS])
 def test_checked_rows_are_spread_over_all(rows) -> None:
     picked = sample_rows(rows)
@@ -150,8 +143,6 @@ def test_checked_rows_are_spread_over_all(rows) -> None:
 
 @pytest.mark.parametrize("task", list(Task))
 def test_the_built_in_learner(task) -> None:
-    from kedge.pipelines.boosting import boosting
-
     dice = np.random.default_rng(0)
     x = dice.normal(size=(400, 2))
     x[::7, 1] = np.nan
@@ -167,4 +158,4 @@ def test_the_built_in_learner(task) -> None:
     one, two = boosting(data), boosting(data)
     answer = (lambda m: m.predict_proba(x)[:, 1]) if task is Task.CLASSIFICATION else (lambda m: m.predict(x))
     assert np.array_equal(answer(one), answer(two))
-    assert training_loss(answer(one), data.y, task) < 0.05
+    assert np.mean((answer(one) - data.y) ** 2) < 0.01

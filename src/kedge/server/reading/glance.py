@@ -92,6 +92,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     now: datetime
     measured_at: datetime | None
+    played: bool
     verdict: Sentence
     stations: tuple[Station, ...]
     live: Live | None
@@ -110,6 +111,7 @@ def glance(scene: Scene, events: Events) -> Glance:
         model=scene.model,
         now=scene.now,
         measured_at=scene.health.window.end if scene.health else None,
+        played=scene.played,
         verdict=verdict(scene),
         stations=stations(scene),
         live=None if deployment is None else _live(scene, deployment),
@@ -137,7 +139,7 @@ def _live(scene: Scene, deployment: Deployment) -> Live:
     )
 
 
-def _live_state(recent: Mean | None, limit: float | None, alarm: bool) -> State:  # noqa: FBT001
+def _live_state(recent: Mean | None, limit: float | None, alarm: bool) -> State:
     if alarm:
         return State.ALARM
     if recent is None:

@@ -150,3 +150,20 @@ def from_token(token: str) -> int:
     if not token.startswith("e"):
         raise ValueError("not a page token; take the `next` of the page before, as it is")
     return int(token[1:], 16)
+
+
+def run_sentence(run: Run) -> Sentence:
+    """Say what became of a run."""
+    took = words.duration(run.usage.wall_seconds)
+    say = {
+        RunStatus.RUNNING: f"Run {run.id} is running.",
+        RunStatus.FINISHED: f"Run {run.id} finished in {took}.",
+        RunStatus.FAILED: f"Run {run.id} failed after {took}.",
+    }[run.status]
+    started = f"{run.name}, started {words.utc(run.started_at)}; {words.duration(run.usage.cpu_seconds)} of CPU."
+    return Sentence(state=RUN_STATES[run.status], say=say, sub=f"{words.sentence(run.error)} {started}".strip())
+
+
+def metrics_of(run: Run) -> dict[str, str]:
+    """Write a run's metrics."""
+    return {name: words.number(value, 4) for name, value in run.metrics.items()}

@@ -42,6 +42,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     healths: tuple[Health, ...]
     alerts: tuple[Alert, ...]
     entries: tuple[LedgerEntry, ...]
+    played: bool = False
 
     @property
     def health(self) -> Health | None:
@@ -108,7 +109,7 @@ class Scenes:
                 self._kept[name] = kept
                 while len(self._kept) > 8:
                     self._kept.popitem(last=False)
-        return msgspec.structs.replace(kept, now=now)
+        return _in_its_time(msgspec.structs.replace(kept, now=now))
 
 
 def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime, serial: int) -> Scene:
@@ -128,4 +129,12 @@ def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime
         healths=tuple(meta.watches.list(model, limit=_WINDOWS)),
         alerts=tuple(meta.watches.alerts(model)),
         entries=tuple(meta.ledgers.list(model)),
+        played=meta.notes.get(f"replay:{model}") is not None,
     )
+
+
+def _in_its_time(scene: Scene) -> Scene:
+    """Look at a replay from its own now, the end of its newest window: its past is not late, it was played."""
+    if scene.played and scene.health is not None and scene.missed >= 3:
+        return msgspec.structs.replace(scene, now=scene.health.window.end)
+    return msgspec.structs.replace(scene, played=False)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, func, select
 
 from kedge.domain.ids import Digest
+from kedge.storage.blobs.index import ChunkPlace, Recipe
 from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.connections import Connections
 
@@ -23,21 +24,6 @@ _blob_count = select(func.count()).select_from(_blobs)
 _chunk_totals = select(func.count(), func.coalesce(func.sum(_chunks.c.length), 0)).select_from(_chunks)
 
 
-class ChunkPlace(NamedTuple):
-    """Where a chunk lies: the name of its pack, offset and length there in bytes."""
-
-    pack: str
-    offset: int
-    length: int
-
-
-class Recipe(NamedTuple):
-    """What a blob is made of: its size in bytes, and the digests of its chunks in order."""
-
-    size: int
-    chunks: tuple[Digest, ...]
-
-
 class Totals(NamedTuple):
     """What the index holds: blobs, chunks, and the bytes of all chunks."""
 
@@ -47,7 +33,7 @@ class Totals(NamedTuple):
 
 
 class SqlChunks:
-    """The index of the chunk store."""
+    """The index of the chunk store (`storage.blobs.index.ChunkIndex`)."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections

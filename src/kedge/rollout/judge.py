@@ -1,0 +1,152 @@
+"""Judge a rollout: the gate proves, the rollout guards. Pure: same deployment, health, rules and looks, same decision.
+
+harm shown by a guard                     -> roll back
+no traffic in this step                   -> hold      (no evidence is never "go on")
+another share of rows than was set        -> hold      (a fault of the split, not of the challenger)
+the step has not lasted its hold          -> hold
+else                                      -> advance; after the last step, promote
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from kedge.domain.durations import share_of, span_of
+from kedge.domain.evaluation import Task
+from kedge.domain.monitoring import Block, Health, VersionHealth
+from kedge.domain.rollout import Deployment, Move, RolloutLook, RolloutRules, Strategy
+from kedge.rollout.guards import GUARDS, Seen, paired_days
+
+ALIKE_ROWS = 10  # rows of one entity go to one side: so many rows count as one draw in the check of the split
+
+
+def steps_of(rules: RolloutRules, strategy: Strategy) -> tuple[float, ...]:
+    """List the shares of a rollout's steps: shadow has one step without traffic, blue-green one with all of it."""
+    if strategy is Strategy.CANARY:
+        return tuple(share_of(step) for step in rules.steps)
+    return (0.0,) if strategy is Strategy.SHADOW else (1.0,)
+
+
+def judge(
+    deployment: Deployment,
+    health: Health,
+    rules: RolloutRules,
+    *,
+    task: Task,
+    metric: str,
+    before: Sequence[RolloutLook],
+    looked_at: datetime,
+) -> RolloutLook:
+    """Decide on a deployment on trial by one window's health; `before` are the looks at the same challenger so far."""
+    if deployment.challenger is None:
+        raise ValueError(f"revision {deployment.revision} of {deployment.model!r} has no challenger to judge")
+    seen = Seen(
+        challenger=_side(health, deployment.challenger),
+        champion=_side(health, deployment.champion),
+        before=before,
+        blocks=health.blocks,
+        rules=rules,
+        task=task,
+        metric=metric,
+    )
+    limit = len(GUARDS) / rules.alpha
+    found = {name: odds for name, guard in GUARDS.items() if (odds := guard(seen)) is not None}
+    harm = [
+        f"{name}: {odds.reason} (odds {odds.odds:.3g}, limit {limit:.3g})"
+        for name, odds in found.items()
+        if odds.odds >= limit
+    ]
+    move, reason = (Move.ROLL_BACK, "; ".join(harm)) if harm else _without_harm(deployment, health, rules, seen)
+    days = paired_days(health.blocks, seen.challenger.version, seen.champion.version)
+    return RolloutLook(
+        model=deployment.model,
+        revision=deployment.revision,
+        window=health.window.id,
+        challenger=deployment.challenger,
+        step=deployment.step,
+        share=deployment.share,
+        move=move,
+        reason=reason,
+        looked_at=looked_at,
+        rows=seen.challenger.rows,
+        share_seen=_share_seen(deployment, seen),
+        errors=seen.challenger.errors,
+        days=len(days),
+        difference=_difference(days),
+        evidence=max((odds.odds for odds in found.values()), default=None),
+        limit=limit,
+        upto=health.window.end,
+        champion_rows=seen.champion.rows,
+        champion_errors=seen.champion.errors,
+    )
+
+
+def _without_harm(deployment: Deployment, health: Health, rules: RolloutRules, seen: Seen) -> tuple[Move, str]:
+    """Decide where no guard accuses: hold, advance or promote."""
+    steps = steps_of(rules, deployment.strategy)
+    name = f"version {deployment.challenger} at step {deployment.step + 1} of {len(steps)} ({_named(deployment)})"
+    traffic = health.rows if deployment.strategy is Strategy.SHADOW else seen.challenger.rows + seen.challenger.errors
+    traffic += sum(look.rows + look.errors for look in seen.before if look.revision == deployment.revision)
+    if not traffic:
+        return Move.HOLD, f"{name} has had no traffic: without evidence it holds"
+    if (skew := _skew(deployment, health, rules, seen)) is not None:
+        return Move.HOLD, f"{name}: {skew}"
+    lasted, hold = health.window.end - deployment.since, span_of(rules.hold)
+    if lasted < hold:
+        return Move.HOLD, f"{name} shows no harm; it has lasted {lasted} of {hold}"
+    if deployment.step + 1 < len(steps):
+        return Move.ADVANCE, f"{name} showed no harm in {lasted}: on to {steps[deployment.step + 1]:.0%}"
+    return Move.PROMOTE, f"{name} showed no harm in {lasted}: it becomes champion"
+
+
+def _skew(deployment: Deployment, health: Health, rules: RolloutRules, seen: Seen) -> str | None:
+    """Say how far the rows' split is from what was set, where that is beyond chance; None where it is not.
+
+    A Chernoff bound on a tenth of the rows at level alpha, paid for over looks by 1 / (k (k + 1)).
+    """
+    share, seen_share = deployment.share, _share_seen(deployment, seen)
+    if seen_share is None or not 0 < share < 1 or health.window.start < deployment.since:
+        return None
+    looks = len(seen.before) + 1
+    if health.rows / ALIKE_ROWS * _divergence(seen_share, share) < math.log(2 * looks * (looks + 1) / rules.alpha):
+        return None
+    column = f"[rollout] sticky = {rules.sticky!r}" if rules.sticky else "the split"
+    return (
+        f"{seen_share:.1%} of the rows came to it where {share:.1%} was set; {column} has too few values or is not followed"
+    )
+
+
+def _divergence(seen: float, share: float) -> float:
+    """Give the Kullback-Leibler divergence of two shares."""
+    parts = ((seen, share), (1 - seen, 1 - share))
+    return sum(a * math.log(a / b) for a, b in parts if a > 0)
+
+
+def _side(health: Health, version: int) -> VersionHealth:
+    """Find a version in the window; all zero where it was not there."""
+    silent = VersionHealth(version=version, rows=0, errors=0, mean_output=0.0, latency_seconds=0.0)
+    return next((each for each in health.versions if each.version == version), silent)
+
+
+def _share_seen(deployment: Deployment, seen: Seen) -> float | None:
+    """Give the share of rows that came to the challenger; rows it failed on were answered by the champion."""
+    total = seen.challenger.rows + seen.champion.rows
+    if not total or deployment.strategy is Strategy.SHADOW:
+        return None
+    return min((seen.challenger.rows + seen.challenger.errors) / total, 1.0)
+
+
+def _difference(days: Sequence[tuple[Block, Block]]) -> float | None:
+    """Give the challenger's mean loss less the champion's over the days that both have labels of."""
+    if not days:
+        return None
+    ours, theirs = ([pair[side] for pair in days] for side in (0, 1))
+    means = [sum(block.loss for block in side) / sum(block.rows for block in side) for side in (ours, theirs)]
+    return means[0] - means[1]
+
+
+def _named(deployment: Deployment) -> str:
+    """Name what a step is: the share of traffic, or a copy of it."""
+    return "shadow" if deployment.strategy is Strategy.SHADOW else f"{deployment.share:.0%} of traffic"

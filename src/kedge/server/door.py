@@ -1,0 +1,139 @@
+"""The door in front of everything: who may speak to this server at all, and the headers that every answer carries.
+
+A plain ASGI middleware of our own: Litestar's allowed-hosts check compares the raw header with its port, and its JSON
+decoding takes any content type, so a page elsewhere could post JSON as text/plain without asking first.
+
+    unknown Host (DNS rebinding)                  421
+    another site's Origin on a write              403
+    a write whose body is not JSON (or a form)    415
+    a body over the limit, declared or not        413
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+import msgspec
+
+from kedge.security.hosts import address_of, host_allowed, origin_allowed
+from kedge.server.problems import ErrorBody, Problem
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+BODY_LIMIT = 8 * 1024 * 1024
+POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_FORM = "application/x-www-form-urlencoded"
+_HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Refused(Exception):
+    """A request that the door does not let in."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Door:
+    """Checks host, origin, content type and size, then passes on; adds request id and security headers to every answer."""
+
+    def __init__(self, app: App, *, hosts: Collection[str]) -> None:
+        self._app, self._hosts = app, frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        name = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = name
+        answer = _Answer(send, name)
+        try:
+            check(scope, self._hosts)
+            await self._app(scope, _limited(scope, receive), answer)
+        except Refused as refused:
+            if answer.started:
+                raise
+            await _refuse(answer, refused, name)
+
+
+def check(scope: Scope, hosts: Collection[str]) -> None:
+    """Check a request's head. Raises Refused."""
+    headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+    host = headers.get("host", "")
+    if "*" not in hosts and not host_allowed(host, hosts):
+        raise Refused(421, "host_unknown", f"this server does not answer for the host {host!r}; ask it by its own name")
+    if int(headers.get("content-length") or 0) > BODY_LIMIT:
+        raise _too_large()
+    if scope["method"] in _SAFE:
+        return
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Refused(403, "origin_foreign", "a page of another site asked for this write; writes are taken from this site only")
+    origin = headers.get("origin")
+    if not origin_allowed(origin, host, hosts if "*" not in hosts else _own(host)):
+        raise Refused(403, "origin_foreign", f"the origin {origin!r} is not this server; writes are taken from this site only")
+    _check_type(scope["path"], headers.get("content-type", ""))
+
+
+def _own(host: str) -> Collection[str]:
+    address = address_of(host)
+    return (address.name,) if address else ()
+
+
+def _check_type(path: str, given: str) -> None:
+    wanted = "application/json" if path.startswith("/api/") else _FORM
+    if given.split(";", maxsplit=1)[0].strip().lower() != wanted:
+        raise Refused(415, "media_type_unsupported", f"the content type {given!r} is not taken here; send {wanted}")
+
+
+def _too_large() -> Refused:
+    return Refused(413, "too_large", f"the body is over {BODY_LIMIT // 1024**2} MB; send it in several requests")
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """Count the bytes of a body that comes without its length, or with a wrong one."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > BODY_LIMIT:
+            raise _too_large()
+        return message
+
+    return counted if scope["method"] not in _SAFE else receive
+
+
+class _Answer:
+    """Passes an answer on, with the headers that every answer carries."""
+
+    def __init__(self, send: Send, name: str) -> None:
+        self._send, self._name, self.started = send, name, False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            given = list(message.get("headers", ()))
+            kept = {key.lower() for key, _ in given}
+            own = [*_HEADERS, (b"x-request-id", self._name.encode()), (b"cache-control", b"private, no-cache")]
+            message = {**message, "headers": [*given, *(header for header in own if header[0] not in kept)]}
+        await self._send(message)
+
+
+async def _refuse(send: Send, refused: Refused, name: str) -> None:
+    body = msgspec.json.encode(ErrorBody(Problem(refused.code, str(refused), name)))
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

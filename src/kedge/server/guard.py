@@ -1,0 +1,67 @@
+"""Who is asking, and whether they may: the policy table of `security/access.py` decides, here it is only obeyed.
+
+Without KEDGE_TOKEN the server answers this machine only, and whoever is on it may do everything. With it, a request
+carries the token: as `Authorization: Bearer ...`, or, from a browser, as the cookie that /login sets.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+
+from kedge.security.access import Right, allowed, needed
+from kedge.security.tokens import Token, bearer_of, find_holder, given_token
+from kedge.server.house import House
+from kedge.server.problems import wants_page
+
+COOKIE = "kedge_session"
+LOCAL = Token(name="local", hash="", right=Right.ADMIN)
+_NOBODY = Token(name="nobody", hash="", right=Right.OPEN)
+
+
+class Guard:
+    """Finds the holder of a request, and checks the request against the policy table."""
+
+    def __init__(self, house: House, token: str) -> None:
+        self._house = house
+        self._tokens = (given_token(token),) if token else ()
+
+    @property
+    def asks_for_token(self) -> bool:
+        """Tell whether a token is needed at all."""
+        return bool(self._tokens)
+
+    def holder(self, presented: str | None) -> Token | None:
+        """Find who holds a token; None where it is none of ours."""
+        return find_holder(presented, self._tokens, now=self._house.clock.now())
+
+    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """Let a request through, with its holder noted. Raises 401 or 403."""
+        method, path = connection.scope.get("method", "GET"), connection.url.path
+        who = self._who(connection)
+        connection.scope.setdefault("state", {})["holder"] = who.name
+        if allowed(who.right, method, path):
+            return
+        if who is _NOBODY and wants_page(path, connection.headers.get("accept", "")):
+            raise NotAuthorizedException(detail="show a token first", headers={"Location": f"/login?next={quote(path)}"})
+        if who is _NOBODY:
+            detail = "this server asks for a token: send it as `Authorization: Bearer TOKEN`"
+            raise NotAuthorizedException(detail=detail, headers={"WWW-Authenticate": "Bearer"})
+        right = needed(method, path)
+        raise PermissionDeniedException(
+            f"{who.name} has the right to {who.right.name.lower()}; this needs {right.name.lower() if right else 'a row in the policy table'}"
+        )
+
+    def _who(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Token:
+        if not self._tokens:
+            return LOCAL
+        presented = bearer_of(connection.headers.get("authorization")) or connection.cookies.get(COOKIE)
+        return self.holder(presented) or _NOBODY
+
+
+def actor_of(request: Request[Any, Any, Any]) -> str:
+    """Name the person behind a write, as events name them."""
+    return f"person:{request.scope.get('state', {}).get('holder', 'unknown')}"

@@ -1,0 +1,50 @@
+"""Writes that happen once: an `Idempotency-Key` names a call, and the same call again gets the same answer.
+
+The key is noted with what it is for before anything is done, and the answer after it. A process that was killed between
+the two left a newer revision of the deployment behind, by the same actor for the same reason: that is the answer then.
+"""
+
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from kedge.domain.ids import Digest, ModelName, digest_of
+from kedge.domain.rollout import Deployment
+from kedge.errors import Conflict
+from kedge.ports import MetaStore
+
+_lock = threading.Lock()
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A call under a key: the digest of what was asked, the revision it found, and its answer once there is one."""
+
+    asked: Digest
+    revision: int
+    answer: Deployment | None = None
+
+
+def once(meta: MetaStore, key: str, model: ModelName, *, asked: tuple[str, ...], act: Callable[[], Deployment]) -> Deployment:
+    """Act, unless this key has acted before: then give that answer. Raises Conflict where the key was for something else."""
+    if not key:
+        return act()
+    name, digest = f"idempotency:{digest_of(key)}", digest_of(*asked)
+    with _lock:
+        raw = meta.notes.get(name)
+        newest = meta.deployments.find(model)
+        call = Call(asked=digest, revision=newest.revision if newest else 0) if raw is None else msgspec.json.decode(raw, type=Call)
+        if call.asked != digest:
+            raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
+        if call.answer is not None:
+            return call.answer
+        if raw is None:
+            meta.notes.put(name, msgspec.json.encode(call))
+        elif newest is not None and newest.revision > call.revision:
+            return _keep(meta, name, call, newest)
+        return _keep(meta, name, call, act())
+
+
+def _keep(meta: MetaStore, name: str, call: Call, answer: Deployment) -> Deployment:
+    meta.notes.put(name, msgspec.json.encode(msgspec.structs.replace(call, answer=answer)))
+    return answer

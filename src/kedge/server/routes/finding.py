@@ -1,0 +1,49 @@
+"""Find by id: a run, a version ("v3"), a model, a dataset, or a prediction; gives the page of the first that has it."""
+
+import re
+from urllib.parse import quote
+
+from kedge.domain.ids import DatasetName, PredictionId, RunId, split_prediction_id
+from kedge.errors import NotFound
+from kedge.server.house import House
+
+
+def find(house: House, asked: str) -> str | None:
+    """Find the page of what is named so; None where nothing is."""
+    for look in (_version, _model, _dataset, _run, _prediction):
+        address = look(house, asked)
+        if address is not None:
+            return address
+    return None
+
+
+def _version(house: House, asked: str) -> str | None:
+    match = re.fullmatch(r"v?(\d{1,6})", asked)
+    if match is None or house.meta.models.find(house.spec.name, int(match[1])) is None:
+        return None
+    return f"/models/{quote(house.spec.name, safe='')}/versions/{match[1]}"
+
+
+def _model(house: House, asked: str) -> str | None:
+    return f"/models/{quote(asked, safe='')}" if asked in house.meta.models.names() else None
+
+
+def _dataset(house: House, asked: str) -> str | None:
+    name = asked.partition("@")[0]
+    return f"/data/{quote(name, safe='')}" if house.meta.datasets.find(DatasetName(name)) else None
+
+
+def _run(house: House, asked: str) -> str | None:
+    try:
+        return f"/runs/{quote(house.meta.runs.get(RunId(asked)).id, safe='')}"
+    except NotFound:
+        return None
+
+
+def _prediction(house: House, asked: str) -> str | None:
+    if split_prediction_id(PredictionId(asked)) is None:
+        return None
+    try:
+        return f"/predictions/{quote(house.lineage.why(PredictionId(asked)).prediction, safe='')}"
+    except NotFound:
+        return None

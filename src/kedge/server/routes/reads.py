@@ -1,0 +1,152 @@
+"""GET /api/v1/...: everything the pages show, as JSON."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+from litestar import Controller, get
+from litestar.exceptions import ClientException
+from litestar.params import Parameter
+
+from kedge.domain.ids import DatasetName, ModelName, PredictionId, RunId
+from kedge.errors import NotFound
+from kedge.server import wire
+from kedge.server.again import again
+from kedge.server.house import House
+from kedge.server.reading.glance import Glance, glance
+from kedge.server.reading.lists import (
+    Alerts,
+    Dataset,
+    Datasets,
+    Events,
+    Runs,
+    alerts_page,
+    dataset_page,
+    datasets_page,
+    events_page,
+    from_token,
+    runs_page,
+)
+from kedge.server.reading.model import Model, Version, model_line, model_page, version_page
+from kedge.server.reading.scene import Scenes
+from kedge.server.reading.why import Why, why_page
+from kedge.server.routes.given import TheHouse, TheScenes
+from kedge.server.stream import newest
+
+Limit = Annotated[int, Parameter(ge=1, le=500, description="How many at most.")]
+Token = Annotated[str, Parameter(query="page", description="The `next` of the page before; opaque.")]
+Subject = Annotated[str | None, Parameter(query="subject", description="Only what happened to this model or dataset.")]
+
+
+class Reads(Controller):
+    """The native API's reads."""
+
+    path = "/api/v1"
+    sync_to_thread = True
+
+    @get("/loop", sync_to_thread=True)
+    def loop(self, scenes: TheScenes, house: TheHouse) -> Glance:
+        """Look at the whole loop: verdict, stations, panels, what happened, what comes next."""
+        return glance(scenes.of(), house.meta.events)
+
+    @get("/models", sync_to_thread=True)
+    def models(self, scenes: TheScenes, house: TheHouse) -> wire.Models:
+        """List the registered models."""
+        return wire.Models(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
+
+    @get("/models/{model:str}", sync_to_thread=True)
+    def model(self, scenes: TheScenes, model: str) -> Model:
+        """Describe one model."""
+        return model_page(scenes.of(ModelName(model)))
+
+    @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True)
+    def model_version(self, scenes: TheScenes, house: TheHouse, model: str, number: int) -> Version:
+        """Describe one version of a model."""
+        return describe_version(scenes, house, model, number)
+
+    @get("/runs", sync_to_thread=True)
+    def runs(self, scenes: TheScenes) -> Runs:
+        """List the newest runs."""
+        return runs_page(scenes.of())
+
+    @get("/runs/{run:str}", sync_to_thread=True)
+    def run(self, house: TheHouse, run: str) -> wire.OneRun:
+        """Read one run."""
+        return wire.OneRun(run=house.meta.runs.get(RunId(run)))
+
+    @get("/datasets", sync_to_thread=True)
+    def datasets(self, house: TheHouse) -> Datasets:
+        """List the datasets."""
+        return datasets_page(house.meta)
+
+    @get("/datasets/{dataset:str}", sync_to_thread=True)
+    def dataset(self, house: TheHouse, dataset: str) -> Dataset:
+        """Describe one dataset: report and versions."""
+        return dataset_page(house.meta, DatasetName(dataset))
+
+    @get("/predictions/{prediction:str}/why", sync_to_thread=True)
+    def why(self, house: TheHouse, prediction: str, replay: bool = False) -> Why:
+        """Walk from one answer back to its sources; with `replay`, compute it again and compare bit for bit."""
+        return describe_why(house, prediction, replay=replay)
+
+    @get("/alerts", sync_to_thread=True)
+    def alerts(self, scenes: TheScenes) -> Alerts:
+        """Describe what is watched, and list the alerts, newest first."""
+        return alerts_page(scenes.of())
+
+    @get("/events", sync_to_thread=True)
+    def events(self, house: TheHouse, page: Token = "", subject: Subject = None, limit: Limit = 50) -> Events:
+        """List what happened, newest first, a page at a time."""
+        return list_events(house, page, subject, limit)
+
+    @get("/ledger", sync_to_thread=True)
+    def ledger(self, scenes: TheScenes) -> wire.Entries:
+        """List the steps of the retraining ledger."""
+        scene = scenes.of()
+        return wire.Entries(model=scene.model, entries=scene.entries)
+
+    @get("/health", sync_to_thread=True)
+    def health(self, house: TheHouse) -> wire.Health:
+        """Say whether the store answers."""
+        return wire.Health(status="ok", serial=newest(house.meta))
+
+    @get("/version", sync_to_thread=False)
+    def version(self) -> wire.Version:
+        """Say which Kedge this is."""
+        return wire.Version(kedge=kedge_version())
+
+
+def kedge_version() -> str:
+    """Read the installed version."""
+    try:
+        return version("kedge")
+    except PackageNotFoundError:
+        return "0"
+
+
+def describe_version(scenes: Scenes, house: House, model: str, number: int) -> Version:
+    """Describe a version with its run."""
+    scene = scenes.of(ModelName(model))
+    found = scene.version(number)
+    run = None
+    if found is not None:
+        try:
+            run = house.meta.runs.get(found.run)
+        except NotFound:
+            run = None
+    return version_page(scene, number, run)
+
+
+def describe_why(house: House, prediction: str, *, replay: bool) -> Why:
+    """Explain a prediction, computed again if asked."""
+    name = PredictionId(prediction)
+    explanation = house.lineage.why(name)
+    return why_page(explanation, again(house, name) if replay else None)
+
+
+def list_events(house: House, token: str, subject: str | None, limit: int) -> Events:
+    """Read a page of events. ClientException for a token that is none of ours."""
+    try:
+        before = from_token(token) if token else None
+    except ValueError as error:
+        raise ClientException(f"page {token!r}: {error}") from None
+    return events_page(house.meta, house.spec.dataset, before=before, subject=subject, limit=limit)

@@ -1,0 +1,111 @@
+"""POST /api/v1/...: ground truth, and releases by hand. Each write names who and why, and happens once."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC
+from typing import Annotated
+
+from litestar import Controller, Request, post
+from litestar.datastructures import State as Shared
+from litestar.params import Parameter
+
+from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
+from kedge.domain.monitoring import TruthBatch
+from kedge.domain.rollout import Deployment
+from kedge.errors import NotFound, RequestInvalid, RevisionConflict
+from kedge.server import wire
+from kedge.server.guard import actor_of
+from kedge.server.house import House
+from kedge.server.once import once
+from kedge.server.routes.given import TheHouse
+
+Asked = Request[None, None, Shared]
+Key = Annotated[str, Parameter(header="Idempotency-Key", max_length=200, description="The same key again gets the same answer.")]
+
+
+class Writes(Controller):
+    """The native API's writes."""
+
+    path = "/api/v1"
+
+    @post("/ground-truth", sync_to_thread=True, status_code=202)
+    def ground_truth(self, house: TheHouse, data: wire.Truth) -> wire.Recorded:
+        """Record facts about predictions. The same ids again count once, so a retry is safe."""
+        house.monitoring.record_truth(_truth(house, data))
+        return wire.Recorded(recorded=len(data.predictions))
+
+    @post("/models/{model:str}/promote", sync_to_thread=True, status_code=200)
+    def promote(self, request: Asked, house: TheHouse, model: str, data: wire.Promote, idempotency: Key = "") -> wire.Deployed:
+        """Make a version the champion now, for all traffic."""
+        actor = actor_of(request)
+        return wire.Deployed(deployment=promote(house, model, data, actor=actor, key=idempotency))
+
+    @post("/models/{model:str}/roll-back", sync_to_thread=True, status_code=200)
+    def roll_back(self, request: Asked, house: TheHouse, model: str, data: wire.RollBack, idempotency: Key = "") -> wire.Deployed:
+        """End the trial if there is one, else return to the champion before."""
+        actor = actor_of(request)
+        return wire.Deployed(deployment=roll_back(house, model, data, actor=actor, key=idempotency))
+
+
+def promote(house: House, model: str, data: wire.Promote, *, actor: str, key: str = "") -> Deployment:
+    """Promote by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
+    name, reason = ModelName(model), _reason(data.reason)
+    if house.meta.models.find(name, data.version) is None:
+        raise NotFound(f"model {model!r} has no version {data.version}; /api/v1/models/{model} lists those it has")
+    asked = ("promote", model, str(data.version), reason, str(data.revision))
+    return _act(house, name, data.revision, asked, key, lambda: house.rollout.promote(name, data.version, actor=actor, reason=reason))
+
+
+def roll_back(house: House, model: str, data: wire.RollBack, *, actor: str, key: str = "") -> Deployment:
+    """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
+    name, reason = ModelName(model), _reason(data.reason)
+    asked = ("roll-back", model, reason, str(data.revision))
+    return _act(house, name, data.revision, asked, key, lambda: house.rollout.roll_back(name, actor=actor, reason=reason))
+
+
+def _act(
+    house: House, model: ModelName, revision: int | None, asked: tuple[str, ...], key: str, act: Callable[[], object]
+) -> Deployment:
+    """Act once, on the revision that was looked at, and read what is served then."""
+
+    def acted() -> Deployment:
+        found = _deployment(house, model)
+        if revision is not None and found.revision != revision:
+            raise RevisionConflict(model, revision, found.revision)
+        act()
+        return _deployment(house, model)
+
+    return once(house.meta, key, model, asked=asked, act=acted)
+
+
+def _deployment(house: House, model: ModelName) -> Deployment:
+    found = house.meta.deployments.find(model)
+    if found is None:
+        raise NotFound(f"nothing is deployed for model {model!r}; the first turn of the loop deploys its first version")
+    return found
+
+
+def _reason(reason: str) -> str:
+    reason = " ".join(reason.split())
+    if not 3 <= len(reason) <= 300:
+        raise RequestInvalid("reason: say in 3 to 300 characters why; it is kept in the history")
+    return reason
+
+
+def _truth(house: House, data: wire.Truth) -> TruthBatch:
+    if len(data.predictions) != len(data.values):
+        raise RequestInvalid(f"{len(data.predictions)} predictions but {len(data.values)} values; send one value for each")
+    for index, (name, value) in enumerate(zip(data.predictions, data.values, strict=True)):
+        if split_prediction_id(PredictionId(name)) is None:
+            raise RequestInvalid(f"predictions[{index}] is {name!r}; a prediction's id is REQUEST.ROW, as the answer carried it")
+        if not math.isfinite(value):
+            raise RequestInvalid(f"values[{index}] is {value}; a fact is a finite number")
+    known_at = data.known_at or house.clock.now()
+    if known_at.tzinfo is None:
+        raise RequestInvalid("known_at has no time zone; write it as UTC, such as 2013-03-01T00:00:00Z")
+    return TruthBatch(
+        model=house.spec.name,
+        known_at=known_at.astimezone(UTC),
+        predictions=[PredictionId(name) for name in data.predictions],
+        values=data.values,
+    )

@@ -1,0 +1,43 @@
+"""The requests answered last, so that one that is sent again counts once and gets the same answer."""
+
+from collections import OrderedDict
+from hashlib import blake2b
+
+from kedge.domain.ids import RequestId
+
+
+class Recent:
+    """A bounded memory of (request id, body) -> answer, the oldest forgotten first.
+
+    An id that comes back with another body is another request (many clients send one id always): it is logged under
+    `ID~DIGEST` of its body. After a restart the log's readers drop what is there twice.
+    """
+
+    def __init__(self, *, most: int = 4096, most_bytes: int = 64 * 2**20) -> None:
+        self._most, self._most_bytes, self._bytes = most, most_bytes, 0
+        self._answers: OrderedDict[RequestId, bytes] = OrderedDict()
+        self._first: OrderedDict[str, RequestId] = OrderedDict()
+
+    def name(self, told: str, body: bytes) -> tuple[RequestId, RequestId]:
+        """Name a request in this memory (its id and body) and in the log (its id, where the id is this body's)."""
+        exact = RequestId(f"{told}~{blake2b(body, digest_size=8).hexdigest()}")
+        if told not in self._first:
+            return exact, RequestId(told)
+        self._first.move_to_end(told)
+        return exact, RequestId(told) if self._first[told] == exact else exact
+
+    def find(self, exact: RequestId) -> bytes | None:
+        """Find the answer that was given."""
+        return self._answers.get(exact)
+
+    def keep(self, exact: RequestId, told: str, answer: bytes) -> None:
+        """Remember an answer that is in the log; one that is remembered already stays as it is."""
+        if exact in self._answers:
+            return
+        self._answers[exact] = answer
+        self._bytes += len(answer)
+        self._first.setdefault(told, exact)
+        while len(self._answers) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= len(self._answers.popitem(last=False)[1])
+        while len(self._first) > self._most:
+            self._first.popitem(last=False)

@@ -1,0 +1,213 @@
+"""The data plane's door: a raw ASGI application for one plane. Decode, one call, encode; no framework on the hot path.
+
+    GET  /v2  /v2/health/live  /v2/health/ready  /metrics
+    GET  /v2/models/NAME[/versions/V][/ready]
+    POST /v2/models/NAME[/versions/V]/infer
+    POST /v2/models/NAME/refresh                     from this machine only: load the newest revision now
+An error is `{"error": "..."}`: 4xx is the caller's to mend, 422 the model's refusal, 503 nothing deployed, 500 ours.
+"""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.serving.exposition import prometheus
+from kedge.serving.plane import NothingDeployed, Plane
+from kedge.serving.protocol import MOST_BYTES, encode
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+_log = logging.getLogger("kedge.serving")
+_JSON: Headers = [(b"content-type", b"application/json")]
+_TEXT: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+_STATUS: tuple[tuple[type[KedgeError], int], ...] = (
+    (RequestInvalid, 400),
+    (NothingDeployed, 503),  # before its parent
+    (NotFound, 404),
+    (ModelRefused, 422),
+)
+
+
+class Reply(NamedTuple):
+    """What goes back."""
+
+    status: int
+    body: bytes
+    headers: Headers = _JSON
+
+
+class Problem(Exception):
+    """A request that HTTP itself refuses: no such path, method, size or content type."""
+
+    def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, list(headers)
+
+
+class Gone(Exception):
+    """The caller went away before its body was whole."""
+
+
+class Application:
+    """The ASGI application. With a token, all but the health routes ask for it as a bearer."""
+
+    def __init__(self, plane: Plane, *, token: str | None = None, version: str = "") -> None:
+        self._plane, self._version = plane, version
+        self._bearer = f"Bearer {token}".encode() if token else None
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one HTTP request (ASGI 3). Whatever happens, the caller gets an answer."""
+        parts = scope["path"].strip("/").split("/")
+        try:
+            self._require_token(scope, parts)
+            reply = await self._route(scope, parts, receive)
+        except Gone:
+            return
+        except Exception as error:  # the request door
+            reply = self._apologize(error)
+        if parts[-1] == "infer":
+            self._plane.metrics.requests[reply.status] += 1
+        headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _require_token(self, scope: MutableMapping[str, Any], parts: list[str]) -> None:
+        if self._bearer is None or parts[:2] == ["v2", "health"]:
+            return
+        given = _header(scope, b"authorization") or b""
+        if not hmac.compare_digest(given, self._bearer):
+            raise Problem(401, "this server asks for a token: Authorization: Bearer TOKEN", (b"www-authenticate", b"Bearer"))
+
+    async def _route(self, scope: MutableMapping[str, Any], parts: list[str], receive: Receive) -> Reply:
+        match parts:
+            case ["v2", "models", model, *rest]:
+                self._require_model(model)
+                return await self._model(scope, rest, receive)
+            case ["v2"]:
+                _require_method(scope, "GET")
+                return _json({"name": "kedge", "version": self._version, "extensions": []})
+            case ["v2", "health", "live"]:
+                _require_method(scope, "GET")
+                return _json({"live": True})
+            case ["v2", "health", "ready"]:
+                _require_method(scope, "GET")
+                self._plane.require()
+                return _json({"ready": True})
+            case ["metrics"]:
+                _require_method(scope, "GET")
+                return Reply(200, prometheus(self._plane).encode(), _TEXT)
+        raise Problem(404, f"there is nothing at {scope['path']}; the models are under /v2/models/NAME")
+
+    def _require_model(self, model: str) -> None:
+        if model != self._plane.model:
+            raise NotFound(f"model {model!r} is not served here; {self._plane.model!r} is")
+
+    async def _model(self, scope: MutableMapping[str, Any], rest: list[str], receive: Receive) -> Reply:
+        match rest:
+            case ["infer"]:
+                return await self._infer(scope, None, receive)
+            case ["versions", number, "infer"]:
+                return await self._infer(scope, _number(number), receive)
+            case ["refresh"]:
+                _require_method(scope, "POST")
+                _require_local(scope)
+                return await self._refresh()
+            case [] | ["ready"] | ["versions", _] | ["versions", _, "ready"]:
+                _require_method(scope, "GET")
+                active = self._plane.require(_number(rest[1]) if rest[:1] == ["versions"] else None)
+                ready = rest[-1:] == ["ready"]
+                return _json({"name": self._plane.model, "ready": True} if ready else active.metadata())
+        raise Problem(404, f"there is nothing at {scope['path']}; ask /v2/models/{self._plane.model}/infer")
+
+    async def _infer(self, scope: MutableMapping[str, Any], number: int | None, receive: Receive) -> Reply:
+        _require_method(scope, "POST")
+        _require_json(scope)
+        return Reply(200, self._plane.infer(await _body(scope, receive), number))
+
+    async def _refresh(self) -> Reply:
+        try:
+            revision = await asyncio.to_thread(self._plane.refresh)
+        except KedgeError as error:
+            raise Problem(503, f"the newest revision cannot be served, the one before still is: {error}") from error
+        return _json({"name": self._plane.model, "revision": revision})
+
+    def _apologize(self, error: Exception) -> Reply:
+        if isinstance(error, Problem):
+            return _error(error.status, str(error), *error.headers)
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        if status == 503:
+            return _error(status, str(error), (b"retry-after", b"1"))
+        if status != 500:
+            return _error(status, str(error))
+        incident = self._plane.new_id()
+        _log.error("request %s failed", incident, exc_info=error)
+        return _error(500, f"a fault of this server, not of your request; its log names it {incident}")
+
+
+def _json(value: object) -> Reply:
+    return Reply(200, encode(value))
+
+
+def _error(status: int, message: str, *headers: tuple[bytes, bytes]) -> Reply:
+    return Reply(status, encode({"error": message}), [*_JSON, *headers])
+
+
+def _header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise NotFound(f"there is no version {text!r}; versions are numbers")
+    return int(text)
+
+
+def _require_method(scope: MutableMapping[str, Any], method: str) -> None:
+    # A server drops the body of an answer to HEAD by itself.
+    if scope["method"] != method and (method, scope["method"]) != ("GET", "HEAD"):
+        raise Problem(405, f"{scope['method']} is not for {scope['path']}; use {method}", (b"allow", method.encode()))
+
+
+def _require_json(scope: MutableMapping[str, Any]) -> None:
+    # Some clients of the protocol name no type at all; a body that names another one is not read.
+    kind = (_header(scope, b"content-type") or b"application/json").partition(b";")[0].strip().lower()
+    if kind != b"application/json" or (_header(scope, b"content-encoding") or b"identity").lower() != b"identity":
+        raise Problem(415, "send plain application/json")
+    if _header(scope, b"inference-header-content-length") is not None:
+        raise Problem(415, "binary tensors are not read here; send the data as JSON (binary_data=False)")
+
+
+def _require_local(scope: MutableMapping[str, Any]) -> None:
+    client = scope.get("client")
+    if not client or not ip_address(client[0]).is_loopback:
+        raise Problem(403, "only this machine may ask for a refresh; the deployment is followed anyhow")
+
+
+async def _body(scope: MutableMapping[str, Any], receive: Receive) -> bytes:
+    """Read a body up to the limit. Problem 413 as soon as it is known to be longer."""
+    length = _header(scope, b"content-length")
+    if length is not None and int(length) > MOST_BYTES:
+        raise _too_long()
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MOST_BYTES:
+            raise _too_long()
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _too_long() -> Problem:
+    return Problem(413, f"a body has at most {MOST_BYTES} bytes; send fewer rows at once")

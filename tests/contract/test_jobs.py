@@ -1,0 +1,266 @@
+"""What both runners do; what only a process of its own must survive; clock and notifier."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import psutil
+import pytest
+
+from kedge.adapters.clock import SetClock, SystemClock
+from kedge.adapters.jobs import InlineRunner, ProcessRunner
+from kedge.adapters.notify import LogNotifier
+from kedge.domain.monitoring import Alert, AlertKind
+from kedge.ports import JobFailed
+
+
+@pytest.fixture(scope="module")
+def runner():
+    made = ProcessRunner(preload=("json", "no_such_module_here"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["process", "inline"])
+def either(request, runner):
+    return runner if request.param == "process" else InlineRunner()
+
+
+def work(x, y=0):
+    return x + y
+
+
+def fail(message):
+    raise ValueError(message)
+
+
+def leave(code):
+    sys.exit(code)
+
+
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def spin_in_child(seconds):
+    pid = os.fork()
+    if not pid:
+        spin(seconds)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def use_memory(megabytes):
+    return len(bytearray(b"x") * (megabytes << 20))
+
+
+def die(number):
+    os.kill(os.getpid(), number)
+
+
+def give_lambda():
+    return lambda: None
+
+
+class Unreadable:
+    def __reduce__(self):
+        return (fail, ("cannot be rebuilt",))
+
+
+class Strange(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def fail_strangely():
+    raise Strange
+
+
+def talk():
+    print("words on stdout")
+    os.write(1, b"more words\n")
+    os.system("echo even more")
+    return "quiet"
+
+
+def close_everything():
+    os.closerange(3, 1000)
+    time.sleep(60)
+
+
+def start_sleeper():
+    return subprocess.Popen(["sleep", "60"]).pid
+
+
+def order_of_a_set():
+    return list({"carrier", "origin", "hour", "distance", "tail"})
+
+
+def test_a_result_comes_back_with_what_it_used(either):
+    result, usage = either.call(work, 2, 3, seconds=60)
+    assert result == 5
+    assert usage.wall_seconds > 0
+
+
+def test_cpu_seconds_are_those_of_the_call(either):
+    either.call(spin, 0.2, seconds=60)
+    _, usage = either.call(spin, 0.2, seconds=60)
+    assert 0.19 < usage.cpu_seconds < 0.5
+    assert either.call(work, 1, seconds=60)[1].cpu_seconds < 0.1
+
+
+def test_a_raise_is_a_failure_with_its_traceback(either):
+    result, _ = either.call(fail, "no luck", seconds=60)
+    assert isinstance(result, JobFailed)
+    assert result.reason == "ValueError: no luck"
+    assert "in fail" in result.traceback
+    assert "worker.py" not in result.traceback
+
+
+def test_an_exit_is_a_failure(either):
+    assert either.call(leave, 3, seconds=60)[0].reason == "SystemExit: 3"
+
+
+def test_an_error_that_cannot_even_be_printed_is_a_failure(either):
+    assert "Strange" in either.call(fail_strangely, seconds=60)[0].reason
+
+
+def test_the_worker_stays_warm(runner):
+    first, second = runner.call(os.getpid, seconds=60)[0], runner.call(os.getpid, seconds=60)[0]
+    assert first == second != os.getpid()
+
+
+def test_a_child_process_counts(runner):
+    assert runner.call(spin_in_child, 0.2, seconds=60)[1].cpu_seconds > 0.19
+
+
+def test_the_peak_is_that_of_the_call(runner):
+    assert runner.call(use_memory, 200, seconds=60)[1].peak_bytes > 200 << 20
+    assert runner.call(work, 1, seconds=60)[1].peak_bytes < 150 << 20
+
+
+def test_a_large_argument_and_result_pass(runner):
+    data = os.urandom(5 << 20)
+    assert runner.call(work, data, b"", seconds=60)[0] == data
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_death_is_a_failure_and_the_next_call_has_a_new_worker(runner, number):
+    result, usage = runner.call(die, number, seconds=60)
+    assert result.reason.startswith(f"the process died (signal {int(number)})")
+    assert usage.peak_bytes > 0
+    assert runner.call(work, 1, seconds=60)[0] == 1
+
+
+def test_an_immediate_exit_is_a_death(runner):
+    assert runner.call(os._exit, 7, seconds=60)[0].reason == "the process died (exit code 7)"
+
+
+def test_a_job_that_never_ends_is_stopped_with_its_children(runner):
+    sleeper = runner.call(start_sleeper, seconds=60)[0]
+    start = time.monotonic()
+    result, usage = runner.call(spin, 60, seconds=0.5)
+    assert result.reason == "ran longer than 0.5 seconds and was stopped"
+    assert 0.5 <= time.monotonic() - start < 3
+    assert 0.2 < usage.cpu_seconds < 1
+    assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
+    assert runner.call(work, 1, seconds=60)[0] == 1
+
+
+def test_a_job_that_closes_the_pipe_is_a_death(runner):
+    assert runner.call(close_everything, seconds=60)[0].reason == "the process let go of its pipe and was stopped"
+
+
+def test_a_result_that_cannot_be_sent_or_read_is_a_failure(runner):
+    assert "returned a function, which cannot be sent back" in runner.call(give_lambda, seconds=60)[0].reason
+    assert "cannot be read here: ValueError: cannot be rebuilt" in runner.call(Unreadable, seconds=60)[0].reason
+    assert runner.call(work, 1, seconds=60)[0] == 1
+
+
+def test_what_a_job_prints_goes_to_stderr(runner, capfd):
+    other = ProcessRunner(preload=())
+    assert other.call(talk, seconds=60)[0] == "quiet"
+    other.close()
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert [word in err for word in ("words on stdout", "more words", "even more")] == [True] * 3
+
+
+def test_sets_of_strings_have_the_same_order_in_each_worker(runner):
+    other = ProcessRunner(preload=())
+    orders = [one.call(order_of_a_set, seconds=60)[0] for one in (runner, other)]
+    other.close()
+    assert orders[0] == orders[1]
+
+
+def test_threads_take_turns(runner):
+    results = []
+    threads = [threading.Thread(target=lambda n=n: results.append(runner.call(work, n, seconds=60)[0])) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(5))
+
+
+def test_a_closed_runner_has_no_process_and_starts_again(capfd):
+    runner = ProcessRunner(preload=())
+    pid = runner.call(os.getpid, seconds=60)[0]
+    runner.close()
+    runner.close()
+    assert not psutil.pid_exists(pid)
+    assert runner.call(work, 1, seconds=60)[0] == 1
+    runner.close()
+
+
+def test_no_worker_outlives_a_killed_parent():
+    code = textwrap.dedent("""
+        import os, threading, time
+        from kedge.adapters.jobs import ProcessRunner
+        runner = ProcessRunner(preload=())
+        print(runner.call(os.getpid, seconds=60)[0], flush=True)
+        runner.call(time.sleep, 60, seconds=60)
+    """)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env)
+    worker = psutil.Process(int(parent.stdout.readline()))
+    time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    worker.wait(timeout=5)
+
+
+def test_an_interrupt_stops_the_job(runner, monkeypatch):
+    pid = runner.call(os.getpid, seconds=60)[0]
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        runner.call(time.sleep, 60, seconds=60)
+    assert not psutil.pid_exists(pid)
+    assert runner.call(work, 1, seconds=60)[0] == 1
+
+
+def test_clocks():
+    assert abs(SystemClock().now() - datetime.now(UTC)) < timedelta(seconds=5)
+    clock = SetClock(datetime(2013, 1, 1, tzinfo=UTC))
+    clock.set(datetime(2013, 1, 2, 3, tzinfo=timezone(timedelta(hours=3))))
+    assert clock.now() == datetime(2013, 1, 2, tzinfo=UTC)
+    assert clock.now().tzinfo is UTC
+    with pytest.raises(ValueError, match="no time zone"):
+        clock.set(datetime(2013, 1, 1))
+
+
+def test_an_alert_goes_to_the_log(caplog):
+    at = datetime(2013, 1, 1, tzinfo=UTC)
+    with caplog.at_level(logging.WARNING, logger="kedge.alerts"):
+        LogNotifier().notify(Alert(key="k", model="flights", kind=AlertKind.RISK, message="the loss rose", raised_at=at))
+    (record,) = caplog.records
+    assert record.getMessage() == "flights: risk: the loss rose"
+    assert (record.name, record.alert_key) == ("kedge.alerts", "k")

@@ -1,0 +1,307 @@
+"""What surrounds a plane in the tests: rooms that answer from memory, a clock set by hand, an ASGI caller."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from kedge.domain.data import Column, ColumnType
+from kedge.domain.evaluation import Outcome, Task, Verdict
+from kedge.domain.features import FeatureService, FeatureView
+from kedge.domain.ids import Digest, ModelName, RunId
+from kedge.domain.registry import ModelVersion, Signature
+from kedge.domain.rollout import Deployment
+from kedge.errors import ModelRefused, StoreFull
+from kedge.monitoring.capture import decode_batch
+from kedge.serving.plane import Plane
+from kedge.serving.route import Application
+from kedge.storage.journal import MemoryJournal
+
+MODEL = ModelName("flights")
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+PLANES = FeatureView(name="planes", entity="tailnum", source="planes.csv", time="built_at", features=("age",))
+SERVICE = FeatureService(
+    name="delay", request=("distance", "hour", "carrier", "night", "note"), views=(PLANES,), drop=("note",)
+)
+SIGNATURE = Signature(
+    inputs=(
+        Column(name="distance", type=ColumnType.FLOAT),
+        Column(name="hour", type=ColumnType.INTEGER),
+        Column(name="carrier", type=ColumnType.STRING, categories=("AA", "UA")),
+        Column(name="night", type=ColumnType.BOOLEAN),
+        Column(name="planes__age", type=ColumnType.FLOAT),
+    ),
+    task=Task.CLASSIFICATION,
+    output="late",
+    positive="1",
+)
+NUMERIC = FeatureService(name="numbers", request=("a", "b"))
+NUMBERS = Signature(
+    inputs=(Column(name="a", type=ColumnType.FLOAT), Column(name="b", type=ColumnType.INTEGER)),
+    task=Task.REGRESSION,
+    output="value",
+)
+
+
+class Clock:
+    """A clock that stands."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
+class Ids:
+    """Ids counted from 1."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def __call__(self) -> str:
+        self.last += 1
+        return f"id-{self.last}"
+
+
+@dataclass
+class Served:
+    features: dict[str, list[Any]]
+    as_of: dict[str, list[datetime | None]]
+
+
+class Reader:
+    """Gives each plane an age of as many years as its tail number has letters."""
+
+    def __init__(self, service: FeatureService) -> None:
+        self.service = service
+        self.asked: list[tuple[dict[str, list[Any]], datetime]] = []
+        self.error: Exception | None = None
+
+    def read(self, columns: dict[str, list[Any]], at: datetime) -> Served:
+        self.asked.append((columns, at))
+        if self.error is not None:
+            raise self.error
+        columns = dict(columns)
+        as_of: dict[str, list[datetime | None]] = {}
+        if self.service.views:
+            tails = columns["tailnum"]
+            columns["planes__age"] = [None if tail is None else float(len(str(tail))) for tail in tails]
+            as_of["planes"] = [None if tail is None else at for tail in tails]
+        return Served({name: columns[name] for name in self.service.columns()}, as_of)
+
+
+class Evaluation:
+    """Version N answers N / 10; or what is put into `answers`, or raises what is put there."""
+
+    def __init__(self) -> None:
+        self.answers: dict[int, Any] = {}
+        self.calls: list[tuple[int, int]] = []
+
+    def score(self, model: ModelVersion, columns: Mapping[str, Sequence[Any]]) -> Any:
+        rows = len(next(iter(columns.values())))
+        self.calls.append((model.number, rows))
+        answer = self.answers.get(model.number, model.number / 10)
+        if isinstance(answer, BaseException):
+            raise answer
+        return np.full(rows, answer)
+
+
+class Registry:
+    """Verifies everything but the versions in `broken`."""
+
+    def __init__(self) -> None:
+        self.broken: set[int] = set()
+        self.verified: list[int] = []
+
+    def verify(self, version: ModelVersion) -> None:
+        self.verified.append(version.number)
+        if version.number in self.broken:
+            raise ModelRefused(f"version {version.number} answers otherwise")
+
+
+class Models:
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self.missing: set[int] = set()
+
+    def find(self, model: ModelName, number: int) -> ModelVersion | None:
+        return None if number in self.missing else version_of(number, self.signature)
+
+
+class Deployments:
+    def __init__(self) -> None:
+        self.rows: list[Deployment] = []
+        self.error: Exception | None = None
+
+    def find(self, model: ModelName, revision: int | None = None) -> Deployment | None:
+        if self.error is not None:
+            raise self.error
+        return self.rows[-1] if self.rows else None
+
+    def deploy(self, champion: int, challenger: int | None = None, **more: Any) -> None:
+        self.rows.append(
+            Deployment(
+                model=MODEL,
+                revision=len(self.rows) + 1,
+                champion=champion,
+                challenger=challenger,
+                since=NOW,
+                actor="policy:test",
+                reason="a test",
+                **more,
+            )
+        )
+
+
+class Journal(MemoryJournal):
+    """A journal whose disk can be full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+        self.syncs = 0
+
+    def append(self, payload: bytes) -> Any:
+        if self.full:
+            raise StoreFull("no space left")
+        return super().append(payload)
+
+    def sync(self) -> None:
+        self.syncs += 1
+
+
+@dataclass
+class Around:
+    """A plane and all that surrounds it."""
+
+    service: FeatureService = SERVICE
+    signature: Signature = SIGNATURE
+    sticky: str = "flight_id"
+    replay_clock: bool = False
+    token: str | None = None
+    deployments: Deployments = field(default_factory=Deployments)
+    registry: Registry = field(default_factory=Registry)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    journal: Journal = field(default_factory=Journal)
+
+    def __post_init__(self) -> None:
+        self.reader, self.models = Reader(self.service), Models(self.signature)
+        self.plane = Plane(
+            model=MODEL,
+            service=self.service,
+            sticky=self.sticky,
+            deployments=self.deployments,
+            models=self.models,
+            registry=self.registry,
+            reader=self.reader,
+            evaluation=self.evaluation,
+            journal=self.journal,
+            clock=Clock(),
+            replay_clock=self.replay_clock,
+            new_id=Ids(),
+        )
+        self.app = Application(self.plane, token=self.token, version="9")
+
+    def deployed(self, champion: int = 1, challenger: int | None = None, **more: Any) -> "Around":
+        self.deployments.deploy(champion, challenger, **more)
+        self.plane.refresh()
+        return self
+
+    def logged(self) -> list[Any]:
+        return [decode_batch(payload) for _, payload in self.journal.scan()]
+
+    def call(self, method: str, path: str, body: Any = b"", **more: Any) -> "Response":
+        return call(self.app, method, path, body, **more)
+
+    def infer(self, body: Any, **more: Any) -> "Response":
+        return self.call("POST", "/v2/models/flights/infer", body, **more)
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    def output(self, name: str) -> Any:
+        return next(each["data"] for each in self.json["outputs"] if each["name"] == name)
+
+
+def call(
+    app: Application,
+    method: str,
+    path: str,
+    body: Any = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    client: tuple[str, int] | None = ("127.0.0.1", 1),
+    messages: list[dict[str, Any]] | None = None,
+) -> Response:
+    """Call an ASGI application in this process."""
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    waiting = messages or [{"type": "http.request", "body": data, "more_body": False}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    wire = {"content-type": "application/json", **(headers or {})}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in wire.items() if value],
+        "client": client,
+    }
+    asyncio.run(app(scope, receive, send))
+    if not sent:
+        return Response(0, {}, b"")
+    return Response(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
+
+
+def version_of(number: int, signature: Signature) -> ModelVersion:
+    return ModelVersion(
+        model=MODEL,
+        number=number,
+        digest=Digest(f"{number:064d}"),
+        format="sklearn",
+        run=RunId(f"run{number}"),
+        candidate_run=RunId(f"candidate{number}"),
+        signature=signature,
+        service="delay",
+        verdict=Verdict(outcome=Outcome.PASSED, findings=()),
+        datasets=(),
+        example=Digest(""),
+        trained_upto=NOW,
+        registered_at=NOW,
+    )
+
+
+def tensor(name: str, datatype: str, data: list[Any], shape: list[int] | None = None) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data}
+
+
+def body_of(rows: int = 2, **more: Any) -> dict[str, Any]:
+    """A request of `rows` good rows; `more` replaces or, where None, leaves out."""
+    tensors = {
+        "tailnum": tensor("tailnum", "BYTES", [f"N{row}" for row in range(rows)]),
+        "distance": tensor("distance", "FP64", [100.5 + row for row in range(rows)]),
+        "hour": tensor("hour", "INT64", [row % 24 for row in range(rows)]),
+        "carrier": tensor("carrier", "BYTES", ["AA", "UA"][:1] * rows),
+        "night": tensor("night", "BOOL", [False] * rows),
+        "note": tensor("note", "BYTES", ["x"] * rows),
+        "flight_id": tensor("flight_id", "BYTES", [f"F{row}" for row in range(rows)]),
+    }
+    tensors.update({name: value for name, value in more.items() if name not in ("id", "outputs", "parameters")})
+    request = {key: more[key] for key in ("id", "outputs", "parameters") if key in more}
+    return {"id": "r1", **request, "inputs": [value for value in tensors.values() if value is not None]}
