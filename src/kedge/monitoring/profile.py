@@ -89,9 +89,7 @@ def count_like(reference: ColumnProfile, values: Sequence[Value]) -> tuple[Colum
         return count_labels(reference.name, values, reference.labels), ""
     if not reference.edges:  # the reference has no value at all: all that can be told is whether there are any now
         present = len(values) - _counter(values)[None]
-        counted = ColumnProfile(
-            name=reference.name, counts=(present,), missing=len(values) - present, rows=len(values)
-        )
+        counted = ColumnProfile(name=reference.name, counts=(present,), missing=len(values) - present, rows=len(values))
         return counted, ""
     numbers, texts = numbers_of(values)
     note = f"{reference.name}: {texts} of {len(values)} values are text where numbers were expected" if texts else ""

@@ -151,9 +151,7 @@ def look_due(entry: LedgerEntry) -> bool:
     newest step, would be no newer than the champion.
     """
     every = max(1, math.ceil(entry.phi * entry.interval / LOOK_BUDGET))
-    return (
-        entry.rows > 0 and entry.phi <= LOOK_BUDGET and entry.since_look >= every and entry.age - 1 >= LEAST_GAP
-    )
+    return entry.rows > 0 and entry.phi <= LOOK_BUDGET and entry.since_look >= every and entry.age - 1 >= LEAST_GAP
 
 
 def steps_left(entry: LedgerEntry) -> float:

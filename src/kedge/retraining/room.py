@@ -108,9 +108,7 @@ class Retraining:
             entry, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
 
-    def _conclude(
-        self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing
-    ) -> Wait | Retrain:
+    def _conclude(self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing) -> Wait | Retrain:
         """Ask the policy, then the limits; write what was decided where a step has closed or a training is ordered."""
         released = standing.released_at or self._clock.now()
         situation = Situation(
@@ -226,9 +224,7 @@ class Retraining:
         )
         return Outcome(failed=str(error))
 
-    def _end(
-        self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest
-    ) -> None:
+    def _end(self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest) -> None:
         """Write a turn's end: under the key of the window that ordered it; by hand, with an entry that resets the ledger.
         The first model has no ledger to reset."""
         last = self._ledgers.last(spec.name)

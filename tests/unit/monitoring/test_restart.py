@@ -1,9 +1,9 @@
 """A monitor that is killed after any window, or in the middle of one, comes to the same result."""
 
 import pytest
+from tests.unit.monitoring.world import DAY, START, World, frame
 
 from kedge.domain.ids import PredictionId
-from tests.unit.monitoring.world import DAY, START, World, frame
 
 
 def play(world: World, day: int) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 import pytest
+from tests.unit.monitoring.world import START
 
 from kedge.domain.evaluation import Gain
 from kedge.domain.ids import ModelName
@@ -23,7 +24,6 @@ from kedge.retraining.ledger import (
     slope_of,
     steps_left,
 )
-from tests.unit.monitoring.world import START
 
 WEEK = timedelta(days=7)
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, Collected, SetClock, version
 
 from kedge.domain.evaluation import Finding, Gain, Outcome, Verdict
 from kedge.domain.events import Event, EventKind
@@ -17,7 +18,6 @@ from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 from kedge.errors import ConfigError, DataInvalid, TrainingFailed
 from kedge.retraining.room import Retraining
 from kedge.storage.sql.store import open_store
-from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, Collected, SetClock, version
 
 REFUSED = Verdict(
     outcome=Outcome.REFUSED, findings=(Finding(check="baseline", outcome=Outcome.REFUSED, reason="worse than a constant"),)
@@ -56,9 +56,7 @@ class Loop:
         deployment = Deployment(
             model=MODEL, revision=revision, champion=champion, challenger=challenger, since=at, actor="a", reason="r"
         )
-        event = Event(
-            key=digest_of(revision), kind=EventKind.MODEL_PROMOTED, at=at, subject=MODEL, actor="a", message=""
-        )
+        event = Event(key=digest_of(revision), kind=EventKind.MODEL_PROMOTED, at=at, subject=MODEL, actor="a", message="")
         self.meta.deployments.put(deployment, event)
 
     def health(self, day: int, *, labels=7000, loss=0.5, age=None, closes=None, **more) -> Health:
