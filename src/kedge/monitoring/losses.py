@@ -14,7 +14,7 @@ from kedge.evaluation.metrics import METRICS, loss_rows
 from kedge.monitoring.capture import decode_features
 from kedge.monitoring.join_labels import Answered, Labelled
 from kedge.monitoring.state import BlockKey, State
-from kedge.monitoring.windows import day_of
+from kedge.monitoring.windows import day_known, day_of
 
 SHOWN = {
     Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),
@@ -90,7 +90,7 @@ def _block(answered: Answered, version: int) -> BlockKey:
 def add_risk(state: State, losses: Losses, *, bound: float, upto: datetime) -> None:
     """Add the champion's rows to the days that the risk is tracked by, each loss clipped to the bound."""
     inside = [
-        (day_of(losses.rows[index].label.known_at), min(float(losses.losses[index]), bound))
+        (day_known(losses.rows[index].label.known_at), min(float(losses.losses[index]), bound))
         for index in np.flatnonzero(losses.usable).tolist()
         if losses.rows[index].answered.versions[losses.rows[index].row] == state.champion
     ]

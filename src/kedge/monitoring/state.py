@@ -11,7 +11,7 @@ import numpy as np
 from kedge.domain.monitoring import Block, Profile, Window
 from kedge.monitoring.alerts import Episodes, Silence
 from kedge.monitoring.join_labels import Standing
-from kedge.monitoring.windows import DAY, day_of
+from kedge.monitoring.windows import DAY, day_known
 
 BLOCK_DAYS = 60
 LABEL_DAYS = 400
@@ -100,7 +100,7 @@ class State(msgspec.Struct):
     def count_labels(self, known_at: Iterable[datetime]) -> None:
         """Count labels on the days they became known."""
         days = {counted.day: counted.rows for counted in self.label_days}
-        for day, rows in Counter(map(day_of, known_at)).items():
+        for day, rows in Counter(map(day_known, known_at)).items():
             days[day] = days.get(day, 0) + rows
         self.label_days = [LabelDay(day, rows) for day, rows in sorted(days.items())]
 

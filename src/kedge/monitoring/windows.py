@@ -36,3 +36,10 @@ def windows_between(start: datetime, upto: datetime, length: timedelta) -> Itera
 def day_of(moment: datetime) -> datetime:
     """Give the midnight UTC that begins a moment's day."""
     return floor_to(moment, DAY)
+
+
+@lru_cache(maxsize=4096)
+def day_known(moment: datetime) -> datetime:
+    """Give the midnight UTC that begins the day in which something became known. What is known at midnight was known in
+    the day that ends there: a window's end belongs to the window."""
+    return floor_to(moment - timedelta(microseconds=1), DAY)
