@@ -2,10 +2,10 @@
 
 import msgspec
 import pytest
+from tests.unit.serving.fakes import MODEL, NOW, NUMBERS, NUMERIC, Around, body_of, tensor
 
 from kedge.domain.rollout import Strategy, takes_challenger
 from kedge.errors import ModelRefused
-from tests.unit.serving.fakes import MODEL, NOW, NUMBERS, NUMERIC, Around, body_of, tensor
 
 INFER = "/v2/models/flights/infer"
 

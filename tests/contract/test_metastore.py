@@ -87,6 +87,11 @@ def test_putting_a_run_again_replaces_all_of_it(store: SqlStore) -> None:
     assert store.runs.list("flights") == [done]
 
 
+def test_a_run_may_have_neither_params_nor_metrics(store: SqlStore) -> None:
+    store.runs.put(a.run(params={}, metrics={}), a.event("run"))
+    assert store.runs.list("flights") == [a.run(params={}, metrics={})]
+
+
 def test_only_a_finished_run_is_found_by_its_content(store: SqlStore) -> None:
     key = a.run().content_key
     for status in (RunStatus.RUNNING, RunStatus.FAILED):

@@ -49,7 +49,7 @@ def connections(store_url: str) -> Iterator[Connections]:
 def test_a_filled_old_store_is_brought_forward(shared_url: str, revision: str) -> None:
     old = Connections(dialect.open_engine(shared_url))
     with old.writing() as connection:
-        migrations.upgrade(connection, revision)
+        migrations.upgrade(connection, revision, table=schema.REVISION_TABLE)
         load(connection, json.loads((OLD / f"{revision}.json").read_text()))
     old.close()
     store = open_store(shared_url)
@@ -60,7 +60,7 @@ def test_a_filled_old_store_is_brought_forward(shared_url: str, revision: str) -
 
 def test_migrations_lead_to_the_tables_of_a_new_store(connections: Connections, tmp_path: Path) -> None:
     with connections.writing() as connection:
-        migrations.upgrade(connection, migrations.HEAD)
+        migrations.upgrade(connection, migrations.HEAD, table=schema.REVISION_TABLE)
         migrated = describe(connection)
         schema.revision.drop(connection)
         schema.metadata.drop_all(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import util
 from pathlib import Path
 
@@ -18,11 +19,24 @@ from kedge.storage.sql import SqlStore, dialect, open_store
 
 def test_a_store_of_a_newer_kedge_is_refused_and_left_alone(shared_url: str) -> None:
     store = open_store(shared_url)
-    change(store, "UPDATE alembic_version SET version_num = '0815'")
+    change(store, "UPDATE kedge_revision SET version_num = '0815'")
     store.close()
     for _ in range(2):
         with pytest.raises(StoreTooNew, match=r"revision '0815'.*another store"):
             open_store(shared_url)
+
+
+def test_tables_of_other_programs_are_left_alone(shared_url: str) -> None:
+    engine = dialect.open_engine(shared_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('of another program')"))
+    open_store(shared_url).close()
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE kedge_revision"))
+    engine.dispose()
+    with pytest.raises(ConfigError, match=r"not Kedge's \(.*runs.*\); give Kedge a database"):
+        open_store(shared_url)
 
 
 def test_a_file_store_is_there_when_opened_again(shared_url: str) -> None:
@@ -65,10 +79,11 @@ def test_every_sqlite_connection_syncs_each_commit(tmp_path: Path) -> None:
 PRAGMAS = {"synchronous": 2, "journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://host/db", "", "sqlite:/half"])
+@pytest.mark.parametrize("url", ["nonsense", "mysql://me:secret@host/db", "", "sqlite:/half", "me:secret@host"])
 def test_an_unknown_url_is_refused_with_those_that_are_known(url: str) -> None:
-    with pytest.raises(ConfigError, match="sqlite:///PATH"):
+    with pytest.raises(ConfigError, match="sqlite:///PATH") as caught:
         open_store(url)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_server_that_does_not_answer_is_named_without_the_password() -> None:
@@ -127,6 +142,41 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     store.watches.put(a.health(acknowledged), b"x" * 3000, a.event(acknowledged))
     assert len(store.watches.list(a.MODEL)) == acknowledged + 1
     store.close()
+
+
+@pytest.mark.parametrize(("query", "seconds"), [("", "10"), ("?connect_timeout=3", "3")])
+def test_a_server_has_limited_time_to_answer(query: str, seconds: str) -> None:
+    pytest.importorskip("psycopg")
+    assert dialect.open_engine(f"postgres://host/kedge{query}").url.query["connect_timeout"] == seconds
+
+
+@pytest.mark.parametrize("shared_url", ["postgresql"], indirect=True)
+def test_a_full_disk_of_a_server_is_named(shared_url: str) -> None:
+    store = open_store(shared_url)
+    with pytest.raises(StoreFull, match="no space"):
+        change(store, "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$")
+    store.close()
+
+
+def test_opening_waits_for_another_who_is_making_the_tables(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "kedge.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE other (a)")
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(open_store, f"sqlite:///{tmp_path / 'kedge.db'}")
+        assert not wait([opening], timeout=0.1).done
+        other.execute("COMMIT")
+        opening.result(timeout=10).close()
+    other.close()
+
+
+def test_opening_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialect, "BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(tmp_path / "kedge.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigError, match="locked"):
+        open_store(f"sqlite:///{tmp_path / 'kedge.db'}")
+    other.close()
 
 
 def test_a_writer_waits_for_another_and_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

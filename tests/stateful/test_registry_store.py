@@ -130,13 +130,13 @@ class PostgresqlMachine(Machine):
 
 
 def test_registry_on_sqlite() -> None:
-    run_state_machine_as_test(Machine, settings=bounds(25, 25))
+    run_state_machine_as_test(Machine, settings=bounds(20, 20))
 
 
 def test_registry_on_postgresql() -> None:
     if a.postgresql_url() is None:
         pytest.skip(a.MISSING)
-    run_state_machine_as_test(PostgresqlMachine, settings=bounds(8, 15))
+    run_state_machine_as_test(PostgresqlMachine, settings=bounds(6, 12))
 
 
 def bounds(examples: int, steps: int) -> settings:

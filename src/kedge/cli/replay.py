@@ -1,5 +1,6 @@
 """`kedge replay`: a data plane in a process of its own, a rehearsal of other policies in another, the loop in this one."""
 
+import os
 import resource
 import shutil
 import socket
@@ -60,6 +61,7 @@ def command(
 
 def replay(where: Settings, spec: ProjectSpec, *, compare: bool) -> Report:
     """Play the project and, beside it, the policies it is compared with; give the report."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # live loop, data plane and rehearsal share the cores
     started = time.perf_counter()
     clock = SetClock(datetime.now(UTC))
     house = open_house(where, spec, writer="replay", clock=clock)

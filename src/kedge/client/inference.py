@@ -19,7 +19,7 @@ import msgspec
 from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id
 from kedge.errors import ConfigError, KedgeError, ModelRefused, NotFound, RequestInvalid
 
-_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # in all as long as a data plane takes to start again
 _ERRORS: dict[int, type[KedgeError]] = {
     400: RequestInvalid,
     404: NotFound,

@@ -18,6 +18,7 @@ from kedge.evaluation.compare import compare
 from kedge.evaluation.gate import CERTAINTY, Evidence, check_answers
 from kedge.evaluation.metrics import Vector, loss_rows
 
+AGREEMENT = "agreement"
 MOST_WORSE = 0.01
 
 
@@ -25,7 +26,7 @@ def agreement(task: Task, y: Vector, refit: Vector, candidate: Vector, *, blocks
     """Judge a refit's answers against the tested candidate's on the same rows: arrays (n,)."""
     usable = check_answers(Evidence(task=task, y=y, answers=refit, blocks=blocks))
     if usable.outcome is not Outcome.PASSED:
-        return Finding(check="agreement", outcome=usable.outcome, reason=f"of the refit, {usable.reason}", rows=len(y))
+        return Finding(check=AGREEMENT, outcome=usable.outcome, reason=f"of the refit, {usable.reason}", rows=len(y))
     apart = float(np.sqrt(np.mean(np.square(refit - candidate))))
     limit = float(np.sqrt(np.mean(np.square(candidate - y))))
     found = compare(loss_rows(metric, y, refit), loss_rows(metric, y, candidate), blocks)
@@ -35,4 +36,4 @@ def agreement(task: Task, y: Vector, refit: Vector, candidate: Vector, *, blocks
         f" (at most +{MOST_WORSE:.0%}), and its answers lie {apart:.3g} apart (at most {limit:.3g}, the candidate's error)"
     )
     outcome = Outcome.REFUSED if worse or apart > limit else Outcome.PASSED
-    return Finding(check="agreement", outcome=outcome, reason=reason, measured=apart, limit=limit, rows=len(y))
+    return Finding(check=AGREEMENT, outcome=outcome, reason=reason, measured=apart, limit=limit, rows=len(y))

@@ -31,7 +31,8 @@ class Loader:
         """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
         if not len(matrix):
             return np.empty(0)
-        answers = np.asarray(self.find(model).predict(matrix), dtype=np.float64)
+        # one memory layout for all callers: sums in another order would differ in their last bits
+        answers = np.asarray(self.find(model).predict(np.ascontiguousarray(matrix)), dtype=np.float64)
         if answers.shape != (len(matrix),):
             raise ModelRefused(
                 f"model {model.digest[:12]} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"

@@ -56,12 +56,13 @@ def squared_errors(y: Vector, p: Vector, threshold: float = 0.5) -> Vector:
 
 def absolute_errors(y: Vector, p: Vector, threshold: float = 0.5) -> Vector:
     """Give the absolute differences, row by row."""
-    return np.abs(p - y)
+    losses: Vector = np.abs(p - y)
+    return losses
 
 
 def mistakes(y: Vector, p: Vector, threshold: float = 0.5) -> Vector:
     """Give 1 where the decision at the threshold is wrong, else 0."""
-    return ((p >= threshold) != (y > 0.5)).astype(np.float64)
+    return np.not_equal(p >= threshold, y > 0.5).astype(np.float64)
 
 
 def accuracy(y: Vector, p: Vector, threshold: float) -> float:

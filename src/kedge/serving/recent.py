@@ -7,14 +7,14 @@ from kedge.domain.ids import RequestId
 
 
 class Recent:
-    """A bounded memory of (request id, body) -> answer, the least recently used forgotten first.
+    """A bounded memory of (request id, body) -> answer, the oldest forgotten first.
 
     An id that comes back with another body is another request (many clients send one id always): it is logged under
     `ID~DIGEST` of its body. After a restart the log's readers drop what is there twice.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, *, most: int = 4096, most_bytes: int = 64 * 2**20) -> None:
+        self._most, self._most_bytes, self._bytes = most, most_bytes, 0
         self._answers: OrderedDict[RequestId, bytes] = OrderedDict()
         self._first: OrderedDict[str, RequestId] = OrderedDict()
 
@@ -31,10 +31,13 @@ class Recent:
         return self._answers.get(exact)
 
     def keep(self, exact: RequestId, told: str, answer: bytes) -> None:
-        """Remember an answer that is in the log."""
+        """Remember an answer that is in the log; one that is remembered already stays as it is."""
+        if exact in self._answers:
+            return
         self._answers[exact] = answer
+        self._bytes += len(answer)
         self._first.setdefault(told, exact)
-        while len(self._answers) > self._most:
-            self._answers.popitem(last=False)
+        while len(self._answers) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= len(self._answers.popitem(last=False)[1])
         while len(self._first) > self._most:
             self._first.popitem(last=False)

@@ -1,5 +1,6 @@
 """Starts the data plane of one project: uvicorn on one process, one event loop, one plane."""
 
+import os
 import signal
 import socket
 import sys
@@ -65,6 +66,10 @@ def serve(
     """
     import uvicorn
 
+    # A request is answered by one thread. More threads inside a model's call would fight over the cores with the next
+    # request: 50 rows through 100 trees take as long, with a 99th percentile of 21 ms instead of 8. Read by OpenMP when
+    # the first model is loaded; who has set it knows better.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _require_token(host, token)
     with _listen(host, port) as listener:
         plane = plane_of(house, replay_clock=replay_clock)

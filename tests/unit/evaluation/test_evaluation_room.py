@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -71,6 +72,7 @@ def test_the_gate_judges_once_and_reads_its_verdict_again(room, store, blobs, fo
     [event] = judged(store)
     assert event.facts["outcome"] == "passed"
     assert event.facts["run"] == "run-1"
+    assert event.message == "The gate passed run run-1: 3 findings, all passed"
     [edge] = event.edges
     assert (edge.made.id, edge.source.id, edge.role) == (event.facts["verdict"], "run-1", "judged")
 
@@ -101,6 +103,18 @@ def test_a_champion_whose_columns_are_gone_holds(room, blobs):
     verdict = room.gate(spec(), candidate(blobs), against=gone, on=frame(flights()))
     assert "columns that these rows lack: wind" in verdict.reasons[0]
     assert room.gain(spec(), candidate(blobs), over=gone, on=frame(flights())) is None
+
+
+def test_a_turn_killed_after_its_release_finds_the_verdict_it_had(room, store, blobs):
+    """The refit is champion by then and has seen all the rows: comparing with it would hold a turn that was through."""
+    model, refit, on = candidate(blobs), candidate(blobs, 0.98, 0.001, run="run-2", upto=UPTO), frame(flights())
+    verdict = room.gate(spec(), model, against=None, on=on)
+    agreed = room.require_agreement(spec(), refit, model, on=on, after=verdict)
+    released = msgspec.structs.replace(version_of(refit), candidate_run=model.run, verdict=agreed)
+    again = room.gate(spec(), model, against=released, on=on)
+    assert again == verdict
+    assert room.require_agreement(spec(), refit, model, on=on, after=again) == agreed
+    assert len(judged(store)) == 2
 
 
 def test_slices_read_columns_of_the_rows_and_null_is_a_group(room, blobs):

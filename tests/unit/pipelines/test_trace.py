@@ -2,7 +2,7 @@
 
 import pytest
 
-from kedge.pipelines.trace import Place, place_of
+from kedge.pipelines.trace import Place, place_of, sentence_of
 
 TEXT = """Traceback (most recent call last):
   File "/usr/lib/python3.11/runpy.py", line 3, in run
@@ -36,3 +36,17 @@ def test_no_traceback() -> None:
 
 def test_windows() -> None:
     assert place_of('  File "C:\\ann\\train.py", line 4, in model', "C:\\ann") == Place("train.py", 4)
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("ValueError: Input X contains NaN.\nLogisticRegression does not ...", "ValueError: Input X contains NaN."),
+        ("kedge.errors.TrainingFailed: step 'a' returned None", "step 'a' returned None"),
+        ("mine.errors.TrainingFailed: a", "mine.errors.TrainingFailed: a"),
+        ("ValueError", "ValueError"),
+        ("", ""),
+    ],
+)
+def test_sentence(reason, sentence) -> None:
+    assert sentence_of(reason) == sentence

@@ -3,7 +3,7 @@
 from tests.unit.evaluation.toys import UPTO
 
 from kedge.domain.evaluation import Finding, Outcome, conclude
-from kedge.domain.ids import Digest, ModelName
+from kedge.domain.ids import Digest, ModelName, RunId
 from kedge.domain.registry import Candidate, ModelVersion
 
 PASSED = conclude((Finding(check="beats baseline", outcome=Outcome.PASSED, reason="it does"),))
@@ -16,7 +16,7 @@ def version_of(candidate: Candidate, *, number=1, trained_upto=None) -> ModelVer
         digest=candidate.digest,
         format=candidate.format,
         run=candidate.run,
-        candidate_run=candidate.run,
+        candidate_run=RunId(f"tested-{number}"),
         signature=candidate.signature,
         service="delay",
         verdict=PASSED,

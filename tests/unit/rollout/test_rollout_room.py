@@ -243,13 +243,31 @@ def test_a_person_may_promote_abort_and_go_back(world):
     assert world.kinds()[-1] is EventKind.MODEL_ROLLED_BACK
 
 
-def test_going_back_ends_a_trial(world):
+def test_going_back_ends_a_trial_first_and_then_goes_to_the_champion_before(world):
     world.start(1)
     world.start(2)
     world.rollout.promote(MODEL, actor="ada", reason="good")
     world.start(3)
+    ended = world.rollout.roll_back(MODEL, actor="ada", reason="not this one")
+    assert (ended.champion, ended.challenger) == (2, None)
     back = world.rollout.roll_back(MODEL, actor="ada", reason="bad after all")
-    assert (back.champion, back.challenger) == (1, None)
+    assert (back.champion, back.challenger, world.champion) == (1, None, 1)
+
+
+def test_a_person_may_promote_any_version_by_its_number(world):
+    with pytest.raises(NotFound, match="nothing is deployed"):
+        world.rollout.promote(MODEL, 2, actor="ada", reason="now")
+    world.start(1)
+    world.start(2)
+    newer = world.rollout.promote(MODEL, 4, actor="ada", reason="it is better")
+    assert (newer.champion, newer.challenger, world.champion, world.kinds()[-1]) == (4, None, 4, EventKind.MODEL_PROMOTED)
+    older = world.rollout.promote(MODEL, 1, actor="ada", reason="it was not")
+    assert (older.champion, world.champion, world.kinds()[-1]) == (1, 1, EventKind.MODEL_ROLLED_BACK)
+    world.start(3)
+    kept = world.rollout.promote(MODEL, 1, actor="ada", reason="stay")
+    assert (kept.champion, kept.challenger) == (1, None)
+    with pytest.raises(NotFound, match="no version 9"):
+        world.rollout.promote(MODEL, 9, actor="ada", reason="typo")
 
 
 def test_a_champion_alias_moved_elsewhere_is_followed(world):

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.evaluation.toys import spec
 from tests.unit.rollout.health import trial
 
-from kedge.domain.rollout import Strategy, takes_challenger
+from kedge.domain.features import FeatureService, FeatureView
+from kedge.domain.project import DataRules
+from kedge.domain.rollout import RolloutRules, Strategy, takes_challenger
 from kedge.errors import ModelRefused
-from kedge.rollout.split import answer
+from kedge.rollout.split import answer, sticky_column
 
 ENTITIES = [f"flight-{n}" for n in range(200)]
 SERVED = {"x": [float(n) for n in range(200)]}
@@ -103,6 +106,17 @@ def test_a_shadow_answers_a_copy_that_is_not_used():
 def test_a_shadow_that_fails_changes_no_answer():
     answers = answer(trial(strategy=Strategy.SHADOW, share=0.0), SERVED, ENTITIES, Scores(fail=RuntimeError("no")))
     assert (set(answers.versions), answers.shadow, len(answers.errors)) == ({1}, {}, 200)
+
+
+@pytest.mark.parametrize(
+    ("sticky", "key", "column"),
+    [("origin", "id", "origin"), ("", "id", "id"), ("", "plane", "plane"), ("", "row", ""), ("", "", "")],
+)
+def test_traffic_sticks_to_what_the_project_says_or_to_a_key_that_requests_carry(sticky, key, column):
+    view = FeatureView(name="planes", entity="plane", source="planes.csv", time="at", features=("age",))
+    service = FeatureService(name="delay", request=("id", "origin"), views=(view,))
+    rules = DataRules(source="data.py:rows", time="at", label="late", key=key)
+    assert sticky_column(spec(data=rules, rollout=RolloutRules(sticky=sticky)), service) == column
 
 
 def test_no_rows_need_no_model():

@@ -20,9 +20,9 @@ from litestar.response import Redirect
 from kedge.domain.ids import ModelName
 from kedge.errors import Conflict, NotFound, RequestInvalid
 from kedge.server import wire
-from kedge.server.guard import COOKIE, Guard, actor_of
-from kedge.server.house import House
-from kedge.server.reading.scene import Scene, Scenes
+from kedge.server.guard import COOKIE, actor_of
+from kedge.server.reading.scene import Scene
+from kedge.server.routes.given import TheGuard, TheHouse, ThePages, TheScenes
 from kedge.server.routes.pages import HTML, Page
 from kedge.server.routes.writes import promote, roll_back
 from kedge.web import words
@@ -59,36 +59,40 @@ class Acts(Controller):
     include_in_schema = False
 
     @get("/models/{model:str}/promote", sync_to_thread=True)
-    def ask_promote(self, request: Asked, pages: Pages, scenes: Scenes, model: str, version: int = 0) -> Page:
+    def ask_promote(self, request: Asked, pages: ThePages, scenes: TheScenes, model: str, version: int = 0) -> Page:
         """Ask before promoting."""
         return _ask(request, pages, _promoting(scenes.of(ModelName(model)), version))
 
     @post("/models/{model:str}/promote", sync_to_thread=True)
-    def do_promote(self, request: Asked, pages: Pages, scenes: Scenes, house: House, model: str, data: Sent) -> Page | Redirect:
+    def do_promote(
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: str, data: Sent
+    ) -> Page | Redirect:
         """Promote."""
         asked = _promoting(scenes.of(ModelName(model)), data.version)
         body = wire.Promote(version=data.version, reason=data.reason, revision=data.revision)
         return _do(request, pages, asked, data, lambda: promote(house, model, body, actor=actor_of(request)))
 
     @get("/models/{model:str}/roll-back", sync_to_thread=True)
-    def ask_roll_back(self, request: Asked, pages: Pages, scenes: Scenes, model: str) -> Page:
+    def ask_roll_back(self, request: Asked, pages: ThePages, scenes: TheScenes, model: str) -> Page:
         """Ask before rolling back."""
         return _ask(request, pages, _rolling_back(scenes.of(ModelName(model))))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True)
-    def do_roll_back(self, request: Asked, pages: Pages, scenes: Scenes, house: House, model: str, data: Sent) -> Page | Redirect:
+    def do_roll_back(
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: str, data: Sent
+    ) -> Page | Redirect:
         """Roll back."""
         asked = _rolling_back(scenes.of(ModelName(model)))
         body = wire.RollBack(reason=data.reason, revision=data.revision)
         return _do(request, pages, asked, data, lambda: roll_back(house, model, body, actor=actor_of(request)))
 
     @get("/login", sync_to_thread=False)
-    def ask_login(self, pages: Pages, next: str = "/") -> Page:  # noqa: A002
+    def ask_login(self, pages: ThePages, next: str = "/") -> Page:
         """Ask for the token."""
         return Response(pages.render("login", title="Token", noun="", next=_own(next), fault=""), media_type=HTML)
 
     @post("/login", sync_to_thread=False)
-    def do_login(self, request: Asked, pages: Pages, guard: Guard, data: Told) -> Page | Redirect:
+    def do_login(self, request: Asked, pages: ThePages, guard: TheGuard, data: Told) -> Page | Redirect:
         """Keep the token in a cookie that no script can read and no other site can send."""
         if guard.holder(data.secret.strip()) is None:
             fault = "This is not a token of this server."
@@ -142,7 +146,11 @@ def _rolling_back(scene: Scene) -> _Asked:
         raise NotFound(f"nothing is deployed for model {scene.model!r}, so nothing can be rolled back")
     trial = deployment.challenger
     heading = f"End the trial of v{trial}?" if trial else f"Roll back v{deployment.champion}?"
-    traffic = f"v{deployment.champion} answers everything again" if trial else f"The champion before v{deployment.champion} answers everything"
+    traffic = (
+        f"v{deployment.champion} answers everything again"
+        if trial
+        else f"The champion before v{deployment.champion} answers everything"
+    )
     return _Asked(
         model=scene.model,
         verb="roll back",
@@ -158,7 +166,9 @@ def _rolling_back(scene: Scene) -> _Asked:
 def _ask(request: Asked, pages: Pages, asked: _Asked, *, fault: str = "", reason: str = "", status: int = 200) -> Page:
     token = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
     values = msgspec.structs.asdict(asked) | {"action": request.url.path, "token": token, "fault": fault, "reason": reason}
-    page: Page = Response(pages.render("act", title=asked.heading, noun="Models", **values), media_type=HTML, status_code=status)
+    page: Page = Response(
+        pages.render("act", title=asked.heading, noun="Models", **values), media_type=HTML, status_code=status
+    )
     page.set_cookie(_cookie(request, _FORM_COOKIE, token))
     return page
 

@@ -7,25 +7,25 @@ from litestar.datastructures import State as Shared
 from litestar.params import Parameter
 from litestar.response import ServerSentEvent
 
-from kedge.server.house import House
 from kedge.server.metrics import exposition
-from kedge.server.reading.scene import Scenes
-from kedge.server.stream import Pulse
+from kedge.server.routes.given import TheHouse, ThePulse, TheScenes
 
-After = Annotated[int | None, Parameter(query="after", ge=0, description="Tell of what came after this serial; left out, from now on.")]
+After = Annotated[
+    int | None, Parameter(query="after", ge=0, description="Tell of what came after this serial; left out, from now on.")
+]
 
 
 class Live(Controller):
     """What is listened to and scraped."""
 
     @get("/api/v1/stream", include_in_schema=True)
-    async def stream(self, request: Request[None, None, Shared], pulse: Pulse, after: After = None) -> ServerSentEvent:
+    async def stream(self, request: Request[None, None, Shared], pulse: ThePulse, after: After = None) -> ServerSentEvent:
         """Listen to changes: server-sent events with names and ids. `Last-Event-ID` goes on where a line was cut."""
         resumed = request.headers.get("last-event-id", "")
         seen = int(resumed) if resumed.isdecimal() else after
         return ServerSentEvent(pulse.listen(seen), headers={"x-accel-buffering": "no"})
 
     @get("/metrics", sync_to_thread=True, include_in_schema=False)
-    def metrics(self, scenes: Scenes, house: House) -> Response[str]:
+    def metrics(self, scenes: TheScenes, house: TheHouse) -> Response[str]:
         """Read the gauges in Prometheus text format."""
         return Response(exposition(scenes.of(), house.meta), media_type="text/plain; version=0.0.4; charset=utf-8")

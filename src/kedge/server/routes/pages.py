@@ -10,12 +10,11 @@ from litestar.params import Parameter
 from litestar.response import Redirect
 
 from kedge.domain.ids import DatasetName, ModelName, RunId
-from kedge.server.house import House
 from kedge.server.reading import lists
 from kedge.server.reading.glance import glance
 from kedge.server.reading.model import model_line, model_page
-from kedge.server.reading.scene import Scenes
 from kedge.server.routes.finding import find
+from kedge.server.routes.given import TheHouse, ThePages, TheScenes
 from kedge.server.routes.reads import describe_version, describe_why, list_events
 from kedge.server.yearly import chart_data, chart_of
 from kedge.web.render import Pages
@@ -36,20 +35,20 @@ class Shown(Controller):
     include_in_schema = False
 
     @get("/", sync_to_thread=True)
-    def loop(self, pages: Pages, scenes: Scenes, house: House) -> Page:
+    def loop(self, pages: ThePages, scenes: TheScenes, house: TheHouse) -> Page:
         """Show the loop at a glance."""
         scene = scenes.of()
         page = glance(scene, house.meta.events)
         return show(pages, "loop", title="Loop", noun="Loop", page=page, live=scene.serial)
 
     @get("/models", sync_to_thread=True)
-    def models(self, pages: Pages, scenes: Scenes, house: House) -> Page:
+    def models(self, pages: ThePages, scenes: TheScenes, house: TheHouse) -> Page:
         """List the models."""
         page = [model_line(scenes.of(name)) for name in house.meta.models.names()]
         return show(pages, "models", title="Models", noun="Models", page=page)
 
     @get("/models/{model:str}", sync_to_thread=True)
-    def model(self, pages: Pages, scenes: Scenes, model: str) -> Page:
+    def model(self, pages: ThePages, scenes: TheScenes, model: str) -> Page:
         """Show one model."""
         scene = scenes.of(ModelName(model))
         page = model_page(scene)
@@ -58,44 +57,54 @@ class Shown(Controller):
         return show(pages, "model", title=model, noun="Models", page=page, chart=chart, chart_data=data, live=scene.serial)
 
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True)
-    def version(self, pages: Pages, scenes: Scenes, house: House, model: str, number: int) -> Page:
+    def version(self, pages: ThePages, scenes: TheScenes, house: TheHouse, model: str, number: int) -> Page:
         """Show one version."""
         page = describe_version(scenes, house, model, number)
         return show(pages, "version", title=f"{model} v{number}", noun="Models", page=page, model=model)
 
     @get("/runs", sync_to_thread=True)
-    def runs(self, pages: Pages, scenes: Scenes) -> Page:
+    def runs(self, pages: ThePages, scenes: TheScenes) -> Page:
         """List the runs."""
         scene = scenes.of()
         page = lists.runs_page(scene)
         return show(pages, "runs", title="Runs", noun="Runs", page=page, states=lists.RUN_STATES, live=scene.serial)
 
     @get("/runs/{run:str}", sync_to_thread=True)
-    def run(self, pages: Pages, house: House, run: str) -> Page:
+    def run(self, pages: ThePages, house: TheHouse, run: str) -> Page:
         """Show one run."""
         found = house.meta.runs.get(RunId(run))
-        return show(pages, "run", title=run, noun="Runs", run=found, sentence=lists.run_sentence(found), metrics=lists.metrics_of(found))
+        return show(
+            pages,
+            "run",
+            title=run,
+            noun="Runs",
+            run=found,
+            sentence=lists.run_sentence(found),
+            metrics=lists.metrics_of(found),
+        )
 
     @get("/data", sync_to_thread=True)
-    def datasets(self, pages: Pages, house: House) -> Page:
+    def datasets(self, pages: ThePages, house: TheHouse) -> Page:
         """List the datasets."""
         return show(pages, "datasets", title="Data", noun="Data", page=lists.datasets_page(house.meta))
 
     @get("/data/{dataset:str}", sync_to_thread=True)
-    def dataset(self, pages: Pages, house: House, dataset: str) -> Page:
+    def dataset(self, pages: ThePages, house: TheHouse, dataset: str) -> Page:
         """Show one dataset."""
         page = lists.dataset_page(house.meta, DatasetName(dataset))
         return show(pages, "dataset", title=dataset, noun="Data", page=page)
 
     @get("/monitoring", sync_to_thread=True)
-    def monitoring(self, pages: Pages, scenes: Scenes) -> Page:
+    def monitoring(self, pages: ThePages, scenes: TheScenes) -> Page:
         """Show what is watched, and the alerts."""
         scene = scenes.of()
         values = {"page": lists.alerts_page(scene), "model": scene.model, "now": scene.now, "live": scene.serial}
         return show(pages, "monitoring", title="Monitoring", noun="Monitoring", alert_state=lists.alert_state, **values)
 
     @get("/events", sync_to_thread=True)
-    def events(self, pages: Pages, scenes: Scenes, house: House, after: After = "", subject: str | None = None) -> Page:
+    def events(
+        self, pages: ThePages, scenes: TheScenes, house: TheHouse, after: After = "", subject: str | None = None
+    ) -> Page:
         """List what happened. Only the newest page grows by itself."""
         scene = scenes.of()
         page = list_events(house, after, subject, 50)
@@ -104,20 +113,20 @@ class Shown(Controller):
         return show(pages, "events", title="Events", noun="Events", **values)
 
     @get("/predictions", sync_to_thread=False)
-    def predictions(self, pages: Pages, named: Annotated[str, Parameter(query="id")] = "") -> Page | Redirect:
+    def predictions(self, pages: ThePages, named: Annotated[str, Parameter(query="id")] = "") -> Page | Redirect:
         """Ask which prediction."""
         if named.strip():
             return Redirect(_address("/predictions", named.strip()))
         return show(pages, "predictions", title="Predictions", noun="Predictions")
 
     @get("/predictions/{prediction:str}", sync_to_thread=True)
-    def why(self, pages: Pages, house: House, prediction: str, replay: bool = False) -> Page:  # noqa: FBT001, FBT002
+    def why(self, pages: ThePages, house: TheHouse, prediction: str, replay: bool = False) -> Page:
         """Show why one answer is what it is."""
         page = describe_why(house, prediction, replay=replay)
         return show(pages, "why", title=f"Why {prediction}", noun="Predictions", page=page)
 
     @get("/find", sync_to_thread=True)
-    def find(self, pages: Pages, house: House, q: str = "") -> Page | Redirect:
+    def find(self, pages: ThePages, house: TheHouse, q: str = "") -> Page | Redirect:
         """Go to what has this name."""
         asked = " ".join(q.split())[:300]
         found = find(house, asked) if asked else None
@@ -130,7 +139,7 @@ class Files(Controller):
     include_in_schema = False
 
     @get("/static/{digest:str}/{name:str}", sync_to_thread=True)
-    def asset(self, request: Request[None, None, Shared], pages: Pages, digest: str, name: str) -> Page:
+    def asset(self, request: Request[None, None, Shared], pages: ThePages, digest: str, name: str) -> Page:
         """Send a file, compressed where the browser takes it so."""
         asset = pages.assets.find(digest, name)
         if asset is None:

@@ -14,8 +14,8 @@ HEAD = REVISIONS[-1]
 FOLDERS = [Path(__file__).parent / "versions"]
 
 
-def upgrade(connection: Connection, to: str) -> None:
-    """Bring a store to a revision, within the open transaction."""
+def upgrade(connection: Connection, to: str, *, table: str) -> None:
+    """Bring a store to a revision, within the open transaction; `table` is where its revision is kept."""
     # Alembic takes 0.3 s to import, and only an old store needs it.
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
@@ -27,5 +27,5 @@ def upgrade(connection: Connection, to: str) -> None:
         return script._upgrade_revs(to, found)  # type: ignore[arg-type]  # as Alembic's own `upgrade` command does
 
     with EnvironmentContext(Config(), script, fn=steps) as environment:
-        environment.configure(connection=connection)
+        environment.configure(connection=connection, version_table=table)
         environment.run_migrations()

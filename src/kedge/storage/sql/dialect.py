@@ -19,8 +19,11 @@ from sqlalchemy.pool import StaticPool
 from kedge.errors import ConfigError, KedgeError, StoreBroken, StoreFull
 
 BUSY_SECONDS = 30.0
+CONNECT_SECONDS = 10
+_KNOWN = "sqlite:///PATH or postgresql://HOST/DATABASE"
 _CHAIN_LOCK = 0x6B65646765  # "kedge"; advisory locks are numbers
 _DISK_FULL = "53100"  # PostgreSQL, appendix A
+_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}  # the second where not even the WAL's index can be made
 _NOT_A_STORE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 
 
@@ -29,14 +32,15 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ConfigError(f"store {url!r} is not a URL; use sqlite:///PATH or postgresql://HOST/DATABASE") from error
+        named = url.rpartition("@")[2]  # before it there may be a password
+        raise ConfigError(f"store {named!r} is not a URL; use {_KNOWN}") from error
     match parsed.get_backend_name():
         case "sqlite":
             engine = _open_sqlite(parsed)
         case "postgresql" | "postgres":
             engine = _open_postgresql(parsed)
         case other:
-            raise ConfigError(f"store {url!r}: {other!r} is not known; use sqlite:///PATH or postgresql://HOST/DATABASE")
+            raise ConfigError(f"store {parsed!r}: {other!r} is not known; use {_KNOWN}")
     event.listen(engine, "handle_error", _translate, retval=True)
     return engine
 
@@ -119,6 +123,8 @@ def _begin_sqlite(connection: Connection) -> None:
 def _open_postgresql(url: URL) -> Engine:
     if find_spec("psycopg") is None:
         raise ConfigError("a PostgreSQL store needs psycopg, which is not installed: pip install 'kedge[postgresql]'")
+    if "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
     return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=24, pool_pre_ping=True)
 
 
@@ -127,7 +133,7 @@ def _translate(context: ExceptionContext) -> KedgeError | None:
     error = context.original_exception
     store = f"the metadata store {context.engine.url!r}" if context.engine is not None else "the metadata store"
     name = getattr(error, "sqlite_errorname", None)
-    if name == "SQLITE_FULL" or getattr(error, "sqlstate", None) == _DISK_FULL:
+    if name in _FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
         return StoreFull(f"no space is left for {store}; what was acknowledged is safe: free space, then run this again")
     if name in _NOT_A_STORE:
         return StoreBroken(f"{store} is not a readable SQLite file ({error}); restore it from a backup")

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-REVISION_TABLE = "alembic_version"
+REVISION_TABLE = "kedge_revision"  # not Alembic's own name: another program's tables may be in the same database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -85,7 +85,7 @@ revision = Table(  # as Alembic makes it
     REVISION_TABLE,
     metadata,
     Column("version_num", String(32), nullable=False),
-    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+    PrimaryKeyConstraint("version_num", name=f"{REVISION_TABLE}_pkc"),
 )
 
 events = _table(

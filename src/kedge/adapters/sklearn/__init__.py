@@ -1,0 +1,1 @@
+"""scikit-learn: how its models are kept and read back."""

@@ -1,0 +1,43 @@
+"""A data plane in a process of its own, over the tests' rooms and a real journal: `python -m ... FOLDER PORT`."""
+
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.unit.serving.fakes import MODEL, SERVICE, Around, Clock, Evaluation
+
+from kedge.domain.project import DataRules, ProjectSpec
+from kedge.domain.rollout import RolloutRules
+from kedge.serving.server import serve
+from kedge.storage.journal import FileJournal
+
+
+class Slow(Evaluation):
+    """Takes a moment for each call."""
+
+    def score(self, model: Any, columns: Any) -> Any:
+        time.sleep(0.3)
+        return super().score(model, columns)
+
+
+def house_of(folder: Path, *, slow: bool = False) -> Any:
+    """Wire what `serve` asks of a house."""
+    around = Around().deployed(1)
+    return SimpleNamespace(
+        spec=ProjectSpec(
+            name=MODEL, data=DataRules(source="x", time="t", label="late"), rollout=RolloutRules(sticky="flight_id")
+        ),
+        meta=SimpleNamespace(deployments=around.deployments, models=around.models),
+        registry=around.registry,
+        features=SimpleNamespace(service=lambda spec: SERVICE, reader=lambda service: around.reader),
+        evaluation=Slow() if slow else around.evaluation,
+        predictions=FileJournal(folder, "serve"),
+        clock=Clock(),
+    )
+
+
+if __name__ == "__main__":
+    serve(house_of(Path(sys.argv[1]), slow="slow" in sys.argv), port=int(sys.argv[2]))
+    sys.stdout.write("drained\n")
