@@ -68,8 +68,7 @@ class Data:
         frames = [self.part(part.digest) for part in version.parts]
         if columns is not None:
             frames = [frame.select(columns) for frame in frames]
-        alike = all(frame.schema == frames[0].schema for frame in frames)
-        return pl.concat(frames, how="vertical" if alike else "diagonal_relaxed")
+        return stacked(frames)
 
     def part(self, digest: Digest) -> pl.DataFrame:
         """Read one part of a version."""
@@ -159,6 +158,12 @@ class Data:
         while len(self._parts) > 1 and sum(part.estimated_size() for part in self._parts.values()) > _CACHED_BYTES:
             self._parts.popitem(last=False)
         return frame
+
+
+def stacked(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put parts on one another; a column that older parts lack is null in their rows."""
+    alike = all(part.schema == parts[0].schema for part in parts)
+    return pl.concat(parts, how="vertical" if alike else "diagonal_relaxed")
 
 
 def _summary(report: ValidationReport) -> str:

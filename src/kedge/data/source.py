@@ -31,7 +31,8 @@ def declared(source: pl.DataFrame, rules: DataRules) -> tuple[pl.DataFrame, tupl
     rows = typed(source.drop(name for name in rules.ignore if name in source.columns), where)
     rows = rows.with_columns(as_times(rows[rules.time], where))
     rows = rows.with_columns(_known_at(rows, rules, where).alias(KNOWN_AT))
-    rows = rows.sort(rules.time, nulls_last=True, maintain_order=True)
+    if not rows[rules.time].is_sorted(nulls_last=True):
+        rows = rows.sort(rules.time, nulls_last=True, maintain_order=True)
     label, classes = _label(rows[rules.label], rules.task, where)
     return rows.with_columns(label), classes
 

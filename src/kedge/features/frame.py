@@ -68,17 +68,10 @@ class TrainingFrame:
 
         The same rows have one name, however they were cut into parts when they were committed.
         """
-        names = dict.fromkeys((*self.columns, self.label, self.time, KNOWN_AT))
-        columns = [(name, str(self.rows.schema[name]), _digest(self.rows[name])) for name in names]
-        return digest_of("frame", columns, len(self), self.task, self.upto, self.step.total_seconds())
-
-
-def _digest(column: pl.Series) -> Digest:
-    """Name a column's values and its nulls. Polars' own hash of rows is free to change with its version."""
-    missing = np.packbits(column.is_null().to_numpy())
-    if column.dtype == pl.String:
-        text = column.fill_null("")
-        values = text.str.len_bytes().to_numpy().tobytes() + (text.str.join("").item() or "").encode()
-    else:
-        values = np.ascontiguousarray(column.to_physical().fill_null(0).to_numpy()).tobytes()
-    return digest_bytes(missing.tobytes() + values)
+        names = list(dict.fromkeys((*self.columns, self.label, self.time, KNOWN_AT)))
+        types = [str(self.rows.schema[name]) for name in names]
+        # Polars may hash otherwise in another version; the environment is in a training's content key beside this.
+        values = self.rows.select(names).hash_rows(0).to_numpy() if len(self) else np.empty(0)
+        return digest_of(
+            "frame", names, types, digest_bytes(values.tobytes()), self.task, self.upto, self.step.total_seconds()
+        )

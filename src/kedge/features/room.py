@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from kedge.data.room import ACTOR, Data
+from kedge.data.room import ACTOR, Data, stacked
 from kedge.data.source import KNOWN_AT, require_column, typed
 from kedge.data.times import as_times
 from kedge.domain.data import DatasetVersion
@@ -72,7 +72,9 @@ class Features:
         views = [self._commit(spec, view) for view in service.views]
         joined = [self._joined_part(service, part.digest, spec.data.time) for part in version.parts]
         keep = self._data.accepts(version, spec) & pl.concat([part[KNOWN_AT] for part in joined]).le(now)
-        rows = pl.concat(joined, how="diagonal_relaxed").filter(keep).sort(KNOWN_AT, maintain_order=True)
+        rows = stacked(joined) if keep.all() else stacked(joined).filter(keep)
+        if not rows[KNOWN_AT].is_sorted():
+            rows = rows.sort(KNOWN_AT, maintain_order=True)
         return TrainingFrame(
             rows=rows,
             columns=service.columns(),
