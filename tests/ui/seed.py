@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from statistics import NormalDist
 from types import SimpleNamespace
@@ -48,6 +49,7 @@ from kedge.domain.rollout import Deployment, Move, RolloutLook
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 from kedge.errors import Conflict, NotFound
 from kedge.ports import MetaStore
+from kedge.storage.sql import open_store
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
 END = datetime(2013, 12, 29, tzinfo=UTC)
@@ -94,13 +96,13 @@ class Year:
         self.chance = random.Random(2013)
         self.blocks: dict[tuple[datetime, int], Block] = {}
 
-    def write(self) -> None:
+    def write(self, end: datetime = END) -> None:
         self._dataset()
         for number in (1, 2, 3, 4, 5, 6):
             self._version(number)
         day, revision = START, 0
         regret, step = 0.0, 0
-        while day < END:
+        while day < end:
             revision = self._deployments(day, revision)
             self._window(day, revision)
             if (day - START).days % 7 == 6:
@@ -659,3 +661,23 @@ class FilledHouse:
         )
         self.meta.deployments.put(changed, event)
         return changed
+
+
+@cache
+def year() -> MetaStore:
+    """Give the written year, once a session; for reading only."""
+    meta = open_store("sqlite://")
+    Year(meta).write()
+    return meta
+
+
+def fortnight() -> MetaStore:
+    """Write the first two weeks only, anew; v2 is on trial with 5 % at their end."""
+    meta = open_store("sqlite://")
+    seeded = Year(meta)
+    seeded.write(START + 14 * DAY)
+    trial = Deployment(
+        model=MODEL, revision=2, champion=1, challenger=2, share=0.05, salt="c", since=START + 13 * DAY, actor="policy:canary", reason="regret"
+    )  # fmt: skip
+    meta.deployments.put(trial, seeded.event(EventKind.ROLLOUT_STARTED, trial.since, "v2 on trial with 5 % of the traffic"))
+    return meta
