@@ -4,10 +4,10 @@ import secrets
 
 import pytest
 from litestar.testing import TestClient
+from tests.ui.filled import FilledHouse, fortnight, year
 
 from kedge.security.access import Right, needed
 from kedge.server.application import application
-from tests.ui.seed import FilledHouse, fortnight, year
 
 BASE = "http://127.0.0.1:8400"
 TOKEN = "kedge_" + secrets.token_urlsafe(32)

@@ -2,10 +2,10 @@
 
 import pytest
 from litestar.testing import TestClient
+from tests.ui.filled import FilledHouse, fortnight, year
 
 from kedge.server.application import application
 from kedge.server.door import BODY_LIMIT
-from tests.ui.seed import FilledHouse, fortnight, year
 
 BASE = "http://127.0.0.1:8400"
 TRUTH = {"predictions": ["flights-2013-03-01T11.0"], "values": [1.0]}

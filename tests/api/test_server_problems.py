@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 from litestar.testing import TestClient
+from tests.ui.filled import FilledHouse, year
 
 from kedge import errors
 from kedge.server.application import application
 from kedge.server.problems import STATUS, ErrorBody, status_of
-from tests.ui.seed import FilledHouse, year
 
 BASE = "http://127.0.0.1:8400"
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from litestar.testing import TestClient
+from tests.ui.filled import FilledHouse, fortnight, year
+from tests.ui.seed import DAY, END, MODEL, START
 
 from kedge.domain.evaluation import Outcome
 from kedge.domain.monitoring import Alert, AlertKind, Block, ColumnProfile, Profile
@@ -22,7 +24,6 @@ from kedge.server.reading.stations import stations
 from kedge.server.reading.weeks import mean_of, weeks_of
 from kedge.storage.sql import open_store
 from kedge.web import words
-from tests.ui.seed import DAY, END, MODEL, START, FilledHouse, fortnight, year
 
 replace = msgspec.structs.replace
 

@@ -5,6 +5,8 @@ import asyncio
 import msgspec
 import pytest
 from litestar.testing import TestClient
+from tests.ui.filled import PREDICTION, FilledHouse, fortnight, year
+from tests.ui.seed import MODEL, START
 
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_of
@@ -13,7 +15,6 @@ from kedge.server.reading.glance import Glance
 from kedge.server.reading.model import Model
 from kedge.server.reading.why import Why
 from kedge.server.stream import Changed, Pulse
-from tests.ui.seed import MODEL, PREDICTION, START, FilledHouse, fortnight, year
 
 BASE = "http://127.0.0.1:8400"
 

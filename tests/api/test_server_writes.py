@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 from litestar.testing import TestClient
+from tests.ui.filled import FilledHouse, fortnight
 
 from kedge.server.application import application
-from tests.ui.seed import FilledHouse, fortnight
 
 BASE = "http://127.0.0.1:8400"
 REASON = "storm forecast for the weekend"
