@@ -14,7 +14,6 @@ from kedge.domain.monitoring import Alert, AlertKind, Drift, Risk, Window
 
 QUIET_WINDOWS = 7
 FEW_NAMES = 5
-PATIENCE = 2
 
 
 class Episodes(msgspec.Struct):
@@ -44,7 +43,8 @@ class Silence(msgspec.Struct):
     def heard(self, count: int, *, patience: int = 1) -> bool:
         """Take one window, and say whether the silence is longer than any before and not told yet.
 
-        Once anything has come, `patience` times the longest quiet so far is normal: nights and weekends are learnt.
+        Once anything has come, `patience` times the longest quiet so far is normal (at least `patience` - 1 windows):
+        nights and weekends are learnt.
         """
         if count:
             self.longest = max(self.longest, self.quiet)
@@ -53,7 +53,7 @@ class Silence(msgspec.Struct):
         if not self.came:
             return False
         self.quiet += 1
-        if self.told or self.quiet <= patience * self.longest:
+        if self.told or self.quiet <= max(patience * self.longest, patience - 1):
             return False
         self.told = True
         return True

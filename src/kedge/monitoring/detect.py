@@ -2,8 +2,9 @@
 
 Each column is watched through a few *streams* of values in [0, 1]: a number's reference rank u and its spread
 2 |u - 1/2|, the share of each frequent category, the share of missing values. The null says that a stream's mean, given
-the past, lies within a margin (declared or learnt tolerance, plus the reference's own error by
-Dvoretzky-Kiefer-Wolfowitz) of its mean in the reference. Against it we bet on both sides with a fixed mixture of bets
+the past, lies within a margin of its mean in the reference: a declared or learnt tolerance, plus the reference's own
+error (Bernstein's bound, not Dvoretzky-Kiefer-Wolfowitz: only means are bet on, and the mean of a rank or of a rare
+category is known better than a whole distribution). Against it we bet on both sides with a fixed mixture of bets
 (Waudby-Smith & Ramdas, JRSS-B 2024): a row multiplies the capital by 1 + bet (value - null mean). Windows are summed as
 Shiryaev and Roberts do, M <- (M + 1) e, so that E[time to a false alarm] >= the limit at which M alarms (Shin, Ramdas &
 Rinaldo, 2023). A mean of e-detectors is one: over bets, sides and streams for a column, over columns for the alarm.
@@ -19,7 +20,7 @@ from kedge.domain.monitoring import ColumnProfile
 from kedge.monitoring.drift import ranks
 from kedge.monitoring.profile import cells
 
-BETS = (0.02, 0.1, 0.35, 0.8)
+BETS = (0.02, 0.07, 0.2, 0.45, 0.85)
 """The mixture: shares of the greatest bet that cannot ruin."""
 WATCHED_CATEGORIES = 20
 REFERENCE_DOUBT = 0.05
@@ -112,14 +113,21 @@ def _widened(gains: np.ndarray, width: int) -> np.ndarray:
 
 def _gains(reference: ColumnProfile, streams: Streams, tolerances: Sequence[float]) -> np.ndarray:
     """Give log(1 + bet (value - null mean)) for each stream, side and bet in each cell; 0 where a side has no null."""
-    means, rows = streams.means(cells(reference))
-    with np.errstate(divide="ignore"):
-        doubt = np.sqrt(math.log(2 / REFERENCE_DOUBT) / (2 * rows))
-    margin = np.nan_to_num(np.asarray(tolerances) + doubt, nan=1.0, posinf=1.0)
+    means, _ = streams.means(cells(reference))
+    margin = np.nan_to_num(np.asarray(tolerances) + doubt(streams, cells(reference)), nan=1.0, posinf=1.0)
     above, below = np.nan_to_num(means, nan=1.0) + margin, np.nan_to_num(means, nan=0.0) - margin
     up = _side(streams.scores, above)
     down = _side(1.0 - streams.scores, 1.0 - below)
     return np.asarray(np.concatenate([up, down], axis=1) * streams.counted[:, None, :])
+
+
+def doubt(streams: Streams, counts: np.ndarray) -> np.ndarray:
+    """Bound how far a stream's mean in the reference lies from the truth, with probability 0.95 (Bernstein): float64."""
+    means, rows = streams.means(counts)
+    squares = Streams(streams.names, streams.scores**2, streams.counted).means(counts)[0]
+    unlikely = math.log(2 / REFERENCE_DOUBT)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.sqrt(2 * np.maximum(squares - means**2, 0.0) * unlikely / rows) + unlikely / (3 * rows))
 
 
 def _side(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -138,7 +146,7 @@ def step(watch: Watch, state: np.ndarray, counts: Sequence[np.ndarray]) -> np.nd
     for row, column in zip(table, counts, strict=True):
         row[: column.size] = column
     earned = np.einsum("sbc,sc->sb", watch.gains, table[watch.column])
-    return np.minimum(np.logaddexp(state, 0.0) + earned, GREATEST_LOG)
+    return np.asarray(np.minimum(np.logaddexp(state, 0.0) + earned, GREATEST_LOG))
 
 
 def evidence(watch: Watch, state: np.ndarray) -> np.ndarray:

@@ -1,58 +1,60 @@
 """Distances between a column of a window and its reference, from their profiles alone. Shown; they never alarm.
 
-To add one: a function of two share vectors (reference, window) and a line in `DRIFT_TESTS`. The shares are those of the
-bins in order of value, or of the categories and "others"; the last one is the missing share. They sum to 1.
+To add one: a function of two share arrays (reference, window) and a line in `DRIFT_TESTS`. The arrays are float64
+(columns, cells): the bins in order of value, or the categories and "others"; the last cell is the missing share. Each
+row sums to 1; cells that a column does not have are 0. A test gives one number for each column.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from kedge.domain.monitoring import ColumnProfile
 from kedge.monitoring.profile import cells
 
-DriftTest = Callable[[np.ndarray, np.ndarray], float]
+DriftTest = Callable[[np.ndarray, np.ndarray], np.ndarray]
 FLOOR = 1e-4
 
 
-def psi(reference: np.ndarray, window: np.ndarray) -> float:
+def psi(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Population stability index: sum of (q - p) ln(q / p), shares of at least 1e-4."""
     p, q = np.maximum(reference, FLOOR), np.maximum(window, FLOOR)
-    return float(np.sum((q - p) * np.log(q / p)))
+    return np.asarray(((q - p) * np.log(q / p)).sum(axis=-1))
 
 
-def jensen_shannon(reference: np.ndarray, window: np.ndarray) -> float:
+def jensen_shannon(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Jensen-Shannon distance in [0, 1]: square root of the divergence to base 2."""
     middle = (reference + window) / 2
     divergence = (_relative_entropy(reference, middle) + _relative_entropy(window, middle)) / 2
-    return float(np.sqrt(max(0.0, divergence)))
+    return np.asarray(np.sqrt(np.maximum(divergence, 0.0)))
 
 
-def _relative_entropy(p: np.ndarray, q: np.ndarray) -> float:
+def _relative_entropy(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     inside = p > 0
-    return float(np.sum(p[inside] * np.log2(p[inside] / q[inside])))
+    ratio = np.divide(p, q, out=np.ones_like(p), where=inside)
+    return np.asarray((p * np.log2(ratio, out=np.zeros_like(p), where=inside)).sum(axis=-1))
 
 
-def kolmogorov_smirnov(reference: np.ndarray, window: np.ndarray) -> float:
+def kolmogorov_smirnov(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Greatest difference of the distribution functions at the bins' borders, missing values left out."""
-    return float(np.max(np.abs(np.cumsum(_present(reference)) - np.cumsum(_present(window))), initial=0.0))
+    return np.asarray(np.abs(present(reference).cumsum(axis=-1) - present(window).cumsum(axis=-1)).max(axis=-1, initial=0.0))
 
 
-def wasserstein(reference: np.ndarray, window: np.ndarray) -> float:
+def wasserstein(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Wasserstein distance between the reference ranks, in [0, 1/2]: mean move of a value along the reference."""
-    p, q = _present(reference), _present(window)
-    return float(np.sum(np.abs(np.cumsum(p) - np.cumsum(q)) * p))
+    p, q = present(reference), present(window)
+    return np.asarray((np.abs(p.cumsum(axis=-1) - q.cumsum(axis=-1)) * p).sum(axis=-1))
 
 
-def rank_shift(reference: np.ndarray, window: np.ndarray) -> float:
+def rank_shift(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Mean reference rank of the window less 1/2, in [-1/2, 1/2]."""
-    p, q = _present(reference), _present(window)
-    return float(np.sum(q * ranks(p)) - np.sum(q) / 2)
+    p, q = present(reference), present(window)
+    return np.asarray((q * ranks(p)).sum(axis=-1) - q.sum(axis=-1) / 2)
 
 
-def total_variation(reference: np.ndarray, window: np.ndarray) -> float:
+def total_variation(reference: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Share of rows that would have to change cell: half the sum of absolute differences."""
-    return float(np.sum(np.abs(reference - window)) / 2)
+    return np.asarray(np.abs(reference - window).sum(axis=-1) / 2)
 
 
 DRIFT_TESTS: dict[str, DriftTest] = {
@@ -68,20 +70,38 @@ ORDERED_ONLY = frozenset({"kolmogorov_smirnov", "wasserstein", "rank_shift"})
 
 def ranks(shares: np.ndarray) -> np.ndarray:
     """Give each bin the middle of the ranks that the reference's values in it take, in [0, 1]."""
-    return np.asarray(np.cumsum(shares) - shares / 2)
+    return np.asarray(shares.cumsum(axis=-1) - shares / 2)
 
 
-def distances(reference: ColumnProfile, window: ColumnProfile) -> dict[str, float]:
-    """Measure all distances that make sense for a column; none where either side has no rows."""
-    if not reference.rows or not window.rows:
-        return {}
-    p, q = cells(reference) / reference.rows, cells(window) / window.rows
-    return {
-        name: test(p, q) for name, test in DRIFT_TESTS.items() if not (reference.labels and name in ORDERED_ONLY)
-    }
-
-
-def _present(shares: np.ndarray) -> np.ndarray:
+def present(shares: np.ndarray) -> np.ndarray:
     """Give the shares among the values that are not missing; zeros where all are."""
-    total = shares[:-1].sum()
-    return np.asarray(shares[:-1] / total if total > 0 else shares[:-1])
+    total = shares[..., :-1].sum(axis=-1, keepdims=True)
+    return np.asarray(shares[..., :-1] / np.where(total > 0, total, 1.0))
+
+
+def distances(references: Sequence[ColumnProfile], windows: Sequence[ColumnProfile]) -> list[dict[str, float]]:
+    """Measure, for each column, all distances that make sense for it; none where either side has no rows."""
+    p, q = _shares(references), _shares(windows)
+    found = {name: test(p, q).tolist() for name, test in DRIFT_TESTS.items()}
+    return [
+        {name: values[place] for name, values in found.items() if name not in _senseless(reference, window)}
+        if reference.rows and window.rows
+        else {}
+        for place, (reference, window) in enumerate(zip(references, windows, strict=True))
+    ]
+
+
+def _senseless(reference: ColumnProfile, window: ColumnProfile) -> frozenset[str]:
+    """Name the tests that a column does not allow: categories have no order, a column without values no ranks."""
+    empty = reference.missing == reference.rows or window.missing == window.rows
+    return ORDERED_ONLY if reference.labels or empty else frozenset()
+
+
+def _shares(columns: Sequence[ColumnProfile]) -> np.ndarray:
+    """Lay columns side by side, the missing share of each in the last cell."""
+    counts = [cells(column) for column in columns]
+    table = np.zeros((len(columns), max((count.size for count in counts), default=1)))
+    for row, count, column in zip(table, counts, columns, strict=True):
+        row[: count.size - 1] = count[:-1] / max(column.rows, 1)
+        row[-1] = count[-1] / max(column.rows, 1)
+    return table

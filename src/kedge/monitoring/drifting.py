@@ -73,10 +73,11 @@ def look(
     if watch.reference.answers is not None:
         answered, _ = count_like(watch.reference.answers, list(outputs))
         bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), [cells(answered)])
-        of_answers = detect.evidence(watch.answers, bets)
-        evidence["prediction"] = detect.together(of_answers)
-        drift += (_one(watch.reference.answers, answered, float(of_answers[0]), limit, alarm=of_answers[0] >= limit),)
-        state.answers = pack(watch.answers.start() if of_answers[0] >= limit else bets)
+        evidence["prediction"] = detect.together(detect.evidence(watch.answers, bets))
+        alarm = evidence["prediction"] >= limit
+        (found,) = distances([watch.reference.answers], [answered])
+        drift += (_one(watch.reference.answers, found, evidence["prediction"], limit, alarm=alarm),)
+        state.answers = pack(watch.answers.start() if alarm else bets)
         counted = (*counted, answered)
     return Moved(Profile(columns=counted, rows=rows), drift, evidence, limit, notes)
 
@@ -102,24 +103,23 @@ def _count(
 
 
 def _drift(watch: Watched, counted: Sequence[ColumnProfile], evidences: np.ndarray, limit: float) -> tuple[Drift, ...]:
+    """Say of each column how far it moved, and whether it is among those that did (e-d-BH)."""
     limits, listed = detect.limits(evidences, limit)
+    found = distances(watch.reference.profile.columns, counted)
     return tuple(
-        _one(reference, column, float(evidence), float(its_limit), alarm=bool(is_listed))
-        for reference, column, evidence, its_limit, is_listed in zip(
-            watch.reference.profile.columns, counted, evidences, limits, listed, strict=True
-        )
+        _one(reference, measured, float(evidences[place]), float(limits[place]), alarm=bool(listed[place]))
+        for place, (reference, measured) in enumerate(zip(watch.reference.profile.columns, found, strict=True))
     )
 
 
-def _one(reference: ColumnProfile, column: ColumnProfile, evidence: float, limit: float, *, alarm: bool) -> Drift:
-    found = distances(reference, column)
+def _one(reference: ColumnProfile, found: dict[str, float], evidence: float, limit: float, *, alarm: bool) -> Drift:
     return Drift(
-        column=column.name,
+        column=reference.name,
         psi=found.get("psi", 0.0),
         jensen_shannon=found.get("jensen_shannon", 0.0),
         shift=found.get("total_variation" if reference.labels else "rank_shift", 0.0),
         evidence=evidence,
         limit=limit,
-        alarm=bool(alarm),
+        alarm=alarm,
         distances=found,
     )

@@ -5,18 +5,19 @@
 The first record of an id wins. What is remembered is exactly the accepted records that lie between `keep` and `read`
 of each journal, so a process that starts again reads them back and stands where the killed one stood. Records (or
 single labels) in that span that were *not* accepted are named in `skipped`: they need not be judged a second time.
+Nothing here points in circles, so the many small structs are kept out of the garbage collector's rounds (half the time).
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import ModelName, PredictionId, RequestId, split_prediction_id
-from kedge.domain.monitoring import JoinReport, TruthBatch
+from kedge.domain.monitoring import JoinReport
 from kedge.monitoring.capture import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
@@ -43,7 +44,7 @@ class Standing(msgspec.Struct):
     step_start: datetime | None = None
 
 
-class Record(msgspec.Struct, eq=False):
+class Record(msgspec.Struct, eq=False, gc=False):
     """A journal record that is still needed: its place, and how many remembered things hold on to it."""
 
     segment: str
@@ -52,7 +53,7 @@ class Record(msgspec.Struct, eq=False):
     held: int
 
 
-class Label(msgspec.Struct, eq=False):
+class Label(msgspec.Struct, eq=False, gc=False):
     """The fact for one row, when it became known, the record it came in; `done` once its step has closed."""
 
     value: float
@@ -61,7 +62,7 @@ class Label(msgspec.Struct, eq=False):
     done: bool = False
 
 
-class Answered(msgspec.Struct, eq=False, kw_only=True):
+class Answered(msgspec.Struct, eq=False, gc=False, kw_only=True):
     """One answered request that is remembered. `labels` maps a row to its fact, `open` counts the rows not done."""
 
     record: Record
@@ -78,7 +79,7 @@ class Answered(msgspec.Struct, eq=False, kw_only=True):
     open: int
 
 
-class Labelled(NamedTuple):
+class Labelled(msgspec.Struct, eq=False, gc=False):
     """One row with its fact."""
 
     answered: Answered
@@ -181,7 +182,10 @@ class LabelJoin:
         truth = decode_truth(payload)
         if truth.model != self._model:
             return
-        refused = [index for index in range(len(truth.predictions)) if not self._take_label(record, truth, index)]
+        refused = []
+        for index, (prediction, value) in enumerate(zip(truth.predictions, truth.values, strict=True)):
+            if not self._take_label(record, prediction, Label(value, truth.known_at, record)):
+                refused.append(index)
         if refused:
             everything = len(refused) == len(truth.predictions)
             skipped = self._standing.truths.skipped.setdefault(record.segment, {})
@@ -189,29 +193,41 @@ class LabelJoin:
         if record.held:
             self._truths.setdefault(record.segment, deque()).append(record)
 
-    def _take_label(self, record: Record, truth: TruthBatch, index: int) -> bool:
+    def _take_label(self, record: Record, prediction: PredictionId, label: Label) -> bool:
         """Attach one label, or let it wait; where it may not count, say why and give False."""
-        prediction, value = truth.predictions[index], truth.values[index]
         parts = split_prediction_id(prediction)
-        if not _possible(value, self._task):
+        if not self._possible(label.value):
             return self._refuse("invalid_labels")
         if parts is None:
             return self._refuse("unknown_labels")
-        answered = self._requests.get(parts[0])
-        known = self._waiting.get(prediction) if answered is None else answered.labels.get(parts[1])
-        if known is not None:
-            return self._refuse("repeated_labels" if known.value == value else "contradicting_labels")
-        if answered is not None and parts[1] >= len(answered.versions):
-            return self._refuse("unknown_labels")
-        if answered is None and len(self._waiting) >= WAITING_LIMIT:
-            return self._refuse("unknown_labels")
-        label = Label(value, truth.known_at, record)
-        record.held += 1
+        request, row = parts
+        answered = self._requests.get(request)
         if answered is None:
-            self._waiting[prediction] = label
-        else:
-            self._attach(answered, parts[1], label)
+            return self._let_wait(record, prediction, label)
+        if row in answered.labels:
+            return self._refuse_second(answered.labels[row], label.value)
+        if row >= len(answered.versions):
+            return self._refuse("unknown_labels")
+        record.held += 1
+        self._attach(answered, row, label)
         return True
+
+    def _let_wait(self, record: Record, prediction: PredictionId, label: Label) -> bool:
+        known = self._waiting.get(prediction)
+        if known is not None:
+            return self._refuse_second(known, label.value)
+        if len(self._waiting) >= WAITING_LIMIT:
+            return self._refuse("unknown_labels")
+        record.held += 1
+        self._waiting[prediction] = label
+        return True
+
+    def _possible(self, value: float) -> bool:
+        """Say whether a value can be a fact: 0 or 1 for classes, any finite number for regression."""
+        return value in (0.0, 1.0) if self._task is Task.CLASSIFICATION else math.isfinite(value)
+
+    def _refuse_second(self, first: Label, value: float) -> bool:
+        return self._refuse("repeated_labels" if first.value == value else "contradicting_labels")
 
     def _refuse(self, why: str) -> bool:
         self._odd[why] += 1
@@ -334,11 +350,6 @@ def _keep_from(places: Places, starts: dict[str, int]) -> None:
         for segment, ends in places.skipped.items()
     }
     places.skipped = {segment: ends for segment, ends in kept.items() if ends}
-
-
-def _possible(value: float, task: Task) -> bool:
-    """Say whether a value can be a fact: 0 or 1 for classes, any finite number for regression."""
-    return value in (0.0, 1.0) if task is Task.CLASSIFICATION else abs(value) < float("inf")
 
 
 def _done(one: Labelled) -> None:

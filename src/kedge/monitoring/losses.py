@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 import msgspec
 import numpy as np
@@ -11,9 +12,9 @@ from kedge.domain.monitoring import StepLosses, Value
 from kedge.domain.registry import ModelVersion
 from kedge.evaluation.metrics import METRICS, loss_rows
 from kedge.monitoring.capture import decode_features
-from kedge.monitoring.join_labels import Labelled
-from kedge.monitoring.state import State
-from kedge.monitoring.windows import day_of
+from kedge.monitoring.join_labels import Answered, Labelled
+from kedge.monitoring.state import BlockKey, State
+from kedge.monitoring.windows import day_known, day_of
 
 SHOWN = {
     Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),
@@ -69,21 +70,27 @@ def metrics_of(losses: Losses, task: Task, threshold: float) -> dict[str, float]
 
 def add_blocks(state: State, losses: Losses, metric: str, threshold: float) -> None:
     """Add rows to the blocks of their revision, day and version; the answers in shadow to those of their version."""
-    for one, loss in zip(losses.rows, losses.losses.tolist(), strict=True):
-        state.add_loss(one.answered.revision, day_of(one.answered.at), one.answered.versions[one.row], loss)
+    used = [_block(one.answered, one.answered.versions[one.row]) for one in losses.rows]
+    state.add_losses(zip(used, losses.losses.tolist(), strict=True))
     copied = [
-        (one, version, answers[one.row]) for one in losses.rows for version, answers in sorted(one.answered.shadow.items())
+        (_block(one.answered, version), one.label.value, answers[one.row])
+        for one in losses.rows
+        if one.answered.shadow
+        for version, answers in sorted(one.answered.shadow.items())
     ]
-    facts = np.array([one.label.value for one, _, _ in copied], dtype=np.float64)
-    answers = np.array([answer for _, _, answer in copied], dtype=np.float64)
-    for (one, version, _), loss in zip(copied, _losses(metric, facts, answers, threshold).tolist(), strict=True):
-        state.add_loss(one.answered.revision, day_of(one.answered.at), version, loss)
+    facts, answers = (np.array([one[place] for one in copied], dtype=np.float64) for place in (1, 2))
+    shadow = _losses(metric, facts, answers, threshold).tolist()
+    state.add_losses(zip((key for key, _, _ in copied), shadow, strict=True))
+
+
+def _block(answered: Answered, version: int) -> BlockKey:
+    return answered.revision, day_of(answered.at), version
 
 
 def add_risk(state: State, losses: Losses, *, bound: float, upto: datetime) -> None:
     """Add the champion's rows to the days that the risk is tracked by, each loss clipped to the bound."""
     inside = [
-        (day_of(losses.rows[index].label.known_at), min(float(losses.losses[index]), bound))
+        (day_known(losses.rows[index].label.known_at), min(float(losses.losses[index]), bound))
         for index in np.flatnonzero(losses.usable).tolist()
         if losses.rows[index].answered.versions[losses.rows[index].row] == state.champion
     ]
@@ -140,7 +147,8 @@ def _columns(rows: Sequence[Labelled], names: set[str]) -> tuple[dict[str, list[
     complete = {request: kept for request, kept in grouped.items() if names <= features[request].keys()}
     columns: dict[str, list[Value]] = {name: [] for name in names}
     for request, kept in complete.items():
+        pick = itemgetter(*(one.row for one in kept)) if len(kept) > 1 else None
         for name, column in columns.items():
             values = features[request][name]
-            column.extend(values[one.row] for one in kept)
+            column.extend(pick(values) if pick else (values[kept[0].row],))
     return columns, [one for kept in complete.values() for one in kept]

@@ -52,8 +52,7 @@ class Arrived(msgspec.Struct, frozen=True, eq=False):
 def measure_window(view: View, state: State, arrived: Arrived) -> Health:
     """Measure a window and move the state on."""
     spec, losses = view.spec, arrived.losses
-    for one in losses.rows:
-        state.count_label(one.label.known_at)
+    state.count_labels(one.label.known_at for one in losses.rows)
     add_blocks(state, losses, loss_name(spec.gate.metric, spec.data.task), spec.gate.threshold)
     raised = _silences(view, state, rows=arrived.rows, labels=len(losses.rows))
     risk, risen = _risk(view, state, losses)
@@ -126,9 +125,7 @@ def _drift(view: View, state: State, arrived: Arrived) -> tuple[Moved | None, li
     if moved.alarmed("data") and state.episodes.begins(AlertKind.DATA_DRIFT, state.windows):
         features = [one for one in moved.drift if one.column in columns or one.evidence]
         evidence = moved.evidence["data"]
-        raised.append(
-            alerts.drift_alert(model, view.window, view.at, drift=features, evidence=evidence, limit=moved.limit)
-        )
+        raised.append(alerts.drift_alert(model, view.window, view.at, drift=features, evidence=evidence, limit=moved.limit))
     if moved.alarmed("prediction") and state.episodes.begins(AlertKind.PREDICTION_DRIFT, state.windows):
         evidence = moved.evidence["prediction"]
         raised.append(

@@ -52,9 +52,9 @@ def most_common(counted: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(sorted(label for label, _ in top))
 
 
-def count_labels(name: str, values: Sequence[str | None], labels: tuple[str, ...]) -> ColumnProfile:
-    """Count a column of strings by these categories; all others are counted together."""
-    counted = Counter(values)
+def count_labels(name: str, values: Sequence[Value], labels: tuple[str, ...]) -> ColumnProfile:
+    """Count a column of strings by these categories; all others are counted together. Numbers count by their text."""
+    counted = _counter(values)
     missing = counted.pop(None, 0)
     counts = tuple(counted.pop(label, 0) for label in labels)
     return ColumnProfile(
@@ -71,9 +71,12 @@ def numbers_of(values: Sequence[Value]) -> tuple[np.ndarray, int]:
         return np.array([None if isinstance(value, str) else value for value in values], dtype=np.float64), texts
 
 
-def strings_of(values: Sequence[Value]) -> list[str | None]:
-    """Read values as strings: numbers and booleans by their text, NaN as missing."""
-    return [value if value is None or isinstance(value, str) else _text(value) for value in values]
+def _counter(values: Sequence[Value]) -> Counter[str | None]:
+    """Count values by their text; null and NaN together."""
+    counted: Counter[str | None] = Counter()
+    for value, rows in Counter(values).items():
+        counted[value if value is None or isinstance(value, str) else _text(value)] += rows
+    return counted
 
 
 def _text(value: float | bool) -> str | None:
@@ -83,12 +86,10 @@ def _text(value: float | bool) -> str | None:
 def count_like(reference: ColumnProfile, values: Sequence[Value]) -> tuple[ColumnProfile, str]:
     """Count a window's values in a reference column's bins, and name what is odd about them ("" for nothing)."""
     if reference.labels:
-        return count_labels(reference.name, strings_of(values), reference.labels), ""
+        return count_labels(reference.name, values, reference.labels), ""
     if not reference.edges:  # the reference has no value at all: all that can be told is whether there are any now
-        present = sum(value is not None for value in strings_of(values))
-        counted = ColumnProfile(
-            name=reference.name, counts=(present,), missing=len(values) - present, rows=len(values)
-        )
+        present = len(values) - _counter(values)[None]
+        counted = ColumnProfile(name=reference.name, counts=(present,), missing=len(values) - present, rows=len(values))
         return counted, ""
     numbers, texts = numbers_of(values)
     note = f"{reference.name}: {texts} of {len(values)} values are text where numbers were expected" if texts else ""

@@ -21,9 +21,7 @@ def columns_of(answers: Iterable[Answered]) -> dict[str, list[Value]]:
     return columns
 
 
-def versions_of(
-    answers: Sequence[Answered], deployment_at: Callable[[int], Deployment | None]
-) -> tuple[VersionHealth, ...]:
+def versions_of(answers: Sequence[Answered], deployment_at: Callable[[int], Deployment | None]) -> tuple[VersionHealth, ...]:
     """Sum up what each version did, answers that were not used (shadow) included.
 
     A row with an error is one that the challenger of its revision failed on; `deployment_at` finds a revision.

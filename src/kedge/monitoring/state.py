@@ -1,6 +1,8 @@
 """The monitors' state after a window: all that the next window needs besides the journals and the reference."""
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -9,10 +11,14 @@ import numpy as np
 from kedge.domain.monitoring import Block, Profile, Window
 from kedge.monitoring.alerts import Episodes, Silence
 from kedge.monitoring.join_labels import Standing
-from kedge.monitoring.windows import DAY, day_of
+from kedge.monitoring.windows import DAY, day_known
 
 BLOCK_DAYS = 60
 LABEL_DAYS = 400
+
+
+BlockKey = tuple[int, datetime, int]
+"""Revision, day, version."""
 
 
 class BlockSum(msgspec.Struct, array_like=True):
@@ -91,27 +97,21 @@ class State(msgspec.Struct):
         self.risk = RiskDays()
         self.episodes.forget()
 
-    def count_label(self, known_at: datetime) -> None:
-        """Count one label on its day."""
-        day = day_of(known_at)
-        for counted in reversed(self.label_days):
-            if counted.day == day:
-                counted.rows += 1
-                return
-        self.label_days.append(LabelDay(day, 1))
+    def count_labels(self, known_at: Iterable[datetime]) -> None:
+        """Count labels on the days they became known."""
+        days = {counted.day: counted.rows for counted in self.label_days}
+        for day, rows in Counter(map(day_known, known_at)).items():
+            days[day] = days.get(day, 0) + rows
+        self.label_days = [LabelDay(day, rows) for day, rows in sorted(days.items())]
 
-    def add_loss(self, revision: int, day: datetime, version: int, loss: float) -> None:
-        """Add one row to its block; a loss that is no number is not counted."""
-        if math.isnan(loss):
-            return
-        for block in reversed(self.blocks):
-            if (block.day, block.version, block.revision) == (day, version, revision):
-                break
-        else:
-            block = BlockSum(revision, day, version, 0, 0.0)
-            self.blocks.append(block)
-        block.rows += 1
-        block.loss += loss
+    def add_losses(self, losses: Iterable[tuple[BlockKey, float]]) -> None:
+        """Add rows to their blocks; a loss that is no number is not counted."""
+        sums = {(block.revision, block.day, block.version): (block.rows, block.loss) for block in self.blocks}
+        for key, loss in losses:
+            if not math.isnan(loss):
+                rows, total = sums.get(key, (0, 0.0))
+                sums[key] = (rows + 1, total + loss)
+        self.blocks = [BlockSum(*key, *summed) for key, summed in sorted(sums.items())]
 
     def labels_after(self, moment: datetime) -> int:
         """Count the labels of the days that began at or after a moment."""

@@ -31,7 +31,7 @@ def _learn(streams: Streams, counts: np.ndarray) -> np.ndarray:
     total = counts.sum(axis=0)
     overall, _ = streams.means(total)
     seen, rows = streams.means(counts)
-    squares = _second_moments(streams, total)
+    squares, _ = Streams(streams.names, streams.scores**2, streams.counted).means(total)
     usable = rows >= FEWEST_ROWS
     blocks = usable.sum(axis=0)
     noise = np.where(usable, np.maximum(squares - overall**2, 0.0) / np.maximum(rows, 1.0), 0.0)
@@ -41,9 +41,3 @@ def _learn(streams: Streams, counts: np.ndarray) -> np.ndarray:
         kept = np.nan_to_num(np.sqrt(between / (between + noise)))
         widened = np.abs(deviation * kept).max(axis=0, initial=0.0) * (1 + 2 / np.sqrt(blocks))
     return np.where(blocks >= FEWEST_BLOCKS, widened, np.nan)
-
-
-def _second_moments(streams: Streams, counts: np.ndarray) -> np.ndarray:
-    rows = counts @ streams.counted.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((counts @ (streams.scores**2 * streams.counted).T) / rows)

@@ -5,6 +5,7 @@ A window of a day therefore starts at midnight UTC, one of an hour on the hour; 
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from kedge.domain.monitoring import Window
 
@@ -31,6 +32,14 @@ def windows_between(start: datetime, upto: datetime, length: timedelta) -> Itera
         window = Window(window.end, window.end + length)
 
 
+@lru_cache(maxsize=4096)
 def day_of(moment: datetime) -> datetime:
     """Give the midnight UTC that begins a moment's day."""
     return floor_to(moment, DAY)
+
+
+@lru_cache(maxsize=4096)
+def day_known(moment: datetime) -> datetime:
+    """Give the midnight UTC that begins the day in which something became known. What is known at midnight was known in
+    the day that ends there: a window's end belongs to the window."""
+    return floor_to(moment - timedelta(microseconds=1), DAY)

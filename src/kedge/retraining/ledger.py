@@ -151,19 +151,19 @@ def look_due(entry: LedgerEntry) -> bool:
     newest step, would be no newer than the champion.
     """
     every = max(1, math.ceil(entry.phi * entry.interval / LOOK_BUDGET))
-    return (
-        entry.rows > 0 and entry.phi <= LOOK_BUDGET and entry.since_look >= every and entry.age - 1 >= LEAST_GAP
-    )
+    return entry.rows > 0 and entry.phi <= LOOK_BUDGET and entry.since_look >= every and entry.age - 1 >= LEAST_GAP
 
 
 def steps_left(entry: LedgerEntry) -> float:
-    """Tell in how many steps the regret reaches the price at the present rate and slope; infinite if it never does."""
-    missing, rate, slope = entry.price - entry.regret, entry.gain, entry.slope
+    """Tell in how many steps k the regret reaches the price at the present rate g and slope b: where
+    k g + k (k + 1) b / 2 is what is missing; infinite if it never does."""
+    missing, slope = entry.price - entry.regret, entry.slope
+    rate = entry.gain + slope / 2
     if missing <= 0:
         return 0.0
     if slope <= 0:
         return missing / rate if rate > 0 else math.inf
-    return (math.sqrt(max(rate, 0.0) ** 2 + 2 * slope * missing) - rate) / slope
+    return (math.sqrt(rate**2 + 2 * slope * missing) - rate) / slope
 
 
 def _mixed(level: float, loss: float) -> float:

@@ -34,12 +34,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 def binds_training(standing: Standing) -> str:
     """Name the limit that holds a training back; "" for none."""
-    return (
-        _in_flight(standing)
-        or _labels(standing)
-        or _cooldown(standing)
-        or _budget(standing, needed=RUNS_OF_A_TURN)
-    )
+    return _in_flight(standing) or _labels(standing) or _cooldown(standing) or _budget(standing, needed=RUNS_OF_A_TURN)
 
 
 def binds_look(standing: Standing) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import Gain, Verdict
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, ModelName, digest_of
@@ -68,7 +69,8 @@ class Retraining:
             return self._first(spec, health)
         entry = self._entry(spec, health)
         standing = self._standing(spec, health, deployment)
-        if spec.retraining.policy == "ledger" and health.step is not None and look_due(entry):
+        looks = spec.retraining.policy == "ledger" and entry.age * spec.step_seconds < seconds_of(spec.retraining.longest)
+        if looks and health.step is not None and look_due(entry):
             if not (bound := binds_look(standing)):
                 steps = f"{entry.since_look} step{'s' if entry.since_look > 1 else ''}"
                 return Look(f"{steps} since the last look: compare a fresh candidate before deciding")
@@ -106,9 +108,7 @@ class Retraining:
             entry, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
 
-    def _conclude(
-        self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing
-    ) -> Wait | Retrain:
+    def _conclude(self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing) -> Wait | Retrain:
         """Ask the policy, then the limits; write what was decided where a step has closed or a training is ordered."""
         released = standing.released_at or self._clock.now()
         situation = Situation(
@@ -224,24 +224,22 @@ class Retraining:
         )
         return Outcome(failed=str(error))
 
-    def _end(
-        self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest
-    ) -> None:
-        """Write a turn's end: under the key of the entry that ordered it, else (by hand) with an entry that resets the
-        ledger. The first model has no ledger to reset."""
+    def _end(self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest) -> None:
+        """Write a turn's end: under the key of the window that ordered it; by hand, with an entry that resets the ledger.
+        The first model has no ledger to reset."""
         last = self._ledgers.last(spec.name)
-        ordered = last is not None and last.decision == RETRAIN and not self._ended(last)
-        key = _turn_key(spec.name, last.window) if last is not None and ordered else digest_of("turn ended", content)
+        by_policy = last is None or because.actor == _actor(last.policy)
+        window = self._ordered(spec.name) if by_policy else None
         event = Event(
-            key=key,
+            key=_turn_key(spec.name, window) if window else digest_of("turn ended", spec.name, content),
             kind=EventKind.TURN_ENDED,
             at=self._clock.now(),
             subject=spec.name,
             actor=because.actor,
             message=f"Turn ended: {told}",
-            facts={**facts, "window": last.window if last is not None and ordered else None},
+            facts={**facts, "window": window},
         )
-        if last is None or ordered or because.actor == _actor(last.policy):
+        if last is None or by_policy:
             self._events.append(event)
             return
         reset = msgspec.structs.replace(
@@ -249,8 +247,10 @@ class Retraining:
         )
         self._ledgers.put(reset, event)
 
-    def _ended(self, entry: LedgerEntry) -> bool:
-        return self._events.find(_turn_key(entry.model, entry.window)) is not None
+    def _ordered(self, model: ModelName) -> str | None:
+        """Find the window whose decision ordered the newest training."""
+        orders = (entry.window for entry in reversed(self._ledgers.list(model)) if entry.decision == RETRAIN)
+        return next(orders, None)
 
     def _refused_before(self, model: ModelName) -> bool:
         """Say whether the last turn that ended was refused, too."""

@@ -12,7 +12,7 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest, ModelName, PredictionId, RequestId, RunId, digest_of
 from kedge.domain.monitoring import Health, MonitoringRules, PredictionBatch, TruthBatch, Window
 from kedge.domain.project import DataRules, ProjectSpec
-from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion, Signature
+from kedge.domain.registry import ModelVersion, Signature
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import NotFound
 from kedge.features.frame import TrainingFrame
