@@ -12,9 +12,9 @@ from kedge.domain.monitoring import StepLosses, Value
 from kedge.domain.registry import ModelVersion
 from kedge.evaluation.metrics import METRICS, loss_rows
 from kedge.monitoring.capture import decode_features
+from kedge.monitoring.days import day_known, day_of
 from kedge.monitoring.join_labels import Answered, Labelled
 from kedge.monitoring.state import BlockKey, State
-from kedge.monitoring.windows import day_known, day_of
 
 SHOWN = {
     Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),

@@ -11,7 +11,6 @@ from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import DataRules
-from kedge.domain.rollout import Strategy
 from kedge.monitoring import room as room_module
 from kedge.monitoring.capture import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.monitoring.risk import Accepted
@@ -397,10 +396,3 @@ def test_every_window_leaves_one_event(world) -> None:
     ]
     assert event.message == "Window 2013-03-01T00:00/2013-03-02T00:00: 96 predictions, 0 labels"
     assert event.facts["rows"] == 96
-
-
-def test_shadow_strategies_begin_blocks_at_their_first_revision(world) -> None:
-    assert Strategy.SHADOW  # the revision's fields alone decide
-    world.release(2, champion=1, share=0.05)
-    deployment = world.meta.deployments.find(MODEL)
-    assert world.monitoring()._rollout_began(MODEL) == deployment.revision == 2
