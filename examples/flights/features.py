@@ -4,10 +4,8 @@ Every view says when its rows were known: weather an hour after it was observed,
 state of an airport at the hour that it describes. Which month it is, no feature tells.
 """
 
-import functools
-
 import polars as pl
-from data import UTC, read, schedule
+from data import read, schedule
 
 from kedge.domain.features import FeatureService, FeatureView
 
@@ -64,12 +62,13 @@ def departures() -> pl.DataFrame:
 
 def line_departures() -> pl.DataFrame:
     """Give the state of each carrier at each airport at each hour."""
-    rows = states(schedule(), ["origin", "carrier"])
+    return lines(schedule())
+
+
+def lines(scheduled: pl.DataFrame) -> pl.DataFrame:
+    """Take the state of each carrier at each airport, called a line."""
+    rows = states(scheduled, ["origin", "carrier"])
     return rows.with_columns(line=pl.concat_str("origin", "carrier", separator=" "))
-
-
-@functools.cache
-def _nothing() -> None: ...
 
 
 def states(scheduled: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -87,17 +86,32 @@ def states(scheduled: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     wait = pl.when(left).then(pl.col("departed") - pl.col("departs")).otherwise(pl.col("at") - pl.col("departs"))
     minutes = wait.dt.total_minutes().clip(-15, LONGEST_WAIT)
     rows = rows.with_columns(left=left, minutes=minutes)
-    return rows.group_by(*by, "at").agg(
-        delay=pl.col("minutes").mean(),
-        delayed=(pl.col("minutes") > 15).mean(),
-        waiting=(~pl.col("left")).mean(),
-        flights=pl.len(),
-    ).sort("at", *by)
+    return (
+        rows.group_by(*by, "at")
+        .agg(
+            delay=pl.col("minutes").mean(),
+            delayed=(pl.col("minutes") > 15).mean(),
+            waiting=(~pl.col("left")).mean(),
+            flights=pl.len(),
+        )
+        .sort("at", *by)
+    )
 
 
 delay = FeatureService(
     name="delay",
-    request=("carrier", "origin", "dest", "distance", "block_minutes", "hour", "minute", "weekday", "planned", "planned_line"),
+    request=(
+        "carrier",
+        "origin",
+        "dest",
+        "distance",
+        "block_minutes",
+        "hour",
+        "minute",
+        "weekday",
+        "planned",
+        "planned_line",
+    ),
     views=(
         FeatureView(
             name="weather",
@@ -110,13 +124,28 @@ delay = FeatureService(
         ),
         FeatureView(name="plane", entity="plane", source=planes, time="known_since", features=("built", "seats")),
         FeatureView(
-            name="last_flight", entity="plane", source=arrivals, time="landed_at", ttl="18h", features=("late", "out", "block")
+            name="last_flight",
+            entity="plane",
+            source=arrivals,
+            time="landed_at",
+            ttl="18h",
+            features=("late", "out", "block"),
         ),
         FeatureView(
-            name="airport", entity="origin", source=departures, time="at", ttl="3h", features=("delay", "delayed", "waiting", "flights")
+            name="airport",
+            entity="origin",
+            source=departures,
+            time="at",
+            ttl="3h",
+            features=("delay", "delayed", "waiting", "flights"),
         ),
         FeatureView(
-            name="line", entity="line", source=line_departures, time="at", ttl="3h", features=("delay", "delayed", "waiting", "flights")
+            name="line",
+            entity="line",
+            source=line_departures,
+            time="at",
+            ttl="3h",
+            features=("delay", "delayed", "waiting", "flights"),
         ),
     ),
 )

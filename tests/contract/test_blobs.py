@@ -11,6 +11,7 @@ from kedge.errors import NotFound, StoreBroken, StoreFull
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.index import MemoryIndex
+from kedge.storage.blobs.memory import MemoryBlobs
 
 
 @pytest.fixture
@@ -21,6 +22,11 @@ def index():
 @pytest.fixture
 def store(tmp_path, index):
     return ChunkStore(tmp_path / "store", index)
+
+
+@pytest.fixture(params=["chunks", "memory"])
+def any_store(request, store):
+    return store if request.param == "chunks" else MemoryBlobs()
 
 
 def noise(size, seed=0):
@@ -36,11 +42,11 @@ def stored(tmp_path):
     [b"", b"a", noise(8192), noise(8193), noise(300_000), bytes(1_000_000), b"PAR1" + noise(99_000)],
     ids=["empty", "one", "8 KiB", "a byte more", "noise", "zeros", "parquet"],
 )
-def test_a_blob_comes_back_by_the_digest_of_its_content(store, data):
-    digest = store.put(data)
+def test_a_blob_comes_back_by_the_digest_of_its_content(any_store, data):
+    digest = any_store.put(data)
     assert digest == blake3(data).hexdigest()
-    assert store.has(digest)
-    assert store.get(digest) == data
+    assert any_store.has(digest)
+    assert any_store.get(digest) == data
 
 
 def test_a_known_blob_is_not_written_again(store, tmp_path):
@@ -56,10 +62,10 @@ def test_a_store_that_was_only_read_has_no_files(store, tmp_path):
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "", "abc", "z" * 64, "../../etc/passwd"])
-def test_an_unknown_digest_is_not_found(store, digest):
-    assert not store.has(digest)
+def test_an_unknown_digest_is_not_found(any_store, digest):
+    assert not any_store.has(digest)
     with pytest.raises(NotFound, match="another store"):
-        store.get(digest)
+        any_store.get(digest)
 
 
 def test_an_append_and_an_insert_store_little_more_than_what_is_new(store, tmp_path):
@@ -143,28 +149,33 @@ def test_an_index_that_lost_a_chunk_is_told(store, index):
         store.get(digest)
 
 
-def test_a_tree_comes_back_by_the_digest_of_its_manifest(store):
+def test_a_tree_comes_back_by_the_digest_of_its_manifest(any_store):
     files = {"model.skops": noise(100), "sub/notes.txt": b"", "a": noise(100)}
-    digest = store.put_tree(files)
-    assert store.get_tree(digest) == files
-    assert store.put_tree(dict(reversed(files.items()))) == digest
-    assert store.put_tree({"b": noise(100)}) != store.put_tree({"c": noise(100)})
-    assert store.get_tree(store.put_tree({})) == {}
+    digest = any_store.put_tree(files)
+    assert any_store.get_tree(digest) == files
+    assert any_store.put_tree(dict(reversed(files.items()))) == digest
+    assert any_store.put_tree({"b": noise(100)}) != any_store.put_tree({"c": noise(100)})
+    assert any_store.get_tree(any_store.put_tree({})) == {}
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\b"])
-def test_a_tree_refuses_names_that_could_leave_a_folder(store, tmp_path, name):
+def test_a_tree_refuses_names_that_could_leave_a_folder(any_store, tmp_path, name):
     with pytest.raises(ValueError, match="relative name"):
-        store.put_tree({"good": b"1", name: b"2"})
+        any_store.put_tree({"good": b"1", name: b"2"})
     assert list(tmp_path.iterdir()) == []
-    forged = store.put(json.dumps([{"name": name, "digest": "0" * 64, "size": 1}]).encode())
+    forged = any_store.put(json.dumps([{"name": name, "digest": "0" * 64, "size": 1}]).encode())
     with pytest.raises(StoreBroken, match="not a tree"):
-        store.get_tree(forged)
+        any_store.get_tree(forged)
 
 
-def test_a_blob_that_is_no_manifest_is_no_tree(store):
+def test_a_tree_has_the_same_digest_in_every_store(store):
+    files = {"b": noise(10), "a/c": b""}
+    assert MemoryBlobs().put_tree(files) == store.put_tree(files)
+
+
+def test_a_blob_that_is_no_manifest_is_no_tree(any_store):
     with pytest.raises(StoreBroken, match="not a tree"):
-        store.get_tree(store.put(b"\xff not JSON"))
+        any_store.get_tree(any_store.put(b"\xff not JSON"))
 
 
 def test_a_full_disk_loses_nothing_acknowledged_and_the_store_goes_on(store, monkeypatch):

@@ -8,6 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.loop.small import played
+
 from kedge.data.room import Data
 from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
@@ -16,7 +18,6 @@ from kedge.pipelines.room import Pipelines
 from kedge.registry.room import Registry
 from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
-from tests.loop.small import played
 
 ROOMS = {
     kind.__name__: kind

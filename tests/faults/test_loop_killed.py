@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tests.loop.small import played, write
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,10 @@ import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import NormalDist
 from types import SimpleNamespace
 
-import msgspec
-
-from kedge.config import Settings
 from kedge.domain.data import (
     Breach,
     Column,
@@ -27,9 +26,21 @@ from kedge.domain.data import (
 )
 from kedge.domain.evaluation import Finding, Outcome, Task, conclude
 from kedge.domain.events import Event, EventKind, Fact
-from kedge.domain.ids import DatasetName, Digest, ModelName, PredictionId, RunId, digest_of
+from kedge.domain.ids import DatasetName, ModelName, PredictionId, RunId, digest_of
 from kedge.domain.lineage import Explanation, Link
-from kedge.domain.monitoring import Alert, AlertKind, Block, Drift, Health, Risk, TruthBatch, VersionHealth, Window
+from kedge.domain.monitoring import (
+    Alert,
+    AlertKind,
+    Block,
+    ColumnProfile,
+    Drift,
+    Health,
+    Profile,
+    Risk,
+    TruthBatch,
+    VersionHealth,
+    Window,
+)
 from kedge.domain.project import Budget, DataRules, ProjectSpec, TrainingRules
 from kedge.domain.registry import AliasMove, ModelVersion, Signature
 from kedge.domain.retraining import LedgerEntry
@@ -46,7 +57,12 @@ FEATURES = (
     "origin_delay_1h", "wind_gust", "prev_arr_delay", "visib", "dest_delay_1d", "precip", "dep_hour", "pressure", "distance",
     "plane_age", "carrier", "origin", "dest", "temp", "humid", "wind_speed", "weekday", "month", "seats",
 )  # fmt: skip
-PROMOTED = {1: START, 2: datetime(2013, 5, 6, tzinfo=UTC), 3: datetime(2013, 6, 12, tzinfo=UTC), 5: datetime(2013, 9, 18, tzinfo=UTC)}
+PROMOTED = {
+    1: START,
+    2: datetime(2013, 5, 6, tzinfo=UTC),
+    3: datetime(2013, 6, 12, tzinfo=UTC),
+    5: datetime(2013, 9, 18, tzinfo=UTC),
+}
 LIMITS = {1: 0.515, 2: 0.515, 3: 0.518, 5: 0.505}
 TRIAL_FROM = datetime(2013, 12, 27, tzinfo=UTC)
 PREDICTION = PredictionId("flights-2013-12-27T19.3")
@@ -75,7 +91,7 @@ class Year:
 
     def __init__(self, meta: MetaStore, *, model: str = MODEL, hostile: str = "") -> None:
         self.meta, self.model, self.hostile = meta, ModelName(model), hostile
-        self.chance = random.Random(2013)  # noqa: S311 - a fixed year, not a secret
+        self.chance = random.Random(2013)
         self.blocks: dict[tuple[datetime, int], Block] = {}
 
     def write(self) -> None:
@@ -94,13 +110,18 @@ class Year:
     def event(self, sort: EventKind, at: datetime, message: str, /, *, actor: str = "kedge", **facts: Fact) -> Event:
         key = digest_of(sort.value, at.isoformat(), message, self.model)
         text = f"{message}{self.hostile}"
-        return Event(key=key, kind=sort, at=at, subject=self.model, actor=f"{actor}{self.hostile}", message=text, facts=facts)
+        return Event(
+            key=key, kind=sort, at=at, subject=self.model, actor=f"{actor}{self.hostile}", message=text, facts=facts
+        )
 
     def champion(self, at: datetime) -> int:
         return max(number for number, since in PROMOTED.items() if since <= at)
 
     def _dataset(self) -> None:
-        columns = (*(Column(name=f"{name}{self.hostile}", type=ColumnType.FLOAT) for name in FEATURES), Column(name="late", type=ColumnType.BOOLEAN))
+        columns = (
+            *(Column(name=f"{name}{self.hostile}", type=ColumnType.FLOAT) for name in FEATURES),
+            Column(name="late", type=ColumnType.BOOLEAN),
+        )
         parts, parent = [], None
         for number in range(1, 6):
             upto = START + 60 * DAY * number
@@ -117,7 +138,10 @@ class Year:
                 parent=parent,
             )
             parent = version.digest
-            self.meta.datasets.add(version, self.event(EventKind.DATASET_COMMITTED, upto, f"{self.model}@{number} committed with {version.rows:,} rows"))
+            self.meta.datasets.add(
+                version,
+                self.event(EventKind.DATASET_COMMITTED, upto, f"{self.model}@{number} committed with {version.rows:,} rows"),
+            )
             breach = Breach(
                 expectation=Expectation(rule=Rule.FINITE, column="wind_gust", severity=Severity.QUARANTINE),
                 rows=3,
@@ -125,9 +149,16 @@ class Year:
                 message=f"3 rows of wind_gust are not finite{self.hostile}",
             )
             report = ValidationReport(
-                dataset=version.dataset, version=version.digest, passed=True, rows=version.rows, breaches=(breach,) if number == 5 else (), quarantined=3 * (number == 5)
+                dataset=version.dataset,
+                version=version.digest,
+                passed=True,
+                rows=version.rows,
+                breaches=(breach,) if number == 5 else (),
+                quarantined=3 * (number == 5),
             )
-            self.meta.datasets.add_report(report, self.event(EventKind.DATA_VALIDATED, upto, f"{self.model}@{number} is as expected"))
+            self.meta.datasets.add_report(
+                report, self.event(EventKind.DATA_VALIDATED, upto, f"{self.model}@{number} is as expected")
+            )
 
     def run(self, number: int, at: datetime, *, status: RunStatus = RunStatus.FINISHED) -> Run:
         key = digest_of("run", number, self.model)
@@ -138,7 +169,9 @@ class Year:
             content_key=key,
             status=status,
             code=Code(commit=digest_of("commit")[:40], dirty=number == 6, digest=digest_of("code", number)),
-            environment=Environment(python="3.11.9", platform="linux", packages=tuple(f"p{i}==1" for i in range(64)), digest=digest_of("lock")),
+            environment=Environment(
+                python="3.11.9", platform="linux", packages=tuple(f"p{i}==1" for i in range(64)), digest=digest_of("lock")
+            ),
             inputs=(digest_of("data", min(number, 5), self.model),),
             started_at=at,
             params={"learning_rate": "0.05", "max_leaf_nodes": "31", "seed": f"7{self.hostile}"},
@@ -149,7 +182,9 @@ class Year:
             ended_at=at + timedelta(minutes=38),
             error="the training ran out of memory" if status is RunStatus.FAILED else "",
         )
-        self.meta.runs.put(run, self.event(EventKind.RUN_FINISHED, at, f"Run {run.id} (refit v{number}) finished after 38 min", run=run.id))
+        self.meta.runs.put(
+            run, self.event(EventKind.RUN_FINISHED, at, f"Run {run.id} (refit v{number}) finished after 38 min", run=run.id)
+        )
         return run
 
     def _version(self, number: int) -> None:
@@ -176,59 +211,190 @@ class Year:
             trained_upto=at - DAY,
             registered_at=at,
         )
-        judged = self.event(EventKind.GATE_JUDGED, at, f"v{number} passed the gate on 8 of 8 checks", actor="policy:gate", outcome="passed")
+        judged = self.event(
+            EventKind.GATE_JUDGED, at, f"v{number} passed the gate on 8 of 8 checks", actor="policy:gate", outcome="passed"
+        )
         self.meta.events.append(judged)
-        self.meta.models.add(version, self.event(EventKind.MODEL_REGISTERED, at, f"v{number} registered from run {run.id}", number=number))
+        self.meta.models.add(
+            version, self.event(EventKind.MODEL_REGISTERED, at, f"v{number} registered from run {run.id}", number=number)
+        )
 
     def _findings(self, number: int) -> tuple[Finding, ...]:
         rows = 41_202
         passed = Outcome.PASSED
         return (
-            Finding(check="beats baseline", outcome=passed, reason="Log loss of the base rate is 0.561; the data can answer the question.", measured=0.447, limit=0.561, rows=rows),
-            Finding(check="roc_auc", outcome=passed, reason="Enough separation on the newest step.", measured=0.742, limit=0.6, rows=rows),
-            Finding(check="not worse than champion", outcome=passed, reason=f"Paired by day on {rows:,} newest flights against v{max(1, number - 1)}: mean difference −0.012, standard error 0.006.", measured=-0.012, limit=0.0098, rows=rows),
-            Finding(check="slices: roc_auc", outcome=passed, reason=f"Worst of 41 slices is carrier EV at LGA{self.hostile}.", measured=0.631, limit=0.55, group="carrier=EV, origin=LGA", rows=2019),
-            Finding(check="slices: too small", outcome=passed, reason="OO at EWR has 6 flights, HA at JFK 31; 200 are needed. Named here, not judged.", measured=2.0, rows=37),
-            Finding(check="equal opportunity", outcome=passed, reason="Largest gap is between EWR and LGA.", measured=0.09, limit=0.15, group="origin", rows=rows),
-            Finding(check="agreement", outcome=passed, reason="The refit answers like the model that was judged: correlation 0.996 on 2,938 rows.", measured=0.996, limit=0.95, rows=2938),
+            Finding(
+                check="beats baseline",
+                outcome=passed,
+                reason="Log loss of the base rate is 0.561; the data can answer the question.",
+                measured=0.447,
+                limit=0.561,
+                rows=rows,
+            ),
+            Finding(
+                check="roc_auc",
+                outcome=passed,
+                reason="Enough separation on the newest step.",
+                measured=0.742,
+                limit=0.6,
+                rows=rows,
+            ),
+            Finding(
+                check="not worse than champion",
+                outcome=passed,
+                reason=f"Paired by day on {rows:,} newest flights against v{max(1, number - 1)}: mean difference −0.012, standard error 0.006.",
+                measured=-0.012,
+                limit=0.0098,
+                rows=rows,
+            ),
+            Finding(
+                check="slices: roc_auc",
+                outcome=passed,
+                reason=f"Worst of 41 slices is carrier EV at LGA{self.hostile}.",
+                measured=0.631,
+                limit=0.55,
+                group="carrier=EV, origin=LGA",
+                rows=2019,
+            ),
+            Finding(
+                check="slices: too small",
+                outcome=passed,
+                reason="OO at EWR has 6 flights, HA at JFK 31; 200 are needed. Named here, not judged.",
+                measured=2.0,
+                rows=37,
+            ),
+            Finding(
+                check="equal opportunity",
+                outcome=passed,
+                reason="Largest gap is between EWR and LGA.",
+                measured=0.09,
+                limit=0.15,
+                group="origin",
+                rows=rows,
+            ),
+            Finding(
+                check="agreement",
+                outcome=passed,
+                reason="The refit answers like the model that was judged: correlation 0.996 on 2,938 rows.",
+                measured=0.996,
+                limit=0.95,
+                rows=2938,
+            ),
         )
 
     def _deployments(self, day: datetime, revision: int) -> int:
         for number, since in PROMOTED.items():
             if since == day:
                 previous = {1: None, 2: 1, 3: 2, 5: 3}[number]
-                actor, reason = ("policy:ledger", "first model") if number == 1 else ("policy:canary", "three steps without harm; regret stood at 41.2 of 40")
-                move = AliasMove(model=self.model, alias="champion", number=number, previous=previous, serial=[1, 2, 3, 5].index(number) + 1, moved_at=day, actor=actor, reason=f"{reason}{self.hostile}")
+                actor, reason = (
+                    ("policy:ledger", "first model")
+                    if number == 1
+                    else ("policy:canary", "three steps without harm; regret stood at 41.2 of 40")
+                )
+                move = AliasMove(
+                    model=self.model,
+                    alias="champion",
+                    number=number,
+                    previous=previous,
+                    serial=[1, 2, 3, 5].index(number) + 1,
+                    moved_at=day,
+                    actor=actor,
+                    reason=f"{reason}{self.hostile}",
+                )
                 self.meta.models.move(move, self.event(EventKind.ALIAS_MOVED, day, f"champion moved to v{number}"))
                 revision += 1
-                self._deploy(Deployment(model=self.model, revision=revision, champion=number, since=day, actor=actor, reason=reason), EventKind.MODEL_PROMOTED, f"v{number} promoted: {reason}")
+                self._deploy(
+                    Deployment(model=self.model, revision=revision, champion=number, since=day, actor=actor, reason=reason),
+                    EventKind.MODEL_PROMOTED,
+                    f"v{number} promoted: {reason}",
+                )
         if day == datetime(2013, 8, 5, tzinfo=UTC):
             revision += 1
-            self._deploy(Deployment(model=self.model, revision=revision, champion=3, challenger=4, share=0.05, salt="a", since=day, actor="policy:ledger", reason="regret stood at 40.3 of 40"), EventKind.ROLLOUT_STARTED, "v4 on trial with 5 % of the traffic")
+            self._deploy(
+                Deployment(
+                    model=self.model,
+                    revision=revision,
+                    champion=3,
+                    challenger=4,
+                    share=0.05,
+                    salt="a",
+                    since=day,
+                    actor="policy:ledger",
+                    reason="regret stood at 40.3 of 40",
+                ),
+                EventKind.ROLLOUT_STARTED,
+                "v4 on trial with 5 % of the traffic",
+            )
         if day == datetime(2013, 8, 7, tzinfo=UTC):
-            look = self._look(revision, 4, day, Move.ROLL_BACK, "harm shown: its loss is above that of v3 by 0.041, odds 412 : 1", difference=0.041, evidence=412.0)
+            look = self._look(
+                revision,
+                4,
+                day,
+                Move.ROLL_BACK,
+                "harm shown: its loss is above that of v3 by 0.041, odds 412 : 1",
+                difference=0.041,
+                evidence=412.0,
+            )
             self.meta.deployments.add_look(look, self.event(EventKind.ROLLOUT_LOOKED, day, "v4 shows harm"))
             revision += 1
-            self._deploy(Deployment(model=self.model, revision=revision, champion=3, since=day, actor="policy:canary", reason="v4 lost more than v3"), EventKind.MODEL_ROLLED_BACK, "v4 rolled back; v3 has all traffic")
+            self._deploy(
+                Deployment(
+                    model=self.model,
+                    revision=revision,
+                    champion=3,
+                    since=day,
+                    actor="policy:canary",
+                    reason="v4 lost more than v3",
+                ),
+                EventKind.MODEL_ROLLED_BACK,
+                "v4 rolled back; v3 has all traffic",
+            )
         if day == TRIAL_FROM:
             revision += 1
-            self._deploy(self._trial(revision, 0.05, 0, day), EventKind.ROLLOUT_STARTED, "v6 on trial with 5 % of the traffic")
+            self._deploy(
+                self._trial(revision, 0.05, 0, day), EventKind.ROLLOUT_STARTED, "v6 on trial with 5 % of the traffic"
+            )
         if day == TRIAL_FROM + DAY:
-            look = self._look(revision, 6, day, Move.ADVANCE, "the hold is over and no harm was shown", difference=-0.014, evidence=0.6)
+            look = self._look(
+                revision, 6, day, Move.ADVANCE, "the hold is over and no harm was shown", difference=-0.014, evidence=0.6
+            )
             self.meta.deployments.add_look(look, self.event(EventKind.ROLLOUT_LOOKED, day, "v6 shows no harm"))
             revision += 1
-            self._deploy(self._trial(revision, 0.25, 1, day), EventKind.ROLLOUT_ADVANCED, "v6 raised from 5 % to 25 % of the traffic")
-            look = self._look(revision, 6, END, Move.HOLD, "no harm shown; the hold lasts until 30 December", difference=-0.011, evidence=1.7)
+            self._deploy(
+                self._trial(revision, 0.25, 1, day), EventKind.ROLLOUT_ADVANCED, "v6 raised from 5 % to 25 % of the traffic"
+            )
+            look = self._look(
+                revision,
+                6,
+                END,
+                Move.HOLD,
+                "no harm shown; the hold lasts until 30 December",
+                difference=-0.011,
+                evidence=1.7,
+            )
             self.meta.deployments.add_look(look, self.event(EventKind.ROLLOUT_LOOKED, END, "v6 shows no harm at 25 %"))
         return revision
 
     def _trial(self, revision: int, share: float, step: int, day: datetime) -> Deployment:
-        return Deployment(model=self.model, revision=revision, champion=5, challenger=6, share=share, step=step, salt="b", since=day, actor="policy:canary", reason="regret stood at 40.9 of 40")
+        return Deployment(
+            model=self.model,
+            revision=revision,
+            champion=5,
+            challenger=6,
+            share=share,
+            step=step,
+            salt="b",
+            since=day,
+            actor="policy:canary",
+            reason="regret stood at 40.9 of 40",
+        )
 
     def _deploy(self, deployment: Deployment, kind: EventKind, message: str) -> None:
         self.meta.deployments.put(deployment, self.event(kind, deployment.since, message, actor=deployment.actor))
 
-    def _look(self, revision: int, challenger: int, day: datetime, move: Move, reason: str, *, difference: float, evidence: float) -> RolloutLook:
+    def _look(
+        self, revision: int, challenger: int, day: datetime, move: Move, reason: str, *, difference: float, evidence: float
+    ) -> RolloutLook:
         return RolloutLook(
             model=self.model, revision=revision, window=Window(day - DAY, day).id, challenger=challenger, step=1 if day == END else 0, share=0.25 if day == END else 0.05,
             move=move, reason=f"{reason}{self.hostile}", looked_at=day, rows=217, share_seen=0.251, errors=0, days=1, difference=difference, evidence=evidence,
@@ -262,47 +428,97 @@ class Year:
         drift = tuple(self._drift(name, index, day) for index, name in enumerate(FEATURES))
         alerts = []
         if first:
-            alerts.append(Alert(key=f"risk-{window.id}", model=self.model, kind=AlertKind.RISK, message=f"v{champion} loses at least {mean - 0.01:.3f}, more than the {limit} you accepted{self.hostile}", raised_at=window.end, evidence=1310.0, limit=1000.0))
+            alerts.append(
+                Alert(
+                    key=f"risk-{window.id}",
+                    model=self.model,
+                    kind=AlertKind.RISK,
+                    message=f"v{champion} loses at least {mean - 0.01:.3f}, more than the {limit} you accepted{self.hostile}",
+                    raised_at=window.end,
+                    evidence=1310.0,
+                    limit=1000.0,
+                )
+            )
         if day in (END - 3 * DAY, END - 2 * DAY):
             name = FEATURES[(END - day).days - 2]
-            alerts.append(Alert(key=f"drift-{window.id}", model=self.model, kind=AlertKind.DATA_DRIFT, message=f"{name} moved: a middling flight now sits at the 68th percentile of the reference{self.hostile}", raised_at=window.end, subject=name, evidence=3400.0, limit=1000.0))
+            alerts.append(
+                Alert(
+                    key=f"drift-{window.id}",
+                    model=self.model,
+                    kind=AlertKind.DATA_DRIFT,
+                    message=f"{name} moved: a middling flight now sits at the 68th percentile of the reference{self.hostile}",
+                    raised_at=window.end,
+                    subject=name,
+                    evidence=3400.0,
+                    limit=1000.0,
+                )
+            )
         share = 0.25 if trial else 0.0
-        versions = [VersionHealth(version=champion, rows=round(rows * (1 - share)), errors=0, mean_output=0.24, latency_seconds=0.0062)]
+        versions = [
+            VersionHealth(
+                version=champion, rows=round(rows * (1 - share)), errors=0, mean_output=0.24, latency_seconds=0.0062
+            )
+        ]
         if trial:
-            versions.append(VersionHealth(version=6, rows=round(rows * share), errors=0, mean_output=0.236, latency_seconds=0.0064))
+            versions.append(
+                VersionHealth(version=6, rows=round(rows * share), errors=0, mean_output=0.236, latency_seconds=0.0064)
+            )
         health = Health(
             model=self.model, window=window, rows=rows, labels=rows if labelled >= START else 0, versions=tuple(versions), blocks=tuple(self.blocks.values()), drift=drift,
             risk=Risk(accepted=limit / 1.05, limit=limit, mean=mean, lower=mean - 0.014, days=len(means), alarm=alarm) if means else None,
             alerts=tuple(alerts), loss=mean,
         )  # fmt: skip
         for one in alerts:
-            self.meta.watches.raise_alert(one, self.event(EventKind.ALERT_RAISED, one.raised_at, one.message, actor="monitoring", kind=one.kind.value))
-        self.meta.watches.put(health, b"", self.event(EventKind.WINDOW_MEASURED, window.end, f"Window {window.id} measured: {rows} predictions"))
+            self.meta.watches.raise_alert(
+                one, self.event(EventKind.ALERT_RAISED, one.raised_at, one.message, actor="monitoring", kind=one.kind.value)
+            )
+        self.meta.watches.put(
+            health,
+            b"",
+            self.event(EventKind.WINDOW_MEASURED, window.end, f"Window {window.id} measured: {rows} predictions"),
+        )
 
     def _drift(self, name: str, index: int, day: datetime) -> Drift:
         late = max(0.0, 14 - (END - day).days) / 14
         evidence = math.exp(late * (8.5 - 0.9 * index)) if index < 2 else 0.4 + self.chance.random() * 4 / (1 + index)
         shift = (0.18, 0.12, 0.04, -0.06)[index] * (0.3 + 0.7 * late) if index < 4 else self.chance.gauss(0, 0.02)
-        return Drift(column=f"{name}{self.hostile}", psi=abs(shift), jensen_shannon=abs(shift) / 3, shift=shift, evidence=evidence, limit=1000.0, alarm=evidence >= 1000)
+        return Drift(
+            column=f"{name}{self.hostile}",
+            psi=abs(shift),
+            jensen_shannon=abs(shift) / 3,
+            shift=shift,
+            evidence=evidence,
+            limit=1000.0,
+            alarm=evidence >= 1000,
+        )
 
     def _ledger(self, at: datetime, regret: float, step: int) -> tuple[float, int]:
         slope, gain = 0.52, 1.4 + self.chance.gauss(0, 0.9)
         regret = max(0.0, regret + gain + slope)
         decision = "retrain" if regret >= 40 else "look" if step % 6 == 5 else "wait"
-        reason = {"retrain": f"regret {regret:.1f} reached the price of 40", "look": "a sixth step since the last look", "wait": f"regret {regret:.1f} is below the price of 40"}[decision]
+        reason = {
+            "retrain": f"regret {regret:.1f} reached the price of 40",
+            "look": "a sixth step since the last look",
+            "wait": f"regret {regret:.1f} is below the price of 40",
+        }[decision]
         entry = LedgerEntry(
             model=self.model, step=step, window=Window(at - DAY, at).id, decided_at=at, policy="ledger", decision=decision, reason=f"{reason}{self.hostile}", champion=self.champion(at - DAY),
             rows=5600, loss=0.47, slope=slope, gain=gain, regret=regret, price=40.0, phi=0.1, interval=math.sqrt(80 / slope), level=2600.0, gains=10.0, gaps=20.0, since_look=step % 6,
         )  # fmt: skip
-        self.meta.ledgers.put(entry, self.event(EventKind.RETRAINING_DECIDED, at, f"{decision}: {reason}", actor="policy:ledger"))
+        self.meta.ledgers.put(
+            entry, self.event(EventKind.RETRAINING_DECIDED, at, f"{decision}: {reason}", actor="policy:ledger")
+        )
         return (0.0 if decision == "retrain" else regret), step + 1
 
 
 def explanation(prediction: PredictionId, *, hostile: str = "", broken: bool = False) -> Explanation:
     def link(title: str, summary: str, check: str, *, verified: bool | None = True, **facts: Fact) -> Link:
-        return Link(title=title, summary=f"{summary}{hostile}", verified=verified, check=check, digest=digest_of(title), facts=facts)
+        return Link(
+            title=title, summary=f"{summary}{hostile}", verified=verified, check=check, digest=digest_of(title), facts=facts
+        )
 
     values: dict[str, Fact] = {f"{name}{hostile}": 62.0 - 3.5 * index for index, name in enumerate(FEATURES)}
+    values |= {"weather__dew": 31.5, "weather as of": "2013-12-27T18:00:00+00:00"}
     return Explanation(
         prediction=prediction,
         model=MODEL,
@@ -310,30 +526,98 @@ def explanation(prediction: PredictionId, *, hostile: str = "", broken: bool = F
         at=datetime(2013, 12, 27, 19, tzinfo=UTC),
         output=0.7134251,
         links=(
-            link("answer", "Version 5 of flights answered 0.713425 for 2013-12-27 19:00 UTC.", "The record in the prediction log is whole.", output=0.7134251, row=3),
-            link("route", "Revision 9 gave this row to version 5: the entity's place 0.4127 is outside the challenger's share 0.25.", "The split was computed again and gives the same version.", position=0.4127),
-            link("features", "19 values from delay, 2 of its views looked up.", "They are the model's inputs in their order, and none is from after the answer's time.", **values),
-            link("model version", "Version 5 of flights, trained on what was known at 2013-09-15 00:00.", "Its files were read, and are bit for bit what was registered.", format="sklearn"),
-            link("gate verdict", "The gate said passed: 7 of 7 findings passed.", "The verdict is the one that the registration's event names."),
-            link("approver", "policy:canary made version 5 champion: three steps without harm.", "The history of the alias, 4 moves, is unbroken.", serial=4),
-            link("run", f"Run {digest_of('run', 5, MODEL)[:16]} (refit v5) trained it in 1,710 CPU seconds.", "The run's model is the registered one.", run=digest_of("run", 5, MODEL)[:16]),
+            link(
+                "answer",
+                "Version 5 of flights answered 0.713425 for 2013-12-27 19:00 UTC.",
+                "The record in the prediction log is whole.",
+                output=0.7134251,
+                row=3,
+            ),
+            link(
+                "route",
+                "Revision 9 gave this row to version 5: the entity's place 0.4127 is outside the challenger's share 0.25.",
+                "The split was computed again and gives the same version.",
+                position=0.4127,
+            ),
+            link(
+                "features",
+                "19 values from delay, 2 of its views looked up.",
+                "They are the model's inputs in their order, and none is from after the answer's time.",
+                **values,
+            ),
+            link(
+                "model version",
+                "Version 5 of flights, trained on what was known at 2013-09-15 00:00.",
+                "Its files were read, and are bit for bit what was registered.",
+                format="sklearn",
+            ),
+            link(
+                "gate verdict",
+                "The gate said passed: 7 of 7 findings passed.",
+                "The verdict is the one that the registration's event names.",
+            ),
+            link(
+                "approver",
+                "policy:canary made version 5 champion: three steps without harm.",
+                "The history of the alias, 4 moves, is unbroken.",
+                serial=4,
+            ),
+            link(
+                "run",
+                f"Run {digest_of('run', 5, MODEL)[:16]} (refit v5) trained it in 1,710 CPU seconds.",
+                "The run's model is the registered one.",
+                run=digest_of("run", 5, MODEL)[:16],
+            ),
             link("code", "Commit 3d0c8f1, nothing changed.", "Its digest is that of the run's event.", verified=not broken),
-            link("environment", "Python 3.11.9 with 64 packages.", "Its digest is that of the run's event.", verified=False if broken else None),
-            link("dataset version", "Version 5 of flights: 336,780 rows.", "All 5 parts were read, and are bit for bit what was committed.", dataset="flights"),
+            link(
+                "environment",
+                "Python 3.11.9 with 64 packages.",
+                "Its digest is that of the run's event.",
+                verified=False if broken else None,
+            ),
+            link(
+                "dataset version",
+                "Version 5 of flights: 336,780 rows.",
+                "All 5 parts were read, and are bit for bit what was committed.",
+                dataset="flights",
+            ),
         ),
     )
+
+
+def profile(moved: float, *, hostile: str = "") -> Profile:
+    """Profile every feature in the reference's twenty quantile bins; the first ones have moved."""
+    inner = [NormalDist().inv_cdf(index / 20) for index in range(1, 20)]
+    columns = []
+    for index, name in enumerate(FEATURES):
+        now = NormalDist(moved * (0.9, 0.6, 0.2, -0.3, 0.2)[index % 5] / (1 + index // 5), 1.0)
+        borders = [0.0, *(now.cdf(edge) for edge in inner), 1.0]
+        counts = tuple(round(1000 * (high - low)) for low, high in pairwise(borders))
+        columns.append(
+            ColumnProfile(
+                name=f"{name}{hostile}", counts=counts, missing=2, rows=1000, edges=tuple(40 + 15 * edge for edge in inner)
+            )
+        )
+    return Profile(columns=tuple(columns), rows=1000)
 
 
 class FilledHouse:
     """A house with a filled store, whose rooms do just enough for the control plane."""
 
-    def __init__(self, meta: MetaStore, *, at: datetime = END + timedelta(hours=5), hostile: str = "", token: str = "") -> None:
+    def __init__(
+        self, meta: MetaStore, *, at: datetime = END + timedelta(hours=5), hostile: str = "", token: str = ""
+    ) -> None:
         self.meta, self.spec, self.clock = meta, spec(), StoppedClock(at)
         self.settings = SimpleNamespace(token=token, project=".", store="sqlite://")
         self.truths: list[TruthBatch] = []
         self.hostile, self.broken = hostile, False
         self.lineage = self.monitoring = self.rollout = self
-        self.replayed: Callable[[], dict[str, object]] = lambda: {"again": 0.7134251, "logged": 0.7134251, "equal": True, "batch_rows": 31}
+        self.replayed: Callable[[], dict[str, object]] = lambda: {
+            "again": 0.7134251,
+            "logged": 0.7134251,
+            "equal": True,
+            "batch_rows": 31,
+        }
         self.jobs = SimpleNamespace(call=lambda function, *args, seconds: (self.replayed(), Usage()))
 
     def why(self, prediction: PredictionId) -> Explanation:
@@ -343,6 +627,12 @@ class FilledHouse:
 
     def record_truth(self, batch: TruthBatch) -> None:
         self.truths.append(batch)
+
+    def reference(self, model: ModelName, version: int) -> SimpleNamespace | None:
+        return SimpleNamespace(profile=profile(0.0, hostile=self.hostile)) if version else None
+
+    def newest_profile(self, model: ModelName) -> Profile | None:
+        return profile(1.0, hostile=self.hostile)
 
     def promote(self, model: ModelName, number: int, *, actor: str, reason: str) -> Deployment:
         return self._put(model, champion=number, actor=actor, reason=reason)
@@ -356,7 +646,16 @@ class FilledHouse:
     def _put(self, model: ModelName, *, champion: int, actor: str, reason: str) -> Deployment:
         found = self.meta.deployments.find(model)
         assert found is not None
-        changed = Deployment(model=model, revision=found.revision + 1, champion=champion, since=self.clock.now(), actor=actor, reason=reason)
-        event = Event(key=digest_of("by hand", changed), kind=EventKind.MODEL_PROMOTED, at=changed.since, subject=model, actor=actor, message=f"v{champion} has all traffic: {reason}")
+        changed = Deployment(
+            model=model, revision=found.revision + 1, champion=champion, since=self.clock.now(), actor=actor, reason=reason
+        )
+        event = Event(
+            key=digest_of("by hand", changed),
+            kind=EventKind.MODEL_PROMOTED,
+            at=changed.since,
+            subject=model,
+            actor=actor,
+            message=f"v{champion} has all traffic: {reason}",
+        )
         self.meta.deployments.put(changed, event)
         return changed

@@ -38,7 +38,7 @@ class ProcessRunner:
     so that a training that walks a set is the same twice.
     """
 
-    def __init__(self, preload: tuple[str, ...] = ("sklearn.ensemble",)) -> None:
+    def __init__(self, preload: tuple[str, ...] = ("sklearn.ensemble", "skops.io")) -> None:
         self._preload = preload
         self._turn = threading.Lock()
         self._worker: _Worker | None = None

@@ -61,8 +61,8 @@ def require_column(name: str, columns: Sequence[str], where: str) -> None:
     """Raise SourceFailed where a table lacks a column, with the names that it has and the nearest of them."""
     if name in columns:
         return
-    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.7)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise SourceFailed(f"{where} has no column {name!r}{hint} It has: {', '.join(columns) or 'no columns at all'}")
 
 
@@ -114,6 +114,8 @@ def _label(label: pl.Series, task: Task, where: str) -> tuple[pl.Series, tuple[s
         raise SourceFailed(f"label {label.name!r} of {where} is a time; classification needs two values")
     values = label.drop_nulls().unique(maintain_order=True).head(_MOST_CODES + 1).to_list()
     classes = _classes(values)
+    if not values:
+        return label.cast(pl.Int8, strict=False), tuple(_text(value) for value in classes)
     codes = {value: min(code, _MOST_CODES) for code, value in enumerate(classes)}
     coded = label.replace_strict(codes, default=_MOST_CODES, return_dtype=pl.Int8)
     known = coded.to_frame().select(pl.when(label.is_not_null()).then(pl.col(label.name)))
@@ -128,7 +130,8 @@ def _classes(values: list[str | bool | float]) -> list[str | bool | float]:
     """
     first, later = values[:2], values[2:]
     if all(value in (0, 1) for value in first):
-        return [0, 1, *later]
+        kind = type(first[0]) if first else int
+        return [kind(0), kind(1), *later]
     return [*sorted(first, key=lambda value: (isinstance(value, str), value)), *later]
 
 

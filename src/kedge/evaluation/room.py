@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 KNOWN_AT = "known_at__"
 ACTOR = "policy:gate"
+JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 
 
 class Evaluation:
@@ -82,7 +83,7 @@ class Evaluation:
             metric=loss_name(spec.gate.metric, on.task),
         )
         verdict = conclude((*after.findings, finding))
-        self._record(key, spec, final, verdict, {"stage": "agreement", "candidate": candidate.run})
+        self._record(key, spec, final, verdict, {"stage": AGREEMENT, "candidate": candidate.run})
         return verdict
 
     def gain(self, spec: ProjectSpec, candidate: Candidate, *, over: ModelVersion | None, on: TrainingFrame) -> Gain | None:
@@ -141,7 +142,7 @@ class Evaluation:
     def _record(self, key: Digest, spec: ProjectSpec, judged: Candidate, verdict: Verdict, facts: dict[str, Fact]) -> None:
         """Write the verdict and the event that names it."""
         digest = keep(self._blobs, verdict)
-        reasons = "; ".join(verdict.reasons) if not verdict.passed else f"{len(verdict.findings)} findings"
+        why = f"{len(verdict.findings)} findings, all passed" if verdict.passed else "; ".join(verdict.reasons)
         self._events.append(
             Event(
                 key=key,
@@ -149,7 +150,7 @@ class Evaluation:
                 at=self._clock.now(),
                 subject=spec.name,
                 actor=ACTOR,
-                message=f"Run {judged.run} is {verdict.outcome.value} at the {facts['stage']}: {reasons}",
+                message=f"{JUDGES[str(facts['stage'])]} {verdict.outcome.value} run {judged.run}: {why}",
                 facts={"outcome": verdict.outcome.value, "verdict": digest, "run": judged.run, **facts},
                 edges=(Edge(verdict_node(digest), Node(NodeKind.RUN, judged.run), "judged"),),
             )

@@ -6,11 +6,12 @@ rows between the old end and it. The first push of a process goes from the begin
 
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
 from kedge.domain.features import FeatureView
 from kedge.features.join import Timeline
-from kedge.features.online import LEAST, pack, stored_name
+from kedge.features.online import LEAST, microseconds, pack, stored_name
 from kedge.ports import OnlineRow, OnlineStore
 
 _SEVERAL = 256
@@ -25,7 +26,7 @@ class Cursor:
         self._keys = timeline.keys
         self._events = timeline.events.to_physical()
         self._created = timeline.created.to_physical().fill_null(LEAST)
-        self._visible = timeline.visible
+        self._visible = timeline.visible.to_physical().to_numpy()
         self._values = timeline.rows.select(timeline.features)
         self._done = 0
 
@@ -34,7 +35,7 @@ class Cursor:
 
         Of an entity's rows only the newest is written: rows stand in the order in which they win.
         """
-        end = int(self._visible.search_sorted(upto, side="right"))
+        end = int(np.searchsorted(self._visible, microseconds(upto), side="right"))
         if end <= self._done:
             return 0
         rows = self._packed(self._done, end)

@@ -42,6 +42,11 @@ class Served:
     as_of: dict[str, list[datetime | None]]
 
 
+def microseconds(moment: datetime) -> int:
+    """Count the microseconds since 1970."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
 def stored_name(view: FeatureView) -> str:
     """Name a view in the online store, by all that decides what its rows mean: a changed view starts anew."""
     return f"{view.name}@{digest_of(view.entity, view.time, view.created, view.features)[:12]}"
@@ -95,7 +100,7 @@ class OnlineReader:
         """
         if missing := [name for name in self._reads if name not in columns]:
             raise RequestInvalid(f"missing column {', '.join(map(repr, missing))}; send {', '.join(self._reads)}")
-        at_us = (at - EPOCH) // _MICROSECOND
+        at_us = microseconds(at)
         values: dict[str, list[Value]] = {name: list(columns[name]) for name in self._service.request}
         as_of: dict[str, list[datetime | None]] = {}
         for lookup in self._lookups:
@@ -118,7 +123,7 @@ class OnlineReader:
 def write_types(store: OnlineStore, service: FeatureService, schema: Mapping[str, pl.DataType], at: datetime) -> None:
     """Keep the types of a service's columns, so that `derive` sees the same types in serving as in training."""
     names = {name: column_type(dtype).value for name, dtype in schema.items()}
-    store.put(types_name(service), {"": OnlineRow((at - EPOCH) // _MICROSECOND, LEAST, pack(names))})
+    store.put(types_name(service), {"": OnlineRow(microseconds(at), LEAST, pack(names))})
 
 
 def read_types(store: OnlineStore, service: FeatureService) -> dict[str, pl.DataType]:

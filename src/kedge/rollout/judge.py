@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kedge.domain.durations import share_of, span_of
 from kedge.domain.evaluation import Task
@@ -93,12 +93,12 @@ def _without_harm(deployment: Deployment, health: Health, rules: RolloutRules, s
         return Move.HOLD, f"{name} has had no traffic: without evidence it holds"
     if (skew := _skew(deployment, health, rules, seen)) is not None:
         return Move.HOLD, f"{name}: {skew}"
-    lasted, hold = health.window.end - deployment.since, span_of(rules.hold)
-    if lasted < hold:
-        return Move.HOLD, f"{name} shows no harm; it has lasted {lasted} of {hold}"
+    lasted = health.window.end - deployment.since
+    if lasted < span_of(rules.hold):
+        return Move.HOLD, f"{name} shows no harm; it has lasted {_spelt(lasted)} of {rules.hold}"
     if deployment.step + 1 < len(steps):
-        return Move.ADVANCE, f"{name} showed no harm in {lasted}: on to {steps[deployment.step + 1]:.0%}"
-    return Move.PROMOTE, f"{name} showed no harm in {lasted}: it becomes champion"
+        return Move.ADVANCE, f"{name} showed no harm in {_spelt(lasted)}: on to {steps[deployment.step + 1]:.0%}"
+    return Move.PROMOTE, f"{name} showed no harm in {_spelt(lasted)}: it becomes champion"
 
 
 def _skew(deployment: Deployment, health: Health, rules: RolloutRules, seen: Seen) -> str | None:
@@ -145,6 +145,12 @@ def _difference(days: Sequence[tuple[Block, Block]]) -> float | None:
     ours, theirs = ([pair[side] for pair in days] for side in (0, 1))
     means = [sum(block.loss for block in side) / sum(block.rows for block in side) for side in (ours, theirs)]
     return means[0] - means[1]
+
+
+def _spelt(span: timedelta) -> str:
+    """Write a duration in days, below two days in hours."""
+    hours = span / timedelta(hours=1)
+    return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} d"
 
 
 def _named(deployment: Deployment) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +20,8 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
 from kedge.errors import KedgeError
 
-if TYPE_CHECKING:
-    import polars as pl
-
 Columns = Mapping[str, Sequence[Value]]
-Score = Callable[[int, Any], NDArray[np.float64]]  # a version and the columns, in the form they were served in
+Score = Callable[[int, Columns], NDArray[np.float64]]
 
 # what a model, its framework or the encoding of its input can raise; anything else is a fault of ours and goes up
 FAILURES = (
@@ -62,9 +58,8 @@ def sticky_column(spec: ProjectSpec, service: FeatureService) -> str:
     return spec.rollout.sticky or (spec.data.key if spec.data.key in carried else "")
 
 
-def answer(deployment: Deployment, served: Columns | pl.DataFrame, entities: Sequence[str], score: Score) -> Answer:
-    """Answer rows: `served` has the model's columns by name, one value a row, or as a frame (a rehearsal has frames at
-    hand); `entities` is what each row is split by."""
+def answer(deployment: Deployment, served: Columns, entities: Sequence[str], score: Score) -> Answer:
+    """Answer rows: `served` has the model's columns, one value a row, `entities` what each row is split by."""
     count = len(entities)
     answers = Answer([deployment.champion] * count, [float("nan")] * count)
     everyone = list(range(count))
@@ -81,7 +76,7 @@ def answer(deployment: Deployment, served: Columns | pl.DataFrame, entities: Seq
     return answers
 
 
-def _try(answers: Answer, challenger: int, rows: list[int], served: Columns | pl.DataFrame, score: Score) -> list[int]:
+def _try(answers: Answer, challenger: int, rows: list[int], served: Columns, score: Score) -> list[int]:
     """Let the challenger answer its rows; give those that it failed on."""
     outputs = _attempt(answers, challenger, rows, served, score)
     if outputs is None:
@@ -90,7 +85,7 @@ def _try(answers: Answer, challenger: int, rows: list[int], served: Columns | pl
     return [row for row in rows if row in answers.errors]
 
 
-def _copy(answers: Answer, challenger: int, rows: list[int], served: Columns | pl.DataFrame, score: Score) -> None:
+def _copy(answers: Answer, challenger: int, rows: list[int], served: Columns, score: Score) -> None:
     """Let the challenger answer a copy of all rows, unused."""
     outputs = _attempt(answers, challenger, rows, served, score)
     if outputs is not None:
@@ -98,9 +93,7 @@ def _copy(answers: Answer, challenger: int, rows: list[int], served: Columns | p
         answers.batches.append((challenger, rows))
 
 
-def _attempt(
-    answers: Answer, challenger: int, rows: list[int], served: Columns | pl.DataFrame, score: Score
-) -> NDArray[np.float64] | None:
+def _attempt(answers: Answer, challenger: int, rows: list[int], served: Columns, score: Score) -> NDArray[np.float64] | None:
     """Call the challenger; where it fails, on all rows or on some, keep why for each. None where it failed on all."""
     try:
         outputs = score(challenger, _rows(served, rows, len(answers.versions)))
@@ -123,10 +116,6 @@ def _take(answers: Answer, version: int, rows: list[int], outputs: NDArray[np.fl
         answers.outputs[row] = output
 
 
-def _rows(served: Columns | pl.DataFrame, rows: list[int], count: int) -> Columns | pl.DataFrame:
+def _rows(served: Columns, rows: list[int], count: int) -> Columns:
     """Take some of the rows; all of them are passed on as they are."""
-    if len(rows) == count:
-        return served
-    if isinstance(served, Mapping):
-        return {name: [values[row] for row in rows] for name, values in served.items()}
-    return served[rows]
+    return served if len(rows) == count else {name: [values[row] for row in rows] for name, values in served.items()}

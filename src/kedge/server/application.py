@@ -1,23 +1,22 @@
-"""The control plane as one ASGI application: the native API, the pages, the event stream. Made of a house, started by `kedge up`.
+"""The control plane as one ASGI application: the native API, the pages, the event stream. `kedge up` runs it.
 
-    Door (host, origin, content type, size, headers) -> Litestar -> Guard (policy table) -> route -> read model -> JSON or page
+Door (host, origin, content type, size, headers) -> Litestar -> Guard (policy table) -> route -> read model -> JSON or page
 """
 
 from collections.abc import Collection
 from typing import Any
 
 from litestar import Litestar
-from litestar.config.app import AppConfig
 from litestar.datastructures import State as Shared
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from kedge.security.hosts import LOOPBACK
 from kedge.server.door import BODY_LIMIT, Door
 from kedge.server.guard import Guard
 from kedge.server.house import House
-from kedge.server.problems import ErrorBody, handle
+from kedge.server.problems import handle
 from kedge.server.reading.scene import Scenes
 from kedge.server.routes.acts import Acts
 from kedge.server.routes.live import Live
@@ -28,21 +27,18 @@ from kedge.server.stream import Pulse
 from kedge.web.assets import Assets
 from kedge.web.render import Pages
 
-_PROBLEMS = {
-    400: "The request does not fit.",
-    401: "A token is asked for.",
-    403: "The token's right does not reach that far.",
-    404: "There is no such thing.",
-    409: "Someone else was first.",
-    500: "Kedge failed; its log tells why.",
-}
-
 
 def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str | None = None) -> Litestar:
     """Build the control plane of a house. It answers to `hosts` only ("*": any); `token` is the house's, unless given."""
     pages = Pages(Assets(), project=house.spec.name)
     guard = Guard(house, house.settings.token if token is None else token)
-    parts: dict[str, Any] = {"house": house, "scenes": Scenes(house), "pages": pages, "pulse": Pulse(house.meta), "guard": guard}
+    parts: dict[str, Any] = {
+        "house": house,
+        "scenes": Scenes(house),
+        "pages": pages,
+        "pulse": Pulse(house.meta),
+        "guard": guard,
+    }
     app = Litestar(
         route_handlers=[Reads, Writes, Live, Shown, Acts, Files],
         dependencies={name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()},
@@ -52,11 +48,10 @@ def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str |
         openapi_config=OpenAPIConfig(
             title="Kedge", version=kedge_version(), path="/api/v1", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
         ),
-        on_app_init=[_problems],
         request_max_body_size=BODY_LIMIT,
     )
     # around the router, not in it: what has no route comes through the door as well
-    app.asgi_handler = Door(app.asgi_handler, hosts=hosts)
+    app.asgi_handler = Door(app.asgi_handler, hosts=hosts)  # type: ignore[assignment]
     return app
 
 
@@ -65,10 +60,3 @@ def _giver(part: Any) -> Any:
         return part
 
     return give
-
-
-def _problems(config: AppConfig) -> AppConfig:
-    """Document the one error shape."""
-    for controller in (Reads, Writes):
-        controller.responses = {status: ResponseSpec(ErrorBody, description=told) for status, told in _PROBLEMS.items()}
-    return config

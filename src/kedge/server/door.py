@@ -79,10 +79,14 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
     if scope["method"] in _SAFE:
         return
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Refused(403, "origin_foreign", "a page of another site asked for this write; writes are taken from this site only")
+        raise Refused(
+            403, "origin_foreign", "a page of another site asked for this write; writes are taken from this site only"
+        )
     origin = headers.get("origin")
     if not origin_allowed(origin, host, hosts if "*" not in hosts else _own(host)):
-        raise Refused(403, "origin_foreign", f"the origin {origin!r} is not this server; writes are taken from this site only")
+        raise Refused(
+            403, "origin_foreign", f"the origin {origin!r} is not this server; writes are taken from this site only"
+        )
     _check_type(scope["path"], headers.get("content-type", ""))
 
 
@@ -134,6 +138,10 @@ class _Answer:
 
 async def _refuse(send: Send, refused: Refused, name: str) -> None:
     body = msgspec.json.encode(ErrorBody(Problem(refused.code, str(refused), name)))
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

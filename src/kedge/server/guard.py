@@ -40,7 +40,7 @@ class Guard:
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Let a request through, with its holder noted. Raises 401 or 403."""
-        method, path = connection.scope.get("method", "GET"), connection.url.path
+        method, path = str(connection.scope.get("method", "GET")), connection.url.path
         who = self._who(connection)
         connection.scope.setdefault("state", {})["holder"] = who.name
         if allowed(who.right, method, path):
@@ -51,9 +51,8 @@ class Guard:
             detail = "this server asks for a token: send it as `Authorization: Bearer TOKEN`"
             raise NotAuthorizedException(detail=detail, headers={"WWW-Authenticate": "Bearer"})
         right = needed(method, path)
-        raise PermissionDeniedException(
-            f"{who.name} has the right to {who.right.name.lower()}; this needs {right.name.lower() if right else 'a row in the policy table'}"
-        )
+        wanted = right.name.lower() if right else "a row in the policy table"
+        raise PermissionDeniedException(f"{who.name} has the right to {who.right.name.lower()}; this needs {wanted}")
 
     def _who(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Token:
         if not self._tokens:

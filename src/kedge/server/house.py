@@ -8,7 +8,7 @@ from typing import Protocol
 from kedge.config import Settings
 from kedge.domain.ids import ModelName, PredictionId
 from kedge.domain.lineage import Explanation
-from kedge.domain.monitoring import TruthBatch
+from kedge.domain.monitoring import Profile, TruthBatch
 from kedge.domain.project import ProjectSpec
 from kedge.domain.rollout import Deployment
 from kedge.ports import Clock, JobRunner, MetaStore
@@ -22,11 +22,28 @@ class Lineage(Protocol):
         ...
 
 
-class Truths(Protocol):
-    """Takes ground truth."""
+class Normal(Protocol):
+    """What a version calls normal."""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile of its training rows."""
+        ...
+
+
+class Watching(Protocol):
+    """Takes ground truth, and knows the shapes of what was seen."""
 
     def record_truth(self, batch: TruthBatch) -> None:
         """Keep facts; the same ids again count once."""
+        ...
+
+    def reference(self, model: ModelName, version: int) -> Normal | None:
+        """Find what a version calls normal."""
+        ...
+
+    def newest_profile(self, model: ModelName) -> Profile | None:
+        """Find the profile of the newest window, in the champion's bins."""
         ...
 
 
@@ -66,7 +83,7 @@ class House(Protocol):
         ...
 
     @property
-    def monitoring(self) -> Truths:
+    def monitoring(self) -> Watching:
         """The monitoring room."""
         ...
 

@@ -25,7 +25,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     answer: Deployment | None = None
 
 
-def once(meta: MetaStore, key: str, model: ModelName, *, asked: tuple[str, ...], act: Callable[[], Deployment]) -> Deployment:
+def once(
+    meta: MetaStore, key: str, model: ModelName, *, asked: tuple[str, ...], act: Callable[[], Deployment]
+) -> Deployment:
     """Act, unless this key has acted before: then give that answer. Raises Conflict where the key was for something else."""
     if not key:
         return act()
@@ -33,7 +35,11 @@ def once(meta: MetaStore, key: str, model: ModelName, *, asked: tuple[str, ...],
     with _lock:
         raw = meta.notes.get(name)
         newest = meta.deployments.find(model)
-        call = Call(asked=digest, revision=newest.revision if newest else 0) if raw is None else msgspec.json.decode(raw, type=Call)
+        call = (
+            Call(asked=digest, revision=newest.revision if newest else 0)
+            if raw is None
+            else msgspec.json.decode(raw, type=Call)
+        )
         if call.asked != digest:
             raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
         if call.answer is not None:

@@ -1,6 +1,6 @@
 """Errors on the wire: the only table from error class to HTTP status, and the one shape that every error answer has.
 
-    {"error": {"code": "not_found", "message": "what, where, what to do", "request_id": "4f1c9a..."}}
+{"error": {"code": "not_found", "message": "what, where, what to do", "request_id": "4f1c9a..."}}
 """
 
 import logging
@@ -73,7 +73,11 @@ def problem_of(error: Exception, request_id: str, *, asked: str) -> tuple[int, P
     if isinstance(error, HTTPException) and error.status_code != 500:
         return error.status_code, Problem(_code(error.status_code), _http_message(error, asked), request_id)
     log.error("request %s (%s) failed", request_id, asked, exc_info=error.__cause__ or error)
-    return 500, Problem("internal_error", f"{asked} failed inside Kedge; this process's log tells why, under request {request_id}", request_id)
+    return 500, Problem(
+        "internal_error",
+        f"{asked} failed inside Kedge; this process's log tells why, under request {request_id}",
+        request_id,
+    )
 
 
 def _code(status: int) -> str:
@@ -108,7 +112,9 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     pages = request.app.state.get("pages")
     if pages is not None and wants_page(request.url.path, request.headers.get("accept", "")):
-        return Response(pages.problem(status, problem), status_code=status, headers=headers, media_type="text/html; charset=utf-8")
+        return Response(
+            pages.problem(status, problem), status_code=status, headers=headers, media_type="text/html; charset=utf-8"
+        )
     return Response(ErrorBody(problem), status_code=status, headers=headers, media_type="application/json")
 
 

@@ -21,7 +21,10 @@ def chart_of(page: Model) -> Year | None:
     return Year(
         start=start,
         points=[_point(week, start) for week in page.weeks],
-        promotions=[Sign(max(0.0, _days(one.at, start)), f"v{one.version}", f"v{one.version} promoted {words.utc(one.at)}") for one in inside],
+        promotions=[
+            Sign(max(0.0, _days(one.at, start)), f"v{one.version}", f"v{one.version} promoted {words.utc(one.at)}")
+            for one in inside
+        ],
         alarms=[Sign(_days(one.at, start), "", one.message) for one in alarms],
         champion=f"v{page.champion} champion",
         challenger=f"v{page.challenger} on trial" if page.challenger else "",
@@ -33,8 +36,9 @@ def _title(page: Model, promotions: int, alarms: int) -> str:
     last = next((week.live for week in reversed(page.weeks) if week.live), None)
     now = f"; in the newest week {words.loss(last.loss)}" if last else ""
     return (
-        f"Weekly {words.metric(page.metric)} of the champion, {words.long_day(page.weeks[0].start)} to {words.long_day(page.weeks[-1].end)}, "
-        f"with 95 % band, accepted limit, {words.many(promotions, 'promotion')} and {words.many(alarms, 'alarm')}{now}"
+        f"Weekly {words.metric(page.metric)} of the champion, {words.long_day(page.weeks[0].start)} to "
+        f"{words.long_day(page.weeks[-1].end)}, with 95 % band, accepted limit, {words.many(promotions, 'promotion')} "
+        f"and {words.many(alarms, 'alarm')}{now}"
     )
 
 
@@ -57,11 +61,18 @@ def _point(week: Week, start: datetime) -> Point:
 def chart_data(page: Model) -> dict[str, Any]:
     """Give the figure's data to its script."""
     start, end = page.weeks[0].start, page.weeks[-1].end
-    weeks = [_point(week, start)._asdict() | {"at": words.iso(week.start + _MIDDLE), "rows": week.live.rows if week.live else 0} for week in page.weeks]
-    promotions = [
-        {"at": words.iso(max(one.at, start)), "label": f"v{one.version}", "title": words.utc(one.at)} for one in page.promotions if one.at <= end
+    weeks = [
+        _point(week, start)._asdict() | {"at": words.iso(week.start + _MIDDLE), "rows": week.live.rows if week.live else 0}
+        for week in page.weeks
     ]
-    alarms = [{"at": words.iso(one.at), "title": one.message.replace("<", "&lt;")} for one in page.alarms if start <= one.at <= end]
+    promotions = [
+        {"at": words.iso(max(one.at, start)), "label": f"v{one.version}", "title": words.utc(one.at)}
+        for one in page.promotions
+        if one.at <= end
+    ]
+    alarms = [
+        {"at": words.iso(one.at), "title": one.message.replace("<", "&lt;")} for one in page.alarms if start <= one.at <= end
+    ]
     return {
         "champion": f"v{page.champion} champion",
         "challenger": f"v{page.challenger} on trial" if page.challenger else "",

@@ -4,7 +4,7 @@ Expected are the service's entity keys, its request columns and the column that 
 those that the model reads; a key or a column that is only derived from has no type there and is taken as it comes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kedge.domain.data import ColumnType
@@ -108,5 +108,5 @@ def _whole(name: str, values: list[Value]) -> list[Value]:
     return [int(value) if isinstance(value, float) else value for value in values]
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names))

@@ -46,13 +46,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """One tensor of an answer: one value for each row."""
+    """One tensor of an answer: one float, int or str for each row, as its datatype says."""
 
     name: str
     datatype: str
     shape: list[int]
     data: list[Any]
-    """float, int or str, as the datatype says; a plain list so that it is encoded in one go."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -14,7 +14,9 @@ Series = Sequence[float | None]
 class Frame:
     """A plot area: maps x in [x0, x1] and y in [y0, y1] to pixels, y upwards."""
 
-    def __init__(self, *, left: float, right: float, top: float, bottom: float, x: tuple[float, float], y: tuple[float, float]) -> None:
+    def __init__(
+        self, *, left: float, right: float, top: float, bottom: float, x: tuple[float, float], y: tuple[float, float]
+    ) -> None:
         self.left, self.right, self.top, self.bottom = left, right, top, bottom
         self._x0, self._xs = x[0], (right - left) / ((x[1] - x[0]) or 1)
         self._y0, self._ys = y[0], (bottom - top) / ((y[1] - y[0]) or 1)
@@ -60,8 +62,8 @@ def polylines(frame: Frame, values: Series, css: str, *, at: Sequence[float] | N
 
 def _svg(width: int, height: int, title: str, body: str, css: str = "") -> Markup:
     label = escape(title)
-    head = f'<svg class="chart {css}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{label}">'
-    return Markup(f"{head}{body}</svg>")  # noqa: S704 - numbers, our own classes, and escaped text only
+    box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return Markup(f'<svg class="chart {css}" {box} role="img" aria-label="{label}">{body}</svg>')  # noqa: S704 - numbers, our own classes, and escaped text only
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
@@ -77,7 +79,11 @@ def sparkline(values: Series, title: str, *, limit: float | None = None, width: 
         return _svg(width, height, title, "", "spark")
     y = _span([*known, limit] if limit is not None else known)
     frame = Frame(left=2, right=width - 4, top=3, bottom=height - 3, x=(0, max(1, len(values) - 1)), y=y)
-    dotted = "" if limit is None else f'<line class="limit" x1="0" x2="{width}" y1="{frame.y(limit):.1f}" y2="{frame.y(limit):.1f}"/>'
+    dotted = (
+        ""
+        if limit is None
+        else f'<line class="limit" x1="0" x2="{width}" y1="{frame.y(limit):.1f}" y2="{frame.y(limit):.1f}"/>'
+    )
     last = list(runs_of(values))[-1][-1]
     end = f'<circle class="dot one" cx="{frame.x(last[0]):.1f}" cy="{frame.y(last[1]):.1f}" r="2.5"/>'
     return _svg(width, height, title, f"{dotted}{polylines(frame, values, 'one')}{end}", "spark")
@@ -97,14 +103,17 @@ def evidence(values: Series, limit: float, title: str, *, width: int = 280, heig
 def bar(part: float, title: str, *, mark: float | None = None, css: str = "one") -> Markup:
     """Draw one bar of a whole, with a mark for the time gone or the value needed."""
     filled = 100 * min(max(part, 0.0), 1.0)
-    needed = "" if mark is None else f'<rect class="mark" x="{99.5 * min(max(mark, 0.0), 1.0):.2f}" y="0" width="0.5" height="8"/>'
+    place = 0.0 if mark is None else 99.5 * min(max(mark, 0.0), 1.0)
+    needed = "" if mark is None else f'<rect class="mark" x="{place:.2f}" y="0" width="0.5" height="8"/>'
     body = f'<rect class="sunk" width="100" height="8"/><rect class="fill {css}" width="{filled:.2f}" height="8"/>{needed}'
     label = escape(title)
-    markup = f'<svg class="chart meter" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{label}">{body}</svg>'
-    return Markup(markup)  # noqa: S704 - as in _svg
+    head = f'<svg class="chart meter" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{label}">'
+    return Markup(f"{head}{body}</svg>")  # noqa: S704 - as in _svg
 
 
-def interval(low: float, middle: float, high: float, title: str, *, scale: float, width: int = 120, height: int = 20) -> Markup:
+def interval(
+    low: float, middle: float, high: float, title: str, *, scale: float, width: int = 120, height: int = 20
+) -> Markup:
     """Draw a dot with its interval on a line of no difference; `scale` is the value at either edge."""
     frame = Frame(left=4, right=width - 4, top=0, bottom=height, x=(-scale, scale), y=(0, 1))
     half = height / 2
@@ -121,7 +130,8 @@ def histogram(reference: Sequence[float], now: Sequence[float], title: str, *, w
     bins = max(1, len(reference))
     frame = Frame(left=0, right=width, top=3, bottom=height - 1, x=(0, bins), y=(0, top))
     filled = "".join(
-        f'<rect class="fill ref" x="{frame.x(i) + 0.5:.1f}" y="{frame.y(v):.1f}" width="{width / bins - 1:.1f}" height="{height - 1 - frame.y(v):.1f}"/>'
+        f'<rect class="fill ref" x="{frame.x(i) + 0.5:.1f}" y="{frame.y(v):.1f}" width="{width / bins - 1:.1f}" '
+        f'height="{frame.bottom - frame.y(v):.1f}"/>'
         for i, v in enumerate(reference)
     )
     steps = " ".join(f"{frame.x(i + side):.1f},{frame.y(v):.1f}" for i, v in enumerate(now) for side in (0, 1))

@@ -12,7 +12,15 @@ from kedge.web import charts, words, year
 from kedge.web.assets import HERE, Assets
 
 _VERSION = re.compile(r"\b(?:v|version )(\d{1,6})\b")
-_CLASSES = {"well": "ok", "trial": "trial", "watch": "warn", "alarm": "bad", "holds": "idle", "idle": "idle", "running": "trial"}
+_CLASSES = {
+    "well": "ok",
+    "trial": "trial",
+    "watch": "warn",
+    "alarm": "bad",
+    "holds": "idle",
+    "idle": "idle",
+    "running": "trial",
+}
 
 
 class Pages:
@@ -28,7 +36,13 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._jinja.globals |= {"assets": assets, "project": project, "charts": charts, "words": words, "figure": year.figure}
+        self._jinja.globals |= {
+            "assets": assets,
+            "project": project,
+            "charts": charts,
+            "words": words,
+            "figure": year.figure,
+        }
         self._jinja.filters |= {
             "css": state_class,
             "icon_of": state_icon,
@@ -59,7 +73,7 @@ def state_icon(state: Any) -> str:
 def time_element(at: datetime | None, now: datetime | None = None, *, exact: bool = False) -> Markup:
     """Write a time: relative to now, or exact, with the exact time always in reach."""
     if at is None:
-        return Markup(words.NONE)
+        return escape(words.NONE)
     shown = f"{at:%Y-%m-%d %H:%M}" if exact or now is None else words.when(at, now)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(words.iso(at), words.utc(at), shown)
 
@@ -77,5 +91,7 @@ def link_versions(text: str, model: str) -> Markup:
 
 def script_json(value: Any) -> Markup:
     """Write a value as JSON that may stand inside a script element."""
-    text = msgspec.json.encode(value).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    text = (
+        msgspec.json.encode(value).decode().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )
     return Markup(text)  # noqa: S704 - every "<" is escaped

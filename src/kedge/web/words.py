@@ -44,6 +44,27 @@ def loss(value: float | None) -> str:
     return f"{value:,.3f}".replace("-", "−") if abs(value) < 10 else number(value, 4)
 
 
+def measure(value: float | None) -> str:
+    """Write what a check measured: counts as counts, all else as a loss."""
+    return count(int(value)) if value is not None and value == int(value) and abs(value) >= 2 else loss(value)
+
+
+def check(name: str) -> str:
+    """Write a check's name as a heading."""
+    text = " ".join(metric(word) for word in name.split(" "))
+    return text[:1].upper() + text[1:]
+
+
+def plain(value: float) -> str:
+    """Write a value as it is, to six digits."""
+    return f"{value:.6g}".replace("-", "−")
+
+
+def fixed(value: float, places: int) -> str:
+    """Write a number with so many decimals."""
+    return f"{value:.{places}f}".replace("-", "−")
+
+
 def signed(value: float | None) -> str:
     """Write a difference with its sign, three decimals."""
     if value is None or math.isnan(value):
@@ -89,7 +110,7 @@ def odds(evidence: float | None) -> str:
 def _two_digits(value: float) -> int:
     if math.isinf(value) or value > 1e15:
         return 10**15
-    scale = 10 ** (math.floor(math.log10(value)) - 1)
+    scale: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return round(value / scale) * scale
 
 

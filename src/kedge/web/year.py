@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from kedge.web import words
 from kedge.web.charts import Frame, polylines, runs_of
 
 
@@ -55,7 +56,9 @@ def figure(year: Year) -> Markup:
 def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
     low, high = _bounds(year.points)
     days = max(1.0, year.points[-1].at + 3.5)
-    frame = Frame(left=42, right=width - (16 if name == "narrow" else 118), top=26, bottom=height - 26, x=(0, days), y=(low, high))
+    frame = Frame(
+        left=42, right=width - (16 if name == "narrow" else 118), top=26, bottom=height - 26, x=(0, days), y=(low, high)
+    )
     middles = [point.at for point in year.points]
     body = "".join(
         (
@@ -71,12 +74,13 @@ def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
         )
     )
     label = escape(year.title)
-    markup = f'<svg class="chart year {name}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{label}">'
-    return Markup(f"{markup}{body}</svg>")  # noqa: S704 - numbers, our own classes, and escaped text only
+    box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return Markup(f'<svg class="chart year {name}" {box} role="img" aria-label="{label}">{body}</svg>')  # noqa: S704 - numbers, our own classes, and escaped text only
 
 
 def _bounds(points: Sequence[Point]) -> tuple[float, float]:
-    known = [value for point in points for value in (point.loss, point.lower, point.upper, point.trial, point.limit) if value is not None]
+    drawn = ((point.loss, point.lower, point.upper, point.trial, point.limit) for point in points)
+    known = [value for values in drawn for value in values if value is not None]
     low, high = min(known), max(known)
     room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     return low - room, high + 2 * room
@@ -95,7 +99,7 @@ def _grid(frame: Frame, low: float, high: float) -> str:
     places = max(0, min(6, -floor(log10(values[1] - values[0] + 1e-12)))) if len(values) > 1 else 3
     return "".join(
         f'<line class="gridline" x1="{frame.left}" x2="{frame.right}" y1="{frame.y(value):.1f}" y2="{frame.y(value):.1f}"/>'
-        f'<text x="{frame.left - 8}" y="{frame.y(value) + 4:.1f}" text-anchor="end">{f"{value:.{places}f}".replace("-", "−")}</text>'
+        f'<text x="{frame.left - 8}" y="{frame.y(value) + 4:.1f}" text-anchor="end">{words.fixed(value, places)}</text>'
         for value in values
     )
 
@@ -131,17 +135,20 @@ def _limit(frame: Frame, points: Sequence[Point]) -> str:
     """Draw the limit in force as steps: each champion brings its own."""
     parts = []
     for run in runs_of([point.limit for point in points]):
-        path = " ".join(f"{frame.x(points[i].at + side):.1f},{frame.y(value):.1f}" for i, value in run for side in (-3.5, 3.5))
+        path = " ".join(
+            f"{frame.x(points[i].at + side):.1f},{frame.y(value):.1f}" for i, value in run for side in (-3.5, 3.5)
+        )
         parts.append(f'<polyline class="limit" points="{path}"/>')
     return "".join(parts)
 
 
 def _marks(frame: Frame, promotions: Sequence[Sign], *, room: float) -> str:
+    """Mark promotions; a name that would touch the one before it is left to the pointer."""
     parts, free = [], -1e9
     for sign in promotions:
         x = frame.x(sign.at)
-        line = f'<line class="promoted" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top - 6}" y2="{frame.bottom}"><title>{escape(sign.title)}</title></line>'
-        parts.append(line)
+        ends = f'x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top - 6}" y2="{frame.bottom}"'
+        parts.append(f'<line class="promoted" {ends}><title>{escape(sign.title)}</title></line>')
         if x - free >= room:
             anchor = "start" if x < frame.left + 12 else "middle"
             parts.append(f'<text class="name" x="{x:.1f}" y="15" text-anchor="{anchor}">{escape(sign.label)}</text>')
@@ -153,8 +160,8 @@ def _alarms(frame: Frame, alarms: Sequence[Sign], points: Sequence[Point]) -> st
     parts = []
     for sign in alarms:
         near = min(points, key=lambda point: abs(point.at - sign.at))
-        y = frame.y(near.upper if near.upper is not None else near.loss if near.loss is not None else 0.0) if near.loss is not None else frame.top + 14
-        x, y = frame.x(sign.at), max(frame.top + 2, y - 16)
+        top = near.upper if near.upper is not None else near.loss
+        x, y = frame.x(sign.at), frame.top + 2 if top is None else max(frame.top + 2, frame.y(top) - 16)
         parts.append(f'<path class="alarm" d="M{x - 6:.1f} {y:.1f}h12l-6 10z"><title>{escape(sign.title)}</title></path>')
     return "".join(parts)
 

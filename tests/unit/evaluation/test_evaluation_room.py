@@ -72,6 +72,7 @@ def test_the_gate_judges_once_and_reads_its_verdict_again(room, store, blobs, fo
     [event] = judged(store)
     assert event.facts["outcome"] == "passed"
     assert event.facts["run"] == "run-1"
+    assert event.message == "The gate passed run run-1: 3 findings, all passed"
     [edge] = event.edges
     assert (edge.made.id, edge.source.id, edge.role) == (event.facts["verdict"], "run-1", "judged")
 

@@ -42,9 +42,7 @@ def answer(known: list[Known], key: str | None, at: datetime | None, ttl: timede
     return None if best is None else best[1]
 
 
-def join(
-    known: list[Known], asked: list[tuple[str | None, datetime | None]], ttl: timedelta | None
-) -> list[float | None]:
+def join(known: list[Known], asked: list[tuple[str | None, datetime | None]], ttl: timedelta | None) -> list[float | None]:
     view = pl.DataFrame(
         {
             "k": pl.Series([row.key for row in known], dtype=pl.String),
@@ -61,9 +59,7 @@ def join(
         },
         schema_overrides={"n": pl.Int64},
     )
-    joined = point_in_time(
-        rows, view, entity="k", time="t", event_time="e", created="c", ttl=ttl, features={"v": "w__v"}
-    )
+    joined = point_in_time(rows, view, entity="k", time="t", event_time="e", created="c", ttl=ttl, features={"v": "w__v"})
     assert joined["n"].to_list() == list(range(len(asked))), "one row out per row in, in order"
     return joined["w__v"].to_list()
 
@@ -117,18 +113,14 @@ def test_full_ties_go_to_the_last_in_the_input_and_its_null_stays() -> None:
 def test_naive_times_are_utc_and_whole_number_keys_match_across_types() -> None:
     view = pl.DataFrame({"k": [1, 2], "e": [datetime(2013, 1, 1), datetime(2013, 1, 1)], "v": [10, 20]})
     rows = pl.DataFrame({"k": [2.0, None, 2.0], "t": ["2013-01-01", "2013-01-01", "2013-01-01T00:00:00+01:00"]})
-    joined = point_in_time(
-        rows, view, entity="k", time="t", event_time="e", created=None, ttl=None, features={"v": "v"}
-    )
+    joined = point_in_time(rows, view, entity="k", time="t", event_time="e", created=None, ttl=None, features={"v": "v"})
     assert joined["v"].to_list() == [20, None, None]
 
 
 def test_an_empty_view_matches_nothing() -> None:
     view = pl.DataFrame(schema={"k": pl.String, "e": TIME, "v": pl.Int64})
     rows = pl.DataFrame({"k": ["a"], "t": [START]})
-    joined = point_in_time(
-        rows, view, entity="k", time="t", event_time="e", created=None, ttl=None, features={"v": "v"}
-    )
+    joined = point_in_time(rows, view, entity="k", time="t", event_time="e", created=None, ttl=None, features={"v": "v"})
     assert joined.schema["v"] == pl.Int64
     assert joined["v"].to_list() == [None]
 

@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from kedge.domain.ids import ModelName
 from kedge.domain.lineage import Node, NodeKind
 from kedge.errors import AliasConflict, ModelRefused, NotFound
 from kedge.evaluation.room import Evaluation
+from kedge.registry.holders import previous_holder
 from kedge.registry.room import Registry
 from kedge.storage.sql import open_store
 
@@ -138,6 +140,14 @@ def test_rolling_back_twice_goes_two_back_and_never_forth(register, registry):
         registry.roll_back(MODEL, actor="ada", reason="worst")
     registry.promote(MODEL, 3, actor="ada", reason="it was not")
     assert registry.roll_back(MODEL, actor="ada", reason="it was").number == 1
+
+
+def test_an_alias_that_was_taken_away_goes_back_to_its_last_holder(register, registry):
+    three(register, registry)
+    taken = msgspec.structs.replace(registry.history(MODEL)[-1], number=None, previous=3, serial=4)
+    assert previous_holder([*registry.history(MODEL), taken]) == 3
+    given = msgspec.structs.replace(taken, number=3, previous=None, serial=5)
+    assert previous_holder([*registry.history(MODEL), taken, given]) == 2
 
 
 class Meddling:

@@ -24,7 +24,12 @@ def test_a_step_without_harm_advances_after_its_hold_and_the_last_promotes():
 
 def test_the_hold_counts_from_the_step_to_the_end_of_the_window():
     found = look(trial(since=START + DAY / 2), health(side(1, 950), side(2, 50)))
-    assert (found.move, "lasted 12:00:00" in found.reason) == (Move.HOLD, True)
+    assert (found.move, "lasted 12 h of 1d" in found.reason) == (Move.HOLD, True)
+
+
+def test_a_long_hold_is_told_in_days():
+    found = look(trial(), health(side(1, 950), side(2, 50), day=2))
+    assert "no harm in 3 d" in found.reason
 
 
 def test_a_look_keeps_what_it_saw():

@@ -1,13 +1,15 @@
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.evaluation.toys import spec
 from tests.unit.rollout.health import trial
 
-from kedge.domain.rollout import Strategy, takes_challenger
+from kedge.domain.features import FeatureService, FeatureView
+from kedge.domain.project import DataRules
+from kedge.domain.rollout import RolloutRules, Strategy, takes_challenger
 from kedge.errors import ModelRefused
-from kedge.rollout.split import answer
+from kedge.rollout.split import answer, sticky_column
 
 ENTITIES = [f"flight-{n}" for n in range(200)]
 SERVED = {"x": [float(n) for n in range(200)]}
@@ -106,10 +108,15 @@ def test_a_shadow_that_fails_changes_no_answer():
     assert (set(answers.versions), answers.shadow, len(answers.errors)) == ({1}, {}, 200)
 
 
-def test_a_frame_is_answered_as_columns_are():
-    frame = pl.DataFrame(SERVED)
-    deployment = trial(share=0.3)
-    assert answer(deployment, frame, ENTITIES, Scores()) == answer(deployment, SERVED, ENTITIES, Scores())
+@pytest.mark.parametrize(
+    ("sticky", "key", "column"),
+    [("origin", "id", "origin"), ("", "id", "id"), ("", "plane", "plane"), ("", "row", ""), ("", "", "")],
+)
+def test_traffic_sticks_to_what_the_project_says_or_to_a_key_that_requests_carry(sticky, key, column):
+    view = FeatureView(name="planes", entity="plane", source="planes.csv", time="at", features=("age",))
+    service = FeatureService(name="delay", request=("id", "origin"), views=(view,))
+    rules = DataRules(source="data.py:rows", time="at", label="late", key=key)
+    assert sticky_column(spec(data=rules, rollout=RolloutRules(sticky=sticky)), service) == column
 
 
 def test_no_rows_need_no_model():

@@ -1,1 +1,1 @@
-"""tmp."""
+"""scikit-learn: how its models are kept and read back."""

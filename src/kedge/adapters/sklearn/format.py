@@ -1,15 +1,124 @@
-"""tmp."""
-class _P:
-    def __init__(self, m): self.m=m
-    def predict(self, x):
-        return self.m.predict_proba(x)[:,1] if hasattr(self.m,'predict_proba') else self.m.predict(x)
+"""scikit-learn models as skops files: no code in them, every type on an allow-list, every tree checked.
+
+The same fitted model gives the same bytes. Not kept: native categories of histogram boosting, libsvm's machines,
+nearest neighbours on trees; scikit-learn reads their arrays without looking, or they bring functions along.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kedge.adapters.sklearn.archive import ALLOWED, canonical, examine
+from kedge.adapters.sklearn.trees import require_sound, run_alone
+from kedge.domain.evaluation import Task
+from kedge.domain.registry import Signature
+from kedge.errors import ModelRefused
+
+_FILE = "model.skops"
+_FAULTS = (ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError, RecursionError,
+           TypeError, ValueError)  # what constructing from a wrong file may raise
+_SMALL = 1000  # rows up to which starting OpenMP's threads costs more than they save
+
+
 class SklearnFormat:
-    name="skops"
-    def accepts(self, m): return hasattr(m,'predict')
-    def dump(self, m):
-        import skops.io as s
-        return {"model.skops": s.dumps(m)}
-    def load(self, files, signature):
-        import skops.io as s
-        d=files["model.skops"]
-        return _P(s.loads(d, trusted=s.get_untrusted_types(data=d)))
+    """Keeps fitted classifiers and regressors of scikit-learn, pipelines included."""
+
+    name = "skops"
+
+    def accepts(self, model: Any) -> bool:
+        """Say whether this is a fitted classifier with probabilities, or a fitted regressor."""
+        from sklearn.base import BaseEstimator, is_classifier, is_regressor
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
+
+        if not isinstance(model, BaseEstimator):
+            return False
+        if not (is_classifier(model) and hasattr(model, "predict_proba")) and not is_regressor(model):
+            return False
+        try:
+            check_is_fitted(model)
+        except NotFittedError:
+            return False
+        return True
+
+    def dump(self, model: Any) -> dict[str, bytes]:
+        """Write a model, and read it again at once: what could not be loaded is refused now. Raises ModelRefused."""
+        import skops.io
+        from skops.io.exceptions import UnsupportedTypeException
+
+        try:
+            data = canonical(skops.io.dumps(model))
+        except (UnsupportedTypeException, TypeError) as error:
+            raise ModelRefused(f"{type(model).__name__} cannot be kept without pickle: {error}") from error
+        _load(data)
+        return {_FILE: data}
+
+    def load(self, files: Mapping[str, bytes], signature: Signature) -> "SklearnPredictor":
+        """Load a model that answers as its signature says. Raises ModelRefused with the type or fault that stopped it."""
+        if set(files) != {_FILE}:
+            raise ModelRefused(f"a model in this format is one file {_FILE}, not {', '.join(sorted(files)) or 'none'}")
+        model = _load(files[_FILE])
+        if not self.accepts(model):
+            raise ModelRefused(f"the model file holds a {type(model).__name__}, which does not answer rows")
+        columns = getattr(model, "n_features_in_", None)
+        if columns != len(signature.inputs):
+            raise ModelRefused(f"the model takes {columns} columns, its signature names {len(signature.inputs)}")
+        if hasattr(model, "predict_proba") != (signature.task is Task.CLASSIFICATION):
+            raise ModelRefused(f"a {type(model).__name__} is not for {signature.task.value}, as its signature says")
+        return SklearnPredictor(model, signature.task)
+
+
+class SklearnPredictor:
+    """A loaded scikit-learn model."""
+
+    def __init__(self, model: Any, task: Task) -> None:
+        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+        run_alone(model)
+        self._model = model
+        self._column = _positive_column(model) if task is Task.CLASSIFICATION else None
+        self._answers = model.predict_proba if task is Task.CLASSIFICATION else model.predict
+        self._pools = [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "openmp"]
+
+    def predict(self, matrix: np.ndarray) -> np.ndarray:
+        """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value."""
+        if not len(matrix):
+            return np.empty(0)
+        if len(matrix) > _SMALL:
+            return self._predict(matrix)
+        before = [pool.num_threads for pool in self._pools]
+        for pool in self._pools:  # this thread's own setting, 1 us; threadpoolctl's context would look for libraries anew
+            pool.set_num_threads(1)
+        try:
+            return self._predict(matrix)
+        finally:
+            for pool, threads in zip(self._pools, before, strict=True):
+                pool.set_num_threads(threads)
+
+    def _predict(self, matrix: np.ndarray) -> np.ndarray:
+        answers = np.asarray(self._answers(matrix), dtype=np.float64)
+        return np.ascontiguousarray(answers if self._column is None else answers[:, self._column])
+
+
+def _positive_column(model: Any) -> int:
+    classes = np.asarray(model.classes_).tolist()
+    if classes != [0, 1]:
+        raise ModelRefused(f"a classifier here answers classes 0 and 1, this one has {classes}; train it on both")
+    return 1
+
+
+def _load(data: bytes) -> Any:
+    """Look through the file, check its types, construct, check what came out."""
+    import skops.io
+
+    examine(data)
+    try:
+        foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(ALLOWED))
+        if foreign:
+            raise ModelRefused(f"{', '.join(foreign)} is not allowed in a model file; use estimators of scikit-learn itself")
+        model = skops.io.loads(data, trusted=list(ALLOWED))
+        require_sound(model)
+    except _FAULTS as error:
+        raise ModelRefused(f"the model file cannot be loaded: {type(error).__name__}: {error}") from error
+    return model

@@ -14,7 +14,14 @@ def ahead(scene: Scene) -> tuple[Next, ...]:
     """List what is to come, the people's part first."""
     if scene.deployment is None:
         return ()
-    listed = (_waiting(scene), _window(scene), _hold(scene, scene.deployment), _step(scene), _retraining(scene), _cooldown(scene))
+    listed = (
+        _waiting(scene),
+        _window(scene),
+        _hold(scene, scene.deployment),
+        _step(scene),
+        _retraining(scene),
+        _cooldown(scene),
+    )
     return tuple(item for item in listed if item is not None)
 
 
@@ -53,7 +60,11 @@ def _hold(scene: Scene, deployment: Deployment) -> Next | None:
     ends = deployment.since + span_of(scene.spec.rollout.hold)
     steps = scene.spec.rollout.steps
     last = deployment.step + 1 >= len(steps)
-    then = "it takes all traffic" if last or steps[deployment.step + 1] == "100%" else f"it goes to {steps[deployment.step + 1].replace('%', ' %')}"
+    then = (
+        "it takes all traffic"
+        if last or steps[deployment.step + 1] == "100%"
+        else f"it goes to {steps[deployment.step + 1].replace('%', ' %')}"
+    )
     when = "at the next window" if ends <= scene.now else f"{words.day(ends, scene.now)} {ends:%H:%M} UTC"
     return Next(what=f"Hold of v{deployment.challenger} ends", then=f"{when}; {then} unless harm is shown", at=ends)
 

@@ -1,4 +1,4 @@
-"""The loop at a glance: the verdict, the ten stations, what is live, on trial, drifting and paid for, what happened, what comes next."""
+"""The loop at a glance: verdict, stations, what is live, on trial, drifting and paid for, what happened, what comes next."""
 
 from calendar import monthrange
 from datetime import UTC, datetime
@@ -15,16 +15,17 @@ from kedge.server.reading.ahead import ahead
 from kedge.server.reading.happened import telling
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import verdict
+from kedge.server.reading.shapes import Shape, shape_of
 from kedge.server.reading.state import Fact, Happened, Next, Sentence, State, Station
 from kedge.server.reading.stations import stations
-from kedge.server.reading.weeks import Mean, last_week, weeks_of
+from kedge.server.reading.weeks import Mean, difference, last_week, weeks_of
 from kedge.web import words
 
 _SPARK_WEEKS = 16
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """The champion: its loss over the newest seven labelled days, sixteen weeks of it, and its figures of the last window."""
+    """The champion: its loss over the newest seven labelled days, sixteen weeks of it, its figures of the last window."""
 
     version: int
     state: State
@@ -51,6 +52,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     evidence: float | None
     limit: float
     way: float
+    difference: Mean | None
     facts: tuple[Fact, ...]
 
 
@@ -63,6 +65,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     alarm: bool
     course: tuple[float | None, ...]
+    shape: Shape | None
 
 
 class Drifts(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +182,12 @@ def trial(scene: Scene) -> Trial | None:
     if look is not None:
         labelled = Fact(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
         seen = Fact(name="Share seen", text=words.percent(look.share_seen), unit="%")
-        facts += [labelled, Fact(name="Predictions", text=words.count(look.rows)), seen, Fact(name="Errors", text=words.count(look.errors))]
+        facts += [
+            labelled,
+            Fact(name="Predictions", text=words.count(look.rows)),
+            seen,
+            Fact(name="Errors", text=words.count(look.errors)),
+        ]
     return Trial(
         version=deployment.challenger,
         champion=deployment.champion,
@@ -190,6 +198,7 @@ def trial(scene: Scene) -> Trial | None:
         evidence=evidence,
         limit=limit,
         way=0.0 if not evidence or evidence <= 1 else min(1.0, log(evidence) / log(limit)),
+        difference=difference(scene, deployment.champion, deployment.challenger),
         facts=tuple(facts),
     )
 
@@ -210,7 +219,13 @@ def _moved(scene: Scene, drift: Drift) -> Moved:
         found = next((one for one in health.drift if one.column == drift.column), None)
         course.append(found.evidence if found else None)
     return Moved(
-        column=drift.column, shift=drift.shift, evidence=drift.evidence, limit=drift.limit, alarm=drift.alarm, course=tuple(course)
+        column=drift.column,
+        shift=drift.shift,
+        evidence=drift.evidence,
+        limit=drift.limit,
+        alarm=drift.alarm,
+        course=tuple(course),
+        shape=shape_of(drift.column, scene.reference, scene.newest),
     )
 
 

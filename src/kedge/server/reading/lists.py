@@ -79,7 +79,9 @@ def datasets_page(meta: MetaStore) -> Datasets:
     found = [meta.datasets.find(name) for name in meta.datasets.names()]
     versions = tuple(version for version in found if version is not None)
     rows = sum(version.rows for version in versions)
-    return Datasets(say=f"{words.many(len(versions), 'dataset')}, {words.many(rows, 'row')} in the newest versions.", datasets=versions)
+    return Datasets(
+        say=f"{words.many(len(versions), 'dataset')}, {words.many(rows, 'row')} in the newest versions.", datasets=versions
+    )
 
 
 def dataset_page(meta: MetaStore, name: DatasetName) -> Dataset:
@@ -95,7 +97,9 @@ def _dataset_verdict(newest: DatasetVersion, report: ValidationReport | None) ->
     what = f"{newest.dataset}@{newest.number}"
     upto = f"Rows known up to {words.utc(newest.upto)}." if newest.upto else "It holds no rows."
     if report is None:
-        return Sentence(state=State.HOLDS, say=f"{what} has {words.many(newest.rows, 'row')}; nobody has checked them.", sub=upto)
+        return Sentence(
+            state=State.HOLDS, say=f"{what} has {words.many(newest.rows, 'row')}; nobody has checked them.", sub=upto
+        )
     if not report.passed:
         return Sentence(
             state=State.ALARM,

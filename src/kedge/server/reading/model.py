@@ -1,4 +1,4 @@
-"""One model, and one of its versions: the year's live loss, verdicts, rollout, ledger, versions and the moves of its aliases."""
+"""One model, and one of its versions: the year's live loss, verdicts, rollout, ledger, versions, moves of its aliases."""
 
 from datetime import datetime
 
@@ -39,7 +39,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in the table of versions. `served_seconds` is how long it was champion; `decided_by` moved the alias to it."""
+    """A version in the table of versions. `served_seconds`: how long it was champion; `decided_by` moved the alias to it."""
 
     number: int
     state: State
@@ -158,7 +158,9 @@ def version_page(scene: Scene, number: int, run: Run | None) -> Version:
         raise NotFound(f"model {scene.model!r} has no version {number}; /api/v1/models/{scene.model} lists those it has")
     row = next(row for row in rows(scene) if row.number == number)
     moves = tuple(move for move in reversed(scene.moves) if number in (move.number, move.previous))
-    return Version(row=row, verdict=_version_verdict(row), version=version, run=run, moves=moves, newest=scene.versions[0].number)
+    return Version(
+        row=row, verdict=_version_verdict(row), version=version, run=run, moves=moves, newest=scene.versions[0].number
+    )
 
 
 def _version_verdict(row: Row) -> Sentence:
@@ -261,11 +263,20 @@ def _step(scene: Scene, deployment: Deployment, index: int, share: float) -> Ste
     looks = [look for look in scene.looks if look.challenger == deployment.challenger and look.step == index]
     look = looks[-1] if looks else None
     if index > deployment.step:
-        say = f"Then v{deployment.challenger} is champion; v{deployment.champion} stays loaded" if share >= 1 else "Not begun"
-        return Step(share=share, state=State.IDLE, say=say, sub="one pointer swap back" if share >= 1 else f"hold {scene.spec.rollout.hold}")
+        say = (
+            f"Then v{deployment.challenger} is champion; v{deployment.champion} stays loaded" if share >= 1 else "Not begun"
+        )
+        return Step(
+            share=share,
+            state=State.IDLE,
+            say=say,
+            sub="one pointer swap back" if share >= 1 else f"hold {scene.spec.rollout.hold}",
+        )
     if look is None:
         return Step(share=share, state=State.TRIAL, say="Running; no look yet", sub=f"since {words.utc(deployment.since)}")
-    seen = f"{words.many(look.rows, 'prediction')}, {words.many(look.errors, 'error')}, {words.many(look.days, 'labelled day')}"
+    seen = (
+        f"{words.many(look.rows, 'prediction')}, {words.many(look.errors, 'error')}, {words.many(look.days, 'labelled day')}"
+    )
     state = State.TRIAL if index == deployment.step else State.WELL
     return Step(share=share, state=state, say=words.sentence(look.reason), sub=seen)
 

@@ -1,6 +1,6 @@
 """The scene: everything the store says about one model, read once. All read models are pure functions of it.
 
-Every change of state writes an event, so the newest event's serial tells whether a scene is still true: it is kept until then.
+Every change of state writes an event, so the newest event's serial tells whether a scene is still true.
 """
 
 import threading
@@ -12,7 +12,7 @@ import msgspec
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.durations import span_of
 from kedge.domain.ids import ModelName
-from kedge.domain.monitoring import Alert, AlertKind, Health
+from kedge.domain.monitoring import Alert, AlertKind, Health, Profile
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.retraining import LedgerEntry
@@ -43,6 +43,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
     entries: tuple[LedgerEntry, ...]
     played: bool = False
+    reference: Profile | None = None
+    newest: Profile | None = None
 
     @property
     def health(self) -> Health | None:
@@ -84,7 +86,9 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         """Find the newest alert of these kinds that was raised in the newest window or since."""
         if self.health is None:
             return None
-        return next((alert for alert in self.alerts if alert.kind in kinds and alert.raised_at >= self.health.window.end), None)
+        return next(
+            (alert for alert in self.alerts if alert.kind in kinds and alert.raised_at >= self.health.window.end), None
+        )
 
 
 class Scenes:
@@ -104,7 +108,7 @@ class Scenes:
         with self._lock:
             kept = self._kept.get(name)
         if kept is None or kept.serial != serial:
-            kept = _read(self._house.meta, self._house.spec, name, now=now, serial=serial)
+            kept = _with_shapes(_read(self._house.meta, self._house.spec, name, now=now, serial=serial), self._house)
             with self._lock:
                 self._kept[name] = kept
                 while len(self._kept) > 8:
@@ -131,6 +135,15 @@ def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime
         entries=tuple(meta.ledgers.list(model)),
         played=meta.notes.get(f"replay:{model}") is not None,
     )
+
+
+def _with_shapes(scene: Scene, house: House) -> Scene:
+    """Add the profiles that the monitors keep: the champion's reference, and the newest window."""
+    if scene.deployment is None:
+        return scene
+    normal = house.monitoring.reference(scene.model, scene.deployment.champion)
+    newest = house.monitoring.newest_profile(scene.model)
+    return msgspec.structs.replace(scene, reference=normal.profile if normal else None, newest=newest)
 
 
 def _in_its_time(scene: Scene) -> Scene:

@@ -2,7 +2,7 @@
 
 The first rule that holds speaks; those below it may add to the second line.
 
-    nothing live -> nothing watched -> risk alarm -> silence -> a turn that failed -> trial or rest: loss unknown, above, within
+    nothing live -> nothing watched -> risk alarm -> silence -> loss unknown, above, within; on trial or not
 """
 
 from kedge.domain.monitoring import AlertKind
@@ -111,7 +111,10 @@ def _loss(scene: Scene) -> tuple[State, str]:
     if risk is None:
         return State.WELL, f"{version} answers at a loss of {words.loss(recent.loss)}; a limit is still being learnt"
     if recent.loss > risk.limit:
-        return State.WATCH, f"{version} is above the loss you accepted, {_beside(recent, risk.limit)}, but not yet with certainty"
+        return (
+            State.WATCH,
+            f"{version} is above the loss you accepted, {_beside(recent, risk.limit)}, but not yet with certainty",
+        )
     return State.WELL, f"{version} is within the loss you accepted, {_beside(recent, risk.limit)}"
 
 

@@ -12,7 +12,9 @@ from kedge.web import words
 def stations(scene: Scene) -> tuple[Station, ...]:
     """Describe all ten, data first."""
     return tuple(
-        Station(name=name, state=state, word=word, figure=figure, link=link.format(model=scene.model, data=scene.spec.dataset))
+        Station(
+            name=name, state=state, word=word, figure=figure, link=link.format(model=scene.model, data=scene.spec.dataset)
+        )
         for name, link, look in _STATIONS
         for state, word, figure in (look(scene),)
     )

@@ -106,6 +106,27 @@ def _week(scene: Scene, blocks: Sequence[Block], champions: dict[datetime, int],
     )
 
 
+def difference(scene: Scene, champion: int, challenger: int) -> Mean | None:
+    """Compare a version on trial with its champion on the days that both answered: mean of the daily differences in loss
+    (below zero: the challenger loses less), with Student's interval over days."""
+    days = _daily(scene, champion), _daily(scene, challenger)
+    both = sorted(days[0].keys() & days[1].keys())
+    if not both:
+        return None
+    gaps = [days[1][day].loss / days[1][day].rows - days[0][day].loss / days[0][day].rows for day in both]
+    mean = sum(gaps) / len(gaps)
+    rows = sum(days[1][day].rows for day in both)
+    if len(gaps) < 2:
+        return Mean(loss=mean, rows=rows, days=1)
+    half = _quantile(len(gaps) - 1) * sqrt(sum((gap - mean) ** 2 for gap in gaps) / (len(gaps) - 1) / len(gaps))
+    return Mean(loss=mean, rows=rows, days=len(gaps), lower=mean - half, upper=mean + half)
+
+
+def _daily(scene: Scene, version: int) -> dict[datetime, Block]:
+    newest = scene.health.blocks if scene.health else ()
+    return {block.day: block for block in newest if block.version == version and block.rows}
+
+
 def last_week(scene: Scene, version: int) -> Mean | None:
     """Give the mean loss of a version over the newest seven labelled days; None without labels."""
     blocks = [block for block in blocks_of(scene.healths[-60:]) if block.version == version]

@@ -25,6 +25,7 @@ _NOUNS = {
 }
 
 
+_AS_OF = " as of"
 _STATES = {True: State.WELL, False: State.ALARM, None: State.HOLDS}
 
 
@@ -53,6 +54,14 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     link: str = ""
 
 
+class Feature(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that the model saw, and the event time of the row it came from, where a view was looked up for it."""
+
+    name: str
+    text: str
+    event_time: str
+
+
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """One prediction's page."""
 
@@ -63,6 +72,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     output: float
     verdict: Sentence
     replay: Again | None
+    features: tuple[Feature, ...]
     stops: tuple[Stop, ...]
 
 
@@ -76,8 +86,24 @@ def why_page(explanation: Explanation, again: Again | None) -> Why:
         output=explanation.output,
         verdict=_verdict(explanation, again),
         replay=again,
+        features=_features(explanation),
         stops=tuple(_stop(link) for link in explanation.links),
     )
+
+
+def _features(explanation: Explanation) -> tuple[Feature, ...]:
+    """Take the served values apart from the times they are of: `VIEW as of` is the event time of all `VIEW__...`."""
+    facts = next((link.facts for link in explanation.links if link.title == "features"), {})
+    times = {name.removesuffix(_AS_OF): str(value) for name, value in facts.items() if name.endswith(_AS_OF) and value}
+    return tuple(
+        Feature(name=name, text=_text(value), event_time=_minute(times.get(name.partition("__")[0], "")))
+        for name, value in facts.items()
+        if not name.endswith(_AS_OF)
+    )
+
+
+def _minute(iso: str) -> str:
+    return iso[:16].replace("T", " ") or words.NONE
 
 
 def _verdict(explanation: Explanation, again: Again | None) -> Sentence:
@@ -89,14 +115,17 @@ def _verdict(explanation: Explanation, again: Again | None) -> Sentence:
     if broken:
         names = words.listed([link.title for link in broken])
         say = f"Kedge cannot answer for all of this prediction: {len(broken)} of its {number} links did not hold ({names})."
-        return Sentence(state=State.ALARM, say=say, sub=f"{asked} The walk below says what was found at each of them. {replayed}".strip())
+        return Sentence(
+            state=State.ALARM, say=say, sub=f"{asked} The walk below says what was found at each of them. {replayed}".strip()
+        )
     if again is not None and not again.failed and not again.equal:
         say = f"All {number} links are verified, but the answer computed again is not the same."
         return Sentence(state=State.ALARM, say=say, sub=f"{asked} {replayed}")
     ending = ", and the replay gave the same bits" if again and again.equal else ""
     if open_:
         names = words.listed([link.title for link in open_])
-        say = f"{number - len(open_)} of the {number} links behind this prediction are verified{ending}; not checkable here: {names}."
+        verified = f"{number - len(open_)} of the {number} links behind this prediction are verified{ending}"
+        say = f"{verified}; not checkable here: {names}."
         return Sentence(state=State.HOLDS, say=say, sub=f"{asked} {replayed}".strip())
     return Sentence(
         state=State.WELL,
@@ -139,7 +168,7 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return words.count(value)
-    return words.number(value, 6) if isinstance(value, float) else str(value)
+    return words.plain(value) if isinstance(value, float) else str(value)
 
 
 def _page(link: Link) -> str:

@@ -64,7 +64,9 @@ class Acts(Controller):
         return _ask(request, pages, _promoting(scenes.of(ModelName(model)), version))
 
     @post("/models/{model:str}/promote", sync_to_thread=True)
-    def do_promote(self, request: Asked, pages: ThePages, scenes: TheScenes, house: TheHouse, model: str, data: Sent) -> Page | Redirect:
+    def do_promote(
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: str, data: Sent
+    ) -> Page | Redirect:
         """Promote."""
         asked = _promoting(scenes.of(ModelName(model)), data.version)
         body = wire.Promote(version=data.version, reason=data.reason, revision=data.revision)
@@ -76,7 +78,9 @@ class Acts(Controller):
         return _ask(request, pages, _rolling_back(scenes.of(ModelName(model))))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True)
-    def do_roll_back(self, request: Asked, pages: ThePages, scenes: TheScenes, house: TheHouse, model: str, data: Sent) -> Page | Redirect:
+    def do_roll_back(
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: str, data: Sent
+    ) -> Page | Redirect:
         """Roll back."""
         asked = _rolling_back(scenes.of(ModelName(model)))
         body = wire.RollBack(reason=data.reason, revision=data.revision)
@@ -142,7 +146,11 @@ def _rolling_back(scene: Scene) -> _Asked:
         raise NotFound(f"nothing is deployed for model {scene.model!r}, so nothing can be rolled back")
     trial = deployment.challenger
     heading = f"End the trial of v{trial}?" if trial else f"Roll back v{deployment.champion}?"
-    traffic = f"v{deployment.champion} answers everything again" if trial else f"The champion before v{deployment.champion} answers everything"
+    traffic = (
+        f"v{deployment.champion} answers everything again"
+        if trial
+        else f"The champion before v{deployment.champion} answers everything"
+    )
     return _Asked(
         model=scene.model,
         verb="roll back",
@@ -158,7 +166,9 @@ def _rolling_back(scene: Scene) -> _Asked:
 def _ask(request: Asked, pages: Pages, asked: _Asked, *, fault: str = "", reason: str = "", status: int = 200) -> Page:
     token = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
     values = msgspec.structs.asdict(asked) | {"action": request.url.path, "token": token, "fault": fault, "reason": reason}
-    page: Page = Response(pages.render("act", title=asked.heading, noun="Models", **values), media_type=HTML, status_code=status)
+    page: Page = Response(
+        pages.render("act", title=asked.heading, noun="Models", **values), media_type=HTML, status_code=status
+    )
     page.set_cookie(_cookie(request, _FORM_COOKIE, token))
     return page
 

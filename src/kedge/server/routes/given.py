@@ -1,11 +1,16 @@
-"""What routes are given. A protocol cannot be checked at run time, so the house is taken as it comes."""
+"""What routes are given, and the errors that each of them may answer.
+
+A protocol cannot be checked at run time, so the house is taken as it comes.
+"""
 
 from typing import Annotated
 
+from litestar.openapi import ResponseSpec
 from litestar.params import Dependency
 
 from kedge.server.guard import Guard
 from kedge.server.house import House
+from kedge.server.problems import ErrorBody
 from kedge.server.reading.scene import Scenes
 from kedge.server.stream import Pulse
 from kedge.web.render import Pages
@@ -15,3 +20,15 @@ TheScenes = Annotated[Scenes, Dependency(skip_validation=True)]
 ThePages = Annotated[Pages, Dependency(skip_validation=True)]
 ThePulse = Annotated[Pulse, Dependency(skip_validation=True)]
 TheGuard = Annotated[Guard, Dependency(skip_validation=True)]
+
+ANSWERS = {
+    status: ResponseSpec(ErrorBody, description=told)
+    for status, told in {
+        400: "The request does not fit.",
+        401: "A token is asked for.",
+        403: "The token's right does not reach that far.",
+        404: "There is no such thing.",
+        409: "Someone else was first.",
+        500: "Kedge failed; its log tells why.",
+    }.items()
+}

@@ -10,7 +10,9 @@ from litestar.response import ServerSentEvent
 from kedge.server.metrics import exposition
 from kedge.server.routes.given import TheHouse, ThePulse, TheScenes
 
-After = Annotated[int | None, Parameter(query="after", ge=0, description="Tell of what came after this serial; left out, from now on.")]
+After = Annotated[
+    int | None, Parameter(query="after", ge=0, description="Tell of what came after this serial; left out, from now on.")
+]
 
 
 class Live(Controller):

@@ -73,7 +73,15 @@ class Shown(Controller):
     def run(self, pages: ThePages, house: TheHouse, run: str) -> Page:
         """Show one run."""
         found = house.meta.runs.get(RunId(run))
-        return show(pages, "run", title=run, noun="Runs", run=found, sentence=lists.run_sentence(found), metrics=lists.metrics_of(found))
+        return show(
+            pages,
+            "run",
+            title=run,
+            noun="Runs",
+            run=found,
+            sentence=lists.run_sentence(found),
+            metrics=lists.metrics_of(found),
+        )
 
     @get("/data", sync_to_thread=True)
     def datasets(self, pages: ThePages, house: TheHouse) -> Page:
@@ -94,7 +102,9 @@ class Shown(Controller):
         return show(pages, "monitoring", title="Monitoring", noun="Monitoring", alert_state=lists.alert_state, **values)
 
     @get("/events", sync_to_thread=True)
-    def events(self, pages: ThePages, scenes: TheScenes, house: TheHouse, after: After = "", subject: str | None = None) -> Page:
+    def events(
+        self, pages: ThePages, scenes: TheScenes, house: TheHouse, after: After = "", subject: str | None = None
+    ) -> Page:
         """List what happened. Only the newest page grows by itself."""
         scene = scenes.of()
         page = list_events(house, after, subject, 50)

@@ -29,7 +29,7 @@ from kedge.server.reading.lists import (
 from kedge.server.reading.model import Model, Version, model_line, model_page, version_page
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.why import Why, why_page
-from kedge.server.routes.given import TheHouse, TheScenes
+from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.stream import newest
 
 Limit = Annotated[int, Parameter(ge=1, le=500, description="How many at most.")]
@@ -41,75 +41,74 @@ class Reads(Controller):
     """The native API's reads."""
 
     path = "/api/v1"
-    sync_to_thread = True
 
-    @get("/loop", sync_to_thread=True)
+    @get("/loop", sync_to_thread=True, responses=ANSWERS)
     def loop(self, scenes: TheScenes, house: TheHouse) -> Glance:
         """Look at the whole loop: verdict, stations, panels, what happened, what comes next."""
         return glance(scenes.of(), house.meta.events)
 
-    @get("/models", sync_to_thread=True)
+    @get("/models", sync_to_thread=True, responses=ANSWERS)
     def models(self, scenes: TheScenes, house: TheHouse) -> wire.Models:
         """List the registered models."""
         return wire.Models(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
 
-    @get("/models/{model:str}", sync_to_thread=True)
+    @get("/models/{model:str}", sync_to_thread=True, responses=ANSWERS)
     def model(self, scenes: TheScenes, model: str) -> Model:
         """Describe one model."""
         return model_page(scenes.of(ModelName(model)))
 
-    @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True)
+    @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
     def model_version(self, scenes: TheScenes, house: TheHouse, model: str, number: int) -> Version:
         """Describe one version of a model."""
         return describe_version(scenes, house, model, number)
 
-    @get("/runs", sync_to_thread=True)
+    @get("/runs", sync_to_thread=True, responses=ANSWERS)
     def runs(self, scenes: TheScenes) -> Runs:
         """List the newest runs."""
         return runs_page(scenes.of())
 
-    @get("/runs/{run:str}", sync_to_thread=True)
+    @get("/runs/{run:str}", sync_to_thread=True, responses=ANSWERS)
     def run(self, house: TheHouse, run: str) -> wire.OneRun:
         """Read one run."""
         return wire.OneRun(run=house.meta.runs.get(RunId(run)))
 
-    @get("/datasets", sync_to_thread=True)
+    @get("/datasets", sync_to_thread=True, responses=ANSWERS)
     def datasets(self, house: TheHouse) -> Datasets:
         """List the datasets."""
         return datasets_page(house.meta)
 
-    @get("/datasets/{dataset:str}", sync_to_thread=True)
+    @get("/datasets/{dataset:str}", sync_to_thread=True, responses=ANSWERS)
     def dataset(self, house: TheHouse, dataset: str) -> Dataset:
         """Describe one dataset: report and versions."""
         return dataset_page(house.meta, DatasetName(dataset))
 
-    @get("/predictions/{prediction:str}/why", sync_to_thread=True)
+    @get("/predictions/{prediction:str}/why", sync_to_thread=True, responses=ANSWERS)
     def why(self, house: TheHouse, prediction: str, replay: bool = False) -> Why:
         """Walk from one answer back to its sources; with `replay`, compute it again and compare bit for bit."""
         return describe_why(house, prediction, replay=replay)
 
-    @get("/alerts", sync_to_thread=True)
+    @get("/alerts", sync_to_thread=True, responses=ANSWERS)
     def alerts(self, scenes: TheScenes) -> Alerts:
         """Describe what is watched, and list the alerts, newest first."""
         return alerts_page(scenes.of())
 
-    @get("/events", sync_to_thread=True)
+    @get("/events", sync_to_thread=True, responses=ANSWERS)
     def events(self, house: TheHouse, page: Token = "", subject: Subject = None, limit: Limit = 50) -> Events:
         """List what happened, newest first, a page at a time."""
         return list_events(house, page, subject, limit)
 
-    @get("/ledger", sync_to_thread=True)
+    @get("/ledger", sync_to_thread=True, responses=ANSWERS)
     def ledger(self, scenes: TheScenes) -> wire.Entries:
         """List the steps of the retraining ledger."""
         scene = scenes.of()
         return wire.Entries(model=scene.model, entries=scene.entries)
 
-    @get("/health", sync_to_thread=True)
+    @get("/health", sync_to_thread=True, responses=ANSWERS)
     def health(self, house: TheHouse) -> wire.Health:
         """Say whether the store answers."""
         return wire.Health(status="ok", serial=newest(house.meta))
 
-    @get("/version", sync_to_thread=False)
+    @get("/version", sync_to_thread=False, responses=ANSWERS)
     def version(self) -> wire.Version:
         """Say which Kedge this is."""
         return wire.Version(kedge=kedge_version())

@@ -17,10 +17,12 @@ from kedge.server import wire
 from kedge.server.guard import actor_of
 from kedge.server.house import House
 from kedge.server.once import once
-from kedge.server.routes.given import TheHouse
+from kedge.server.routes.given import ANSWERS, TheHouse
 
 Asked = Request[None, None, Shared]
-Key = Annotated[str, Parameter(header="Idempotency-Key", max_length=200, description="The same key again gets the same answer.")]
+Key = Annotated[
+    str, Parameter(header="Idempotency-Key", max_length=200, description="The same key again gets the same answer.")
+]
 
 
 class Writes(Controller):
@@ -28,20 +30,24 @@ class Writes(Controller):
 
     path = "/api/v1"
 
-    @post("/ground-truth", sync_to_thread=True, status_code=202)
+    @post("/ground-truth", sync_to_thread=True, status_code=202, responses=ANSWERS)
     def ground_truth(self, house: TheHouse, data: wire.Truth) -> wire.Recorded:
         """Record facts about predictions. The same ids again count once, so a retry is safe."""
         house.monitoring.record_truth(_truth(house, data))
         return wire.Recorded(recorded=len(data.predictions))
 
-    @post("/models/{model:str}/promote", sync_to_thread=True, status_code=200)
-    def promote(self, request: Asked, house: TheHouse, model: str, data: wire.Promote, idempotency: Key = "") -> wire.Deployed:
+    @post("/models/{model:str}/promote", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def promote(
+        self, request: Asked, house: TheHouse, model: str, data: wire.Promote, idempotency: Key = ""
+    ) -> wire.Deployed:
         """Make a version the champion now, for all traffic."""
         actor = actor_of(request)
         return wire.Deployed(deployment=promote(house, model, data, actor=actor, key=idempotency))
 
-    @post("/models/{model:str}/roll-back", sync_to_thread=True, status_code=200)
-    def roll_back(self, request: Asked, house: TheHouse, model: str, data: wire.RollBack, idempotency: Key = "") -> wire.Deployed:
+    @post("/models/{model:str}/roll-back", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def roll_back(
+        self, request: Asked, house: TheHouse, model: str, data: wire.RollBack, idempotency: Key = ""
+    ) -> wire.Deployed:
         """End the trial if there is one, else return to the champion before."""
         actor = actor_of(request)
         return wire.Deployed(deployment=roll_back(house, model, data, actor=actor, key=idempotency))
@@ -53,18 +59,32 @@ def promote(house: House, model: str, data: wire.Promote, *, actor: str, key: st
     if house.meta.models.find(name, data.version) is None:
         raise NotFound(f"model {model!r} has no version {data.version}; /api/v1/models/{model} lists those it has")
     asked = ("promote", model, str(data.version), reason, str(data.revision))
-    return _act(house, name, data.revision, asked, key, lambda: house.rollout.promote(name, data.version, actor=actor, reason=reason))
+    return _act(
+        house,
+        name,
+        data.revision,
+        asked=asked,
+        key=key,
+        act=lambda: house.rollout.promote(name, data.version, actor=actor, reason=reason),
+    )
 
 
 def roll_back(house: House, model: str, data: wire.RollBack, *, actor: str, key: str = "") -> Deployment:
     """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     asked = ("roll-back", model, reason, str(data.revision))
-    return _act(house, name, data.revision, asked, key, lambda: house.rollout.roll_back(name, actor=actor, reason=reason))
+    return _act(
+        house,
+        name,
+        data.revision,
+        asked=asked,
+        key=key,
+        act=lambda: house.rollout.roll_back(name, actor=actor, reason=reason),
+    )
 
 
 def _act(
-    house: House, model: ModelName, revision: int | None, asked: tuple[str, ...], key: str, act: Callable[[], object]
+    house: House, model: ModelName, revision: int | None, *, asked: tuple[str, ...], key: str, act: Callable[[], object]
 ) -> Deployment:
     """Act once, on the revision that was looked at, and read what is served then."""
 
@@ -97,7 +117,9 @@ def _truth(house: House, data: wire.Truth) -> TruthBatch:
         raise RequestInvalid(f"{len(data.predictions)} predictions but {len(data.values)} values; send one value for each")
     for index, (name, value) in enumerate(zip(data.predictions, data.values, strict=True)):
         if split_prediction_id(PredictionId(name)) is None:
-            raise RequestInvalid(f"predictions[{index}] is {name!r}; a prediction's id is REQUEST.ROW, as the answer carried it")
+            raise RequestInvalid(
+                f"predictions[{index}] is {name!r}; a prediction's id is REQUEST.ROW, as the answer carried it"
+            )
         if not math.isfinite(value):
             raise RequestInvalid(f"values[{index}] is {value}; a fact is a finite number")
     known_at = data.known_at or house.clock.now()

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from blake3 import blake3
 
 from kedge.domain.ids import Digest
@@ -18,17 +17,10 @@ from kedge.errors import NotFound, StoreBroken
 from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.index import ChunkIndex, Recipe
 from kedge.storage.blobs.packs import PackWriter, read
+from kedge.storage.blobs.trees import read_manifest, require_plain, write_manifest
 from kedge.storage.durable import refusal
 
 _THREADED = 1 << 20  # from this size on, hashing by several threads pays
-
-
-class File(msgspec.Struct, frozen=True):
-    """One file of a tree."""
-
-    name: str
-    digest: Digest
-    size: int
 
 
 class ChunkStore:
@@ -62,21 +54,13 @@ class ChunkStore:
     def put_tree(self, files: Mapping[str, bytes]) -> Digest:
         """Keep named files as one tree and give its name. Raises ValueError for a name that could leave a folder."""
         for name in files:
-            _require_plain(name)
-        names = sorted(files)
-        digests = self._put_all([files[name] for name in names])
-        manifest = [File(name, digest, len(files[name])) for name, digest in zip(names, digests, strict=True)]
-        return self.put(msgspec.json.encode(manifest))
+            require_plain(name)
+        digests = dict(zip(files, self._put_all(list(files.values())), strict=True))
+        return self.put(write_manifest(files, digests))
 
     def get_tree(self, digest: Digest) -> dict[str, bytes]:
         """Read all files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
-        try:
-            manifest = msgspec.json.decode(self.get(digest), type=list[File])
-            for file in manifest:
-                _require_plain(file.name)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise StoreBroken(f"blob {digest} is not a tree of files: {error}; ask for a tree's digest") from error
-        return {file.name: self.get(file.digest) for file in manifest}
+        return {file.name: self.get(file.digest) for file in read_manifest(self.get(digest), digest)}
 
     def close(self) -> None:
         """Let go of the pack that is being written."""
@@ -131,10 +115,3 @@ def _name(data: bytes | memoryview) -> Digest:
 
 def _is_digest(text: str) -> bool:
     return len(text) == 64 and not set(text) - set("0123456789abcdef")
-
-
-def _require_plain(name: str) -> None:
-    """Check that a file's name stays below the folder that a tree may one day be written to."""
-    parts = name.split("/")
-    if not name or "\0" in name or "\\" in name or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(f"{name!r} cannot name a file of a tree; use a relative name without '.', '..', backslash or NUL")

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-import msgspec
 from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound
+from kedge.storage.blobs.trees import read_manifest, require_plain, write_manifest
 
 
 class MemoryBlobs:
@@ -32,10 +32,11 @@ class MemoryBlobs:
         return digest in self._kept
 
     def put_tree(self, files: Mapping[str, bytes]) -> Digest:
-        """Keep named files as one tree and give its name."""
-        return self.put(msgspec.json.encode({name: self.put(files[name]) for name in sorted(files)}))
+        """Keep named files as one tree and give its name. Raises ValueError for a name that could leave a folder."""
+        for name in files:
+            require_plain(name)
+        return self.put(write_manifest(files, {name: self.put(data) for name, data in files.items()}))
 
     def get_tree(self, digest: Digest) -> dict[str, bytes]:
-        """Read all files of a tree. Raises NotFound."""
-        names = msgspec.json.decode(self.get(digest), type=dict[str, Digest])
-        return {name: self.get(found) for name, found in names.items()}
+        """Read all files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
+        return {file.name: self.get(file.digest) for file in read_manifest(self.get(digest), digest)}
