@@ -6,11 +6,7 @@ a summer above the limit, drifting features, a ledger that trains four times. Ev
 
 import math
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from statistics import NormalDist
-from types import SimpleNamespace
 
 from kedge.domain.data import (
     Breach,
@@ -26,18 +22,14 @@ from kedge.domain.data import (
 )
 from kedge.domain.evaluation import Finding, Outcome, Task, conclude
 from kedge.domain.events import Event, EventKind, Fact
-from kedge.domain.ids import DatasetName, ModelName, PredictionId, RunId, digest_of
-from kedge.domain.lineage import Explanation, Link
+from kedge.domain.ids import DatasetName, ModelName, RunId, digest_of
 from kedge.domain.monitoring import (
     Alert,
     AlertKind,
     Block,
-    ColumnProfile,
     Drift,
     Health,
-    Profile,
     Risk,
-    TruthBatch,
     VersionHealth,
     Window,
 )
@@ -46,7 +38,6 @@ from kedge.domain.registry import AliasMove, ModelVersion, Signature
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, Move, RolloutLook
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
-from kedge.errors import Conflict, NotFound
 from kedge.ports import MetaStore
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -65,17 +56,6 @@ PROMOTED = {
 }
 LIMITS = {1: 0.515, 2: 0.515, 3: 0.518, 5: 0.505}
 TRIAL_FROM = datetime(2013, 12, 27, tzinfo=UTC)
-PREDICTION = PredictionId("flights-2013-12-27T19.3")
-
-
-class StoppedClock:
-    """Tells one time."""
-
-    def __init__(self, at: datetime) -> None:
-        self.at = at
-
-    def now(self) -> datetime:
-        return self.at
 
 
 def spec(name: str = MODEL) -> ProjectSpec:
@@ -94,13 +74,13 @@ class Year:
         self.chance = random.Random(2013)
         self.blocks: dict[tuple[datetime, int], Block] = {}
 
-    def write(self) -> None:
+    def write(self, end: datetime = END) -> None:
         self._dataset()
         for number in (1, 2, 3, 4, 5, 6):
             self._version(number)
         day, revision = START, 0
         regret, step = 0.0, 0
-        while day < END:
+        while day < end:
             revision = self._deployments(day, revision)
             self._window(day, revision)
             if (day - START).days % 7 == 6:
@@ -242,7 +222,7 @@ class Year:
             Finding(
                 check="not worse than champion",
                 outcome=passed,
-                reason=f"Paired by day on {rows:,} newest flights against v{max(1, number - 1)}: mean difference −0.012, standard error 0.006.",
+                reason=f"Paired by day on {rows:,} newest flights: mean difference −0.012, standard error 0.006.",
                 measured=-0.012,
                 limit=0.0098,
                 rows=rows,
@@ -396,9 +376,22 @@ class Year:
         self, revision: int, challenger: int, day: datetime, move: Move, reason: str, *, difference: float, evidence: float
     ) -> RolloutLook:
         return RolloutLook(
-            model=self.model, revision=revision, window=Window(day - DAY, day).id, challenger=challenger, step=1 if day == END else 0, share=0.25 if day == END else 0.05,
-            move=move, reason=f"{reason}{self.hostile}", looked_at=day, rows=217, share_seen=0.251, errors=0, days=1, difference=difference, evidence=evidence,
-        )  # fmt: skip
+            model=self.model,
+            revision=revision,
+            window=Window(day - DAY, day).id,
+            challenger=challenger,
+            step=1 if day == END else 0,
+            share=0.25 if day == END else 0.05,
+            move=move,
+            reason=f"{reason}{self.hostile}",
+            looked_at=day,
+            rows=217,
+            share_seen=0.251,
+            errors=0,
+            days=1,
+            difference=difference,
+            evidence=evidence,
+        )
 
     def _loss(self, day: datetime, champion: int) -> float:
         age = (day - PROMOTED[champion]).days
@@ -433,7 +426,7 @@ class Year:
                     key=f"risk-{window.id}",
                     model=self.model,
                     kind=AlertKind.RISK,
-                    message=f"v{champion} loses at least {mean - 0.01:.3f}, more than the {limit} you accepted{self.hostile}",
+                    message=f"v{champion} loses at least {mean - 0.01:.3f}, over the {limit} you accepted{self.hostile}",
                     raised_at=window.end,
                     evidence=1310.0,
                     limit=1000.0,
@@ -446,7 +439,7 @@ class Year:
                     key=f"drift-{window.id}",
                     model=self.model,
                     kind=AlertKind.DATA_DRIFT,
-                    message=f"{name} moved: a middling flight now sits at the 68th percentile of the reference{self.hostile}",
+                    message=f"{name} moved: a middling flight now sits at the 68th percentile{self.hostile}",
                     raised_at=window.end,
                     subject=name,
                     evidence=3400.0,
@@ -464,10 +457,19 @@ class Year:
                 VersionHealth(version=6, rows=round(rows * share), errors=0, mean_output=0.236, latency_seconds=0.0064)
             )
         health = Health(
-            model=self.model, window=window, rows=rows, labels=rows if labelled >= START else 0, versions=tuple(versions), blocks=tuple(self.blocks.values()), drift=drift,
-            risk=Risk(accepted=limit / 1.05, limit=limit, mean=mean, lower=mean - 0.014, days=len(means), alarm=alarm) if means else None,
-            alerts=tuple(alerts), loss=mean,
-        )  # fmt: skip
+            model=self.model,
+            window=window,
+            rows=rows,
+            labels=rows if labelled >= START else 0,
+            versions=tuple(versions),
+            blocks=tuple(self.blocks.values()),
+            drift=drift,
+            risk=Risk(accepted=limit / 1.05, limit=limit, mean=mean, lower=mean - 0.014, days=len(means), alarm=alarm)
+            if means
+            else None,
+            alerts=tuple(alerts),
+            loss=mean,
+        )
         for one in alerts:
             self.meta.watches.raise_alert(
                 one, self.event(EventKind.ALERT_RAISED, one.raised_at, one.message, actor="monitoring", kind=one.kind.value)
@@ -502,160 +504,28 @@ class Year:
             "wait": f"regret {regret:.1f} is below the price of 40",
         }[decision]
         entry = LedgerEntry(
-            model=self.model, step=step, window=Window(at - DAY, at).id, decided_at=at, policy="ledger", decision=decision, reason=f"{reason}{self.hostile}", champion=self.champion(at - DAY),
-            rows=5600, loss=0.47, slope=slope, gain=gain, regret=regret, price=40.0, phi=0.1, interval=math.sqrt(80 / slope), level=2600.0, gains=10.0, gaps=20.0, since_look=step % 6,
-        )  # fmt: skip
+            model=self.model,
+            step=step,
+            window=Window(at - DAY, at).id,
+            decided_at=at,
+            policy="ledger",
+            decision=decision,
+            reason=f"{reason}{self.hostile}",
+            champion=self.champion(at - DAY),
+            rows=5600,
+            loss=0.47,
+            slope=slope,
+            gain=gain,
+            regret=regret,
+            price=40.0,
+            phi=0.1,
+            interval=math.sqrt(80 / slope),
+            level=2600.0,
+            gains=10.0,
+            gaps=20.0,
+            since_look=step % 6,
+        )
         self.meta.ledgers.put(
             entry, self.event(EventKind.RETRAINING_DECIDED, at, f"{decision}: {reason}", actor="policy:ledger")
         )
         return (0.0 if decision == "retrain" else regret), step + 1
-
-
-def explanation(prediction: PredictionId, *, hostile: str = "", broken: bool = False) -> Explanation:
-    def link(title: str, summary: str, check: str, *, verified: bool | None = True, **facts: Fact) -> Link:
-        return Link(
-            title=title, summary=f"{summary}{hostile}", verified=verified, check=check, digest=digest_of(title), facts=facts
-        )
-
-    values: dict[str, Fact] = {f"{name}{hostile}": 62.0 - 3.5 * index for index, name in enumerate(FEATURES)}
-    values |= {"weather__dew": 31.5, "weather as of": "2013-12-27T18:00:00+00:00"}
-    return Explanation(
-        prediction=prediction,
-        model=MODEL,
-        version=5,
-        at=datetime(2013, 12, 27, 19, tzinfo=UTC),
-        output=0.7134251,
-        links=(
-            link(
-                "answer",
-                "Version 5 of flights answered 0.713425 for 2013-12-27 19:00 UTC.",
-                "The record in the prediction log is whole.",
-                output=0.7134251,
-                row=3,
-            ),
-            link(
-                "route",
-                "Revision 9 gave this row to version 5: the entity's place 0.4127 is outside the challenger's share 0.25.",
-                "The split was computed again and gives the same version.",
-                position=0.4127,
-            ),
-            link(
-                "features",
-                "19 values from delay, 2 of its views looked up.",
-                "They are the model's inputs in their order, and none is from after the answer's time.",
-                **values,
-            ),
-            link(
-                "model version",
-                "Version 5 of flights, trained on what was known at 2013-09-15 00:00.",
-                "Its files were read, and are bit for bit what was registered.",
-                format="sklearn",
-            ),
-            link(
-                "gate verdict",
-                "The gate said passed: 7 of 7 findings passed.",
-                "The verdict is the one that the registration's event names.",
-            ),
-            link(
-                "approver",
-                "policy:canary made version 5 champion: three steps without harm.",
-                "The history of the alias, 4 moves, is unbroken.",
-                serial=4,
-            ),
-            link(
-                "run",
-                f"Run {digest_of('run', 5, MODEL)[:16]} (refit v5) trained it in 1,710 CPU seconds.",
-                "The run's model is the registered one.",
-                run=digest_of("run", 5, MODEL)[:16],
-            ),
-            link("code", "Commit 3d0c8f1, nothing changed.", "Its digest is that of the run's event.", verified=not broken),
-            link(
-                "environment",
-                "Python 3.11.9 with 64 packages.",
-                "Its digest is that of the run's event.",
-                verified=False if broken else None,
-            ),
-            link(
-                "dataset version",
-                "Version 5 of flights: 336,780 rows.",
-                "All 5 parts were read, and are bit for bit what was committed.",
-                dataset="flights",
-            ),
-        ),
-    )
-
-
-def profile(moved: float, *, hostile: str = "") -> Profile:
-    """Profile every feature in the reference's twenty quantile bins; the first ones have moved."""
-    inner = [NormalDist().inv_cdf(index / 20) for index in range(1, 20)]
-    columns = []
-    for index, name in enumerate(FEATURES):
-        now = NormalDist(moved * (0.9, 0.6, 0.2, -0.3, 0.2)[index % 5] / (1 + index // 5), 1.0)
-        borders = [0.0, *(now.cdf(edge) for edge in inner), 1.0]
-        counts = tuple(round(1000 * (high - low)) for low, high in pairwise(borders))
-        columns.append(
-            ColumnProfile(
-                name=f"{name}{hostile}", counts=counts, missing=2, rows=1000, edges=tuple(40 + 15 * edge for edge in inner)
-            )
-        )
-    return Profile(columns=tuple(columns), rows=1000)
-
-
-class FilledHouse:
-    """A house with a filled store, whose rooms do just enough for the control plane."""
-
-    def __init__(
-        self, meta: MetaStore, *, at: datetime = END + timedelta(hours=5), hostile: str = "", token: str = ""
-    ) -> None:
-        self.meta, self.spec, self.clock = meta, spec(), StoppedClock(at)
-        self.settings = SimpleNamespace(token=token, project=".", store="sqlite://")
-        self.truths: list[TruthBatch] = []
-        self.hostile, self.broken = hostile, False
-        self.lineage = self.monitoring = self.rollout = self
-        self.replayed: Callable[[], dict[str, object]] = lambda: {
-            "again": 0.7134251,
-            "logged": 0.7134251,
-            "equal": True,
-            "batch_rows": 31,
-        }
-        self.jobs = SimpleNamespace(call=lambda function, *args, seconds: (self.replayed(), Usage()))
-
-    def why(self, prediction: PredictionId) -> Explanation:
-        if not prediction.startswith("flights-"):
-            raise NotFound(f"no prediction is named {prediction!r}; its id stands in the answer that carried it")
-        return explanation(prediction, hostile=self.hostile, broken=self.broken)
-
-    def record_truth(self, batch: TruthBatch) -> None:
-        self.truths.append(batch)
-
-    def reference(self, model: ModelName, version: int) -> SimpleNamespace | None:
-        return SimpleNamespace(profile=profile(0.0, hostile=self.hostile)) if version else None
-
-    def newest_profile(self, model: ModelName) -> Profile | None:
-        return profile(1.0, hostile=self.hostile)
-
-    def promote(self, model: ModelName, number: int, *, actor: str, reason: str) -> Deployment:
-        return self._put(model, champion=number, actor=actor, reason=reason)
-
-    def roll_back(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
-        found = self.meta.deployments.find(model)
-        if found is None or found.challenger is None:
-            raise Conflict("nothing is on trial")
-        return self._put(model, champion=found.champion, actor=actor, reason=reason)
-
-    def _put(self, model: ModelName, *, champion: int, actor: str, reason: str) -> Deployment:
-        found = self.meta.deployments.find(model)
-        assert found is not None
-        changed = Deployment(
-            model=model, revision=found.revision + 1, champion=champion, since=self.clock.now(), actor=actor, reason=reason
-        )
-        event = Event(
-            key=digest_of("by hand", changed),
-            kind=EventKind.MODEL_PROMOTED,
-            at=changed.since,
-            subject=model,
-            actor=actor,
-            message=f"v{champion} has all traffic: {reason}",
-        )
-        self.meta.deployments.put(changed, event)
-        return changed

@@ -94,6 +94,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     `shift` is the mean rank among the reference less 1/2 (numbers) or the share of rows that changed category (strings);
     `distances` holds every test of the table, psi and jensen_shannon among them. Evidence of 0: it was not tested.
+    `stream` names what speaks loudest: "rank", "spread", "missing", or a category.
     """
 
     column: str
@@ -104,6 +105,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     alarm: bool
     distances: dict[str, float] = {}
+    stream: str = ""
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):

@@ -66,12 +66,13 @@ def drift_alert(
     moved = sorted((one for one in drift if one.alarm), key=lambda one: -one.evidence)
     moved = moved or sorted(drift, key=lambda one: -one.evidence)[:1]
     names = ", ".join(one.column for one in moved[:FEW_NAMES])
+    told = ", ".join(f"{one.column} ({one.stream})" for one in moved[:FEW_NAMES])
     more = f" and {len(moved) - FEW_NAMES} more" if len(moved) > FEW_NAMES else ""
     return Alert(
         key=_key(model, AlertKind.DATA_DRIFT, window),
         model=model,
         kind=AlertKind.DATA_DRIFT,
-        message=f"{names}{more} moved away from the training data in the window that ended {window.end:%Y-%m-%d %H:%M}; "
+        message=f"{told}{more} moved away from the training data in the window that ended {window.end:%Y-%m-%d %H:%M}; "
         f"{odds(evidence, limit)}. Nothing is retrained by this alone",
         raised_at=at,
         subject=names,

@@ -66,19 +66,16 @@ def look(
     counted, notes = _count(watch.reference, columns, rows)
     limit = run_length * max(1, watch.families)
     data = detect.step(watch.data, unpack(state.data, watch.data.start()), [cells(column) for column in counted])
-    by_column = detect.evidence(watch.data, data)
-    drift = _drift(watch, counted, by_column, limit)
-    evidence = {"data": detect.together(by_column)}
-    state.data = pack(watch.data.start() if evidence["data"] >= limit else data)
+    drift, together = _drift(watch.data, data, watch.reference.profile.columns, counted, limit)
+    evidence = {"data": together}
+    state.data = pack(watch.data.start() if together >= limit else data)
     if watch.reference.answers is not None:
         answered, _ = count_like(watch.reference.answers, list(outputs))
         bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), [cells(answered)])
-        evidence["prediction"] = detect.together(detect.evidence(watch.answers, bets))
-        alarm = evidence["prediction"] >= limit
-        (found,) = distances([watch.reference.answers], [answered])
-        drift += (_one(watch.reference.answers, found, evidence["prediction"], limit, alarm=alarm),)
-        state.answers = pack(watch.answers.start() if alarm else bets)
-        counted = (*counted, answered)
+        of_answers, together = _drift(watch.answers, bets, [watch.reference.answers], [answered], limit)
+        evidence["prediction"] = together
+        state.answers = pack(watch.answers.start() if together >= limit else bets)
+        drift, counted = (*drift, *of_answers), (*counted, answered)
     return Moved(Profile(columns=counted, rows=rows), drift, evidence, limit, notes)
 
 
@@ -102,24 +99,29 @@ def _count(
     return tuple(counted), tuple(note for note in notes if note)
 
 
-def _drift(watch: Watched, counted: Sequence[ColumnProfile], evidences: np.ndarray, limit: float) -> tuple[Drift, ...]:
-    """Say of each column how far it moved, and whether it is among those that did (e-d-BH)."""
+def _drift(
+    watch: detect.Watch,
+    state: np.ndarray,
+    references: Sequence[ColumnProfile],
+    counted: Sequence[ColumnProfile],
+    limit: float,
+) -> tuple[tuple[Drift, ...], float]:
+    """Say of each column how far it moved and whether it is among those that did (e-d-BH); and the evidence of all."""
+    evidences = detect.evidence(watch, state)
     limits, listed = detect.limits(evidences, limit)
-    found = distances(watch.reference.profile.columns, counted)
-    return tuple(
-        _one(reference, measured, float(evidences[place]), float(limits[place]), alarm=bool(listed[place]))
-        for place, (reference, measured) in enumerate(zip(watch.reference.profile.columns, found, strict=True))
+    streams, found = detect.leading_streams(watch, state), distances(references, counted)
+    drift = tuple(
+        Drift(
+            column=reference.name,
+            psi=found[place].get("psi", 0.0),
+            jensen_shannon=found[place].get("jensen_shannon", 0.0),
+            shift=found[place].get("total_variation" if reference.labels else "rank_shift", 0.0),
+            evidence=float(evidences[place]),
+            limit=float(limits[place]),
+            alarm=bool(listed[place]),
+            distances=found[place],
+            stream=streams[place],
+        )
+        for place, reference in enumerate(references)
     )
-
-
-def _one(reference: ColumnProfile, found: dict[str, float], evidence: float, limit: float, *, alarm: bool) -> Drift:
-    return Drift(
-        column=reference.name,
-        psi=found.get("psi", 0.0),
-        jensen_shannon=found.get("jensen_shannon", 0.0),
-        shift=found.get("total_variation" if reference.labels else "rank_shift", 0.0),
-        evidence=evidence,
-        limit=limit,
-        alarm=alarm,
-        distances=found,
-    )
+    return drift, detect.together(evidences)

@@ -12,9 +12,9 @@ from kedge.domain.monitoring import StepLosses, Value
 from kedge.domain.registry import ModelVersion
 from kedge.evaluation.metrics import METRICS, loss_rows
 from kedge.monitoring.capture import decode_features
+from kedge.monitoring.days import day_known, day_of
 from kedge.monitoring.join_labels import Answered, Labelled
 from kedge.monitoring.state import BlockKey, State
-from kedge.monitoring.windows import day_known, day_of
 
 SHOWN = {
     Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),
@@ -117,7 +117,8 @@ def step_losses(
     Rows that lack a column that one of them reads, and rows on which one gives no number, are left out for all.
     """
     models = (champion, *others)
-    unseen = [one for one in rows if one.label.known_at > max(model.trained_upto for model in models)]
+    seen = max(model.trained_upto for model in models)
+    unseen = [one for one in rows if one.label.known_at > seen]
     names = {column.name for model in models for column in model.signature.inputs}
     columns, kept = _columns(unseen, names)
     facts = np.array([one.label.value for one in kept], dtype=np.float64)

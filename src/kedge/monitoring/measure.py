@@ -123,7 +123,7 @@ def _drift(view: View, state: State, arrived: Arrived) -> tuple[Moved | None, li
     state.profile = moved.profile
     raised = []
     if moved.alarmed("data") and state.episodes.begins(AlertKind.DATA_DRIFT, state.windows):
-        features = [one for one in moved.drift if one.column in columns or one.evidence]
+        features = moved.drift[: len(view.watch.reference.profile.columns)]
         evidence = moved.evidence["data"]
         raised.append(alerts.drift_alert(model, view.window, view.at, drift=features, evidence=evidence, limit=moved.limit))
     if moved.alarmed("prediction") and state.episodes.begins(AlertKind.PREDICTION_DRIFT, state.windows):

@@ -10,8 +10,8 @@ import numpy as np
 
 from kedge.domain.monitoring import Block, Profile, Window
 from kedge.monitoring.alerts import Episodes, Silence
+from kedge.monitoring.days import DAY, day_known
 from kedge.monitoring.join_labels import Standing
-from kedge.monitoring.windows import DAY, day_known
 
 BLOCK_DAYS = 60
 LABEL_DAYS = 400

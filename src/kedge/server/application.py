@@ -6,13 +6,13 @@ Door (host, origin, content type, size, headers) -> Litestar -> Guard (policy ta
 from collections.abc import Collection
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, get
 from litestar.datastructures import State as Shared
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.handlers import HTTPRouteHandler
 
 from kedge.security.hosts import LOOPBACK
+from kedge.server.document import document
 from kedge.server.door import BODY_LIMIT, Door
 from kedge.server.guard import Guard
 from kedge.server.house import House
@@ -39,15 +39,15 @@ def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str |
         "pulse": Pulse(house.meta),
         "guard": guard,
     }
+    given = {name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()}
     app = Litestar(
-        route_handlers=[Reads, Writes, Live, Shown, Acts, Files],
-        dependencies={name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()},
+        route_handlers=[Reads, Writes, Live, _described(given), Shown, Acts, Files],
+        dependencies=given,
         guards=[guard],
         exception_handlers={Exception: handle},
         state=Shared({"pages": pages}),
-        openapi_config=OpenAPIConfig(
-            title="Kedge", version=kedge_version(), path="/api/v1", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
-        ),
+        openapi_config=None,
+        logging_config=None,
         request_max_body_size=BODY_LIMIT,
     )
     # around the router, not in it: what has no route comes through the door as well
@@ -60,3 +60,16 @@ def _giver(part: Any) -> Any:
         return part
 
     return give
+
+
+def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
+    kept: list[dict[str, Any]] = []
+
+    @get("/api/v1/openapi.json", sync_to_thread=True)
+    def openapi() -> dict[str, Any]:
+        """Describe the API, OpenAPI 3.1."""
+        if not kept:
+            kept.append(document((Reads, Writes, Live), given, version=kedge_version()))
+        return kept[0]
+
+    return openapi

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from kedge.security.hosts import address_of, host_allowed, origin_allowed
-from kedge.server.problems import ErrorBody, Problem
+from kedge.server.problems import ErrorBody, Problem, Refused
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,14 +35,6 @@ _HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-
-
-class Refused(Exception):
-    """A request that the door does not let in."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
 
 
 class Door:
@@ -74,7 +66,10 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
     host = headers.get("host", "")
     if "*" not in hosts and not host_allowed(host, hosts):
         raise Refused(421, "host_unknown", f"this server does not answer for the host {host!r}; ask it by its own name")
-    if int(headers.get("content-length") or 0) > BODY_LIMIT:
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()):
+        raise Refused(400, "request_invalid", f"the content length {length!r} is not a number of bytes")
+    if int(length) > BODY_LIMIT:
         raise _too_large()
     if scope["method"] in _SAFE:
         return

@@ -47,6 +47,14 @@ _CODES = {
 }
 
 
+class Refused(Exception):
+    """A request that the door does not let in."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
 class Problem(msgspec.Struct, frozen=True):
     """What went wrong: a stable code, a sentence that says what, where and what to do, and the request's id."""
 
@@ -68,6 +76,8 @@ def status_of(error: errors.KedgeError) -> int:
 
 def problem_of(error: Exception, request_id: str, *, asked: str) -> tuple[int, Problem]:
     """Turn any error into status and problem. Only what Kedge raised on purpose speaks in its own words."""
+    if isinstance(error, Refused):
+        return error.status, Problem(error.code, str(error), request_id)
     if isinstance(error, errors.KedgeError):
         return status_of(error), Problem(error.code, str(error), request_id)
     if isinstance(error, HTTPException) and error.status_code != 500:
@@ -110,6 +120,8 @@ def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer any error: a page for who asked for a page, else JSON."""
     status, problem = problem_of(error, request_id(request.scope), asked=f"{request.method} {request.url.path}")
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == 401 and "Location" in headers:
+        return Response(None, status_code=303, headers=headers)
     pages = request.app.state.get("pages")
     if pages is not None and wants_page(request.url.path, request.headers.get("accept", "")):
         return Response(

@@ -1,5 +1,7 @@
 """The detectors keep the declared run length where nothing moves, and see a small shift in a window where something does."""
 
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -64,14 +66,12 @@ def test_a_shift_within_the_tolerance_is_no_alarm() -> None:
     assert alarms(1, windows=60, tolerance=0.06, shift=0.1, kinds=1) == []
 
 
-def one_column(values, counted, *, windows=1, tolerance=0.01) -> float:
+def one_column(values, counted) -> float:
     frame = pl.DataFrame({"x": values})
     blocks = [np.zeros(len(frame), dtype=np.int64)]
-    columns, tolerances = take_columns(frame, ["x"], blockings=blocks, tolerance=tolerance)
+    columns, tolerances = take_columns(frame, ["x"], blockings=blocks, tolerance=0.01)
     watch = detect.compile_watch(columns, tolerances)
-    state = watch.start()
-    for _ in range(windows):
-        state = detect.step(watch, state, [cells(counted(columns[0]))])
+    state = detect.step(watch, watch.start(), [cells(counted(columns[0]))])
     return float(detect.evidence(watch, state)[0])
 
 
@@ -167,8 +167,6 @@ def test_few_blocks_teach_nothing() -> None:
 
 
 def test_blocks_of_time_are_cut_at_whole_multiples() -> None:
-    from datetime import timedelta
-
     times = pl.Series(["2013-01-01T00:00", "2013-01-01T23:59", "2013-01-02T00:00", "2013-01-09T00:00"]).str.to_datetime(
         time_zone="UTC"
     )

@@ -4,6 +4,8 @@ import pytest
 from tests.unit.monitoring.world import DAY, START, World, frame
 
 from kedge.domain.ids import PredictionId
+from kedge.ports import Position
+from kedge.storage.journal import MemoryJournal
 
 
 def play(world: World, day: int) -> None:
@@ -28,8 +30,31 @@ def play(world: World, day: int) -> None:
         world.tell(7, requests=6, known=START + 10 * DAY)  # again, with other values
 
 
-def run(fresh) -> list:
-    world = World()
+class TwoWriters:
+    """A journal that two processes write by turns: a segment each, read in the order of their names."""
+
+    def __init__(self) -> None:
+        self.records = {"b": [], "a": []}
+        self.count = 0
+
+    def append(self, payload: bytes) -> Position:
+        self.count += 1
+        segment = "ab"[self.count % 2]
+        end = sum(len(one) for one in self.records[segment]) + len(payload)
+        self.records[segment].append(payload)
+        return Position(segment, end)
+
+    def scan(self, after=None):
+        for segment in sorted(self.records):
+            end = 0
+            for payload in list(self.records[segment]):
+                end += len(payload)
+                if end > (after or {}).get(segment, 0):
+                    yield Position(segment, end), payload
+
+
+def run(fresh, journal=MemoryJournal) -> list:
+    world = World(predictions=journal(), truths=journal())
     world.release(1)
     monitoring = world.monitoring()
     monitoring.take_reference(world.spec, world.registry.versions[1], frame())
@@ -44,6 +69,7 @@ def run(fresh) -> list:
 @pytest.mark.parametrize("fresh", [lambda day: True, lambda day: day % 3 == 1, lambda day: day in (7, 8, 13, 21)])
 def test_a_new_process_measures_what_the_old_one_would_have(fresh) -> None:
     assert run(fresh) == run(lambda day: False)
+    assert run(fresh, TwoWriters) == run(lambda day: False, TwoWriters)
 
 
 def test_oddities_are_counted_once() -> None:

@@ -6,15 +6,14 @@ Names typed into a form protect from haste only; the policy table decides who ma
 
 import hmac
 import secrets
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.datastructures import State as Shared
-from litestar.enums import RequestEncodingType
 from litestar.exceptions import ClientException, PermissionDeniedException
-from litestar.params import Body
+from litestar.params import FromPath, FromQuery, URLEncodedBody
 from litestar.response import Redirect
 
 from kedge.domain.ids import ModelName
@@ -49,8 +48,8 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     next: str = "/"
 
 
-Sent = Annotated[Form, Body(media_type=RequestEncodingType.URL_ENCODED)]
-Told = Annotated[Login, Body(media_type=RequestEncodingType.URL_ENCODED)]
+Sent = URLEncodedBody[Form]
+Told = URLEncodedBody[Login]
 
 
 class Acts(Controller):
@@ -59,13 +58,15 @@ class Acts(Controller):
     include_in_schema = False
 
     @get("/models/{model:str}/promote", sync_to_thread=True)
-    def ask_promote(self, request: Asked, pages: ThePages, scenes: TheScenes, model: str, version: int = 0) -> Page:
+    def ask_promote(
+        self, request: Asked, pages: ThePages, scenes: TheScenes, model: FromPath[str], version: FromQuery[int] = 0
+    ) -> Page:
         """Ask before promoting."""
         return _ask(request, pages, _promoting(scenes.of(ModelName(model)), version))
 
     @post("/models/{model:str}/promote", sync_to_thread=True)
     def do_promote(
-        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: str, data: Sent
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: FromPath[str], data: Sent
     ) -> Page | Redirect:
         """Promote."""
         asked = _promoting(scenes.of(ModelName(model)), data.version)
@@ -73,13 +74,13 @@ class Acts(Controller):
         return _do(request, pages, asked, data, lambda: promote(house, model, body, actor=actor_of(request)))
 
     @get("/models/{model:str}/roll-back", sync_to_thread=True)
-    def ask_roll_back(self, request: Asked, pages: ThePages, scenes: TheScenes, model: str) -> Page:
+    def ask_roll_back(self, request: Asked, pages: ThePages, scenes: TheScenes, model: FromPath[str]) -> Page:
         """Ask before rolling back."""
         return _ask(request, pages, _rolling_back(scenes.of(ModelName(model))))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True)
     def do_roll_back(
-        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: str, data: Sent
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: FromPath[str], data: Sent
     ) -> Page | Redirect:
         """Roll back."""
         asked = _rolling_back(scenes.of(ModelName(model)))
@@ -87,7 +88,7 @@ class Acts(Controller):
         return _do(request, pages, asked, data, lambda: roll_back(house, model, body, actor=actor_of(request)))
 
     @get("/login", sync_to_thread=False)
-    def ask_login(self, pages: ThePages, next: str = "/") -> Page:
+    def ask_login(self, pages: ThePages, next: FromQuery[str] = "/") -> Page:
         """Ask for the token."""
         return Response(pages.render("login", title="Token", noun="", next=_own(next), fault=""), media_type=HTML)
 
@@ -114,7 +115,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     typed: str
     consequences: tuple[str, ...]
     revision: int
-    version: int = 0
+    version: FromQuery[int] = 0
 
 
 def _promoting(scene: Scene, version: int) -> _Asked:

@@ -3,10 +3,9 @@
 A protocol cannot be checked at run time, so the house is taken as it comes.
 """
 
-from typing import Annotated
-
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import Dependency
+from litestar.params import SkipValidation
 
 from kedge.server.guard import Guard
 from kedge.server.house import House
@@ -15,11 +14,11 @@ from kedge.server.reading.scene import Scenes
 from kedge.server.stream import Pulse
 from kedge.web.render import Pages
 
-TheHouse = Annotated[House, Dependency(skip_validation=True)]
-TheScenes = Annotated[Scenes, Dependency(skip_validation=True)]
-ThePages = Annotated[Pages, Dependency(skip_validation=True)]
-ThePulse = Annotated[Pulse, Dependency(skip_validation=True)]
-TheGuard = Annotated[Guard, Dependency(skip_validation=True)]
+TheHouse = NamedDependency[SkipValidation[House]]
+TheScenes = NamedDependency[SkipValidation[Scenes]]
+ThePages = NamedDependency[SkipValidation[Pages]]
+ThePulse = NamedDependency[SkipValidation[Pulse]]
+TheGuard = NamedDependency[SkipValidation[Guard]]
 
 ANSWERS = {
     status: ResponseSpec(ErrorBody, description=told)

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State as Shared
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent
 
 from kedge.server.metrics import exposition
 from kedge.server.routes.given import TheHouse, ThePulse, TheScenes
 
 After = Annotated[
-    int | None, Parameter(query="after", ge=0, description="Tell of what came after this serial; left out, from now on.")
+    int | None, QueryParameter(name="after", ge=0, description="Tell of what came after this serial; left out, from now on.")
 ]
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State as Shared
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect
 
 from kedge.domain.ids import DatasetName, ModelName, RunId
@@ -20,7 +20,8 @@ from kedge.server.yearly import chart_data, chart_of
 from kedge.web.render import Pages
 
 Page = Response[bytes]
-After = Annotated[str, Parameter(query="after")]
+After = Annotated[str, QueryParameter(name="after")]
+Named = Annotated[str, QueryParameter(name="id")]
 HTML = "text/html; charset=utf-8"
 
 
@@ -48,7 +49,7 @@ class Shown(Controller):
         return show(pages, "models", title="Models", noun="Models", page=page)
 
     @get("/models/{model:str}", sync_to_thread=True)
-    def model(self, pages: ThePages, scenes: TheScenes, model: str) -> Page:
+    def model(self, pages: ThePages, scenes: TheScenes, model: FromPath[str]) -> Page:
         """Show one model."""
         scene = scenes.of(ModelName(model))
         page = model_page(scene)
@@ -57,7 +58,9 @@ class Shown(Controller):
         return show(pages, "model", title=model, noun="Models", page=page, chart=chart, chart_data=data, live=scene.serial)
 
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True)
-    def version(self, pages: ThePages, scenes: TheScenes, house: TheHouse, model: str, number: int) -> Page:
+    def version(
+        self, pages: ThePages, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]
+    ) -> Page:
         """Show one version."""
         page = describe_version(scenes, house, model, number)
         return show(pages, "version", title=f"{model} v{number}", noun="Models", page=page, model=model)
@@ -70,7 +73,7 @@ class Shown(Controller):
         return show(pages, "runs", title="Runs", noun="Runs", page=page, states=lists.RUN_STATES, live=scene.serial)
 
     @get("/runs/{run:str}", sync_to_thread=True)
-    def run(self, pages: ThePages, house: TheHouse, run: str) -> Page:
+    def run(self, pages: ThePages, house: TheHouse, run: FromPath[str]) -> Page:
         """Show one run."""
         found = house.meta.runs.get(RunId(run))
         return show(
@@ -89,7 +92,7 @@ class Shown(Controller):
         return show(pages, "datasets", title="Data", noun="Data", page=lists.datasets_page(house.meta))
 
     @get("/data/{dataset:str}", sync_to_thread=True)
-    def dataset(self, pages: ThePages, house: TheHouse, dataset: str) -> Page:
+    def dataset(self, pages: ThePages, house: TheHouse, dataset: FromPath[str]) -> Page:
         """Show one dataset."""
         page = lists.dataset_page(house.meta, DatasetName(dataset))
         return show(pages, "dataset", title=dataset, noun="Data", page=page)
@@ -103,7 +106,7 @@ class Shown(Controller):
 
     @get("/events", sync_to_thread=True)
     def events(
-        self, pages: ThePages, scenes: TheScenes, house: TheHouse, after: After = "", subject: str | None = None
+        self, pages: ThePages, scenes: TheScenes, house: TheHouse, after: After = "", subject: FromQuery[str | None] = None
     ) -> Page:
         """List what happened. Only the newest page grows by itself."""
         scene = scenes.of()
@@ -113,20 +116,20 @@ class Shown(Controller):
         return show(pages, "events", title="Events", noun="Events", **values)
 
     @get("/predictions", sync_to_thread=False)
-    def predictions(self, pages: ThePages, named: Annotated[str, Parameter(query="id")] = "") -> Page | Redirect:
+    def predictions(self, pages: ThePages, named: Named = "") -> Page | Redirect:
         """Ask which prediction."""
         if named.strip():
             return Redirect(_address("/predictions", named.strip()))
         return show(pages, "predictions", title="Predictions", noun="Predictions")
 
     @get("/predictions/{prediction:str}", sync_to_thread=True)
-    def why(self, pages: ThePages, house: TheHouse, prediction: str, replay: bool = False) -> Page:
+    def why(self, pages: ThePages, house: TheHouse, prediction: FromPath[str], replay: FromQuery[bool] = False) -> Page:
         """Show why one answer is what it is."""
         page = describe_why(house, prediction, replay=replay)
         return show(pages, "why", title=f"Why {prediction}", noun="Predictions", page=page)
 
     @get("/find", sync_to_thread=True)
-    def find(self, pages: ThePages, house: TheHouse, q: str = "") -> Page | Redirect:
+    def find(self, pages: ThePages, house: TheHouse, q: FromQuery[str] = "") -> Page | Redirect:
         """Go to what has this name."""
         asked = " ".join(q.split())[:300]
         found = find(house, asked) if asked else None
@@ -139,7 +142,9 @@ class Files(Controller):
     include_in_schema = False
 
     @get("/static/{digest:str}/{name:str}", sync_to_thread=True)
-    def asset(self, request: Request[None, None, Shared], pages: ThePages, digest: str, name: str) -> Page:
+    def asset(
+        self, request: Request[None, None, Shared], pages: ThePages, digest: FromPath[str], name: FromPath[str]
+    ) -> Page:
         """Send a file, compressed where the browser takes it so."""
         asset = pages.assets.find(digest, name)
         if asset is None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from litestar import Controller, get
 from litestar.exceptions import ClientException
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from kedge.domain.ids import DatasetName, ModelName, PredictionId, RunId
 from kedge.errors import NotFound
@@ -32,9 +32,9 @@ from kedge.server.reading.why import Why, why_page
 from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.stream import newest
 
-Limit = Annotated[int, Parameter(ge=1, le=500, description="How many at most.")]
-Token = Annotated[str, Parameter(query="page", description="The `next` of the page before; opaque.")]
-Subject = Annotated[str | None, Parameter(query="subject", description="Only what happened to this model or dataset.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=500, description="How many at most.")]
+Token = Annotated[str, QueryParameter(name="page", description="The `next` of the page before; opaque.")]
+Subject = Annotated[str | None, QueryParameter(name="subject", description="Only what happened to this model or dataset.")]
 
 
 class Reads(Controller):
@@ -53,12 +53,12 @@ class Reads(Controller):
         return wire.Models(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
 
     @get("/models/{model:str}", sync_to_thread=True, responses=ANSWERS)
-    def model(self, scenes: TheScenes, model: str) -> Model:
+    def model(self, scenes: TheScenes, model: FromPath[str]) -> Model:
         """Describe one model."""
         return model_page(scenes.of(ModelName(model)))
 
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
-    def model_version(self, scenes: TheScenes, house: TheHouse, model: str, number: int) -> Version:
+    def model_version(self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> Version:
         """Describe one version of a model."""
         return describe_version(scenes, house, model, number)
 
@@ -68,7 +68,7 @@ class Reads(Controller):
         return runs_page(scenes.of())
 
     @get("/runs/{run:str}", sync_to_thread=True, responses=ANSWERS)
-    def run(self, house: TheHouse, run: str) -> wire.OneRun:
+    def run(self, house: TheHouse, run: FromPath[str]) -> wire.OneRun:
         """Read one run."""
         return wire.OneRun(run=house.meta.runs.get(RunId(run)))
 
@@ -78,12 +78,12 @@ class Reads(Controller):
         return datasets_page(house.meta)
 
     @get("/datasets/{dataset:str}", sync_to_thread=True, responses=ANSWERS)
-    def dataset(self, house: TheHouse, dataset: str) -> Dataset:
+    def dataset(self, house: TheHouse, dataset: FromPath[str]) -> Dataset:
         """Describe one dataset: report and versions."""
         return dataset_page(house.meta, DatasetName(dataset))
 
     @get("/predictions/{prediction:str}/why", sync_to_thread=True, responses=ANSWERS)
-    def why(self, house: TheHouse, prediction: str, replay: bool = False) -> Why:
+    def why(self, house: TheHouse, prediction: FromPath[str], replay: FromQuery[bool] = False) -> Why:
         """Walk from one answer back to its sources; with `replay`, compute it again and compare bit for bit."""
         return describe_why(house, prediction, replay=replay)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from litestar import Controller, Request, post
 from litestar.datastructures import State as Shared
-from litestar.params import Parameter
+from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
 from kedge.domain.monitoring import TruthBatch
@@ -21,7 +21,7 @@ from kedge.server.routes.given import ANSWERS, TheHouse
 
 Asked = Request[None, None, Shared]
 Key = Annotated[
-    str, Parameter(header="Idempotency-Key", max_length=200, description="The same key again gets the same answer.")
+    str, HeaderParameter(name="Idempotency-Key", max_length=200, description="The same key again gets the same answer.")
 ]
 
 
@@ -31,14 +31,14 @@ class Writes(Controller):
     path = "/api/v1"
 
     @post("/ground-truth", sync_to_thread=True, status_code=202, responses=ANSWERS)
-    def ground_truth(self, house: TheHouse, data: wire.Truth) -> wire.Recorded:
+    def ground_truth(self, house: TheHouse, data: JSONBody[wire.Truth]) -> wire.Recorded:
         """Record facts about predictions. The same ids again count once, so a retry is safe."""
         house.monitoring.record_truth(_truth(house, data))
         return wire.Recorded(recorded=len(data.predictions))
 
     @post("/models/{model:str}/promote", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def promote(
-        self, request: Asked, house: TheHouse, model: str, data: wire.Promote, idempotency: Key = ""
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Promote], idempotency: Key = ""
     ) -> wire.Deployed:
         """Make a version the champion now, for all traffic."""
         actor = actor_of(request)
@@ -46,14 +46,14 @@ class Writes(Controller):
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def roll_back(
-        self, request: Asked, house: TheHouse, model: str, data: wire.RollBack, idempotency: Key = ""
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.RollBack], idempotency: Key = ""
     ) -> wire.Deployed:
         """End the trial if there is one, else return to the champion before."""
         actor = actor_of(request)
         return wire.Deployed(deployment=roll_back(house, model, data, actor=actor, key=idempotency))
 
 
-def promote(house: House, model: str, data: wire.Promote, *, actor: str, key: str = "") -> Deployment:
+def promote(house: House, model: str, data: JSONBody[wire.Promote], *, actor: str, key: str = "") -> Deployment:
     """Promote by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     if house.meta.models.find(name, data.version) is None:
@@ -69,7 +69,7 @@ def promote(house: House, model: str, data: wire.Promote, *, actor: str, key: st
     )
 
 
-def roll_back(house: House, model: str, data: wire.RollBack, *, actor: str, key: str = "") -> Deployment:
+def roll_back(house: House, model: str, data: JSONBody[wire.RollBack], *, actor: str, key: str = "") -> Deployment:
     """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     asked = ("roll-back", model, reason, str(data.revision))
@@ -112,7 +112,7 @@ def _reason(reason: str) -> str:
     return reason
 
 
-def _truth(house: House, data: wire.Truth) -> TruthBatch:
+def _truth(house: House, data: JSONBody[wire.Truth]) -> TruthBatch:
     if len(data.predictions) != len(data.values):
         raise RequestInvalid(f"{len(data.predictions)} predictions but {len(data.values)} values; send one value for each")
     for index, (name, value) in enumerate(zip(data.predictions, data.values, strict=True)):

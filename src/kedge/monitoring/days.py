@@ -1,0 +1,25 @@
+"""Days, UTC: the blocks of time that losses are summed in. An answer belongs to the day that it holds for, start included;
+a label to the day in which it became known, end included, as a window's end belongs to the window."""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def floor_to(moment: datetime, length: timedelta) -> datetime:
+    """Give the last border at or before a moment."""
+    return EPOCH + (moment - EPOCH) // length * length
+
+
+@lru_cache(maxsize=4096)
+def day_of(moment: datetime) -> datetime:
+    """Give the midnight UTC that begins a moment's day."""
+    return floor_to(moment, DAY)
+
+
+@lru_cache(maxsize=4096)
+def day_known(moment: datetime) -> datetime:
+    """Give the midnight UTC that begins the day in which something became known; at midnight, the day that ends there."""
+    return floor_to(moment - timedelta(microseconds=1), DAY)

@@ -1,0 +1,98 @@
+"""A served control plane and a real Chromium, one of each a session."""
+
+import os
+import shutil
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from tests.ui.filled import FilledHouse, year
+from tests.ui.seed import START, Year
+
+from kedge.server.application import application
+from kedge.storage.sql import open_store
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = " <img src=x onerror=alert(1)>\"'&\u202eRTL\u202c \U0001f6a2 " + "x" * 300
+
+
+def chromium() -> str | None:
+    named = os.environ.get("KEDGE_CHROMIUM")
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))
+    return named or next((path for path in found if path), None)
+
+
+@contextmanager
+def served(house):
+    """Serve a house on a free port of this machine."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(application(house), log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(5)
+    listening.close()
+
+
+@pytest.fixture(scope="session")
+def site():
+    with served(FilledHouse(year())) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def hostile_site():
+    meta = open_store("sqlite://")
+    Year(meta, hostile=HOSTILE).write(START.replace(month=5, day=9))
+    with served(FilledHouse(meta, at=START.replace(month=5, day=9, hour=5), hostile=HOSTILE)) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def empty_site():
+    with served(FilledHouse(open_store("sqlite://"))) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = chromium()
+    if path is None:
+        pytest.skip("NO CHROMIUM: the pages are not tested; install one, or name it with KEDGE_CHROMIUM")
+    playwright = pytest.importorskip("playwright.sync_api", reason="NO PLAYWRIGHT: the pages are not tested")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def contexts(browser):
+    """Give a browsing context for a width and a colour scheme, kept for the session."""
+    kept = {}
+
+    def context(width, scheme="light", **more):
+        key = (width, scheme, *sorted(more.items()))
+        if key not in kept:
+            kept[key] = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
+        return kept[key]
+
+    yield context
+    for one in kept.values():
+        one.close()
