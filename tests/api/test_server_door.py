@@ -32,6 +32,13 @@ def test_a_foreign_host_is_not(client, host):
     assert answer.json()["error"]["code"] == "host_unknown"
 
 
+def test_behind_a_token_any_host_is_answered():
+    house = FilledHouse(year(), token="kedge_0123456789abcdefghijklmnopqrstuv")
+    with TestClient(application(house), base_url="http://kedge.example") as opened:
+        assert opened.get("/api/v1/health").status_code == 200
+        assert opened.get("/api/v1/loop").status_code == 401
+
+
 def test_any_host_is_answered_where_that_was_said():
     with TestClient(application(FilledHouse(year()), hosts=("*",)), base_url="http://kedge.example") as opened:
         assert opened.get("/api/v1/health").status_code == 200

@@ -13,7 +13,7 @@ from kedge.domain.evaluation import Outcome
 from kedge.domain.monitoring import Alert, AlertKind, Block, ColumnProfile, Profile
 from kedge.domain.rollout import Strategy
 from kedge.server.application import application
-from kedge.server.reading.ahead import ahead, steps_until
+from kedge.server.reading.ahead import ahead
 from kedge.server.reading.glance import glance
 from kedge.server.reading.model import model_page
 from kedge.server.reading.scene import Scenes
@@ -189,23 +189,14 @@ def test_weeks_cover_the_labelled_life_and_leave_gaps(scene):
     assert [week.live is None for week in weeks_of(replace(scene, healths=gone))].count(True) == 1
 
 
-@pytest.mark.parametrize(
-    ("regret", "slope", "gain", "price", "steps"),
-    [
-        (40, 0.5, 1, 40, 0),
-        (0, 0, 10, 40, 4),
-        (0, 0, 0, 40, None),
-        (0, 0, -1, 40, None),
-        (0, 1, 0, 40, 9),
-        (39.5, 0.52, 0.7, 40, 1),
-    ],
-)
-def test_the_ledger_says_when(regret, slope, gain, price, steps):
-    assert steps_until(regret, slope, gain, price) == steps
-    if steps and slope > 0:
-        assert regret + steps * gain + slope * steps * (steps + 1) / 2 >= price
-        before = steps - 1
-        assert regret + before * gain + slope * before * (before + 1) / 2 < price
+def test_the_ledger_says_when(scene):
+    def told(**more):
+        entries = (*scene.entries[:-1], replace(scene.entry, **more))
+        return next(one.then for one in ahead(replace(scene, entries=entries)) if one.what == "Retraining")
+
+    assert told(regret=41.0) == "due: regret 41.0 of 40.0"
+    assert told(regret=30.0, slope=0.0, gain=5.0) == "in about 14 days at this rate: regret 30.0 of 40.0"
+    assert told(regret=30.0, slope=0.0, gain=0.0).startswith("not at this rate")
 
 
 def test_what_comes_next_names_dates(scene):
@@ -262,6 +253,8 @@ def test_shapes_in_other_bins_are_not_compared():
         (words.odds(3421), "3,400 : 1"),
         (words.odds(0.25), "1 : 4.0"),
         (words.odds(0), "0 : 1"),
+        (words.odds(5e46), "over 1,000,000 : 1"),
+        (words.measure(0.0), "0"),
         (words.duration(0.0062), "6.2 ms"),
         (words.duration(38 * 60), "38 min"),
         (words.duration(102 * 86400), "102 d"),

@@ -28,10 +28,14 @@ from kedge.web.assets import Assets
 from kedge.web.render import Pages
 
 
-def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str | None = None) -> Litestar:
-    """Build the control plane of a house. It answers to `hosts` only ("*": any); `token` is the house's, unless given."""
+def application(house: House, *, hosts: Collection[str] | None = None) -> Litestar:
+    """Build the control plane of a house. It answers to `hosts` only ("*": any).
+
+    Left out: this machine's own names, or any where a token is asked for: a foreign name that leads here has none.
+    """
     pages = Pages(Assets(), project=house.spec.name)
-    guard = Guard(house, house.settings.token if token is None else token)
+    guard = Guard(house, house.settings.token)
+    answered = hosts if hosts is not None else ("*",) if guard.asks_for_token else LOOPBACK
     parts: dict[str, Any] = {
         "house": house,
         "scenes": Scenes(house),
@@ -51,7 +55,7 @@ def application(house: House, *, hosts: Collection[str] = LOOPBACK, token: str |
         request_max_body_size=BODY_LIMIT,
     )
     # around the router, not in it: what has no route comes through the door as well
-    app.asgi_handler = Door(app.asgi_handler, hosts=hosts)  # type: ignore[assignment]
+    app.asgi_handler = Door(app.asgi_handler, hosts=answered)  # type: ignore[assignment]
     return app
 
 

@@ -41,7 +41,7 @@ def _gauges(scene: Scene, meta: MetaStore) -> Iterator[Gauge]:
         yield (
             "kedge_drifting_features",
             "Features whose evidence alarms.",
-            [(model, float(sum(one.alarm for one in health.drift)))],
+            [(model, float(sum(one.alarm for one in scene.drift)))],
         )
         if health.risk is not None:
             yield "kedge_loss", "Mean live loss.", [(model, health.risk.mean)]

@@ -6,7 +6,7 @@ from typing import Any
 from kedge.server.reading.model import Model
 from kedge.server.reading.weeks import Week
 from kedge.web import words
-from kedge.web.year import Point, Sign, Year
+from kedge.web.year import Point, Sign, Year, bounds
 
 _MIDDLE = timedelta(days=3.5)
 
@@ -73,7 +73,9 @@ def chart_data(page: Model) -> dict[str, Any]:
     alarms = [
         {"at": words.iso(one.at), "title": one.message.replace("<", "&lt;")} for one in page.alarms if start <= one.at <= end
     ]
+    low, high = bounds([_point(week, start) for week in page.weeks])
     return {
+        "span": (low, high),
         "champion": f"v{page.champion} champion",
         "challenger": f"v{page.challenger} on trial" if page.challenger else "",
         "weeks": weeks,

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from kedge.web import charts, words, year
 from kedge.web.assets import HERE, Assets
 
-_VERSION = re.compile(r"\b(?:v|version )(\d{1,6})\b")
+_VERSION = re.compile(r"\b(?:v|[Vv]ersion )(\d{1,6})\b")
 _CLASSES = {
     "well": "ok",
     "trial": "trial",

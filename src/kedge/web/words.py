@@ -45,8 +45,10 @@ def loss(value: float | None) -> str:
 
 
 def measure(value: float | None) -> str:
-    """Write what a check measured: counts as counts, all else as a loss."""
-    return count(int(value)) if value is not None and value == int(value) and abs(value) >= 2 else loss(value)
+    """Write what a check measured: whole numbers as counts, all else as a loss."""
+    if value is None or not math.isfinite(value):
+        return number(value)
+    return count(int(value)) if value == int(value) else loss(value)
 
 
 def check(name: str) -> str:
@@ -102,14 +104,14 @@ def odds(evidence: float | None) -> str:
         return NONE
     if evidence == 0:
         return "0 : 1"
+    if evidence >= 1e6 or evidence <= 1e-6:
+        return "over 1,000,000 : 1" if evidence > 1 else "under 1 : 1,000,000"
     if evidence >= 1:
         return f"{number(evidence, 2) if evidence < 100 else count(_two_digits(evidence))} : 1"
     return f"1 : {number(1 / evidence, 2) if evidence > 0.01 else count(_two_digits(1 / evidence))}"
 
 
 def _two_digits(value: float) -> int:
-    if math.isinf(value) or value > 1e15:
-        return 10**15
     scale: int = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return round(value / scale) * scale
 

@@ -54,7 +54,7 @@ def figure(year: Year) -> Markup:
 
 
 def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
-    low, high = _bounds(year.points)
+    low, high = bounds(year.points)
     days = max(1.0, year.points[-1].at + 3.5)
     frame = Frame(
         left=42, right=width - (16 if name == "narrow" else 118), top=26, bottom=height - 26, x=(0, days), y=(low, high)
@@ -78,12 +78,14 @@ def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
     return Markup(f'<svg class="chart year {name}" {box} role="img" aria-label="{label}">{body}</svg>')  # noqa: S704 - numbers, our own classes, and escaped text only
 
 
-def _bounds(points: Sequence[Point]) -> tuple[float, float]:
-    drawn = ((point.loss, point.lower, point.upper, point.trial, point.limit) for point in points)
-    known = [value for values in drawn for value in values if value is not None]
-    low, high = min(known), max(known)
-    room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    return low - room, high + 2 * room
+def bounds(points: Sequence[Point]) -> tuple[float, float]:
+    """Choose the span of losses to show: all that was lost, and those limits that leave its shape readable."""
+    lost = [value for point in points for value in (point.loss, point.lower, point.upper, point.trial) if value is not None]
+    low, high = min(lost), max(lost)
+    room = (high - low) or abs(high) * 0.1 or 1.0
+    near = [point.limit for point in points if point.limit is not None and low - room / 2 <= point.limit <= high + room / 2]
+    low, high = min([low, *near]), max([high, *near])
+    return low - 0.08 * (high - low or room), high + 0.16 * (high - low or room)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -132,14 +134,15 @@ def _band(frame: Frame, points: Sequence[Point]) -> str:
 
 
 def _limit(frame: Frame, points: Sequence[Point]) -> str:
-    """Draw the limit in force as steps: each champion brings its own."""
+    """Draw the limit in force as steps: each champion brings its own. One far off is cut at the frame, not squeezed in."""
     parts = []
     for run in runs_of([point.limit for point in points]):
-        path = " ".join(
-            f"{frame.x(points[i].at + side):.1f},{frame.y(value):.1f}" for i, value in run for side in (-3.5, 3.5)
-        )
+        steps = ((points[index].at + side, value) for index, value in run for side in (-3.5, 3.5))
+        path = " ".join(frame.point(x, y) for x, y in steps)
         parts.append(f'<polyline class="limit" points="{path}"/>')
-    return "".join(parts)
+    width, height = frame.right - frame.left, frame.bottom - frame.top
+    box = f'x="{frame.left}" y="{frame.top}" width="{width}" height="{height}"'
+    return f'<svg class="cut" {box} viewBox="{frame.left} {frame.top} {width} {height}">{"".join(parts)}</svg>'
 
 
 def _marks(frame: Frame, promotions: Sequence[Sign], *, room: float) -> str:
@@ -178,7 +181,7 @@ def _ends(frame: Frame, year: Year) -> str:
         )
         if value is not None
     ]
-    placed, free = [], -1e9
+    placed, free = [], frame.top - 16
     for value, css, text in sorted(wanted, key=lambda want: -want[0]):
         y = max(frame.y(value) + 4, free + 16)
         placed.append(f'<text class="end {css}" x="{frame.right + 9}" y="{y:.1f}">{escape(text)}</text>')

@@ -1,13 +1,15 @@
 """What comes next: when windows and steps close, when a trial's hold ends, when the ledger will ask for a retraining."""
 
 from datetime import datetime, timedelta
-from math import ceil, sqrt
 
 from kedge.domain.durations import span_of
 from kedge.domain.rollout import Deployment
+from kedge.retraining.ledger import steps_left
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Next
 from kedge.web import words
+
+_FAR_STEPS = 520.0
 
 
 def ahead(scene: Scene) -> tuple[Next, ...]:
@@ -23,18 +25,6 @@ def ahead(scene: Scene) -> tuple[Next, ...]:
         _cooldown(scene),
     )
     return tuple(item for item in listed if item is not None)
-
-
-def steps_until(regret: float, slope: float, gain: float, price: float) -> int | None:
-    """Count the steps until regret S reaches the price c, when each step adds g and g grows by b: the least k with
-    S + k g + b k (k + 1) / 2 >= c. None: at this rate never."""
-    missing = price - regret
-    if missing <= 0:
-        return 0
-    if slope <= 0:
-        return ceil(missing / gain) if gain > 0 else None
-    half = slope / 2 + gain
-    return ceil((sqrt(half * half + 2 * slope * missing) - half) / slope)
 
 
 def _waiting(scene: Scene) -> Next:
@@ -83,18 +73,15 @@ def _retraining(scene: Scene) -> Next | None:
     entry, rules = scene.entry, scene.spec.retraining
     if entry is None or rules.policy != "ledger" or scene.missed >= 3:
         return None
-    steps = steps_until(entry.regret, entry.slope, entry.gain, entry.price)
+    steps = steps_left(entry)
     ledger = f"regret {words.number(entry.regret)} of {words.number(entry.price)}"
-    if steps is None:
-        return Next(what="Retraining", then=f"not at this rate: {ledger}, and nothing is lost by waiting")
     if steps == 0:
         return Next(what="Retraining", then=f"due: {ledger}{f'; {entry.bound}' if entry.bound else ''}")
+    if steps > _FAR_STEPS:
+        return Next(what="Retraining", then=f"not at this rate: {ledger}, and nothing is lost by waiting")
     span = timedelta(seconds=steps * scene.spec.step_seconds)
-    return Next(
-        what="Retraining",
-        then=f"in about {words.count(round(span / timedelta(days=1)))} days at this rate: {ledger}",
-        at=entry.decided_at + span,
-    )
+    days = words.many(max(1, round(span / timedelta(days=1))), "day")
+    return Next(what="Retraining", then=f"in about {days} at this rate: {ledger}", at=entry.decided_at + span)
 
 
 def _cooldown(scene: Scene) -> Next | None:

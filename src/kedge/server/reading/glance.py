@@ -11,6 +11,7 @@ from kedge.domain.monitoring import Drift
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.domain.tracking import RunStatus
 from kedge.ports import Events
+from kedge.rollout.guards import GUARDS
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.happened import telling
 from kedge.server.reading.scene import Scene
@@ -69,11 +70,12 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drifts(msgspec.Struct, frozen=True, kw_only=True):
-    """The features that drift, or those that moved most."""
+    """The features that drift, or those that moved most; and whether the model's own answers did."""
 
     state: State
     alarms: int
     watched: int
+    answers: Moved | None
     moved: tuple[Moved, ...]
 
 
@@ -176,7 +178,7 @@ def trial(scene: Scene) -> Trial | None:
     if deployment is None or deployment.challenger is None:
         return None
     look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
-    limit = 1 / scene.spec.rollout.alpha
+    limit = len(GUARDS) / scene.spec.rollout.alpha
     evidence = look.evidence if look else None
     facts = [Fact(name="Step", text=f"{deployment.step + 1} of {len(scene.spec.rollout.steps)}")]
     if look is not None:
@@ -205,12 +207,18 @@ def trial(scene: Scene) -> Trial | None:
 
 def drifts(scene: Scene, *, most: int) -> Drifts:
     """Rank the watched features: those that alarm first, then by evidence; with the course of their evidence."""
-    watched = scene.health.drift if scene.health else ()
-    ranked = sorted(watched, key=lambda drift: (not drift.alarm, -drift.evidence, drift.column))
-    alarms = sum(drift.alarm for drift in watched)
-    state = State.WATCH if alarms else State.WELL if watched else State.HOLDS
-    moved = tuple(_moved(scene, drift) for drift in ranked[:most])
-    return Drifts(state=state, alarms=alarms, watched=len(watched), moved=moved)
+    features = scene.drift
+    ranked = sorted(features, key=lambda drift: (not drift.alarm, -drift.evidence, drift.column))
+    answers = scene.answers
+    alarms = sum(drift.alarm for drift in features)
+    watch = alarms or (answers is not None and answers.alarm)
+    return Drifts(
+        state=State.WATCH if watch else State.WELL if features else State.HOLDS,
+        alarms=alarms,
+        watched=len(features),
+        answers=None if answers is None else _moved(scene, answers),
+        moved=tuple(_moved(scene, drift) for drift in ranked[:most]),
+    )
 
 
 def _moved(scene: Scene, drift: Drift) -> Moved:

@@ -12,12 +12,13 @@ import msgspec
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.durations import span_of
 from kedge.domain.ids import ModelName
-from kedge.domain.monitoring import Alert, AlertKind, Health, Profile
+from kedge.domain.monitoring import Alert, AlertKind, Drift, Health, Profile
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import Run
+from kedge.monitoring.reference import ANSWERS
 from kedge.ports import MetaStore
 from kedge.server.house import House
 
@@ -50,6 +51,16 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def health(self) -> Health | None:
         """Give the newest window."""
         return self.healths[-1] if self.healths else None
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """List how far each feature moved in the newest window."""
+        return tuple(one for one in self.health.drift if one.column != ANSWERS) if self.health else ()
+
+    @property
+    def answers(self) -> Drift | None:
+        """Find how far the model's own answers moved in the newest window."""
+        return next((one for one in self.health.drift if one.column == ANSWERS), None) if self.health else None
 
     @property
     def deployment(self) -> Deployment | None:

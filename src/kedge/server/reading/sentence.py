@@ -137,7 +137,7 @@ def share(part: float) -> str:
 
 
 def _drift(scene: Scene) -> str:
-    drifts = scene.health.drift if scene.health else ()
+    drifts = scene.drift
     moved = [drift for drift in drifts if drift.alarm]
     if not moved:
         return ""

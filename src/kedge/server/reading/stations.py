@@ -100,8 +100,8 @@ def _monitoring(scene: Scene) -> _Seen:
     health = scene.health
     if health is None:
         return State.IDLE, "idle", "no window yet"
-    moved = sum(drift.alarm for drift in health.drift)
-    figure = f"{moved} of {len(health.drift)} drift" if health.drift else "no drift measured"
+    moved = sum(drift.alarm for drift in scene.drift)
+    figure = f"{moved} of {len(scene.drift)} drift" if scene.drift else "no drift measured"
     if health.risk is not None and health.risk.alarm:
         return State.ALARM, "alarm", "loss above limit"
     if moved or health.alerts:

@@ -92,14 +92,18 @@ def why_page(explanation: Explanation, again: Again | None) -> Why:
 
 
 def _features(explanation: Explanation) -> tuple[Feature, ...]:
-    """Take the served values apart from the times they are of: `VIEW as of` is the event time of all `VIEW__...`."""
+    """Take the served values apart from the times they are of: `VIEW as of` is the event time of all `VIEW__...`.
+
+    Those that were looked up come first.
+    """
     facts = next((link.facts for link in explanation.links if link.title == "features"), {})
     times = {name.removesuffix(_AS_OF): str(value) for name, value in facts.items() if name.endswith(_AS_OF) and value}
-    return tuple(
+    seen = [
         Feature(name=name, text=_text(value), event_time=_minute(times.get(name.partition("__")[0], "")))
         for name, value in facts.items()
         if not name.endswith(_AS_OF)
-    )
+    ]
+    return tuple(sorted(seen, key=lambda feature: feature.event_time == words.NONE))
 
 
 def _minute(iso: str) -> str:

@@ -20,7 +20,7 @@ function traces(data) {
       customdata: data.weeks.map((week) => [week.rows, week.lower, week.upper]), hovertemplate: "%{y:.3f}, %{customdata[0]:,} rows" },
   ];
   if (data.challenger) parts.push({ x, y: pick("trial"), mode: "lines+markers", name: data.challenger, line: { color: two, width: 2, dash: "5px,3px" }, marker: { size: 5, color: two } });
-  const top = Math.max(...data.weeks.map((week) => Math.max(week.upper ?? week.loss ?? 0, week.limit ?? 0)));
+  const top = data.span[0] + 0.95 * (data.span[1] - data.span[0]);
   if (data.alarms.length) {
     parts.push({ x: data.alarms.map((alarm) => alarm.at), y: data.alarms.map(() => top), mode: "markers", name: "alarm", text: data.alarms.map((alarm) => alarm.title),
       hovertemplate: "%{text}<extra></extra>", marker: { symbol: "triangle-down", size: 11, color: colour("--bad") } });
@@ -39,7 +39,7 @@ function layout(data) {
     margin: { l: 42, r: 118, t: 26, b: 26 },
     hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { ...font, color: ink } },
     xaxis: { gridcolor: "rgba(0,0,0,0)", linecolor: edge, ticks: "outside", ticklen: 4, tickcolor: edge, tickformat: "%b", hoverformat: "%-d %b %Y", dtick: "M1", showline: true },
-    yaxis: { tickformat: ".2f", gridcolor: grid, zeroline: false, fixedrange: true },
+    yaxis: { range: data.span, tickformat: ".2f", gridcolor: grid, zeroline: false, fixedrange: true },
     shapes: data.promotions.map((one) => ({ type: "line", x0: one.at, x1: one.at, yref: "paper", y0: 0, y1: 1.02, line: { color: ink3, width: 1 } })),
     annotations: [...labels(data, { ...font, color: ink, weight: 600 }), ...ends],
   };
@@ -59,9 +59,8 @@ function labels(data, font) {
 }
 
 function spread(wanted, data) {
-  const known = data.weeks.flatMap((week) => [week.lower, week.upper, week.limit]).filter((value) => value !== null);
-  const room = (Math.max(...known) - Math.min(...known)) * 0.075;
-  let free = Infinity;
+  const room = (data.span[1] - data.span[0]) * 0.065;
+  let free = data.span[1] + room;
   return wanted.filter(([y]) => y !== null && y !== undefined).sort((a, b) => b[0] - a[0]).map(([y, text, hue]) => {
     free = Math.min(y, free - room);
     return [free, text, hue];
