@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from typing import Annotated
 
@@ -30,5 +29,6 @@ def command(
 
 def _end_with_input() -> None:
     """Wait for the end of standard input (the parent is gone), then ask this process to drain and end."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

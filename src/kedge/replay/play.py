@@ -18,6 +18,7 @@ import polars as pl
 
 from kedge.replay.clock import SetClock
 from kedge.app import House
+from kedge.domain.evaluation import Task
 from kedge.domain.ids import ModelName, PredictionId, digest_of
 from kedge.domain.monitoring import TruthBatch, Window
 from kedge.domain.retraining import Retrain
@@ -100,6 +101,8 @@ def tell_truths(house: House, timeline: Timeline, *, after: datetime, upto: date
         return
     labels = timeline.rows[timeline.spec.data.label][rows]
     told = labels.is_not_null().to_numpy()
+    if timeline.spec.data.task is Task.CLASSIFICATION:
+        told &= (labels <= 1).fill_null(value=False).to_numpy()  # a third value is no truth; validation names it
     ids = timeline.prediction_ids(rows)
     house.monitoring.record_truth(
         TruthBatch(
