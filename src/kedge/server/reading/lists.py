@@ -106,13 +106,11 @@ def _dataset_verdict(newest: DatasetVersion, report: ValidationReport | None) ->
             say=f"{what} was refused: {words.many(len(report.breaches), 'expectation')} did not hold.",
             sub=f"Nothing was trained on it; what is live stays live. {upto}",
         )
-    aside = f"{words.many(report.quarantined, 'row')} set aside. " if report.quarantined else ""
-    return Sentence(
-        state=State.WATCH if report.quarantined else State.WELL,
-        say=f"{what} is as expected: {words.many(newest.rows, 'row')}, every expectation met"
-        + (f", {words.many(report.quarantined, 'row')} set aside." if report.quarantined else "."),
-        sub=f"{aside}{upto}",
-    )
+    rows = words.many(newest.rows, "row")
+    if report.quarantined:
+        aside = words.many(report.quarantined, "row")
+        return Sentence(state=State.WATCH, say=f"{what} is as expected but for {aside} set aside: {rows}.", sub=upto)
+    return Sentence(state=State.WELL, say=f"{what} is as expected: {rows}, every expectation met.", sub=upto)
 
 
 def alerts_page(scene: Scene) -> Alerts:
