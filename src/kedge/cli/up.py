@@ -33,7 +33,7 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
     house = open_house(where, spec, writer="up")
     try:
         sys.stderr.write(f"the UI is on http://{host}:{port} (Ctrl-C ends it)\n")
-        uvicorn.run(application(house), host=host, port=port, log_level="warning", loop="uvloop", http="httptools")
+        uvicorn.run(application(house), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
     except SystemExit:
         raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
     finally:
