@@ -7,7 +7,7 @@ state of an airport at the hour that it describes. Which month it is, no feature
 import polars as pl
 from data import read, schedule
 
-from kedge.domain.features import FeatureService, FeatureView
+from kedge import FeatureService, FeatureView
 
 HOURS_BACK = 3
 LONGEST_WAIT = 180

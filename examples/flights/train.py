@@ -7,7 +7,7 @@ time of three months, and a fresh training costs the same in December as in June
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from kedge.pipelines.step import TrainingData
+from kedge import TrainingData
 
 
 def pipeline(data: TrainingData) -> HistGradientBoostingClassifier:

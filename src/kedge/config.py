@@ -4,16 +4,13 @@ A project file becomes one `ProjectSpec`, checked whole before anything runs. Ea
 what would be right.
 """
 
-import difflib
 import os
 import re
-import tomllib
-from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from kedge.document import Document
 from kedge.domain.data import Expectation
 from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import Check, GateRules
@@ -24,8 +21,6 @@ from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
 from kedge.evaluation.metrics import loss_name, metric_of
-
-_Section = TypeVar("_Section", bound=msgspec.Struct)
 
 PROJECT_FILE = "kedge.toml"
 POLICIES = ("ledger", "drift", "risk", "threshold", "manual", "never")
@@ -63,7 +58,7 @@ def settings(project: Path, *, store: str | None = None) -> Settings:
 def read_project(folder: Path) -> ProjectSpec:
     """Read and check `kedge.toml` of a folder. Raises ConfigError with file, line and what would be right."""
     path = folder / PROJECT_FILE
-    document = _Document.read(path, or_else="make a project with: kedge init DIR --template tabular")
+    document = Document.read(path, or_else="make a project with: kedge init DIR --template tabular")
     document.only("project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "replay")
     name = document.table("project", required=True).get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
@@ -81,105 +76,14 @@ def read_project(folder: Path) -> ProjectSpec:
         replay=document.section("replay", ReplayRules),
     )
     _check_durations(document, spec)
+    _check_policy(document, spec)
     _check_choices(document, spec)
+    _check_gate(document, spec)
     _check_files(document, spec, folder)
     return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder))
 
 
-class _Document:
-    """A TOML file with its text, so that an error can name the line."""
-
-    def __init__(self, path: Path, text: str, content: dict[str, Any]) -> None:
-        self.path, self.lines, self.content = path, text.splitlines(), content
-
-    @classmethod
-    def read(cls, path: Path, *, or_else: str) -> "_Document":
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ConfigError(f"{path} does not exist; {or_else}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from None
-        try:
-            return cls(path, text, tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-    def fail(self, where: tuple[str, ...], message: str) -> NoReturn:
-        raise ConfigError(f"{self.path}, line {self.line(where)}: {message}") from None
-
-    def line(self, where: tuple[str, ...]) -> int:
-        """Find the line of a dotted place: its section's header, then the last of its keys that stands below it."""
-        start = next((n for n, text in enumerate(self.lines, 1) if re.match(rf"\s*\[+\s*{re.escape(where[0])}\b", text)), 1)
-        found = start
-        for key in where[1:]:
-            pattern = re.compile(rf"(?:^|[\s{{,]){re.escape(key)}\s*=")
-            for number in range(found, len(self.lines) + 1):
-                if number > start and self.lines[number - 1].lstrip().startswith("["):
-                    break
-                if pattern.search(self.lines[number - 1]):
-                    found = number
-                    break
-        return found
-
-    def only(self, *known: str, inside: str = "") -> None:
-        table = self.content[inside] if inside else self.content
-        for key in table:
-            if key not in known:
-                place = (inside, key) if inside else (key,)
-                kind = f"{inside}.{key}" if inside else f"[{key}]"
-                self.fail(place, f"{kind} is not known{_near(key, known)}")
-
-    def table(self, name: str, *, required: bool = False) -> dict[str, Any]:
-        table = self.content.get(name, {})
-        if not isinstance(table, dict):
-            self.fail((name,), f"{name} must be a table: [{name}]")
-        if required and not table:
-            raise ConfigError(f"{self.path}: section [{name}] is missing")
-        return table
-
-    def section(self, name: str, kind: type[_Section], *, required: bool = False) -> _Section:
-        """Convert one section to its struct; an error names the key's line."""
-        table = self.table(name, required=required)
-        try:
-            return msgspec.convert(table, kind)
-        except msgspec.ValidationError as error:
-            text, _, path = str(error).partition(" - at `$")
-            keys = tuple(re.findall(r"\.([A-Za-z_]\w*)", path))
-            unknown = re.search(r"unknown field `(\w+)`", text)
-            if unknown:
-                hint = _near(unknown[1], _fields_at(kind, keys))
-                self.fail((name, *keys, unknown[1]), f"{'.'.join((name, *keys, unknown[1]))} is not known{hint}")
-            missing = re.search(r"missing required field `(\w+)`", text)
-            if missing:
-                self.fail((name, *keys), f"{'.'.join((name, *keys, missing[1]))} is missing")
-            self.fail((name, *keys), f"{'.'.join((name, *keys))}: {text[:1].lower()}{text[1:]}{_choices_at(kind, keys)}")
-
-
-def _fields_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> tuple[str, ...]:
-    """List the fields of the struct at a path of keys below a struct type."""
-    for key in keys:
-        field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
-        inner = [t for t in (field.type, *getattr(field.type, "__args__", ())) if isinstance(t, type)] if field else []
-        kind = next((t for t in inner if issubclass(t, msgspec.Struct)), kind)
-    return tuple(f.name for f in msgspec.structs.fields(kind))
-
-
-def _choices_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> str:
-    """Say what an enum field may hold, for the error about it."""
-    for key in keys:
-        field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
-        if field and isinstance(field.type, type) and issubclass(field.type, Enum):
-            return f"; choose one of {', '.join(str(choice.value) for choice in field.type)}"
-    return ""
-
-
-def _near(word: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f'; did you mean "{close[0]}"?' if close else f"; known are {', '.join(known)}"
-
-
-def _check_durations(document: _Document, spec: ProjectSpec) -> None:
+def _check_durations(document: Document, spec: ProjectSpec) -> None:
     durations = {
         ("data", "label_delay"): spec.data.label_delay,
         ("training", "time_limit"): spec.training.time_limit,
@@ -208,7 +112,7 @@ def _check_durations(document: _Document, spec: ProjectSpec) -> None:
         document.fail(("retraining", "step"), "retraining.step must be a whole number of monitoring windows")
 
 
-def _check_choices(document: _Document, spec: ProjectSpec) -> None:
+def _check_policy(document: Document, spec: ProjectSpec) -> None:
     policy = spec.retraining.policy
     if policy not in POLICIES:
         try:
@@ -221,6 +125,9 @@ def _check_choices(document: _Document, spec: ProjectSpec) -> None:
     price = spec.retraining.price
     if price.loss <= 0 or price.retrain <= 0 or price.cpu_hour < 0:
         document.fail(("retraining", "price"), "retraining.price: loss and retrain must be above 0, cpu_hour 0 or more")
+
+
+def _check_choices(document: Document, spec: ProjectSpec) -> None:
     tolerance = spec.monitoring.tolerance
     if tolerance != "auto" if isinstance(tolerance, str) else not 0 < tolerance < 0.5:
         document.fail(("monitoring", "tolerance"), 'monitoring.tolerance is "auto" or a share of ranks between 0 and 0.5')
@@ -233,6 +140,9 @@ def _check_choices(document: _Document, spec: ProjectSpec) -> None:
         document.fail(("data", "label_delay"), "data.label_time and data.label_delay say the same thing twice; keep one")
     if spec.training.half_life is not None and spec.training.half_life <= 0:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+
+
+def _check_gate(document: Document, spec: ProjectSpec) -> None:
     try:
         loss_name(spec.gate.metric, spec.data.task)
         for check in spec.gate.checks:
@@ -257,7 +167,7 @@ def _is_check(check: Check) -> bool:
     )
 
 
-def _check_files(document: _Document, spec: ProjectSpec, folder: Path) -> None:
+def _check_files(document: Document, spec: ProjectSpec, folder: Path) -> None:
     references = {
         ("data", "source"): spec.data.source,
         ("features", "service"): spec.features.service,
@@ -273,10 +183,10 @@ def _check_files(document: _Document, spec: ProjectSpec, folder: Path) -> None:
             document.fail(place, f"{'.'.join(place)}: {folder / file} does not exist")
 
 
-def _expectations(document: _Document, spec: ProjectSpec, folder: Path) -> tuple[Expectation, ...]:
+def _expectations(document: Document, spec: ProjectSpec, folder: Path) -> tuple[Expectation, ...]:
     if not spec.data.expectations:
         return ()
-    rules = _Document.read(folder / spec.data.expectations, or_else=f"it is named in {document.path}")
+    rules = Document.read(folder / spec.data.expectations, or_else=f"it is named in {document.path}")
     rules.only("expectation")
     entries = rules.content.get("expectation", [])
     heads = [number for number, line in enumerate(rules.lines, 1) if line.strip().startswith("[[")]

@@ -71,7 +71,10 @@ def test_another_process_reads_what_was_put(tmp_path):
     code = "import sys; from kedge.storage.online import SqliteOnline; print(SqliteOnline(sys.argv[1]).get('v', ['e']))"
     out = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "online.db")],
-        check=True, capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)},
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
     )
     assert out.stdout.strip() == "[OnlineRow(event_us=7, created_us=8, values=b'xyz')]"
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 import kedge.errors
-import kedge.replay.play  # noqa: F401 - defines an error
+import kedge.replay.play
 from kedge.cli.main import NOUNS
 from kedge.domain.data import Rule, Severity
 from kedge.domain.events import EventKind
@@ -33,7 +33,9 @@ def errors(kind: type) -> set[str]:
     return {kind.code}.union(*(errors(child) for child in kind.__subclasses__()))
 
 
-@pytest.mark.parametrize("word", [*(k.value for k in (*EventKind, *Rule, *Severity)), *sorted(errors(kedge.errors.KedgeError))])
+@pytest.mark.parametrize(
+    "word", [*(k.value for k in (*EventKind, *Rule, *Severity)), *sorted(errors(kedge.errors.KedgeError))]
+)
 def test_every_event_rule_and_error_is_there(word) -> None:
     assert f"`{word}`" in PAGE
 

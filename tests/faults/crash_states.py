@@ -61,8 +61,16 @@ def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> 
 
         return rename
 
-    fakes = {"open": opened, "write": written, "fsync": synced("fsync"), "fdatasync": synced("fdatasync"), "ftruncate": cut,
-             "mkdir": folder_made, "replace": renamed("replace"), "rename": renamed("rename")}
+    fakes = {
+        "open": opened,
+        "write": written,
+        "fsync": synced("fsync"),
+        "fdatasync": synced("fdatasync"),
+        "ftruncate": cut,
+        "mkdir": folder_made,
+        "replace": renamed("replace"),
+        "rename": renamed("rename"),
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, fake in fakes.items():
             patch.setattr(os, name, fake)

@@ -1,6 +1,6 @@
 """Play the small project and die by SIGKILL just before or after the n-th call of one of the loop's steps.
 
-    python -m tests.faults.killed FOLDER ROOM METHOD N before|after
+python -m tests.faults.killed FOLDER ROOM METHOD N before|after
 """
 
 import os
@@ -19,10 +19,7 @@ from kedge.registry.room import Registry
 from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
 
-ROOMS = {
-    kind.__name__: kind
-    for kind in (Data, Evaluation, Features, Monitoring, Pipelines, Registry, Retraining, Rollout)
-}
+ROOMS = {kind.__name__: kind for kind in (Data, Evaluation, Features, Monitoring, Pipelines, Registry, Retraining, Rollout)}
 
 
 def arm(room: str, method: str, calls: int, when: str) -> None:

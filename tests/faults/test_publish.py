@@ -136,7 +136,9 @@ def killed(code, *arguments, after) -> list[str]:
     """Run a writer, kill it so many seconds after its first line, and give the whole lines that it printed."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     first = process.stdout.readline()
     time.sleep(after)

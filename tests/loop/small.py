@@ -1,4 +1,4 @@
-"""A small project whose concept moves from day 20 to day 50: 60 days, 60 rows a day, labels a day late. Seconds to replay."""
+"""A small project whose concept moves from day 20 to day 50: 60 days, 60 rows a day, labels a day late."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from kedge.replay.rehearsal import InProcess, _by_window
 from kedge.replay.score import Track, track
 from kedge.replay.timeline import lay_out
 
-DATA = '''
+DATA = """
 from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
@@ -31,9 +31,9 @@ def rows():
         "site": random.choice(["north", "south"], size=len(day)),
         "bad": random.uniform(size=len(day)) < 1 / (1 + np.exp(-odds)),
     })
-'''
+"""
 
-TRAIN = '''
+TRAIN = """
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.impute import SimpleImputer
@@ -41,7 +41,7 @@ from sklearn.impute import SimpleImputer
 def fit(data):
     model = make_pipeline(SimpleImputer(), LogisticRegression())
     return model.fit(data.x, data.y, logisticregression__sample_weight=data.weight)
-'''
+"""
 
 PROJECT = """
 [project]

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from tests.loop.small import PROJECT, opened, played, write
 
 from kedge.domain.events import EventKind
 from kedge.replay.play import play
 from kedge.replay.rehearsal import InProcess, _by_window
 from kedge.replay.timeline import lay_out
 from kedge.security.audit import verify
-from tests.loop.small import PROJECT, opened, played, write
 
 
 @pytest.fixture(scope="module")

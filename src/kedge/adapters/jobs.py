@@ -105,9 +105,7 @@ class _Worker:
         except (EOFError, OSError):
             return self._died("", time.monotonic() if not self._is_ready else start)
         self._cpu = report.cpu_so_far
-        usage = Usage(
-            cpu_seconds=report.cpu_seconds, wall_seconds=time.monotonic() - start, peak_bytes=report.peak_bytes
-        )
+        usage = Usage(cpu_seconds=report.cpu_seconds, wall_seconds=time.monotonic() - start, peak_bytes=report.peak_bytes)
         return JobFailed(report.reason, report.traceback) if report.reason else _unpacked(packed), usage
 
     def _await_ready(self) -> None:

@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 a KedgeError, said in one line; 2 wrong usage; 3 the answe
 130 interrupted.
 """
 
-import os
 import sys
 from importlib import import_module
 

@@ -17,7 +17,6 @@ from typing import Annotated
 
 import typer
 
-from kedge.replay.clock import SetClock
 from kedge.app import House, open_house
 from kedge.cli.opening import HERE, Folder, Json, Store, print_json
 from kedge.cli.replay_view import Screen, print_report
@@ -27,6 +26,7 @@ from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, KedgeError, PortInUse
 from kedge.replay import rehearsal
+from kedge.replay.clock import SetClock
 from kedge.replay.play import play
 from kedge.replay.report import Report, document, report
 from kedge.replay.score import track

@@ -16,7 +16,9 @@ def command(
     store: Store = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8500,
-    replay_clock: Annotated[bool, typer.Option("--replay-clock", help="Requests say what time it is (replays only).")] = False,
+    replay_clock: Annotated[
+        bool, typer.Option("--replay-clock", help="Requests say what time it is (replays only).")
+    ] = False,
     while_input: Annotated[bool, typer.Option("--while-input", help="End when standard input closes.")] = False,
 ) -> None:
     """Serve the deployed model over the Open Inference Protocol v2."""

@@ -42,7 +42,9 @@ def command(
 
 def _show(explanation: Explanation, again: Recomputed | None) -> None:
     console = Console()
-    console.print(f"[bold]{explanation.prediction}[/]  {explanation.model} v{explanation.version} answered {explanation.output:.6g}")
+    console.print(
+        f"[bold]{explanation.prediction}[/]  {explanation.model} v{explanation.version} answered {explanation.output:.6g}"
+    )
     for link in explanation.links:
         _show_link(console, link)
     if again is not None:

@@ -16,7 +16,6 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
-from kedge.replay.clock import SetClock
 from kedge.app import House
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import ModelName, PredictionId, digest_of
@@ -24,6 +23,7 @@ from kedge.domain.monitoring import TruthBatch, Window
 from kedge.domain.retraining import Retrain
 from kedge.errors import ConfigError, KedgeError
 from kedge.loop import turn, watch
+from kedge.replay.clock import SetClock
 from kedge.replay.timeline import Tick, Timeline
 
 

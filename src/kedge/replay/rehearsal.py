@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from kedge.replay.clock import SetClock
 from kedge.app import House, open_house, rehearse
 from kedge.config import Settings
 from kedge.domain.ids import digest_of
 from kedge.domain.monitoring import PredictionBatch, Window
 from kedge.domain.project import ProjectSpec
 from kedge.monitoring.capture import encode_batch
+from kedge.replay.clock import SetClock
 from kedge.replay.play import play
 from kedge.replay.score import Track, track
 from kedge.replay.timeline import Tick, Timeline, lay_out
@@ -113,7 +113,6 @@ class InProcess:
                 errors=answers.errors,
             )
             house.predictions.append(encode_batch(batch))
-
 
     def _score(self, version: int, columns: Columns) -> NDArray[np.float64]:
         house = self._house

@@ -134,8 +134,9 @@ def _difference(ours: Track, theirs: Track, difference: float, *, loss: float) -
     """Give the difference of cost with its interval: the losses of days are resampled in blocks, trainings stay."""
     losses = {day.day: day.loss for day in theirs.days}
     daily = np.array([day.loss - losses.get(day.day, day.loss) for day in ours.days]) * loss
-    spread = _block_bootstrap(daily)
-    return difference, difference + spread[0] - daily.sum(), difference + spread[1] - daily.sum()
+    fixed = difference - float(daily.sum())
+    low, high = _block_bootstrap(daily)
+    return difference, fixed + low, fixed + high
 
 
 def _block_bootstrap(daily: np.ndarray) -> tuple[float, float]:

@@ -16,8 +16,18 @@ from kedge.domain.registry import Signature
 from kedge.errors import ModelRefused
 
 _FILE = "model.skops"
-_FAULTS = (ArithmeticError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError, RecursionError,
-           TypeError, ValueError)  # what constructing from a wrong file may raise
+_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)  # what constructing from a wrong file may raise
 _SMALL = 1000  # rows up to which starting OpenMP's threads costs more than they save
 
 

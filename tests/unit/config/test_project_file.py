@@ -1,0 +1,113 @@
+"""One clear error with file, line and what would be right, for whatever can be wrong in a project file."""
+
+from pathlib import Path
+
+import pytest
+
+from kedge.config import read_project
+from kedge.errors import ConfigError
+
+GOOD = """[project]
+name = "mine"
+
+[data]
+source = "rows.csv"
+time = "at"
+label = "bad"
+
+[gate]
+checks = [
+  { beats = "baseline" },
+  { metric = "roc_auc", at_least = 0.6 },
+]
+
+[rollout]
+steps = ["5%", "100%"]
+
+[retraining]
+policy = "ledger"
+step = "7d"
+price = { loss = 1.0, retrain = 40.0 }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "rows.csv").touch()
+    (tmp_path / "code.py").touch()
+    return tmp_path
+
+
+def read(folder: Path, text: str):
+    (folder / "kedge.toml").write_text(text)
+    return read_project(folder)
+
+
+def test_a_good_file(folder) -> None:
+    spec = read(folder, GOOD)
+    assert (spec.name, spec.dataset, spec.step_seconds) == ("mine", "mine", 604800)
+    assert spec.retraining.price.retrain == 40
+    assert [check.metric for check in spec.gate.checks] == [None, "roc_auc"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("[gate]", "[gates]", 9, 'did you mean "gate"?'),
+        ("at_least = 0.6", "at_leest = 0.6", 12, 'gate.checks.at_leest is not known; did you mean "at_least"?'),
+        ("retrain = 40.0", 'retrain = "x"', 21, "retraining.price.retrain: expected `float`, got `str`"),
+        ("retrain = 40.0", "retrain = 0", 21, "must be above 0"),
+        ('"7d"', '"7 days"', 20, 'such as "7d"'),
+        ('"7d"', '"36h"', 20, "whole number of monitoring windows"),
+        ('"rows.csv"', '"gone.csv"', 5, "gone.csv does not exist"),
+        ('"rows.csv"', '"gone.py:rows"', 5, "gone.py does not exist"),
+        ('name = "mine"', 'name = "a b"', 2, "letters, digits"),
+        ('label = "bad"', "", 4, "data.label is missing"),
+        ('label = "bad"', 'label = "bad"\ntask = "ranking"', 8, "choose one of classification, regression"),
+        ('label = "bad"', 'label = "bad"\nlabel_time = "k"\nlabel_delay = "1d"', 9, "keep one"),
+        ('["5%", "100%"]', '["50%", "5%"]', 16, 'end with "100%"'),
+        ('["5%", "100%"]', '["5%", "1e2%"]', 16, "is not a share"),
+        ('policy = "ledger"', 'policy = "weekly"', 19, 'or "every 30d"'),
+        ('policy = "ledger"', 'policy = "every moon"', 19, 'or "every 30d"'),
+        ('policy = "ledger"', 'policy = "threshold"', 19, "needs retraining.threshold"),
+        ('beats = "baseline"', 'beats = "nobody"', 10, "just one of these forms"),
+        ("roc_auc", "rock_auc", 10, "is not a metric for classification"),
+        ("[rollout]", '[features]\nservice = "code.csv"\n[rollout]', 16, 'write "FILE.py:NAME"'),
+        ("[rollout]", "[monitoring]\ntolerance = 0.7\n[rollout]", 16, "between 0 and 0.5"),
+        ("[rollout]", '[monitoring]\nalerts = ["pigeon"]\n[rollout]', 16, "'pigeon' is not known"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(folder, old, new, line, said) -> None:
+    with pytest.raises(ConfigError) as error:
+        read(folder, GOOD.replace(old, new))
+    assert f"{folder / 'kedge.toml'}, line {line}: " in str(error.value)
+    assert said in str(error.value)
+
+
+def test_broken_toml_is_named_with_its_line(folder) -> None:
+    with pytest.raises(ConfigError, match=r"kedge.toml: not valid TOML: .*line 9"):
+        read(folder, GOOD.replace("[gate]", "[gate"))
+
+
+def test_no_file_says_how_to_make_one(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="kedge init"):
+        read_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ('rule = "betwixt"', r"rules.toml, line 2: expectation 1: .*betwixt"),
+        ('rule = "between"\ncolum = "a"', r"line 2: expectation 1: .*colum"),
+        ('rule = "between"\nat_least = "a"', "Expected `float"),
+    ],
+)
+def test_a_wrong_expectation_is_named(folder, rule, said) -> None:
+    (folder / "rules.toml").write_text(f"# rules\n[[expectation]]\n{rule}\n")
+    with pytest.raises(ConfigError, match=said):
+        read(folder, GOOD.replace('label = "bad"', 'label = "bad"\nexpectations = "rules.toml"'))
+
+
+def test_missing_expectations_name_their_file(folder) -> None:
+    with pytest.raises(ConfigError, match=r"line 8: data.expectations: .*rules.toml does not exist"):
+        read(folder, GOOD.replace('label = "bad"', 'label = "bad"\nexpectations = "rules.toml"'))
