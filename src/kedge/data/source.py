@@ -9,13 +9,12 @@ from collections.abc import Sequence
 import polars as pl
 
 from kedge.data.times import as_times
-from kedge.domain.data import Column, ColumnType, Schema
+from kedge.domain.data import KNOWN_AT, Column, ColumnType, Schema
 from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
 from kedge.domain.project import DataRules
 from kedge.errors import SourceFailed
 
-KNOWN_AT = "known_at__"
 _MOST_CODES = 127
 
 

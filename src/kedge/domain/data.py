@@ -11,6 +11,9 @@ import msgspec
 
 from kedge.domain.ids import DatasetName, Digest
 
+KNOWN_AT = "known_at__"
+"""The column that Kedge adds to a project's rows: when a row's label became known."""
+
 
 class ColumnType(Enum):
     """The types that a column may have in a signature or schema."""

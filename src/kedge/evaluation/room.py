@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from kedge.domain.data import KNOWN_AT
 from kedge.domain.evaluation import Gain, GateRules, Recomputed, Verdict, conclude
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, digest_of
@@ -30,7 +31,6 @@ from kedge.ports import BlobStore, Clock, Events, ModelFormat
 if TYPE_CHECKING:
     import polars as pl
 
-KNOWN_AT = "known_at__"
 ACTOR = "policy:gate"
 JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 

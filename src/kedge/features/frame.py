@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from kedge.data.source import KNOWN_AT
+from kedge.domain.data import KNOWN_AT
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import Digest, digest_bytes, digest_of
 from kedge.errors import TrainingFailed

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from kedge.data.room import ACTOR, Data, stacked
-from kedge.data.source import KNOWN_AT, require_column, typed
+from kedge.data.source import require_column, typed
 from kedge.data.times import as_times
-from kedge.domain.data import DatasetVersion
+from kedge.domain.data import KNOWN_AT, DatasetVersion
 from kedge.domain.durations import span_of
 from kedge.domain.features import FeatureService, FeatureView, feature_name
 from kedge.domain.ids import DatasetName, Digest

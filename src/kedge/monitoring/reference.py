@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from kedge.data.source import KNOWN_AT
+from kedge.domain.data import KNOWN_AT
 from kedge.domain.monitoring import ColumnProfile, Profile
 from kedge.monitoring.detect import streams_of
 from kedge.monitoring.profile import most_common, number_borders

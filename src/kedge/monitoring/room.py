@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from kedge.data.source import KNOWN_AT
+from kedge.domain.data import KNOWN_AT
 from kedge.domain.durations import span_of
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, ModelName, digest_of

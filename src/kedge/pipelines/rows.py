@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kedge.data.source import KNOWN_AT
-from kedge.domain.data import ColumnType
+from kedge.domain.data import KNOWN_AT, ColumnType
 from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
 from kedge.domain.project import ProjectSpec

@@ -10,13 +10,12 @@ from datetime import UTC, datetime, time, timedelta
 import numpy as np
 import polars as pl
 
+from kedge.domain.data import KNOWN_AT
 from kedge.domain.durations import span_of
 from kedge.domain.ids import PredictionId, RequestId, prediction_id
 from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
 from kedge.errors import SourceFailed
-
-KNOWN_AT = "known_at__"
 
 
 @dataclass(frozen=True)
