@@ -20,11 +20,11 @@ from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRul
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
+from kedge.evaluation.fairness import FAIRNESS
 from kedge.evaluation.metrics import loss_name, metric_of
+from kedge.retraining.policy import policy_of
 
 PROJECT_FILE = "kedge.toml"
-POLICIES = ("ledger", "drift", "risk", "threshold", "manual", "never")
-FAIRNESS = ("equal_opportunity", "demographic_parity", "equalized_odds")
 CHECK_FORMS = (
     'beats = "baseline"; not_worse_than = "champion"; metric with at_least or at_most; '
     "slices with metric and worst_at_least or worst_at_most; fairness with by and at_most"
@@ -114,12 +114,10 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
 
 def _check_policy(document: Document, spec: ProjectSpec) -> None:
     policy = spec.retraining.policy
-    if policy not in POLICIES:
-        try:
-            seconds_of(policy.removeprefix("every ") if policy.startswith("every ") else "")
-        except ValueError:
-            message = f'retraining.policy is {policy!r}; choose one of {", ".join(POLICIES)} or "every 30d"'
-            document.fail(("retraining", "policy"), message)
+    try:
+        policy_of(policy)
+    except ConfigError as error:
+        document.fail(("retraining", "policy"), str(error))
     if policy == "threshold" and spec.retraining.threshold is None:
         document.fail(("retraining", "policy"), 'policy "threshold" needs retraining.threshold, a loss over which to train')
     price = spec.retraining.price
