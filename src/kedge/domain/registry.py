@@ -7,8 +7,11 @@ import msgspec
 from kedge.domain.data import Column
 from kedge.domain.evaluation import Task, Verdict
 from kedge.domain.ids import Digest, ModelName, RunId
+from kedge.domain.tracking import Run
 
 CHAMPION = "champion"
+MODEL_ARTIFACT = "model"
+"""The artifact of a run that holds the tree of its model's files."""
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,29 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature
     trained_upto: datetime
     cpu_seconds: float
+
+
+def candidate_tags(form: str, signature: Signature, trained_upto: datetime) -> dict[str, str]:
+    """Write what a candidate is as tags of its run."""
+    return {
+        "format": form,
+        "signature": msgspec.json.encode(signature).decode(),
+        "trained_upto": trained_upto.isoformat(),
+    }
+
+
+def candidate_of(run: Run) -> Candidate | None:
+    """Read a candidate from the run that made it; None where the run made none."""
+    if MODEL_ARTIFACT not in run.artifacts or not {"format", "signature", "trained_upto"} <= run.tags.keys():
+        return None
+    return Candidate(
+        run=run.id,
+        digest=run.artifacts[MODEL_ARTIFACT],
+        format=run.tags["format"],
+        signature=msgspec.json.decode(run.tags["signature"], type=Signature),
+        trained_upto=datetime.fromisoformat(run.tags["trained_upto"]),
+        cpu_seconds=run.usage.cpu_seconds,
+    )
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):

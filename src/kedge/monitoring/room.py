@@ -18,7 +18,7 @@ from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.monitoring import Health, Profile, StepLosses, TruthBatch, Window
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import Candidate, ModelVersion, Signature
+from kedge.domain.registry import Candidate, ModelVersion, candidate_of
 from kedge.errors import NotFound
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.room import Evaluation
@@ -41,7 +41,6 @@ SHADOW_STEPS = 8
 HORIZON_STEPS = 26
 """How long a prediction waits for its label."""
 ACTOR = "kedge"
-MODEL_ARTIFACT = "model"
 
 
 class Monitoring:
@@ -232,19 +231,9 @@ class Monitoring:
     def _candidate(self, version: ModelVersion) -> Candidate | None:
         """Read the gate's candidate from its run; None where the run or its model is gone."""
         try:
-            run = self._runs.get(version.candidate_run)
+            return candidate_of(self._runs.get(version.candidate_run))
         except NotFound:
             return None
-        if MODEL_ARTIFACT not in run.artifacts or not {"format", "signature", "trained_upto"} <= run.tags.keys():
-            return None
-        return Candidate(
-            run=run.id,
-            digest=run.artifacts[MODEL_ARTIFACT],
-            format=run.tags["format"],
-            signature=msgspec.json.decode(run.tags["signature"], type=Signature),
-            trained_upto=datetime.fromisoformat(run.tags["trained_upto"]),
-            cpu_seconds=run.usage.cpu_seconds,
-        )
 
     def _tell(self, health: Health) -> None:
         """Notify people of a window's alerts. Noted afterwards, so that a kill in between repeats and does not lose them."""

@@ -10,17 +10,14 @@ A killed training leaves a RUNNING run and a claim; the same call takes both up 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
-
-import msgspec
 
 from kedge.domain.durations import seconds_of
 from kedge.domain.ids import Digest
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import Candidate, Signature
+from kedge.domain.registry import MODEL_ARTIFACT, Candidate, candidate_of, candidate_tags
 from kedge.domain.tracking import Run, RunStatus, Usage
-from kedge.errors import TrainingFailed
+from kedge.errors import StoreBroken, TrainingFailed
 from kedge.pipelines.budget import exhausted
 from kedge.pipelines.cache import Result, Results, content_key, params_of
 from kedge.pipelines.rows import work_of
@@ -33,7 +30,6 @@ from kedge.tracking.room import Tracking
 if TYPE_CHECKING:
     from kedge.features.frame import TrainingFrame
 
-MODEL_ARTIFACT = "model"
 TRACEBACK_ARTIFACT = "traceback"
 LEASE_MARGIN_SECONDS = 120.0  # beyond the time limit: to start the process and to store the model
 POLL_SECONDS = 0.2
@@ -72,13 +68,13 @@ class Pipelines:
         """Train on a frame, or find what the same training made before. Raises TrainingFailed; the run says why."""
         key = self._content_key(spec, frame)
         if (done := self._tracking.find(key)) is not None:
-            return candidate_of(done)
+            return _candidate(done)
         self._require_budget(spec, key)
         lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
         if (result := self._claim(key, lease)) is not None:
-            return candidate_of(self._finish(self._start(spec, frame, key), result))
+            return _candidate(self._finish(self._start(spec, frame, key), result))
         try:
-            return candidate_of(self._train(spec, frame, key))
+            return _candidate(self._train(spec, frame, key))
         finally:
             self._results.release(key, self._owner)
 
@@ -111,7 +107,7 @@ class Pipelines:
         if isinstance(made, JobFailed):
             self._fail(run, made, usage)
         files = self._blobs.put_tree(made.files)
-        tags = tags_of(made, work.signature, frame.trained_upto)
+        tags = candidate_tags(made.format, work.signature, frame.trained_upto)
         result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
         self._results.keep(key, result)
         return self._finish(run, result)
@@ -154,22 +150,9 @@ class Pipelines:
         raise TrainingFailed(f"{error} (run {run.id})")
 
 
-def tags_of(made: Made, signature: Signature, trained_upto: datetime) -> dict[str, str]:
-    """Write what a candidate is as tags of its run."""
-    return {
-        "format": made.format,
-        "signature": msgspec.json.encode(signature).decode(),
-        "trained_upto": trained_upto.isoformat(),
-    }
-
-
-def candidate_of(run: Run) -> Candidate:
-    """Read a candidate from the finished run that made it."""
-    return Candidate(
-        run=run.id,
-        digest=run.artifacts[MODEL_ARTIFACT],
-        format=run.tags["format"],
-        signature=msgspec.json.decode(run.tags["signature"], type=Signature),
-        trained_upto=datetime.fromisoformat(run.tags["trained_upto"]),
-        cpu_seconds=run.usage.cpu_seconds,
-    )
+def _candidate(run: Run) -> Candidate:
+    """Read the candidate of a finished training."""
+    made = candidate_of(run)
+    if made is None:
+        raise StoreBroken(f"run {run.id} has finished, but names no model; restore the store from a backup")
+    return made
