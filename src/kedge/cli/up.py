@@ -11,9 +11,8 @@ from kedge.cli.opening import HERE, Folder, Store
 from kedge.config import Settings, read_project, settings
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, PortInUse
+from kedge.security.hosts import is_loopback
 from kedge.server.application import application
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def command(
@@ -28,7 +27,7 @@ def command(
 
 def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: int = 8400) -> None:
     """Serve a project's API and pages until interrupted."""
-    if host not in LOOPBACK and not where.token:
+    if not is_loopback(host) and not where.token:
         raise ConfigError(f"--host {host} is open to others: set KEDGE_TOKEN first, or stay on 127.0.0.1")
     house = open_house(where, spec, writer="up")
     try:

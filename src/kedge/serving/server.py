@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE
 from importlib.metadata import PackageNotFoundError, version
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from kedge.errors import ConfigError, PortInUse
 from kedge.rollout.split import sticky_column
+from kedge.security.hosts import is_loopback
 from kedge.serving.follow import Follower
 from kedge.serving.plane import Plane
 from kedge.serving.route import Application
@@ -121,11 +121,7 @@ def _drained_by_signals(server: "uvicorn.Server") -> Iterator[None]:
 
 
 def _require_token(host: str, token: str | None) -> None:
-    try:
-        safe = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        safe = False
-    if not safe and not token:
+    if not is_loopback(host) and not token:
         raise ConfigError(f"{host!r} can be reached from other machines: serve there with a token, or on 127.0.0.1")
 
 
