@@ -84,6 +84,3 @@ class Retrain(msgspec.Struct, frozen=True):
 
     reason: str
     actor: str
-
-
-Decision = Wait | Look | Retrain

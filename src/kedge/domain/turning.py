@@ -1,4 +1,4 @@
-"""What came of a turn of the loop, or of a look at it."""
+"""What came of a turn of the loop, or of a watch over it."""
 
 import msgspec
 
@@ -7,10 +7,9 @@ from kedge.domain.evaluation import Verdict
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Just one is set: steady (nothing to do, and why), released (the version now on trial or live), refused (the gate's
-    verdict), looked (what a candidate would have gained), failed (what stopped the turn)."""
+    verdict), failed (what stopped the turn)."""
 
     steady: str = ""
     released: int | None = None
     refused: Verdict | None = None
-    looked: str = ""
     failed: str = ""

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from kedge.domain.evaluation import Finding, Outcome, Verdict
+from kedge.domain.evaluation import Finding, Verdict
 from kedge.domain.monitoring import Alert, AlertKind, Block
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.rollout import Deployment, Move
@@ -17,7 +17,6 @@ from kedge.server.reading.state import Sentence, State
 from kedge.server.reading.weeks import Mean, Week, blocks_of, life_of, weeks_of
 from kedge.web import words
 
-_OUTCOMES = {Outcome.PASSED: State.WELL, Outcome.REFUSED: State.ALARM, Outcome.HELD: State.HOLDS}
 _MARKED = (AlertKind.RISK, AlertKind.SILENCE)
 
 
@@ -297,8 +296,3 @@ def _ledger(scene: Scene) -> Ledger | None:
         course=tuple(one.regret for one in scene.entries),
         trained=tuple(index for index, one in enumerate(scene.entries) if one.decision == "retrain"),
     )
-
-
-def outcome_state(outcome: Outcome) -> State:
-    """Give the state in which an outcome of the gate is shown."""
-    return _OUTCOMES[outcome]
