@@ -12,9 +12,9 @@ help: ## list what there is
 
 .venv/made: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Kedge needs Python 3.11 or newer; none was found (set PYTHON=...)"; exit 1; }
-	@echo "making .venv with $(PYTHON)"
+	@echo "making .venv with $(PYTHON): about a minute"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --use-pep517 --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 

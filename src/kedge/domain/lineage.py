@@ -19,6 +19,7 @@ class NodeKind(Enum):
     VERDICT = "verdict"
     CODE = "code"
     ENVIRONMENT = "environment"
+    PARAMS = "params"
 
 
 class Node(msgspec.Struct, frozen=True):

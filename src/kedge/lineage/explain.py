@@ -138,7 +138,7 @@ class Lineage:
         except NotFound as error:
             return (Link(title="run", summary=f"Run {version.run} trained it.", verified=False, check=str(error)),)
         edges = self._events.sources(Node(NodeKind.RUN, run.id))
-        return (run_link(run, version), code_link(run, edges), environment_link(run, edges), params_link(run))
+        return (run_link(run, version), code_link(run, edges), environment_link(run, edges), params_link(run, edges))
 
     def _dataset_link(self, digest: Digest) -> Link:
         version = self._datasets.find_digest(digest)

@@ -120,15 +120,16 @@ def environment_link(run: Run, edges: Sequence[Edge]) -> Link:
     )
 
 
-def params_link(run: Run) -> Link:
+def params_link(run: Run, edges: Sequence[Edge]) -> Link:
     """Tell with which params it ran."""
+    digest = digest_of(run.params)
     listed = ", ".join(f"{name} = {value}" for name, value in sorted(run.params.items()))
     return Link(
         title="params",
         summary=f"Params: {listed or 'none'}.",
-        verified=None,
-        check="Params stand in the run's row only; the run's content key was made from them.",
-        digest=digest_of(run.params),
+        verified=_in_event(edges, NodeKind.PARAMS, digest),
+        check=_event_check(edges, NodeKind.PARAMS, digest),
+        digest=digest,
         facts=dict(run.params),
     )
 

@@ -137,9 +137,10 @@ def facts_of(run: Run) -> dict[str, Fact]:
 
 
 def edges_of(run: Run) -> tuple[Edge, ...]:
-    """Give the edges from a run to the dataset versions, the code and the environment that it was made of."""
+    """Give the edges from a run to the dataset versions, the code, the environment and the params it was made of."""
     made = Node(NodeKind.RUN, run.id)
     data = tuple(Edge(made, Node(NodeKind.DATASET_VERSION, digest), "training data") for digest in run.inputs)
     code = Edge(made, Node(NodeKind.CODE, run.code.digest), "code")
     environment = Edge(made, Node(NodeKind.ENVIRONMENT, run.environment.digest), "environment")
-    return (*data, code, environment)
+    params = Edge(made, Node(NodeKind.PARAMS, digest_of(run.params)), "params")
+    return (*data, code, environment, params)

@@ -117,6 +117,7 @@ class House:
             Edge(made, Node(NodeKind.DATASET_VERSION, self.dataset.digest), "training data"),
             Edge(made, Node(NodeKind.CODE, CODE), "code"),
             Edge(made, Node(NodeKind.ENVIRONMENT, ENVIRONMENT), "environment"),
+            Edge(made, Node(NodeKind.PARAMS, digest_of(run.params)), "params"),
         )
         self.store.runs.put(run, event(EventKind.RUN_FINISHED, edges=edges))
         return run

@@ -41,6 +41,6 @@ def test_the_same_edge_of_two_events_is_one() -> None:
 def test_the_room_walks_its_events(house) -> None:
     version = Node(NodeKind.MODEL_VERSION, "delay@1")
     kinds = [edge.source.kind.value for edge in house.lineage.sources(version)]
-    assert kinds == ["run", "verdict", "dataset_version", "code", "environment"]
+    assert kinds == ["run", "verdict", "dataset_version", "code", "environment", "params"]
     data = house.lineage.sources(version)[2].source
     assert version in {edge.made for edge in house.lineage.uses(data)}

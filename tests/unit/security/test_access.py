@@ -11,6 +11,8 @@ TABLE = [
     ("GET", "/v2", Right.OPEN),
     ("GET", "/v2/health/live", Right.OPEN),
     ("GET", "/v2/health/ready", Right.OPEN),
+    ("GET", "/login", Right.OPEN),
+    ("POST", "/login", Right.OPEN),
     ("GET", "/", Right.READ),
     ("GET", "/metrics", Right.READ),
     ("GET", "/models/delay", Right.READ),

@@ -54,6 +54,7 @@ def test_events_and_edges(tracking, runs) -> None:
         (NodeKind.DATASET_VERSION, DATA[1]),
         (NodeKind.CODE, run.code.digest),
         (NodeKind.ENVIRONMENT, run.environment.digest),
+        (NodeKind.PARAMS, digest_of({"seed": "0"})),
     ]
 
 

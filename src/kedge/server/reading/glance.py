@@ -58,9 +58,11 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature that moved: its shift in ranks, its evidence, and the evidence window by window."""
+    """A feature that moved: what of it (rank, spread, missing share, a category), its shift in ranks, its evidence, and
+    the evidence window by window."""
 
     column: str
+    what: str
     shift: float
     evidence: float
     limit: float
@@ -228,6 +230,7 @@ def _moved(scene: Scene, drift: Drift) -> Moved:
         course.append(found.evidence if found else None)
     return Moved(
         column=drift.column,
+        what=drift.stream,
         shift=drift.shift,
         evidence=drift.evidence,
         limit=drift.limit,
