@@ -13,22 +13,18 @@ import msgspec
 from kedge.document import Document
 from kedge.domain.data import Expectation
 from kedge.domain.durations import seconds_of, share_of
-from kedge.domain.evaluation import Check, GateRules
+from kedge.domain.evaluation import GateRules
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
 from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, TrainingRules
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
-from kedge.evaluation.fairness import FAIRNESS
+from kedge.evaluation.gate import FORMS_WRITTEN, has_one_form
 from kedge.evaluation.metrics import loss_name, metric_of
 from kedge.retraining.policy import policy_of
 
 PROJECT_FILE = "kedge.toml"
-CHECK_FORMS = (
-    'beats = "baseline"; not_worse_than = "champion"; metric with at_least or at_most; '
-    "slices with metric and worst_at_least or worst_at_most; fairness with by and at_most"
-)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,20 +145,8 @@ def _check_gate(document: Document, spec: ProjectSpec) -> None:
     except ConfigError as error:
         document.fail(("gate", "metric" if "metric" in document.table("gate") else "checks"), str(error))
     for check in spec.gate.checks:
-        if not _is_check(check):
-            document.fail(("gate", "checks"), f"gate.checks: a check must have just one of these forms: {CHECK_FORMS}")
-
-
-def _is_check(check: Check) -> bool:
-    given = {name for name in check.__struct_fields__ if getattr(check, name) not in (None, ())}
-    bounds, worst = {"at_least", "at_most"}, {"worst_at_least", "worst_at_most"}
-    return (
-        (given == {"beats"} and check.beats == "baseline")
-        or (given == {"not_worse_than"} and check.not_worse_than == "champion")
-        or ("metric" in given and "slices" not in given and given - {"metric"} <= bounds and len(given) > 1)
-        or ({"slices", "metric"} <= given and given - {"slices", "metric"} <= worst and len(given) > 2)
-        or (given == {"fairness", "by", "at_most"} and check.fairness in FAIRNESS)
-    )
+        if not has_one_form(check):
+            document.fail(("gate", "checks"), f"gate.checks: a check must have just one of these forms: {FORMS_WRITTEN}")
 
 
 def _check_files(document: Document, spec: ProjectSpec, folder: Path) -> None:

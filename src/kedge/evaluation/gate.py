@@ -6,8 +6,8 @@
     metric, at_least / at_most               is the measure within the limit?
     slices, metric, worst_at_least / _most   is it within the limit on the worst group?
     fairness, by, at_most                    do decisions differ little between groups?
-No evidence is "held", never "passed". To add a check: a field in `domain.evaluation.Check`, a function here and its line
-in `CHECKS`.
+No evidence is "held", never "passed". To add a check: a field in `domain.evaluation.Check`, a function here and its lines
+in `CHECKS` and `FORMS`.
 """
 
 from __future__ import annotations
@@ -206,6 +206,18 @@ CHECKS: dict[str, Callable[[Evidence, GateRules, Check], Finding]] = {
     "fairness": fair_between_groups,
     "metric": within_limit,
 }
+# form -> the fields that it needs, and its limits, of which it needs one at least
+FORMS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "beats": (frozenset({"beats"}), frozenset()),
+    "not_worse_than": (frozenset({"not_worse_than"}), frozenset()),
+    "slices": (frozenset({"slices", "metric"}), frozenset({"worst_at_least", "worst_at_most"})),
+    "fairness": (frozenset({"fairness", "by", "at_most"}), frozenset()),
+    "metric": (frozenset({"metric"}), frozenset({"at_least", "at_most"})),
+}
+FORMS_WRITTEN = (
+    'beats = "baseline"; not_worse_than = "champion"; metric with at_least or at_most; '
+    "slices with metric and worst_at_least or worst_at_most; fairness with by and at_most"
+)
 
 
 def form_of(check: Check) -> str:
@@ -214,6 +226,17 @@ def form_of(check: Check) -> str:
         if getattr(check, form):
             return form
     raise ConfigError(f"[gate] a check sets none of {', '.join(CHECKS)}; take it out or say what it checks")
+
+
+def has_one_form(check: Check) -> bool:
+    """Say whether a check is written in just one of the forms, nothing of it missing and nothing over."""
+    given = {name for name in check.__struct_fields__ if getattr(check, name) not in (None, ())}
+    return (
+        any(needs <= given <= needs | limits and (not limits or bool(given & limits)) for needs, limits in FORMS.values())
+        and check.beats in (None, "baseline")
+        and check.not_worse_than in (None, "champion")
+        and (check.fairness is None or check.fairness in FAIRNESS)
+    )
 
 
 def columns_of(rules: GateRules) -> tuple[str, ...]:

@@ -4,7 +4,17 @@ import pytest
 from kedge.domain.evaluation import Check, GateRules, Outcome, Task
 from kedge.errors import ConfigError
 from kedge.evaluation.agree import agreement
-from kedge.evaluation.gate import Evidence, Opponent, columns_of, form_of, judge, require_sensible
+from kedge.evaluation.gate import (
+    CHECKS,
+    FORMS,
+    Evidence,
+    Opponent,
+    columns_of,
+    form_of,
+    has_one_form,
+    judge,
+    require_sensible,
+)
 
 ROWS = 1400
 BLOCKS = np.repeat(np.arange(7), ROWS // 7)
@@ -177,6 +187,32 @@ def test_regression_is_compared_by_squared_errors():
 def test_a_check_that_can_never_be_judged_stops_with_what_would_be_right(check, says):
     with pytest.raises(ConfigError, match=says):
         require_sensible(GateRules(checks=(check,)), Task.CLASSIFICATION, ["origin"])
+
+
+@pytest.mark.parametrize(
+    ("check", "right"),
+    [
+        (Check(beats="baseline"), True),
+        (Check(beats="nobody"), False),
+        (Check(beats="baseline", at_most=1), False),
+        (Check(not_worse_than="champion"), True),
+        (Check(not_worse_than="yesterday"), False),
+        (Check(metric="rmse"), False),
+        (Check(metric="rmse", at_least=0, at_most=1), True),
+        (Check(metric="rmse", worst_at_most=1), False),
+        (Check(slices=("origin",), metric="rmse", worst_at_most=1), True),
+        (Check(slices=("origin",), worst_at_most=1), False),
+        (Check(fairness="equalized_odds", by="origin", at_most=1), True),
+        (Check(fairness="kindness", by="origin", at_most=1), False),
+        (Check(), False),
+    ],
+)
+def test_a_check_is_written_in_just_one_form(check, right):
+    assert has_one_form(check) is right
+
+
+def test_every_check_has_a_form():
+    assert list(FORMS) == list(CHECKS)
 
 
 def test_sensible_rules_say_nothing():
