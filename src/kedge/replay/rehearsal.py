@@ -22,7 +22,7 @@ from kedge.replay.clock import SetClock
 from kedge.replay.play import play
 from kedge.replay.score import Track, track
 from kedge.replay.timeline import Tick, Timeline, lay_out
-from kedge.rollout.split import Columns, answer, sticky_column
+from kedge.rollout.split import Columns, answer, entities_of, sticky_column
 
 
 class Rehearsal(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ class InProcess:
         for tick in ticks:
             rows = self._served[tick.first : tick.last]
             sticky = sticky_column(spec, house.features.service(spec))
-            entities = [str(value) for value in rows[sticky]] if sticky else _numbered(tick)
+            entities = entities_of(tick.request, rows[sticky].to_list() if sticky else [None] * len(rows))
             features = {name: rows[name].to_list() for name in self._columns}
             answers = answer(deployment, features, entities, self._score)
             batch = PredictionBatch(
@@ -117,10 +117,6 @@ class InProcess:
     def _score(self, version: int, columns: Columns) -> NDArray[np.float64]:
         house = self._house
         return house.evaluation.score(house.registry.get(self._timeline.spec.name, version), columns)
-
-
-def _numbered(tick: Tick) -> list[str]:
-    return [f"{tick.request}.{row}" for row in range(tick.last - tick.first)]
 
 
 def _by_window(spec: ProjectSpec) -> ProjectSpec:

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kedge.domain.features import FeatureService
+from kedge.domain.ids import RequestId, prediction_id
 from kedge.domain.monitoring import Value
 from kedge.domain.project import ProjectSpec
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
 from kedge.errors import KedgeError
+from kedge.features.join import key_text
 
 Columns = Mapping[str, Sequence[Value]]
 Score = Callable[[int, Columns], NDArray[np.float64]]
@@ -56,6 +58,11 @@ def sticky_column(spec: ProjectSpec, service: FeatureService) -> str:
     """
     carried = (*service.entities(), *service.request)
     return spec.rollout.sticky or (spec.data.key if spec.data.key in carried else "")
+
+
+def entities_of(request: RequestId, values: Sequence[object]) -> list[str]:
+    """Name what each row is split by: its value of the sticky column as text, or the prediction where it has none."""
+    return [key_text(value) or prediction_id(request, row) for row, value in enumerate(values)]
 
 
 def answer(deployment: Deployment, served: Columns, entities: Sequence[str], score: Score) -> Answer:

@@ -24,7 +24,6 @@ from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
-from kedge.features.join import key_text
 from kedge.ports import Clock, Deployments, Journal, Models
 from kedge.rollout import split
 from kedge.serving.inputs import Columns
@@ -217,8 +216,7 @@ class Plane:
     def _entities(self, name: RequestId, columns: Columns) -> list[str]:
         """Name what each row's traffic is split by: the sticky column's value, or the prediction where it has none."""
         rows = len(next(iter(columns.values())))
-        values = columns[self._sticky] if self._sticky else [None] * rows
-        return [key_text(value) or prediction_id(name, row) for row, value in enumerate(values)]
+        return split.entities_of(name, columns[self._sticky] if self._sticky else [None] * rows)
 
     def _look_up(self, columns: Columns, at: datetime) -> Served:
         read = {name: values for name, values in columns.items() if name in self._reads}

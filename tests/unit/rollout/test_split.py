@@ -6,10 +6,11 @@ from tests.unit.evaluation.toys import spec
 from tests.unit.rollout.health import trial
 
 from kedge.domain.features import FeatureService, FeatureView
+from kedge.domain.ids import RequestId
 from kedge.domain.project import DataRules
 from kedge.domain.rollout import RolloutRules, Strategy, takes_challenger
 from kedge.errors import ModelRefused
-from kedge.rollout.split import answer, sticky_column
+from kedge.rollout.split import answer, entities_of, sticky_column
 
 ENTITIES = [f"flight-{n}" for n in range(200)]
 SERVED = {"x": [float(n) for n in range(200)]}
@@ -121,3 +122,8 @@ def test_traffic_sticks_to_what_the_project_says_or_to_a_key_that_requests_carry
 
 def test_no_rows_need_no_model():
     assert answer(trial(), {"x": []}, [], lambda version, columns: 1 / 0).outputs == []
+
+
+def test_an_entity_is_its_value_as_text_or_the_prediction_itself():
+    values = ["N1", 7, 7.0, True, None]
+    assert entities_of(RequestId("r"), values) == ["N1", "7", "7", "true", "r.4"]
