@@ -203,7 +203,7 @@ def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clo
         predictions=FileJournal(folder / "predictions", writer),
         truths=FileJournal(folder / "truths", writer),
         jobs=ProcessRunner(),
-        notifier=LogNotifier(),
+        notifier=LogNotifier() if "log" in spec.monitoring.alerts else SilentNotifier(),
         clock=clock or SystemClock(),
     )
 

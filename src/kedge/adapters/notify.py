@@ -1,4 +1,4 @@
-"""Telling people by the log: logger `kedge.alerts`, level WARNING."""
+"""Telling people by the log (logger `kedge.alerts`, level WARNING), or not at all."""
 
 import logging
 
@@ -17,7 +17,7 @@ class LogNotifier:
 
 
 class SilentNotifier:
-    """Tells nobody: for rehearsals, whose alerts concern no one."""
+    """Tells nobody: for rehearsals, and projects with `alerts = []`. The alerts stand in the history all the same."""
 
     def notify(self, alert: Alert) -> None:
         """Keep quiet."""
