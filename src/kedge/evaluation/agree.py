@@ -22,14 +22,18 @@ AGREEMENT = "agreement"
 MOST_WORSE = 0.01
 
 
-def agreement(task: Task, y: Vector, refit: Vector, candidate: Vector, *, blocks: NDArray[np.int64], metric: str) -> Finding:
+def agreement(
+    task: Task, y: Vector, refit: Vector, candidate: Vector, *, blocks: NDArray[np.int64], metric: str, threshold: float
+) -> Finding:
     """Judge a refit's answers against the tested candidate's on the same rows: arrays (n,)."""
     usable = check_answers(Evidence(task=task, y=y, answers=refit, blocks=blocks))
     if usable.outcome is not Outcome.PASSED:
         return Finding(check=AGREEMENT, outcome=usable.outcome, reason=f"of the refit, {usable.reason}", rows=len(y))
     apart = float(np.sqrt(np.mean(np.square(refit - candidate))))
     limit = float(np.sqrt(np.mean(np.square(candidate - y))))
-    found = compare(loss_rows(metric, y, refit), loss_rows(metric, y, candidate), blocks)
+    found = compare(
+        loss_rows(metric, y, refit, threshold=threshold), loss_rows(metric, y, candidate, threshold=threshold), blocks
+    )
     worse = found.relative > MOST_WORSE and not found.difference <= CERTAINTY * found.error
     reason = (
         f"the refit's {metric} is {found.relative:+.1%} of the tested candidate's {found.reference:.4g} on rows it has seen"

@@ -81,6 +81,7 @@ class Evaluation:
             self.score(candidate, rows),
             blocks=blocks,
             metric=loss_name(spec.gate.metric, on.task),
+            threshold=spec.gate.threshold,
         )
         verdict = conclude((*after.findings, finding))
         self._record(key, spec, final, verdict, {"stage": AGREEMENT, "candidate": candidate.run})

@@ -227,8 +227,23 @@ def test_sensible_rules_say_nothing():
 
 def agree(refit, tested=TRUTH, y=LATE, task=Task.CLASSIFICATION):
     return agreement(
-        task, y, refit, tested, blocks=BLOCKS, metric="log_loss" if task is Task.CLASSIFICATION else "squared_error"
+        task,
+        y,
+        refit,
+        tested,
+        blocks=BLOCKS,
+        metric="log_loss" if task is Task.CLASSIFICATION else "squared_error",
+        threshold=0.5,
     )
+
+
+def test_decisions_of_a_refit_are_taken_at_the_projects_threshold():
+    y, tested, refit = np.ones(ROWS), np.full(ROWS, 0.4), np.full(ROWS, 0.2)
+    outcomes = [
+        agreement(Task.CLASSIFICATION, y, refit, tested, blocks=BLOCKS, metric="accuracy", threshold=at).outcome
+        for at in (0.1, 0.3)
+    ]
+    assert outcomes == [Outcome.PASSED, Outcome.REFUSED]
 
 
 def test_a_refit_that_learnt_the_newest_rows_agrees():
@@ -254,6 +269,14 @@ def test_a_refit_without_usable_answers_is_refused_and_no_rows_hold():
     assert agree(np.full(ROWS, np.nan)).outcome is Outcome.REFUSED
     nothing = np.empty(0)
     assert (
-        agreement(Task.CLASSIFICATION, nothing, nothing, nothing, blocks=np.empty(0, np.int64), metric="log_loss").outcome
+        agreement(
+            Task.CLASSIFICATION,
+            nothing,
+            nothing,
+            nothing,
+            blocks=np.empty(0, np.int64),
+            metric="log_loss",
+            threshold=0.5,
+        ).outcome
         is Outcome.HELD
     )
