@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse, fortnight, year
 from tests.ui.seed import DAY, END, MODEL, START
 
-from kedge.domain.evaluation import Outcome
+from kedge.domain.evaluation import Outcome, Task
 from kedge.domain.monitoring import Alert, AlertKind, Block, ColumnProfile, Profile
 from kedge.domain.rollout import Strategy
 from kedge.server.application import application
@@ -269,3 +269,28 @@ def test_shapes_in_other_bins_are_not_compared():
 )
 def test_words(written, text):
     assert written == text
+
+
+@pytest.mark.parametrize("strategy", [Strategy.SHADOW, Strategy.BLUE_GREEN])
+def test_a_rollout_of_one_step_is_shown_as_one(scene, strategy):
+    spec = replace(scene.spec, rollout=replace(scene.spec.rollout, strategy=strategy))
+    trial = replace(scene.deployment, strategy=strategy, step=0)
+    shown = replace(scene, spec=spec, deployments=(*scene.deployments[:-1], trial))
+    assert glance(shown, open_store("sqlite://").events).trial.steps == 1
+    assert len(model_page(shown).rollout) == 1
+    assert any(one.then.endswith("it takes all traffic unless harm is shown") for one in ahead(shown))
+
+
+def test_the_loss_shown_bears_the_name_of_what_was_measured(scene):
+    by_rank = replace(scene.spec, gate=replace(scene.spec.gate, metric="roc_auc"))
+    numbers = replace(scene.spec, data=replace(scene.spec.data, task=Task.REGRESSION))
+    assert [replace(scene, spec=spec).metric for spec in (by_rank, numbers)] == ["log_loss", "squared_error"]
+    assert model_page(replace(scene, spec=by_rank)).metric == "log_loss"
+
+
+def test_a_champion_that_came_back_is_live_since_then(scene):
+    first = replace(scene.deployment, challenger=None, champion=4, revision=1, since=START)
+    other = replace(first, champion=5, revision=2, since=START + DAY)
+    back = replace(first, revision=3, since=START + 2 * DAY)
+    shown = replace(scene, deployments=(first, other, back))
+    assert glance(shown, open_store("sqlite://").events).live.since == START + 2 * DAY

@@ -6,6 +6,7 @@ A deployment is one row with a revision; each change writes the next revision, a
 """
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -55,6 +56,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.0
     step: int = 0
     salt: str = ""
+
+
+def champion_since(revisions: Sequence[Deployment]) -> datetime | None:
+    """Tell when the present champion became champion, the last time; `revisions` are oldest first, None for none."""
+    since = None
+    for revision in reversed(revisions):
+        if revision.champion != revisions[-1].champion:
+            break
+        since = revision.since
+    return since
 
 
 class Move(Enum):

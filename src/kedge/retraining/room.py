@@ -5,7 +5,6 @@ written: it is decided again from the same ledger and health until `looked` has 
 leaves a TURN_ENDED event under its window's key, and is never ordered a second time.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,7 +17,7 @@ from kedge.domain.monitoring import Alert, AlertKind, Health
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import Candidate, ModelVersion
 from kedge.domain.retraining import LedgerEntry, Look, Retrain, Wait
-from kedge.domain.rollout import Deployment
+from kedge.domain.rollout import Deployment, champion_since
 from kedge.domain.tracking import RunStatus
 from kedge.domain.turning import Outcome
 from kedge.errors import DataInvalid, KedgeError, SourceFailed
@@ -150,7 +149,7 @@ class Retraining:
             rules=spec.retraining,
             budget=spec.training.budget,
             deployment=deployment,
-            released_at=_released_at(self._deployments.list(spec.name)) if deployment is not None else None,
+            released_at=champion_since(self._deployments.list(spec.name)) if deployment is not None else None,
             labels=health.fresh_labels if deployment is not None else None,
             entries=self._ledgers.list(spec.name),
             runs=self._runs.list(spec.name, limit=RUNS_LOOKED_AT) if hours else (),
@@ -296,16 +295,6 @@ def _decided(entry: LedgerEntry, wish: Wish, bound: str) -> LedgerEntry:
         return msgspec.structs.replace(entry, decision=WAIT, reason=f"{wish.reason}, but {bound}", bound=bound)
     reason = f"{wish.reason}; no look: {entry.bound}" if entry.bound else wish.reason
     return msgspec.structs.replace(entry, decision=WAIT, reason=reason)
-
-
-def _released_at(revisions: Sequence[Deployment]) -> datetime | None:
-    """Tell when the present champion became champion."""
-    since = None
-    for revision in reversed(revisions):
-        if revision.champion != revisions[-1].champion:
-            break
-        since = revision.since
-    return since
 
 
 def _turn_key(model: ModelName, window: str) -> Digest:

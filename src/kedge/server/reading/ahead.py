@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from kedge.domain.durations import span_of
 from kedge.domain.rollout import Deployment
 from kedge.retraining.ledger import steps_left
+from kedge.rollout.judge import steps_of
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Next
 from kedge.web import words
@@ -48,12 +49,12 @@ def _hold(scene: Scene, deployment: Deployment) -> Next | None:
     if deployment.challenger is None:
         return None
     ends = deployment.since + span_of(scene.spec.rollout.hold)
-    steps = scene.spec.rollout.steps
+    steps = steps_of(scene.spec.rollout, deployment.strategy)
     last = deployment.step + 1 >= len(steps)
     then = (
         "it takes all traffic"
-        if last or steps[deployment.step + 1] == "100%"
-        else f"it goes to {steps[deployment.step + 1].replace('%', ' %')}"
+        if last or steps[deployment.step + 1] >= 1
+        else f"it goes to {words.percent(steps[deployment.step + 1])} %"
     )
     when = "at the next window" if ends <= scene.now else f"{words.day(ends, scene.now)} {ends:%H:%M} UTC"
     return Next(what=f"Hold of v{deployment.challenger} ends", then=f"{when}; {then} unless harm is shown", at=ends)

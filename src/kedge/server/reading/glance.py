@@ -6,12 +6,12 @@ from math import log
 
 import msgspec
 
-from kedge.domain.durations import share_of
 from kedge.domain.monitoring import Drift
-from kedge.domain.rollout import Deployment, Strategy
+from kedge.domain.rollout import Deployment, Strategy, champion_since
 from kedge.domain.tracking import RunStatus
 from kedge.ports import Events
 from kedge.rollout.guards import GUARDS
+from kedge.rollout.judge import steps_of
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.happened import telling
 from kedge.server.reading.scene import Scene
@@ -137,12 +137,12 @@ def _live(scene: Scene, deployment: Deployment) -> Live:
     return Live(
         version=deployment.champion,
         state=_live_state(recent, risk.limit if risk else None, bool(risk and risk.alarm)),
-        metric=scene.spec.gate.metric,
+        metric=scene.metric,
         recent=recent,
         limit=risk.limit if risk else None,
         weeks=tuple(week.live.loss if week.live else None for week in weeks),
         facts=_serving(scene, deployment.champion, 1 - _canary_share(deployment)),
-        since=next((d.since for d in scene.deployments if d.champion == deployment.champion), deployment.since),
+        since=champion_since(scene.deployments) or deployment.since,
     )
 
 
@@ -181,8 +181,9 @@ def trial(scene: Scene) -> Trial | None:
         return None
     look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
     limit = len(GUARDS) / scene.spec.rollout.alpha
+    steps = len(steps_of(scene.spec.rollout, deployment.strategy))
     evidence = look.evidence if look else None
-    facts = [Fact(name="Step", text=f"{deployment.step + 1} of {len(scene.spec.rollout.steps)}")]
+    facts = [Fact(name="Step", text=f"{deployment.step + 1} of {steps}")]
     if look is not None:
         labelled = Fact(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
         seen = Fact(name="Share seen", text=words.percent(look.share_seen), unit="%")
@@ -198,7 +199,7 @@ def trial(scene: Scene) -> Trial | None:
         strategy=deployment.strategy.value,
         share=deployment.share,
         step=deployment.step,
-        steps=len(scene.spec.rollout.steps),
+        steps=steps,
         evidence=evidence,
         limit=limit,
         way=0.0 if not evidence or evidence <= 1 else min(1.0, log(evidence) / log(limit)),
@@ -264,8 +265,3 @@ def _cost(scene: Scene) -> Cost:
             Fact(name="Price of a retraining", text=words.number(price.retrain), unit="loss"),
         ),
     )
-
-
-def steps_of(scene: Scene) -> tuple[float, ...]:
-    """List the shares of traffic that a rollout goes through."""
-    return tuple(share_of(step) for step in scene.spec.rollout.steps)

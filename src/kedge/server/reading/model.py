@@ -10,7 +10,8 @@ from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
 from kedge.errors import NotFound
-from kedge.server.reading.glance import Trial, steps_of, trial
+from kedge.rollout.judge import steps_of
+from kedge.server.reading.glance import Trial, trial
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import trial_verdict
 from kedge.server.reading.state import Sentence, State
@@ -131,7 +132,7 @@ def model_page(scene: Scene) -> Model:
     return Model(
         model=scene.model,
         now=scene.now,
-        metric=scene.spec.gate.metric,
+        metric=scene.metric,
         verdict=trial_verdict(scene),
         champion=deployment.champion if deployment else None,
         challenger=deployment.challenger if deployment else None,
@@ -233,7 +234,7 @@ def _state(scene: Scene, number: int) -> tuple[State, str]:
 
 
 def _gate_loss(scene: Scene, version: ModelVersion, run: Run | None) -> float | None:
-    metric = scene.spec.gate.metric
+    metric = scene.metric
     if run is not None and metric in run.metrics:
         return run.metrics[metric]
     wanted: list[Finding] = [one for one in version.verdict.findings if one.check.startswith(("baseline", "beats", metric))]
@@ -255,7 +256,8 @@ def _rollout(scene: Scene) -> tuple[Step, ...]:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return ()
-    return tuple(_step(scene, deployment, index, share) for index, share in enumerate(steps_of(scene)))
+    shares = steps_of(scene.spec.rollout, deployment.strategy)
+    return tuple(_step(scene, deployment, index, share) for index, share in enumerate(shares))
 
 
 def _step(scene: Scene, deployment: Deployment, index: int, share: float) -> Step:

@@ -18,6 +18,7 @@ from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import Run
+from kedge.evaluation.metrics import loss_name
 from kedge.monitoring.reference import ANSWERS
 from kedge.ports import MetaStore
 from kedge.server.house import House
@@ -76,6 +77,11 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def window(self) -> timedelta:
         """Give the length of a window."""
         return span_of(self.spec.monitoring.window)
+
+    @property
+    def metric(self) -> str:
+        """Name the loss that the monitors measure: the gate's metric, or what stands in for it."""
+        return loss_name(self.spec.gate.metric, self.spec.data.task)
 
     @property
     def missed(self) -> int:
