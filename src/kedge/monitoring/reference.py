@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LATEST_STEPS = 13
 LEAST_ROWS = 10_000
 MOST_ROWS = 50_000
-ANSWERS = "prediction"
+ANSWERS = "prediction__"
+"""The name of the answers among the columns: one that no project's column has."""
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
