@@ -27,6 +27,7 @@ def test_the_loop_closes_by_itself(live, folder) -> None:
     assert live.trainings >= 2
     assert [p.version for p in live.promotions] == sorted({p.version for p in live.promotions})
     assert all(p.actor == "policy:ledger" for p in live.promotions)
+    assert all("has reached the price of a retraining" in p.reason for p in live.promotions[1:])
     house, _ = opened(folder)
     kinds = {event.kind for _, event in house.meta.events.list(limit=100_000)}
     assert kinds >= {

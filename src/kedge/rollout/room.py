@@ -130,13 +130,19 @@ class Rollout:
         if current is not None and current.revision == look.revision:
             since = look.upto or look.looked_at
             if look.move is Move.PROMOTE:
-                self._promote(current, look.challenger, actor=current.actor, reason=look.reason, since=since)
+                reason = f"{self._ordered_because(current)}; {look.reason}"
+                self._promote(current, look.challenger, actor=current.actor, reason=reason, since=since)
             elif look.move is Move.ADVANCE:
                 self._advance(spec, current, look, since)
             elif look.move is Move.ROLL_BACK:
                 self._end(current, actor=ACTOR, reason=look.reason, since=look.looked_at)
         if look.move is Move.ROLL_BACK:
             self._alert(look)
+
+    def _ordered_because(self, trial: Deployment) -> str:
+        """Give the reason for which the version on trial was ordered: the one of the trial's first revision."""
+        revisions = self._deployments.list(trial.model)
+        return next(each.reason for each in revisions if each.challenger == trial.challenger)
 
     def _advance(self, spec: ProjectSpec, current: Deployment, look: RolloutLook, since: datetime) -> Deployment:
         """Give the challenger the next step's share."""
