@@ -81,17 +81,16 @@ def write(folder: Path, *, project: str = PROJECT, data: str = DATA, train: str 
     return folder
 
 
-def opened(folder: Path, *, store: str | None = None) -> tuple[House, SetClock]:
-    """Open its house on a set clock, with trainings in this process."""
+def opened(folder: Path, *, store: str | None = None, in_process: bool = True) -> tuple[House, SetClock]:
+    """Open its house on a set clock, with trainings in this process or in a worker."""
     clock = SetClock(datetime(2024, 1, 1, tzinfo=UTC))
     house = open_house(settings(folder, store=store), read_project(folder), writer="test", clock=clock)
-    house.jobs.close()
-    return replace(house, jobs=InlineRunner()), clock
+    return replace(house, jobs=InlineRunner()) if in_process else house, clock
 
 
-def played(folder: Path, *, store: str | None = None) -> Track:
+def played(folder: Path, *, store: str | None = None, in_process: bool = True) -> Track:
     """Play it to the end, answering in this process, and sum up."""
-    house, clock = opened(folder, store=store)
+    house, clock = opened(folder, store=store, in_process=in_process)
     try:
         timeline = lay_out(_by_window(house.spec), house.data.rows(house.spec))
         served = house.features.joined(house.features.service(house.spec), timeline.rows, time=house.spec.data.time)

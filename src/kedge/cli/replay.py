@@ -183,10 +183,25 @@ def _data_plane(where: Settings) -> Iterator[str]:
         line = process.stdout.readline()
         if "http://" not in line:
             raise KedgeError(f"the data plane did not start (exit {process.wait()}); its message stands above")
-        yield line[line.index("http://") :].strip()
+        with _blamed_on(process):
+            yield line[line.index("http://") :].strip()
     finally:
         process.stdin.close()
         process.wait(timeout=30)
+
+
+@contextmanager
+def _blamed_on(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Where a data plane has ended by itself, say so instead of what it did not answer."""
+    try:
+        yield
+    except KedgeError as error:
+        if (code := process.poll()) is None:
+            raise
+        raise KedgeError(
+            f"the data plane ended in the middle of the replay (exit {code}); what was answered is kept: "
+            "run the same command again, and it goes on from there"
+        ) from error
 
 
 def _require_free(port: int) -> None:

@@ -1,7 +1,7 @@
 """From columns to the matrix that a model reads, the same for training, judging and serving.
 
-Numbers stay as they are, booleans become 0 and 1, text its index among the signature's categories; null and text never
-seen become NaN. Categories are fixed by the training rows and kept in the signature.
+Numbers stay as they are, booleans become 0 and 1, text its index among the signature's categories; null, infinities (no
+training row has any) and text never seen become NaN. Categories are fixed by the training rows and kept in the signature.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ def encode(signature: Signature, columns: Mapping[str, Sequence[Any] | pl.Series
             raise RequestInvalid(
                 f"column {name!r} does not fit its type {signature.inputs[place].type.value}: {error}"
             ) from error
-    return matrix
+    return _finite(matrix)
 
 
 def encode_frame(signature: Signature, frame: pl.DataFrame) -> np.ndarray:
@@ -66,6 +66,12 @@ def encode_frame(signature: Signature, frame: pl.DataFrame) -> np.ndarray:
     matrix = np.empty((len(frame), len(signature.inputs)), dtype=np.float64, order="F")
     for place, column in enumerate(signature.inputs):
         matrix[:, place] = _codes(column, frame[column.name]).to_numpy()
+    return _finite(matrix)
+
+
+def _finite(matrix: np.ndarray) -> np.ndarray:
+    """Make infinities missing, in place: many learners take a missing value, few an infinite one."""
+    matrix[np.isinf(matrix)] = np.nan
     return matrix
 
 

@@ -42,8 +42,10 @@ class Timeline:
         tick = _microseconds(span_of(self.spec.replay.tick))
         times = self._times
         first, last = np.searchsorted(times, [_stamp(window.start), _stamp(window.end)])
+        if last == first:
+            return
         cells = times[first:last] // tick
-        borders = np.flatnonzero(np.diff(cells, prepend=cells[:1] - 1)) if last > first else np.array([], dtype=int)
+        borders = np.flatnonzero(np.diff(cells, prepend=cells[:1] - 1))
         for begin, end in zip(borders, [*borders[1:], last - first], strict=True):
             at = max(_moment(int(cells[begin]) * tick), window.start)
             name = RequestId(f"{self.spec.name}-{at:%Y-%m-%dT%H:%M}")
@@ -88,9 +90,13 @@ class Timeline:
 
 
 def lay_out(spec: ProjectSpec, rows: pl.DataFrame) -> Timeline:
-    """Cut rows (sorted by time) into windows. History ends at `replay.live_from`, else after the first fifth of the time."""
+    """Cut rows (sorted by time) into windows. History ends at `replay.live_from`, else after the first fifth of the time.
+
+    An infinite number counts as missing: no request can carry it, and training sets its row aside.
+    """
     length = span_of(spec.monitoring.window)
     rows = rows.filter(pl.col(spec.data.time).is_not_null() & pl.col(KNOWN_AT).is_not_null())
+    rows = rows.with_columns(pl.when(pl.col(pl.Float64).is_finite()).then(pl.col(pl.Float64)).name.keep())
     first, last = rows[spec.data.time].min(), rows[spec.data.time].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         raise SourceFailed(f"source {spec.data.source} has no row with a time in column {spec.data.time!r}")
