@@ -18,6 +18,7 @@ from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.config import Settings
 from kedge.data.room import Data
 from kedge.domain.project import ProjectSpec
+from kedge.evaluation.load import Loader
 from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
 from kedge.lineage.explain import Lineage
@@ -66,6 +67,7 @@ class House:
     shared: MetaStore
     blobs: BlobStore
     parts: BlobStore
+    loader: Loader
     tables: Tables
     project: Project
     online: OnlineStore
@@ -110,7 +112,7 @@ class House:
     @cached_property
     def evaluation(self) -> Evaluation:
         """Score and judge."""
-        return Evaluation(blobs=self.blobs, formats=FORMATS, events=self.meta.events, clock=self.clock)
+        return Evaluation(blobs=self.blobs, loader=self.loader, events=self.meta.events, clock=self.clock)
 
     @cached_property
     def registry(self) -> Registry:
@@ -182,8 +184,11 @@ class House:
         self.meta.close()
 
 
-def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clock | None = None) -> House:
-    """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to."""
+def open_house(
+    settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clock | None = None, models_kept: int = 8
+) -> House:
+    """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to;
+    `models_kept` is how many models stay loaded."""
     folder = settings.folder
     folder.mkdir(parents=True, exist_ok=True)
     meta = open_store(settings.url)
@@ -197,6 +202,7 @@ def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clo
         shared=meta,
         blobs=blobs,
         parts=blobs,
+        loader=Loader(blobs=blobs, formats=FORMATS, kept=models_kept),
         tables=PolarsTables(settings.project, project),
         project=project,
         online=SqliteOnline(folder / "online.db"),

@@ -15,14 +15,12 @@ from kedge.errors import ModelRefused
 from kedge.evaluation.metrics import Vector
 from kedge.ports import BlobStore, ModelFormat, Predictor
 
-KEPT = 8
-
 
 class Loader:
-    """Load models through their formats, and answer with them."""
+    """Load models through their formats, and answer with them. `kept` models stay loaded."""
 
-    def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat]) -> None:
-        self._blobs = blobs
+    def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat], kept: int = 8) -> None:
+        self._blobs, self._limit = blobs, kept
         self._formats = {each.name: each for each in formats}
         self._kept: OrderedDict[Digest, Predictor] = OrderedDict()
         self._lock = Lock()
@@ -52,6 +50,6 @@ class Loader:
         loaded = form.load(self._blobs.get_tree(model.digest), model.signature)
         with self._lock:
             self._kept[model.digest] = loaded
-            while len(self._kept) > KEPT:
+            while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return loaded

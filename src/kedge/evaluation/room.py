@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,7 +26,7 @@ from kedge.evaluation.load import Loader
 from kedge.evaluation.metrics import Vector, loss_name, loss_rows
 from kedge.features.encode import encode, encode_frame
 from kedge.features.frame import TrainingFrame
-from kedge.ports import BlobStore, Clock, Events, ModelFormat
+from kedge.ports import BlobStore, Clock, Events
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,11 +36,10 @@ JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 
 
 class Evaluation:
-    """Judge models on rows that they have not seen."""
+    """Judge models on rows that they have not seen. Houses that share models share their `loader`."""
 
-    def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat], events: Events, clock: Clock) -> None:
-        self._blobs, self._events, self._clock = blobs, events, clock
-        self._loader = Loader(blobs=blobs, formats=formats)
+    def __init__(self, *, blobs: BlobStore, loader: Loader, events: Events, clock: Clock) -> None:
+        self._blobs, self._loader, self._events, self._clock = blobs, loader, events, clock
 
     def score(self, model: Candidate | ModelVersion, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:
         """Answer rows: a frame, or columns by name, to float64 (n,). The model is loaded once and kept."""

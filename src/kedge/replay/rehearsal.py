@@ -24,6 +24,8 @@ from kedge.replay.score import Track, track
 from kedge.replay.timeline import Tick, Timeline, lay_out
 from kedge.rollout.split import Columns, answer, entities_of, sticky_column
 
+MODELS_KEPT = 64  # policies ask for the same versions one after another
+
 
 class Rehearsal(msgspec.Struct, frozen=True):
     """A policy to rehearse: its name in the report, and the project as it would be."""
@@ -50,7 +52,7 @@ def rehearsals(spec: ProjectSpec) -> tuple[Rehearsal, ...]:
 
 def run(settings: Settings, spec: ProjectSpec, told: Callable[[str, int, int], None]) -> None:
     """Rehearse what has no track yet; `told` hears (policy, windows done, windows in all). Runs in a process of its own."""
-    house = open_house(settings, spec, writer="rehearsal", clock=SetClock(datetime.now(UTC)))
+    house = open_house(settings, spec, writer="rehearsal", clock=SetClock(datetime.now(UTC)), models_kept=MODELS_KEPT)
     try:
         served: pl.DataFrame | None = None
         for rehearsal in rehearsals(spec):

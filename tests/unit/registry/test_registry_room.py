@@ -12,6 +12,7 @@ from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName
 from kedge.domain.lineage import Node, NodeKind
 from kedge.errors import AliasConflict, ModelRefused, NotFound
+from kedge.evaluation.load import Loader
 from kedge.evaluation.room import Evaluation
 from kedge.registry.holders import previous_holder
 from kedge.registry.room import Registry
@@ -39,7 +40,9 @@ def clock():
 
 @pytest.fixture
 def registry(store, blobs, clock):
-    evaluation = Evaluation(blobs=blobs, formats=(ToyFormat(),), events=store.events, clock=clock)
+    evaluation = Evaluation(
+        blobs=blobs, loader=Loader(blobs=blobs, formats=(ToyFormat(),)), events=store.events, clock=clock
+    )
     return Registry(models=store.models, blobs=blobs, tables=Tables(), evaluation=evaluation, clock=clock)
 
 
@@ -175,7 +178,9 @@ def replace_key(event):
 def test_a_conflict_is_tried_again_unless_a_newer_version_won(register, registry, store, blobs, clock, theirs, ends_at):
     for number in (1, 2, 3):
         register(f"final-{number}", 1 / number)
-    evaluation = Evaluation(blobs=blobs, formats=(ToyFormat(),), events=store.events, clock=clock)
+    evaluation = Evaluation(
+        blobs=blobs, loader=Loader(blobs=blobs, formats=(ToyFormat(),)), events=store.events, clock=clock
+    )
     raced = Registry(models=Meddling(store.models, theirs), blobs=blobs, tables=Tables(), evaluation=evaluation, clock=clock)
     if theirs == 3:
         with pytest.raises(AliasConflict):

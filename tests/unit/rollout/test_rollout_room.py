@@ -13,6 +13,7 @@ from kedge.domain.monitoring import AlertKind
 from kedge.domain.retraining import Retrain
 from kedge.domain.rollout import Move, RolloutRules, Strategy
 from kedge.errors import NotFound
+from kedge.evaluation.load import Loader
 from kedge.evaluation.room import Evaluation
 from kedge.registry.room import Registry
 from kedge.rollout.room import Rollout
@@ -78,7 +79,12 @@ class World:
 
     def open(self, ports=None):
         ports = ports or Ports()
-        evaluation = Evaluation(blobs=self.blobs, formats=(ToyFormat(),), events=self.store.events, clock=self.clock)
+        evaluation = Evaluation(
+            blobs=self.blobs,
+            loader=Loader(blobs=self.blobs, formats=(ToyFormat(),)),
+            events=self.store.events,
+            clock=self.clock,
+        )
         models = ports.guard(self.store.models, "move")
         self.registry = Registry(models=models, blobs=self.blobs, tables=Tables(), evaluation=evaluation, clock=self.clock)
         self.rollout = Rollout(
