@@ -18,6 +18,7 @@ from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.config import Settings
 from kedge.data.room import Data
 from kedge.domain.project import ProjectSpec
+from kedge.errors import ConfigError
 from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
 from kedge.lineage.explain import Lineage
@@ -185,7 +186,12 @@ class House:
 def open_house(settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clock | None = None) -> House:
     """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to."""
     folder = settings.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the store's folder {folder} cannot be made: {error.strerror}; choose another with --store or KEDGE_STORE"
+        ) from None
     meta = open_store(settings.url)
     project = FolderProject(settings.project)
     blobs = ChunkStore(folder, meta.chunks)
