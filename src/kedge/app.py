@@ -18,6 +18,7 @@ from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.config import Settings
 from kedge.data.room import Data
 from kedge.domain.project import ProjectSpec
+from kedge.errors import ConfigError
 from kedge.evaluation.load import Loader
 from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
@@ -190,7 +191,12 @@ def open_house(
     """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to;
     `models_kept` is how many models stay loaded."""
     folder = settings.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the store's folder {folder} cannot be made: {error.strerror}; choose another with --store or KEDGE_STORE"
+        ) from None
     meta = open_store(settings.url)
     project = FolderProject(settings.project)
     blobs = ChunkStore(folder, meta.chunks)

@@ -10,11 +10,11 @@ from kedge.domain.evaluation import Gain
 from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
 from kedge.domain.retraining import Look, Retrain, Wait
-from kedge.domain.turning import Outcome
+from kedge.domain.turning import Turned
 from kedge.errors import DataInvalid, SourceFailed, TrainingFailed
 
 
-def turn(house: House, spec: ProjectSpec, because: Retrain) -> Outcome:
+def turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
     """Make one turn of the loop: from new rows to a served, watched model. Whatever fails, what is live stays live."""
     try:
         return _turn(house, spec, because)
@@ -22,7 +22,7 @@ def turn(house: House, spec: ProjectSpec, because: Retrain) -> Outcome:
         return house.retraining.failed(spec, because, error)
 
 
-def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Outcome:
+def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
     version = house.data.commit(spec)                                            # 1 rows -> immutable dataset version
     house.data.require_valid(version, spec)                                      # 2 bad data stops here
     frame = house.features.training_frame(spec, version)                         # 3 point-in-time correct rows
@@ -41,7 +41,7 @@ def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Outcome:
     return house.retraining.turned(spec, because, challenger)
 
 
-def watch(house: House, spec: ProjectSpec, window: Window) -> Outcome:
+def watch(house: House, spec: ProjectSpec, window: Window) -> Turned:
     """Take one look at what is served: settle the rollout, then decide whether to turn again."""
     health = house.monitoring.measure(spec, window)                              # 9 predictions joined with late labels
     house.rollout.settle(spec, health)                                           # 10 advance, promote, roll back or hold
@@ -52,7 +52,7 @@ def watch(house: House, spec: ProjectSpec, window: Window) -> Outcome:
         case Retrain() as because:
             return turn(house, spec, because)
         case Look(reason) | Wait(reason):
-            return Outcome(steady=reason)
+            return Turned(steady=reason)
 
 
 def look(house: House, spec: ProjectSpec) -> Gain | None:

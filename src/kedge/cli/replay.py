@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -48,7 +48,8 @@ def command(
     where, spec = settings(folder, store=store), read_project(folder)
     if fresh:
         _throw_away(where)
-    made = replay(where, spec, compare=compare)
+    with redirect_stdout(sys.stderr):  # what a project's code prints is not part of the report
+        made = replay(where, spec, compare=compare)
     if as_json:
         print_json(document(made))
     else:
@@ -175,13 +176,14 @@ def _rehearse(where: Settings, spec: ProjectSpec, pipe: Connection) -> None:
 def _data_plane(where: Settings) -> Iterator[str]:
     """Run a data plane on a free port for as long as this process holds its standard input."""
     words = ["serve", str(where.project), "--store", where.store, "--port", "0", "--replay-clock", "--while-input"]
+    # its standard output carries one line, the URL: what a project's code prints goes to standard error
     process = subprocess.Popen(
         [sys.executable, "-m", "kedge", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both were asked for above
     try:
         line = process.stdout.readline()
-        if "http://" not in line:
+        if not line:
             raise KedgeError(f"the data plane did not start (exit {process.wait()}); its message stands above")
         with _blamed_on(process):
             yield line[line.index("http://") :].strip()

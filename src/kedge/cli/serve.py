@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
-from typing import Annotated
+from contextlib import redirect_stdout
+from functools import partial
+from typing import Annotated, TextIO
 
 import typer
 
@@ -25,8 +28,17 @@ def command(
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a request's few rows are not worth a team of threads
     if while_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    with opened(folder, store, writer=f"serve-{os.getpid()}") as house:
-        serve(house, host=host, port=port, replay_clock=replay_clock, token=house.settings.token or None)
+    out = sys.stdout
+    with redirect_stdout(sys.stderr), opened(folder, store, writer=f"serve-{os.getpid()}") as house:
+        token = house.settings.token or None
+        ready = partial(_tell, out, house.spec.name)
+        serve(house, host=host, port=port, replay_clock=replay_clock, token=token, ready=ready)
+
+
+def _tell(out: TextIO, model: str, url: str) -> None:
+    """Say where the model is served: the only line on standard output, whatever the project's own code prints."""
+    out.write(f"kedge serves {model} at {url}\n")
+    out.flush()
 
 
 def _end_with_input() -> None:

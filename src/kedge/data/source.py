@@ -16,6 +16,7 @@ from kedge.domain.project import DataRules
 from kedge.errors import SourceFailed
 
 _MOST_CODES = 127
+_MOST_STRAY, _MOST_NEITHER = 10, 0.2  # values, and share of rows, beyond which a number is no label of two classes
 
 
 def declared(source: pl.DataFrame, rules: DataRules) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -118,8 +119,19 @@ def _label(label: pl.Series, task: Task, where: str) -> tuple[pl.Series, tuple[s
         return label.cast(pl.Int8, strict=False), tuple(_text(value) for value in classes)
     codes = {value: min(code, _MOST_CODES) for code, value in enumerate(classes)}
     coded = label.replace_strict(codes, default=_MOST_CODES, return_dtype=pl.Int8)
+    _require_two(coded.filter(label.is_not_null()), label, where)
     known = coded.to_frame().select(pl.when(label.is_not_null()).then(pl.col(label.name)))
     return known[label.name], tuple(_text(value) for value in classes)
+
+
+def _require_two(codes: pl.Series, label: pl.Series, where: str) -> None:
+    """Refuse a number whose task was left at classification; a few stray values are for validation to set aside."""
+    told = label.drop_nulls()
+    if label.dtype.is_numeric() and told.n_unique() > _MOST_STRAY and (codes > 1).sum() > _MOST_NEITHER * len(told):
+        raise SourceFailed(
+            f"label {label.name!r} of {where} has {told.n_unique():,} values, and classification needs two: "
+            'set data.task = "regression" in kedge.toml, or make a label of two values in the source'
+        )
 
 
 def _classes(values: list[str | bool | float]) -> list[str | bool | float]:

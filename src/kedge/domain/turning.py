@@ -5,7 +5,7 @@ import msgspec
 from kedge.domain.evaluation import Verdict
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Turned(msgspec.Struct, frozen=True, kw_only=True):
     """Just one is set: steady (nothing to do, and why), released (the version now on trial or live), refused (the gate's
     verdict), failed (what stopped the turn)."""
 

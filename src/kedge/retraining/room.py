@@ -19,7 +19,7 @@ from kedge.domain.registry import Candidate, ModelVersion
 from kedge.domain.retraining import LedgerEntry, Look, Retrain, Wait
 from kedge.domain.rollout import Deployment, champion_since
 from kedge.domain.tracking import RunStatus
-from kedge.domain.turning import Outcome
+from kedge.domain.turning import Turned
 from kedge.errors import DataInvalid, KedgeError, SourceFailed
 from kedge.ports import Clock, Deployments, Events, Ledgers, Notifier, Runs, Watches
 from kedge.retraining.ledger import (
@@ -168,7 +168,7 @@ class Retraining:
 
     # ---- how a turn ended ----
 
-    def turned(self, spec: ProjectSpec, because: Retrain, version: ModelVersion) -> Outcome:
+    def turned(self, spec: ProjectSpec, because: Retrain, version: ModelVersion) -> Turned:
         """Note that a turn released a version: the regret is paid off."""
         self._end(
             spec,
@@ -177,9 +177,9 @@ class Retraining:
             facts={"outcome": "released", "version": version.number},
             content=digest_of("version", version.number),
         )
-        return Outcome(released=version.number)
+        return Turned(released=version.number)
 
-    def refused(self, spec: ProjectSpec, because: Retrain, candidate: Candidate, verdict: Verdict) -> Outcome:
+    def refused(self, spec: ProjectSpec, because: Retrain, candidate: Candidate, verdict: Verdict) -> Turned:
         """Note that the gate refused (or held) a turn's candidate, and tell people: the policy expected it to be better,
         so two in a row point at a broken pipeline."""
         reasons = "; ".join(verdict.reasons)
@@ -200,9 +200,9 @@ class Retraining:
             message=f"the gate {verdict.outcome.value} run {candidate.run}, ordered because {because.reason}: {reasons}"
             f"{suspicion}. What is live stays live",
         )
-        return Outcome(refused=verdict)
+        return Turned(refused=verdict)
 
-    def failed(self, spec: ProjectSpec, because: Retrain | None, error: KedgeError) -> Outcome:
+    def failed(self, spec: ProjectSpec, because: Retrain | None, error: KedgeError) -> Turned:
         """Note that a turn (or, without `because`, a look) could not be made, and tell people."""
         now = self._clock.now()
         if because is not None:
@@ -221,7 +221,7 @@ class Retraining:
             content=digest_of(str(error), now),
             message=f"{error}. What is live stays live",
         )
-        return Outcome(failed=str(error))
+        return Turned(failed=str(error))
 
     def _end(self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest) -> None:
         """Write a turn's end: under the key of the window that ordered it; by hand, with an entry that resets the ledger.

@@ -127,3 +127,14 @@ def test_a_source_that_cannot_be_used_is_refused_with_its_name(source, given, me
 def test_ignored_columns_are_left_out_and_may_be_anything():
     rows, _ = declared(table(deep=[[1], [2]]), rules(ignore=("deep", "gone")))
     assert "deep" not in rows.columns
+
+
+def test_a_number_of_many_values_is_told_its_task():
+    many = pl.DataFrame({"id": range(50), "at": [date(2013, 1, 1)] * 50, "late": range(50)})
+    with pytest.raises(SourceFailed, match=r"'late'.* has 50 values.*set data\.task = \"regression\""):
+        declared(many, RULES)
+
+
+def test_a_few_labels_of_neither_class_reach_validation():
+    few = pl.DataFrame({"id": range(50), "at": [date(2013, 1, 1)] * 50, "late": [0, 1] * 24 + [7, None]})
+    assert declared(few, RULES)[0]["late"].to_list() == [0, 1] * 24 + [2, None]

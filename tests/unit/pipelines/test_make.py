@@ -159,3 +159,23 @@ def test_the_built_in_learner(task) -> None:
     answer = (lambda m: m.predict_proba(x)[:, 1]) if task is Task.CLASSIFICATION else (lambda m: m.predict(x))
     assert np.array_equal(answer(one), answer(two))
     assert np.mean((answer(one) - data.y) ** 2) < 0.01
+
+
+def test_the_built_in_learner_does_not_learn_the_noise_of_a_small_table() -> None:
+    dice = np.random.default_rng(0)
+    x = dice.normal(size=(2400, 3))
+    chance = 1 / (1 + np.exp(-x[:, 0]))
+    y = (dice.uniform(size=len(x)) < chance).astype(float)
+    fitted = boosting(
+        TrainingData(
+            x=x[:1200],
+            y=y[:1200],
+            weight=np.ones(1200),
+            columns=("a", "b", "c"),
+            categorical=(),
+            task=Task.CLASSIFICATION,
+            seed=0,
+        )
+    )
+    answers, constant = fitted.predict_proba(x[1200:])[:, 1], y[:1200].mean()
+    assert np.mean((answers - y[1200:]) ** 2) < 0.95 * np.mean((constant - y[1200:]) ** 2)

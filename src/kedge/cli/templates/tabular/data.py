@@ -1,22 +1,22 @@
-"""Example rows: hourly readings of 20 machines for half a year. What makes a machine fail changes in the fourth month."""
+"""Example rows: readings of 20 machines for four months. After 60 days they run hotter, and something else breaks them."""
 
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
-HOURS, MACHINES = 24 * 180, 20
+HOURS, MACHINES = 24 * 120, 20
 
 
 def readings() -> pl.DataFrame:
-    """Give one row per machine and hour; `failed` says whether it failed within the next day."""
+    """Give two readings per hour, each of one machine; `failed` says whether it failed within the next day."""
     random = np.random.default_rng(0)
     rows = HOURS * 2
     hour = np.sort(random.integers(0, HOURS, rows))
-    heat, load = random.normal(60, 8, rows), random.uniform(0, 1, rows)
+    late = hour > 24 * 60
+    heat, load = random.normal(60, 8, rows) + 6 * late, random.uniform(0, 1, rows)
     age = random.integers(1, 15, rows)
-    late = hour > 24 * 100
-    risk = np.where(late, 0.25 * (age - 7) + 2 * (load - 0.5), 0.12 * (heat - 60) + 2 * (load - 0.5)) - 1
+    risk = np.where(late, 0.5 * (age - 7), 0.25 * (heat - 60)) + 3 * (load - 0.5) - 1
     return pl.DataFrame(
         {
             "reading": [f"r{number}" for number in range(rows)],

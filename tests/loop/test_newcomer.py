@@ -1,0 +1,60 @@
+"""What a newcomer meets first: a template whose first model passes, and code of theirs that prints."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.loop.small import DATA, write
+from typer.testing import CliRunner
+
+from kedge.adapters.jobs import InlineRunner
+from kedge.app import open_house
+from kedge.cli.main import application
+from kedge.config import read_project, settings
+from kedge.errors import ConfigError
+from kedge.replay.clock import SetClock
+from kedge.replay.play import release_first
+from kedge.replay.timeline import lay_out
+
+
+def test_the_first_model_of_the_template_passes_its_gate(tmp_path: Path) -> None:
+    words = ["init", str(tmp_path / "mine"), "--template", "tabular"]
+    assert CliRunner().invoke(application(words), words).exit_code == 0
+    spec = read_project(tmp_path / "mine")
+    clock = SetClock(datetime(2024, 1, 1, tzinfo=UTC))
+    house = open_house(settings(tmp_path / "mine"), spec, writer="test", clock=clock)
+    house.jobs.close()
+    house = replace(house, jobs=InlineRunner())
+    timeline = lay_out(spec, house.data.rows(spec))
+    clock.set(timeline.start)
+    release_first(house, timeline)
+    assert house.registry.champion(spec.name).number == 1
+    house.close()
+
+
+def test_a_store_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "small")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be made: Not a directory; choose another with --store"):
+        open_house(settings(folder, store=str(tmp_path / "file" / "store")), read_project(folder), writer="test")
+
+
+def test_what_the_project_prints_does_not_stand_before_the_url(tmp_path: Path) -> None:
+    """A replay reads the URL from the data plane's first line."""
+    folder = write(tmp_path / "small", data=f"print('loaded')\n{DATA.replace('random =', 'print(1); random =')}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedge", "serve", str(folder), "--port", "0", "--while-input"],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("kedge serves small at http://127.0.0.1:")
+    rest, errors = process.communicate(timeout=30)
+    assert rest == ""
+    assert "loaded" in errors
