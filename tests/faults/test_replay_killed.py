@@ -108,7 +108,7 @@ def first_prediction(folder: Path) -> bool:
 
 
 def later_training(folder: Path) -> bool:
-    return asked(folder, RUNNING) > 0 and asked(folder, FINISHED) >= 3
+    return asked(folder, RUNNING) > 0 and asked(folder, FINISHED) >= 2
 
 
 def rollout(folder: Path) -> bool:

@@ -86,9 +86,12 @@ def play(
 def release_first(house: House, timeline: Timeline) -> None:
     """Make the first model from history. Raises NoFirstModel with the reason if none passes the gate."""
     spec = timeline.spec
-    if house.meta.deployments.find(spec.name) is not None:
+    because = Retrain("no model yet", f"policy:{spec.retraining.policy}")
+    if (first := house.registry.champion(spec.name)) is not None:
+        if not house.meta.watches.list(spec.name, limit=1):
+            house.retraining.turned(spec, because, first)  # its turn may have been killed just before it noted its end
         return
-    outcome = turn(house, spec, Retrain("no model yet", f"policy:{spec.retraining.policy}"))
+    outcome = turn(house, spec, because)  # also where a deployment is there already: its turn was killed at the alias
     if outcome.released is None:
         reasons = "; ".join(outcome.refused.reasons) if outcome.refused else outcome.failed
         raise NoFirstModel(f"no model came out of the history of {spec.name!r} up to {timeline.start:%Y-%m-%d}: {reasons}")

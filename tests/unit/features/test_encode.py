@@ -60,6 +60,11 @@ def test_a_column_that_is_all_null_or_categorical_is_taken():
     assert np.array_equal(encode_frame(SIGNATURE, table), [[np.nan, 1, np.nan, np.nan]], equal_nan=True)
 
 
+def test_an_infinite_number_is_a_missing_one():
+    columns = {"wind": [float("inf"), float("-inf"), 1.0], "carrier": ["AA"] * 3, "big": [True] * 3, "count": [3] * 3}
+    assert np.array_equal(encode(SIGNATURE, columns)[:, 0], [np.nan, np.nan, 1], equal_nan=True)
+
+
 def test_what_does_not_fit_is_refused_by_name():
     good = {"wind": [1.0], "carrier": ["UA"], "big": [True], "count": [3]}
     for bad in ("7", "x", [1]):
