@@ -9,6 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from kedge.domain.durations import span_of
 from kedge.domain.ids import PredictionId, RequestId, prediction_id
@@ -43,8 +44,10 @@ class Timeline:
         tick = _microseconds(span_of(self.spec.replay.tick))
         times = self._times
         first, last = np.searchsorted(times, [_stamp(window.start), _stamp(window.end)])
+        if first == last:
+            return
         cells = times[first:last] // tick
-        borders = np.flatnonzero(np.diff(cells, prepend=cells[:1] - 1)) if last > first else np.array([], dtype=int)
+        borders = np.flatnonzero(np.diff(cells, prepend=cells[:1] - 1))
         for begin, end in zip(borders, [*borders[1:], last - first], strict=True):
             at = max(_moment(int(cells[begin]) * tick), window.start)
             name = RequestId(f"{self.spec.name}-{at:%Y-%m-%dT%H:%M}")
@@ -89,9 +92,13 @@ class Timeline:
 
 
 def lay_out(spec: ProjectSpec, rows: pl.DataFrame) -> Timeline:
-    """Cut rows (sorted by time) into windows. History ends at `replay.live_from`, else after the first fifth of the time."""
+    """Cut rows (sorted by time) into windows. History ends at `replay.live_from`, else after the first fifth of the time.
+
+    A row without a time, or with an infinite number, is left out: no caller could ask for it.
+    """
     length = span_of(spec.monitoring.window)
     rows = rows.filter(pl.col(spec.data.time).is_not_null() & pl.col(KNOWN_AT).is_not_null())
+    rows = rows.filter(~pl.any_horizontal(pl.lit(value=False), cs.float().is_infinite().fill_null(value=False)))
     first, last = rows[spec.data.time].min(), rows[spec.data.time].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         raise SourceFailed(f"source {spec.data.source} has no row with a time in column {spec.data.time!r}")
