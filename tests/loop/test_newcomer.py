@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.loop.small import DATA, write
+from tests.loop.small import DATA, played, write
 from typer.testing import CliRunner
 
 from kedge.adapters.jobs import InlineRunner
@@ -33,6 +33,21 @@ def test_the_first_model_of_the_template_passes_its_gate(tmp_path: Path) -> None
     release_first(house, timeline)
     assert house.registry.champion(spec.name).number == 1
     house.close()
+
+
+def test_days_without_rows_and_infinite_numbers_do_not_end_a_replay(tmp_path: Path) -> None:
+    data = (
+        DATA.replace("def rows():", "def whole():")
+        + """
+def rows():
+    gap = pl.col("at").is_between(datetime(2024, 2, 5), datetime(2024, 2, 8))
+    odd = (pl.int_range(pl.len()) % 50 == 0) & (pl.col("at") > datetime(2024, 1, 25))
+    return whole().filter(~gap).with_columns(a=pl.when(odd).then(float("inf")).otherwise("a"))
+"""
+    )
+    track = played(write(tmp_path / "small", data=data))
+    assert 0 < track.rows < 36 * 60
+    assert track.promotions
 
 
 def test_a_store_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:

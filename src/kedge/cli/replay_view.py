@@ -3,6 +3,7 @@
 import time
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -107,12 +108,13 @@ def print_report(made: Report) -> None:
 
 def _by_month(made: Report) -> Table:
     names = list(next(iter(made.policies.values())).metrics)
-    table = Table(title=f"{made.project}: {made.rows:,} answers with known truth, {made.first} to {made.last}")
-    table.add_column("month")
-    table.add_column("rows", justify="right")
+    title = f"{made.project}: {made.rows:,} answers with known truth, {made.first} to {made.last}"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # 11 columns in 100
+    table.add_column("month", no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
     for metric in names:
         for policy in made.policies:
-            table.add_column(f"{NAMES.get(metric, metric)}\n{policy}", justify="right")
+            table.add_column(f"{NAMES.get(metric, metric)}\n{policy}", justify="right", no_wrap=True)
     first = next(iter(made.policies.values()))
     for month, figures in first.months.items():
         cells = [f"{made.policies[p].months[month][m]:.4f}" for m in names for p in made.policies]
