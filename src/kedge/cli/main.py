@@ -23,6 +23,16 @@ NOUNS = {
 }
 
 
+# Several processes share a machine: waiting threads do not spin, and freed memory goes back to the system at once.
+NEIGHBOURLY = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+    "MALLOC_TRIM_THRESHOLD_": "1048576",
+}
+
+
 def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError

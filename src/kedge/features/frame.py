@@ -14,11 +14,41 @@ from kedge.errors import TrainingFailed
 
 
 @dataclass(frozen=True)
+class JoinedPart:
+    """One part of a version with its features, in the order in which its rows became known: made once, never copied."""
+
+    rows: pl.DataFrame
+    order: pl.Series
+
+    @classmethod
+    def of(cls, joined: pl.DataFrame) -> "JoinedPart":
+        """Put joined rows in order. `order` remembers where each row was."""
+        order = joined.select(KNOWN_AT).with_row_index("row").sort(KNOWN_AT, maintain_order=True)["row"]
+        return cls(in_order(joined), order)
+
+    def kept(self, keep: pl.Series, now: datetime) -> pl.DataFrame:
+        """Give the rows that are kept (flags in the part's own order) and known by now."""
+        rows = self.rows if keep.all() else self.rows.filter(keep.gather(self.order))
+        return known_by(rows, now)
+
+
+def in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Put rows in the order in which they became known; rows that are in it are given as they are."""
+    return rows if rows[KNOWN_AT].is_sorted() else rows.sort(KNOWN_AT, maintain_order=True)
+
+
+def known_by(rows: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Give the rows in order that are known by a time: the first of them, not copied."""
+    return rows.head(int(rows[KNOWN_AT].search_sorted(now, side="right")))
+
+
+@dataclass(frozen=True)
 class TrainingFrame:
     """Rows with their names and their origin. `columns` are what the model reads, in order; `upto` is the turn's now.
 
-    `rows` also holds key, time, label and `known_at__`. `versions` are the dataset versions behind them. `step` is the
-    unit of a row's age, and the newest step is what a candidate is judged on.
+    `rows` are in the order in which they became known, and also hold key, time, label and `known_at__`. `versions` are
+    the dataset versions behind them. `step` is the unit of a row's age, and the newest step is what a candidate is
+    judged on.
     """
 
     rows: pl.DataFrame
@@ -39,11 +69,12 @@ class TrainingFrame:
     def without_newest(self) -> "TrainingFrame":
         """Give the frame as it was one step ago: what a candidate may learn from. It is what a refit had then."""
         upto = self.upto - self.step
-        return replace(self, rows=self.rows.filter(pl.col(KNOWN_AT) <= upto), upto=upto)
+        return replace(self, rows=known_by(self.rows, upto), upto=upto)
 
     def newest(self) -> "TrainingFrame":
         """Give the rows that became known within the newest step: what nobody has seen."""
-        return replace(self, rows=self.rows.filter(pl.col(KNOWN_AT) > self.upto - self.step))
+        older = len(known_by(self.rows, self.upto - self.step))
+        return replace(self, rows=self.rows.slice(older))
 
     def y(self) -> np.ndarray:
         """Give the labels: float64 (n,), NaN where one is missing."""

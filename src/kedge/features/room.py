@@ -17,7 +17,7 @@ from kedge.domain.monitoring import Value
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError
 from kedge.features.derive import AT, derived, digest_of_service, reads
-from kedge.features.frame import TrainingFrame
+from kedge.features.frame import JoinedPart, TrainingFrame, in_order
 from kedge.features.join import Timeline, as_keys, timeline
 from kedge.features.materialize import Cursor
 from kedge.features.online import OnlineReader, write_types
@@ -43,7 +43,7 @@ class Features:
         self._data, self._online, self._tables, self._project, self._clock = data, online, tables, project, clock
         self._services: dict[str, FeatureService] = {}
         self._sources: dict[str, _Source] = {}
-        self._joined: dict[tuple[Digest, Digest], pl.DataFrame] = {}
+        self._joined: dict[tuple[Digest, Digest], JoinedPart] = {}
         self._cursors: dict[str, Cursor] = {}
         self._typed: set[str] = set()
 
@@ -70,11 +70,12 @@ class Features:
         """
         service, now = self.service(spec), self._clock.now()
         views = [self._commit(spec, view) for view in service.views]
-        joined = [self._joined_part(service, part.digest, spec.data.time) for part in version.parts]
-        keep = self._data.accepts(version, spec) & pl.concat([part[KNOWN_AT] for part in joined]).le(now)
-        rows = stacked(joined) if keep.all() else stacked(joined).filter(keep)
-        if not rows[KNOWN_AT].is_sorted():
-            rows = rows.sort(KNOWN_AT, maintain_order=True)
+        keep = self._data.accepts(version, spec)
+        parts, first = [], 0
+        for part in version.parts:
+            parts.append(self._joined_part(service, part.digest, spec.data.time).kept(keep.slice(first, part.rows), now))
+            first += part.rows
+        rows = in_order(stacked(parts))
         return TrainingFrame(
             rows=rows,
             columns=service.columns(),
@@ -131,10 +132,10 @@ class Features:
             name=spec.name, request=tuple(name for name in self._data.rows(spec).columns if name not in ends)
         )
 
-    def _joined_part(self, service: FeatureService, part: Digest, time: str) -> pl.DataFrame:
+    def _joined_part(self, service: FeatureService, part: Digest, time: str) -> JoinedPart:
         name = digest_of_service(service), part
         if name not in self._joined:
-            self._joined[name] = self.joined(service, self._data.part(part), time=time)
+            self._joined[name] = JoinedPart.of(self.joined(service, self._data.part(part), time=time))
         return self._joined[name]
 
     def _commit(self, spec: ProjectSpec, view: FeatureView) -> DatasetVersion | None:
