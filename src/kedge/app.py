@@ -8,10 +8,11 @@ rehearse     a twin whose registry, deployments, monitors and ledgers live in me
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
 from time import sleep
 
 from kedge.adapters.clock import SystemClock
-from kedge.adapters.jobs import ProcessRunner
+from kedge.adapters.jobs import InlineRunner, ProcessRunner
 from kedge.adapters.notify import LogNotifier, SilentNotifier
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
@@ -44,7 +45,7 @@ from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.memory import MemoryBlobs
-from kedge.storage.journal import FileJournal, MemoryJournal
+from kedge.storage.journal import FileJournal
 from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
 from kedge.storage.tables import PolarsTables
@@ -221,15 +222,19 @@ def open_house(
 
 
 def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
-    """Make the house's twin for one policy: its records and data in memory, trainings shared, nobody told."""
+    """Make the house's twin for one policy: its records and data in memory, its journals in files that the next twin
+    throws away, trainings in this process and shared, nobody told."""
+    scratch = house.settings.folder / "rehearsal"
+    rmtree(scratch, ignore_errors=True)
     return replace(
         house,
         spec=spec,
         meta=open_store("sqlite://"),
         parts=MemoryBlobs(),
         online=MemoryOnline(),
-        predictions=MemoryJournal(),
-        truths=MemoryJournal(),
+        predictions=FileJournal(scratch / "predictions", house.writer),
+        truths=FileJournal(scratch / "truths", house.writer),
+        jobs=InlineRunner(),
         notifier=SilentNotifier(),
         clock=clock,
     )

@@ -260,3 +260,18 @@ def test_an_alert_goes_to_the_log(caplog):
     (record,) = caplog.records
     assert record.getMessage() == "flights: risk: the loss rose"
     assert (record.name, record.alert_key) == ("kedge.alerts", "k")
+
+
+def test_a_job_in_this_process_is_stopped_after_its_time() -> None:
+    def forever() -> None:
+        while True:
+            try:
+                sum(range(1000))
+            except Exception:
+                continue
+
+    result, usage = InlineRunner().call(forever, seconds=0.2)
+    assert isinstance(result, JobFailed)
+    assert "ran longer than 0.2 seconds" in result.reason
+    assert usage.wall_seconds >= 0.2
+    assert InlineRunner().call(sum, [1, 2], seconds=0.2)[0] == 3

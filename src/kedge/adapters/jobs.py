@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from typing import Any
 
@@ -159,14 +160,41 @@ def _unpacked(packed: bytes) -> Any | JobFailed:
         return JobFailed(f"the function's result cannot be read here: {reason}", trace)
 
 
+class _TooLongError(BaseException):
+    """Raised in a job that has used up its time; no `except Exception` of the job's own can catch it."""
+
+
+@contextmanager
+def _stopped_after(seconds: float) -> Iterator[None]:
+    """Stop the block after its time, where this thread can be interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except _TooLongError:
+        raise TimeoutError(f"ran longer than {seconds:g} seconds and was stopped") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class InlineRunner:
-    """Runs functions in this process, for tests and backtests. The time limit is not enforced; peak memory is not known."""
+    """Runs functions in this process, for tests and rehearsals. The time limit stops what runs in Python, in a process's
+    main thread; peak memory is not known."""
 
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Run a function. A raise gives JobFailed."""
         cpu, wall = time.process_time(), time.perf_counter()
         try:
-            result = function(*args)
+            with _stopped_after(seconds):
+                result = function(*args)
         except (Exception, SystemExit) as error:  # the job runner: whatever a job raises is its result
             result = JobFailed(*describe(error))
         return result, Usage(cpu_seconds=time.process_time() - cpu, wall_seconds=time.perf_counter() - wall)

@@ -136,4 +136,6 @@ def _rehearse(
         play(twin, clock, timeline, InProcess(twin, timeline, served), shown=shown)
         return track(twin, timeline.spec, policy=rehearsal.name)
     finally:
+        twin.predictions.close()
+        twin.truths.close()
         twin.meta.close()
