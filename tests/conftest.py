@@ -2,4 +2,11 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the browser's tests last: its driver keeps an event loop running in this thread until the end."""
+    items.sort(key=lambda item: "tests/ui/" in item.nodeid)

@@ -21,6 +21,7 @@ NAMES = {
     "absolute_error": "absolute error",
     "r2": "R2",
 }
+PRINTED_WIDTH = 110  # columns, where nobody's window says how many there are
 DRIFTS = (AlertKind.DATA_DRIFT, AlertKind.PREDICTION_DRIFT, AlertKind.RISK)
 
 
@@ -95,6 +96,8 @@ class Screen:
 def print_report(made: Report) -> None:
     """Print the tables of a replay: by month, in total, by price, and each promotion with its reason."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, PRINTED_WIDTH))
     console.print(_by_month(made))
     console.print(_in_total(made))
     for table in (_by_price(made), _promotions(made)):
