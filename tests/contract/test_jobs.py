@@ -50,6 +50,11 @@ def spin(seconds):
         pass
 
 
+def spin_and_sleep(seconds):
+    spin(seconds)
+    time.sleep(600)
+
+
 def spin_in_child(seconds):
     pid = os.fork()
     if not pid:
@@ -111,10 +116,10 @@ def test_a_result_comes_back_with_what_it_used(either):
 
 
 def test_cpu_seconds_are_those_of_the_call(either):
-    either.call(spin, 0.2, seconds=60)
+    either.call(spin, 2.0, seconds=60)
     _, usage = either.call(spin, 0.2, seconds=60)
-    assert 0.19 < usage.cpu_seconds < 0.5
-    assert either.call(work, 1, seconds=60)[1].cpu_seconds < 0.1
+    assert 0.2 <= usage.cpu_seconds < 2.0, "the call before counts, too"
+    assert either.call(work, 1, seconds=60)[1].cpu_seconds < 0.2
 
 
 def test_a_raise_is_a_failure_with_its_traceback(either):
@@ -166,11 +171,10 @@ def test_an_immediate_exit_is_a_death(runner):
 
 def test_a_job_that_never_ends_is_stopped_with_its_children(runner):
     sleeper = runner.call(start_sleeper, seconds=60)[0]
-    start = time.monotonic()
-    result, usage = runner.call(spin, 60, seconds=0.5)
-    assert result.reason == "ran longer than 0.5 seconds and was stopped"
-    assert 0.5 <= time.monotonic() - start < 3
-    assert 0.2 < usage.cpu_seconds < 1
+    result, usage = runner.call(spin_and_sleep, 0.3, seconds=3)
+    assert result.reason == "ran longer than 3 seconds and was stopped"
+    assert 3 <= usage.wall_seconds < 600, "it was not waited for"
+    assert 0.3 <= usage.cpu_seconds <= usage.wall_seconds
     assert not psutil.pid_exists(sleeper) or psutil.Process(sleeper).status() == psutil.STATUS_ZOMBIE
     assert runner.call(work, 1, seconds=60)[0] == 1
 
@@ -185,11 +189,11 @@ def test_a_result_that_cannot_be_sent_or_read_is_a_failure(runner):
     assert runner.call(work, 1, seconds=60)[0] == 1
 
 
-def test_what_a_job_prints_goes_to_stderr(runner, capfd):
+def test_what_a_job_prints_goes_to_stderr(capfd):
     other = ProcessRunner(preload=())
     assert other.call(talk, seconds=60)[0] == "quiet"
+    out, err = capfd.readouterr()  # told at once: the worker lives on, and ends by a kill
     other.close()
-    out, err = capfd.readouterr()
     assert out == ""
     assert [word in err for word in ("words on stdout", "more words", "even more")] == [True] * 3
 
@@ -235,7 +239,7 @@ def test_no_worker_outlives_a_killed_parent():
     time.sleep(0.1)
     parent.kill()
     parent.wait()
-    worker.wait(timeout=5)
+    worker.wait(timeout=60)
 
 
 def test_an_interrupt_stops_the_job(runner, monkeypatch):

@@ -1,5 +1,6 @@
 """What a newcomer meets first: a template whose first model passes, and code of theirs that prints."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,16 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.loop.small import DATA, played, write
+from tests.loop.small import DATA, TRAIN, played, write
 from typer.testing import CliRunner
 
 from kedge.adapters.jobs import InlineRunner
 from kedge.app import open_house
 from kedge.cli.main import application
+from kedge.cli.replay import end
+from kedge.cli.replay_view import print_report
 from kedge.config import read_project, settings
-from kedge.errors import ConfigError
+from kedge.errors import ConfigError, KedgeError
 from kedge.replay.clock import SetClock
 from kedge.replay.play import release_first
+from kedge.replay.report import report
 from kedge.replay.timeline import lay_out
 
 
@@ -73,3 +77,39 @@ def test_what_the_project_prints_does_not_stand_before_the_url(tmp_path: Path) -
     rest, errors = process.communicate(timeout=30)
     assert rest == ""
     assert "loaded" in errors
+
+
+def test_what_the_project_prints_does_not_stand_in_the_json(tmp_path: Path) -> None:
+    """A program reads what `--json` prints."""
+    train = TRAIN.replace("    model =", "    print('training')\n    model =")
+    folder = write(
+        tmp_path / "small", data=f"print('loaded')\n{DATA.replace('random =', 'print(1); random =')}", train=train
+    )
+    for words, wanted in (("run", "released"), ("watch", None)):
+        asked = subprocess.run(
+            [sys.executable, "-m", "kedge", words, str(folder), "--json"],
+            env={"PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = json.loads(asked.stdout)
+        assert told == {} if wanted is None else told[wanted] == 1
+        assert wanted is None or all(said in asked.stderr for said in ("loaded", "1\n", "training"))
+
+
+def test_a_data_plane_that_does_not_end_is_killed_and_named() -> None:
+    deaf = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.PIPE, text=True)
+    with pytest.raises(KedgeError, match=rf"\(process {deaf.pid}\) had not ended 0\.5 s .* run the same command again"):
+        end(deaf, seconds=0.5)
+    assert deaf.poll() == -9
+
+
+def test_a_replay_that_compared_nothing_prints_no_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "small")
+    alone = played(folder)
+    spec = read_project(folder)
+    print_report(report(spec, {"ledger": alone}, seconds=1.0, cpu_seconds=1.0))
+    assert "against never" not in capsys.readouterr().out
+    print_report(report(spec, {"ledger": alone, "never": alone}, seconds=1.0, cpu_seconds=1.0))
+    assert "against never" in capsys.readouterr().out

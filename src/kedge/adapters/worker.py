@@ -12,6 +12,7 @@ import os
 import pickle
 import resource
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def _run(request: bytes) -> list[bytes]:
     cpu = _cpu()
     _forget_peak()
     reason, trace, result = _call(request)
+    _tell_what_was_printed()
     report = Report(reason, trace, _cpu() - cpu, _cpu(), _peak())
     return [pickle.dumps(report)] if reason else [pickle.dumps(report), result]
 
@@ -68,6 +70,12 @@ def _call(request: bytes) -> tuple[str, str, bytes]:
     except BaseException as error:  # the job runner: whatever the function raises is its result, SystemExit too
         return (*describe(error), b"")
     return _packed(result)
+
+
+def _tell_what_was_printed() -> None:
+    """Let go of what is buffered: this process ends by a kill. The job may have closed or replaced the stream."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
 
 
 def _packed(result: Any) -> tuple[str, str, bytes]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +23,14 @@ HERE = Path()
 
 @contextmanager
 def opened(folder: Path, store: str | None, *, writer: str, clock: Clock | None = None) -> Iterator[House]:
-    """Open a project's house, and close it at the end."""
-    house = open_house(settings(folder, store=store), read_project(folder), writer=writer, clock=clock)
-    try:
-        yield house
-    finally:
-        house.close()
+    """Open a project's house, and close it at the end. What the project's code prints meanwhile goes to standard error:
+    standard output is for what was asked for, and may be read by a program."""
+    with redirect_stdout(sys.stderr):
+        house = open_house(settings(folder, store=store), read_project(folder), writer=writer, clock=clock)
+        try:
+            yield house
+        finally:
+            house.close()
 
 
 def print_json(value: object) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -31,6 +31,8 @@ from kedge.replay.play import play
 from kedge.replay.report import Report, document, report
 from kedge.replay.score import track
 from kedge.replay.timeline import Tick, Timeline, lay_out
+
+ENDING_SECONDS = 40.0  # a data plane gives its requests in flight 30
 
 
 def command(
@@ -187,9 +189,26 @@ def _data_plane(where: Settings) -> Iterator[str]:
             raise KedgeError(f"the data plane did not start (exit {process.wait()}); its message stands above")
         with _blamed_on(process):
             yield line[line.index("http://") :].strip()
-    finally:
+    except BaseException:
+        with suppress(KedgeError):  # what went wrong before is the news
+            end(process)
+        raise
+    end(process)
+
+
+def end(process: subprocess.Popen[str], *, seconds: float = ENDING_SECONDS) -> None:
+    """End a data plane by closing its standard input, and wait for it. KedgeError where it had to be killed."""
+    if process.stdin is not None:
         process.stdin.close()
-        process.wait(timeout=30)
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise KedgeError(
+            f"the data plane (process {process.pid}) had not ended {seconds:g} s after it was asked to, and was killed; "
+            "its answers are all kept: run the same command again, and it goes on from there"
+        ) from None
 
 
 @contextmanager

@@ -100,8 +100,9 @@ def print_report(made: Report) -> None:
         console = Console(width=max(console.width, PRINTED_WIDTH))
     console.print(_by_month(made))
     console.print(_in_total(made))
-    for table in (_by_price(made), _promotions(made)):
-        console.print(table)
+    if any(cost.difference for cost in made.costs):  # a price says nothing where there is nothing to compare
+        console.print(_by_price(made))
+    console.print(_promotions(made))
     alarms = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in made.alarms.items()) or "none"
     console.print(
         f"alarms: {alarms}.  candidates refused by the gate: {made.refused}.  rollbacks: {made.rollbacks}.\n"

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import redirect_stdout
 from functools import partial
 from typing import Annotated, TextIO
 
@@ -29,7 +28,7 @@ def command(
     if while_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
     out = sys.stdout
-    with redirect_stdout(sys.stderr), opened(folder, store, writer=f"serve-{os.getpid()}") as house:
+    with opened(folder, store, writer=f"serve-{os.getpid()}") as house:
         token = house.settings.token or None
         ready = partial(_tell, out, house.spec.name)
         serve(house, host=host, port=port, replay_clock=replay_clock, token=token, ready=ready)
