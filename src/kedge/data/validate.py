@@ -152,7 +152,8 @@ def _breach(
         names = [f"{key} {name!r}" for name in first[key]] if key else [f"row {row}" for row in first["row__"]]
         values = [_shown(value, classes.get(expectation.column)) for value in first[expectation.column]]
         examples = tuple(f"{name}: {value}" for name, value in zip(names, values, strict=True))
-    message = _message(expectation, rows, rows_broken=rows_broken, examples=examples)
+    wanted = _wanted(expectation, classes.get(expectation.column, ()))
+    message = _message(expectation, rows, rows_broken=rows_broken, wanted=wanted, examples=examples)
     return Breach(expectation=expectation, rows=rows_broken, examples=examples, message=message)
 
 
@@ -160,8 +161,9 @@ def _shown(value: object, classes: tuple[str, ...] | None) -> str:
     return classes[value] if classes and isinstance(value, int) and 0 <= value < len(classes) else repr(value)
 
 
-def _message(expectation: Expectation, rows: pl.DataFrame, *, rows_broken: int, examples: tuple[str, ...]) -> str:
-    wanted = _wanted(expectation)
+def _message(
+    expectation: Expectation, rows: pl.DataFrame, *, rows_broken: int, wanted: str, examples: tuple[str, ...]
+) -> str:
     if expectation.rule is Rule.ROWS:
         return f"the table has {len(rows)} rows; {wanted}"
     if expectation.rule is Rule.TYPE:
@@ -172,8 +174,10 @@ def _message(expectation: Expectation, rows: pl.DataFrame, *, rows_broken: int, 
     return f"column {expectation.column!r}: {rows_broken} of {len(rows)} rows break {wanted!r}{some}"
 
 
-def _wanted(expectation: Expectation) -> str:
-    """Say in words what was expected."""
+def _wanted(expectation: Expectation, classes: tuple[str, ...]) -> str:
+    """Say in words what was expected. `classes` are those of a label: its codes mean nothing to who reads this."""
+    if (expectation.rule, expectation.at_least, expectation.at_most) == (Rule.BETWEEN, 0, 1) and len(classes) > 1:
+        return f"a label of two classes, {classes[0]} or {classes[1]}"
     bounds = (("at least", expectation.at_least), ("at most", expectation.at_most))
     span = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
     words = {
