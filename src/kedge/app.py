@@ -160,6 +160,7 @@ class House:
             deployments=self.meta.deployments,
             runs=self.meta.runs,
             events=self.meta.events,
+            notes=self.meta.notes,
             notifier=self.notifier,
             clock=self.clock,
         )

@@ -11,21 +11,28 @@ from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
 from kedge.domain.retraining import Look, Retrain, Wait
 from kedge.domain.turning import Turned
-from kedge.errors import DataInvalid, SourceFailed, TrainingFailed
+from kedge.errors import Conflict, DataInvalid, SourceFailed, TrainingFailed
+
+TRIES = 5
 
 
 def turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
     """Make one turn of the loop: from new rows to a served, watched model. Whatever fails, what is live stays live."""
-    try:
-        return _turn(house, spec, because)
-    except (DataInvalid, SourceFailed, TrainingFailed) as error:
-        return house.retraining.failed(spec, because, error)
+    for left in reversed(range(TRIES)):
+        try:
+            return _turn(house, spec, because)
+        except (DataInvalid, SourceFailed, TrainingFailed) as error:
+            return house.retraining.failed(spec, because, error)
+        except Conflict:  # another turn wrote first: what is done is found again, the rest comes after it
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
-    version = house.data.commit(spec)                                            # 1 rows -> immutable dataset version
+    version = house.data.commit(spec, upto=because.at)                           # 1 rows -> immutable dataset version
     house.data.require_valid(version, spec)                                      # 2 bad data stops here
-    frame = house.features.training_frame(spec, version)                         # 3 point-in-time correct rows
+    frame = house.features.training_frame(spec, version, upto=because.at)        # 3 point-in-time correct rows
     candidate = house.pipelines.train(spec, frame.without_newest())              # 4 a tracked run: code + params + data
     champion = house.registry.champion(spec.name)
     verdict = house.evaluation.gate(spec, candidate, against=champion, on=frame.newest())  # 5 the gate

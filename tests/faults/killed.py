@@ -1,6 +1,8 @@
 """Play the small project and die by SIGKILL just before or after the n-th call of one of the loop's steps.
 
-python -m tests.faults.killed FOLDER ROOM METHOD N before|after
+python -m tests.faults.killed FOLDER ROOM METHOD N before|after [run]
+
+With `run` the project is not played, but turned once by hand, as `kedge run` does.
 """
 
 import os
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from tests.loop.small import played
 
+from kedge.cli.run import command as run
 from kedge.data.room import Data
 from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
@@ -41,4 +44,4 @@ def arm(room: str, method: str, calls: int, when: str) -> None:
 
 if __name__ == "__main__":
     arm(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
-    played(Path(sys.argv[1]))
+    (run if sys.argv[6:] else played)(Path(sys.argv[1]))

@@ -1,18 +1,17 @@
-"""`kedge run`: one turn of the loop, now, by hand."""
+"""`kedge run`: one turn of the loop, now, by hand. Killed and called again, it ends the turn that it began."""
 
 import getpass
 
 import typer
 
 from kedge.cli.opening import HERE, Folder, Json, Store, opened, print_json
-from kedge.domain.retraining import Retrain
 from kedge.loop import turn
 
 
 def command(folder: Folder = HERE, store: Store = None, as_json: Json = False) -> None:
     """Commit, validate, train, pass the gate, register and start the rollout. Exits with 3 if nothing was released."""
     with opened(folder, store, writer="run") as house:
-        outcome = turn(house, house.spec, Retrain("asked for by hand", f"person:{getpass.getuser()}"))
+        outcome = turn(house, house.spec, house.retraining.by_hand(house.spec, f"person:{getpass.getuser()}"))
     if as_json:
         print_json(outcome)
     elif outcome.released is not None:

@@ -42,17 +42,18 @@ class Data:
         """Name the label's values by code: negative, positive, then any third value. Empty for regression."""
         return self._read_source(spec)[1]
 
-    def commit(self, spec: ProjectSpec) -> DatasetVersion:
-        """Append the rows whose label is known by now to the project's dataset, as one part.
+    def commit(self, spec: ProjectSpec, *, upto: datetime | None = None) -> DatasetVersion:
+        """Append the rows whose label is known by now (or by `upto`) to the project's dataset, as one part.
 
         Nothing new: the version that is there. Raises SourceFailed where nothing at all is known yet.
         """
         rows = self.rows(spec)
-        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR)
+        now = upto or self._clock.now()
+        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR, now=now)
         if version is None:
             raise SourceFailed(
                 f"source {spec.data.source!r} has {len(rows)} rows, but no label is known by "
-                f"{self._clock.now():%Y-%m-%d %H:%M}; the first becomes known at {rows[KNOWN_AT].min()!s}"
+                f"{now:%Y-%m-%d %H:%M}; the first becomes known at {rows[KNOWN_AT].min()!s}"
             )
         return version
 
@@ -61,7 +62,8 @@ class Data:
 
         None where nothing is known yet.
         """
-        return self._append(name, typed(frame, f"table {name!r}"), order=order, key="", actor=actor)
+        now = self._clock.now()
+        return self._append(name, typed(frame, f"table {name!r}"), order=order, key="", actor=actor, now=now)
 
     def read(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read a version in the order in which its rows became known. Decoded parts stay in memory, up to a bound."""
@@ -95,10 +97,7 @@ class Data:
         )
         self._datasets.add_report(report, event)
         if not report.passed:
-            raise DataInvalid(
-                f"{_summary(report)}. Nothing was trained. Correct the source, or change the expectation's severity or "
-                f"share ({spec.data.expectations or 'expectations file'})"
-            )
+            raise DataInvalid(f"{_summary(report)}. Nothing was trained. {_advice(report, spec)}")
         return report
 
     def accepted(self, version: DatasetVersion, spec: ProjectSpec) -> pl.DataFrame:
@@ -118,8 +117,9 @@ class Data:
             self._declared[name] = source, *declared(source, spec.data)
         return self._declared[name][1:]
 
-    def _append(self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str) -> DatasetVersion | None:
-        now = self._clock.now()
+    def _append(
+        self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str, now: datetime
+    ) -> DatasetVersion | None:
         newest = self._datasets.find(name)
         base = newest
         if newest is not None and newest.upto is not None and newest.upto > now:
@@ -174,6 +174,19 @@ def _summary(report: ValidationReport) -> str:
         return f"dataset {report.dataset!r} is not valid: {'; '.join(said)}"
     aside = f", {report.quarantined} set aside" if report.quarantined else ""
     return f"{report.rows} rows of {report.dataset!r} hold what is expected{aside}"
+
+
+def _advice(report: ValidationReport, spec: ProjectSpec) -> str:
+    """Say what to do about what stops a version: the built-in expectations stand in no file."""
+    stopping = [breach.expectation for breach in report.breaches if breach.expectation.severity is Severity.ERROR]
+    if any(each in spec.expectations for each in stopping):
+        return f"Correct the source, or change the expectation's severity or share ({spec.data.expectations})"
+    if any(each.column == spec.data.label for each in stopping):
+        return (
+            "Correct the source: make each other value one of the two, or leave it empty, and the row is set aside. The "
+            'two classes are the first two values in time; for a number to predict, set data.task = "regression"'
+        )
+    return "Correct the source"
 
 
 def _committed(version: DatasetVersion, rows: int, *, actor: str, now: datetime) -> Event:

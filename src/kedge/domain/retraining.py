@@ -80,7 +80,11 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Retrain(msgspec.Struct, frozen=True):
-    """Train and go through the gate; and why. `actor` is the policy (or person) that ordered it."""
+    """Train and go through the gate; and why. `actor` is the policy (or person) that ordered it.
+
+    `at` is when: the turn learns from what was known then, however late it is made or made again. None is now.
+    """
 
     reason: str
     actor: str
+    at: datetime | None = None

@@ -62,13 +62,15 @@ class Features:
             self._services[reference] = _consistent(service)
         return self._services[reference]
 
-    def training_frame(self, spec: ProjectSpec, version: DatasetVersion) -> TrainingFrame:
+    def training_frame(self, spec: ProjectSpec, version: DatasetVersion, *, upto: datetime | None = None) -> TrainingFrame:
         """Join the features that were known at each row's time to a dataset version, without the rows set aside.
 
+        The frame ends now (or at `upto`); where nothing became known within the last step, with the newest row: the
+        newest step of a table that ended long ago is its own.
         What a view knows by now is committed as a dataset of its own, so that the frame names all data behind it. A part
         of the version is joined once: neither its rows nor what was known at their times can change.
         """
-        service, now = self.service(spec), self._clock.now()
+        service, now = self.service(spec), upto or self._clock.now()
         views = [self._commit(spec, view) for view in service.views]
         keep = self._data.accepts(version, spec)
         parts, first = [], 0
@@ -76,6 +78,8 @@ class Features:
             parts.append(self._joined_part(service, part.digest, spec.data.time).kept(keep.slice(first, part.rows), now))
             first += part.rows
         rows = in_order(stacked(parts))
+        step = timedelta(seconds=spec.step_seconds)
+        newest = rows[KNOWN_AT].last()
         return TrainingFrame(
             rows=rows,
             columns=service.columns(),
@@ -86,8 +90,8 @@ class Features:
             versions=(version.digest, *(view.digest for view in views if view is not None)),
             service=service.name,
             service_digest=digest_of_service(service),
-            upto=now,
-            step=timedelta(seconds=spec.step_seconds),
+            upto=newest if isinstance(newest, datetime) and newest <= now - step else now,
+            step=step,
         )
 
     def joined(self, service: FeatureService, rows: pl.DataFrame, *, time: str) -> pl.DataFrame:

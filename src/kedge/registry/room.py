@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -13,7 +14,7 @@ from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, Candidate, ModelVersion
-from kedge.errors import AliasConflict, ModelRefused, NotFound
+from kedge.errors import AliasConflict, Conflict, ModelRefused, NotFound
 from kedge.evaluation.room import Evaluation, keep, verdict_node
 from kedge.features.frame import TrainingFrame
 from kedge.ports import BlobStore, Clock, Models, Tables
@@ -21,6 +22,7 @@ from kedge.registry.holders import previous_holder
 
 ACTOR = "policy:gate"
 EXAMPLE_ROWS = 20
+TRIES = 10  # at a number that another process may take first
 
 
 class Registry:
@@ -57,12 +59,11 @@ class Registry:
             raise ModelRefused(
                 f"run {final.run} did not pass the gate, so it is not registered: {'; '.join(verdict.reasons)}"
             )
-        versions = self._models.list(spec.name)
-        if (known := _made_by(final, versions)) is not None:
+        if (known := _made_by(final, self._models.list(spec.name))) is not None:
             return known
         version = ModelVersion(
             model=spec.name,
-            number=max((each.number for each in versions), default=0) + 1,
+            number=0,
             digest=final.digest,
             format=final.format,
             run=final.run,
@@ -75,9 +76,7 @@ class Registry:
             trained_upto=final.trained_upto,
             registered_at=self._clock.now(),
         )
-        self._models.add(version, self._registered(version))
-        # where another process was first under this run's key, its version is the one that counts
-        return _made_by(final, self._models.list(spec.name)) or version
+        return self._add(version)
 
     def verify(self, version: ModelVersion) -> None:
         """Answer the example again: ModelRefused where an answer is not bit for bit what it was at registration."""
@@ -114,6 +113,25 @@ class Registry:
             raise NotFound(f"model {model!r} has no champion before this one; promote a version by its number instead")
         self._point(model, previous, actor=actor, reason=reason)
         return self.get(model, previous)
+
+    def _add(self, version: ModelVersion) -> ModelVersion:
+        """Write a version under the next free number. Raises Conflict where others were faster, time after time.
+
+        Where another process was first under this run's key, its version is the one that counts.
+        """
+        for left in reversed(range(TRIES)):
+            versions = self._models.list(version.model)
+            if (known := _made_by(version, versions)) is not None:
+                return known
+            number = max((each.number for each in versions), default=0) + 1
+            version = msgspec.structs.replace(version, number=number)
+            try:
+                self._models.add(version, self._registered(version))
+                break
+            except Conflict:
+                if not left:
+                    raise
+        return _made_by(version, self._models.list(version.model)) or version
 
     def _point(self, model: ModelName, number: int, *, actor: str, reason: str) -> None:
         """Move the champion alias from where it is found now: compare and set."""
@@ -161,9 +179,9 @@ class Registry:
         )
 
 
-def _made_by(final: Candidate, versions: Sequence[ModelVersion]) -> ModelVersion | None:
+def _made_by(made: Candidate | ModelVersion, versions: Sequence[ModelVersion]) -> ModelVersion | None:
     """Find the version that a run made."""
-    return next((version for version in versions if version.run == final.run), None)
+    return next((version for version in versions if version.run == made.run), None)
 
 
 def _moved(move: AliasMove) -> Event:

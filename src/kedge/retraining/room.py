@@ -2,10 +2,11 @@
 
 A decision is written once per window (ledger entry and event together) and read again after a kill. A look is not
 written: it is decided again from the same ledger and health until `looked` has written the entry. A turn that has ended
-leaves a TURN_ENDED event under its window's key, and is never ordered a second time.
+leaves a TURN_ENDED event under its window's key, and is never ordered a second time. A turn by hand has no window: a note
+keeps its order until it has ended.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -21,7 +22,7 @@ from kedge.domain.rollout import Deployment, champion_since
 from kedge.domain.tracking import RunStatus
 from kedge.domain.turning import Turned
 from kedge.errors import DataInvalid, KedgeError, SourceFailed
-from kedge.ports import Clock, Deployments, Events, Ledgers, Notifier, Runs, Watches
+from kedge.ports import Clock, Deployments, Events, Ledgers, Notes, Notifier, Runs, Watches
 from kedge.retraining.ledger import (
     RETRAIN,
     TURNED,
@@ -50,11 +51,12 @@ class Retraining:
         deployments: Deployments,
         runs: Runs,
         events: Events,
+        notes: Notes,
         notifier: Notifier,
         clock: Clock,
     ) -> None:
         self._ledgers, self._watches, self._deployments, self._runs = ledgers, watches, deployments, runs
-        self._events, self._notifier, self._clock = events, notifier, clock
+        self._events, self._notes, self._notifier, self._clock = events, notes, notifier, clock
 
     # ---- deciding ----
 
@@ -93,7 +95,7 @@ class Retraining:
         ended = self._events.find(_turn_key(entry.model, entry.window))
         if ended is not None:
             return Wait(f"the turn ordered for this window has ended: {ended.message}")
-        return Retrain(entry.reason, _actor(entry.policy))
+        return Retrain(entry.reason, _actor(entry.policy), entry.decided_at)
 
     def _entry(self, spec: ProjectSpec, health: Health) -> LedgerEntry:
         """Give the ledger as it stands after this window, not yet decided."""
@@ -122,7 +124,9 @@ class Retraining:
         decided = _decided(entry, wish, bound)
         if health.step is not None or decided.decision == RETRAIN:
             self._ledgers.put(decided, _decision_event(decided))
-        return Retrain(decided.reason, _actor(decided.policy)) if decided.decision == RETRAIN else Wait(decided.reason)
+        if decided.decision != RETRAIN:
+            return Wait(decided.reason)
+        return Retrain(decided.reason, _actor(decided.policy), decided.decided_at)
 
     def _first(self, spec: ProjectSpec, health: Health) -> Wait | Retrain:
         """Order the first model, or the next attempt at it once the cooldown is over."""
@@ -139,7 +143,7 @@ class Retraining:
         if bound:
             return Wait(decided.reason)
         self._ledgers.put(decided, _decision_event(decided))
-        return Retrain(decided.reason, _actor(decided.policy))
+        return Retrain(decided.reason, _actor(decided.policy), decided.decided_at)
 
     def _standing(self, spec: ProjectSpec, health: Health, deployment: Deployment | None) -> Standing:
         """Gather what the hard limits look at."""
@@ -165,6 +169,19 @@ class Retraining:
             if run.status is RunStatus.FINISHED and run.usage.cpu_seconds > 0 and run.started_at < upto:
                 return run.usage.cpu_seconds / 3600 * price.cpu_hour / price.retrain
         return 0.0
+
+    def by_hand(self, spec: ProjectSpec, actor: str) -> Retrain:
+        """Order a turn now, for a person. One that was ordered within the last window and has not ended (its process was
+        killed) is ordered again as it was: what it had done is found, and nothing is made twice."""
+        now, note = self._clock.now(), _hand_note(spec.name)
+        kept = self._notes.get(note)
+        begun = msgspec.json.decode(kept, type=Retrain) if kept else None
+        window = timedelta(seconds=seconds_of(spec.monitoring.window))
+        if begun is not None and begun.at is not None and now - begun.at < window:
+            return begun
+        ordered = Retrain("asked for by hand", actor, now)
+        self._notes.put(note, msgspec.json.encode(ordered))
+        return ordered
 
     # ---- how a turn ended ----
 
@@ -240,11 +257,13 @@ class Retraining:
         )
         if last is None or by_policy:
             self._events.append(event)
-            return
-        reset = msgspec.structs.replace(
-            carried(last), decision=TURNED, reason=because.reason, window=f"turn/{content[:16]}", decided_at=event.at
-        )
-        self._ledgers.put(reset, event)
+        else:
+            reset = msgspec.structs.replace(
+                carried(last), decision=TURNED, reason=because.reason, window=f"turn/{content[:16]}", decided_at=event.at
+            )
+            self._ledgers.put(reset, event)
+        if not because.actor.startswith(_actor("")):
+            self._notes.put(_hand_note(spec.name), b"")
 
     def _ordered(self, model: ModelName) -> str | None:
         """Find the window whose decision ordered the newest training."""
@@ -303,6 +322,10 @@ def _turn_key(model: ModelName, window: str) -> Digest:
 
 def _actor(policy: str) -> str:
     return f"policy:{policy}"
+
+
+def _hand_note(model: ModelName) -> str:
+    return f"turn by hand:{model}"
 
 
 def _decision_event(entry: LedgerEntry) -> Event:

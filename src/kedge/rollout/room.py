@@ -20,13 +20,14 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import ModelVersion
 from kedge.domain.retraining import Retrain
 from kedge.domain.rollout import Deployment, Move, RolloutLook
-from kedge.errors import NotFound
+from kedge.errors import NotFound, RevisionConflict
 from kedge.evaluation.metrics import loss_name
 from kedge.ports import Clock, Deployments, Notifier, Watches
 from kedge.registry.room import Registry
 from kedge.rollout.judge import judge, steps_of
 
 ACTOR = "policy:rollout"
+TRIES = 10  # at a revision that another process may write first
 
 
 class Rollout:
@@ -41,8 +42,17 @@ class Rollout:
     def start(self, spec: ProjectSpec, challenger: ModelVersion, because: Retrain) -> Deployment:
         """Put a version on trial by the project's strategy; a version that was deployed before is not tried again.
 
-        Where nothing is deployed yet it becomes champion at once. A trial that runs is ended: superseded.
+        Where nothing is deployed yet it becomes champion at once. A trial that runs is ended: superseded. Where another
+        process was first to a revision, the trial comes after it; RevisionConflict if that goes on.
         """
+        for _ in range(TRIES - 1):
+            try:
+                return self._start(spec, challenger, because)
+            except RevisionConflict:
+                continue
+        return self._start(spec, challenger, because)
+
+    def _start(self, spec: ProjectSpec, challenger: ModelVersion, because: Retrain) -> Deployment:
         revisions = self._deployments.list(spec.name)
         if not revisions:
             first = _first(spec.name, challenger.number, because, self._clock.now())

@@ -46,6 +46,7 @@ class Loop:
             deployments=self.meta.deployments,
             runs=self.meta.runs,
             events=self.meta.events,
+            notes=self.meta.notes,
             notifier=self.notifier,
             clock=self.clock,
         )
@@ -93,7 +94,7 @@ def loop(policy="ledger", **rules) -> Loop:
 
 def test_without_a_model_the_first_one_is_ordered_and_an_attempt_rests() -> None:
     empty = Loop()
-    assert empty.decide(1) == Retrain("no model yet", "policy:ledger")
+    assert empty.decide(1) == Retrain("no model yet", "policy:ledger", START + DAY)
     empty.room.failed(empty.spec, Retrain("no model yet", "policy:ledger"), TrainingFailed("it raised"))
     assert "has ended" in empty.decide(1).reason
     assert isinstance(empty.decide(2), Wait)
@@ -120,7 +121,7 @@ def test_the_ledger_trains_when_the_regret_meets_the_price() -> None:
     run_of(steady, cpu_seconds=3600.0)
     assert "regret 35.0 of 70.0" in steady.decide(7).reason
     decision = steady.decide(14)
-    assert decision == Retrain("regret 105.0 has reached the price of a retraining, 70.0", "policy:ledger")
+    assert decision == Retrain("regret 105.0 has reached the price of a retraining, 70.0", "policy:ledger", START + 14 * DAY)
     assert steady.entry().phi > 1
     assert steady.decide(14) == decision  # killed before the turn ended: the same order again
     outcome = steady.room.turned(steady.spec, decision, version(2, START))
@@ -237,7 +238,7 @@ def test_every_so_often_counts_from_the_release() -> None:
     assert all(isinstance(monthly.decide(day), Wait) for day in range(1, 28))
     assert "2013-03-29" in monthly.decide(27).reason
     decision = monthly.decide(28)
-    assert decision == Retrain("the champion was released 28 days ago", "policy:every 28d")
+    assert decision == Retrain("the champion was released 28 days ago", "policy:every 28d", START + 28 * DAY)
     monthly.room.refused(monthly.spec, decision, candidate(), REFUSED)
     assert isinstance(monthly.decide(40), Wait)  # a refused attempt is not repeated each window
     assert isinstance(monthly.decide(56), Retrain)
@@ -247,7 +248,7 @@ def test_drift_and_risk_train_while_they_alarm() -> None:
     moved = Drift(column="x", psi=1.0, jensen_shannon=0.5, shift=0.3, evidence=9e3, limit=1e3, alarm=True)
     drifting = loop("drift")
     assert isinstance(drifting.decide(5), Wait)
-    assert drifting.decide(6, drift=(moved,)) == Retrain("drift: x", "policy:drift")
+    assert drifting.decide(6, drift=(moved,)) == Retrain("drift: x", "policy:drift", START + 6 * DAY)
     assert drifting.entry().decision == "retrain"
     risky = loop("risk")
     risk = Risk(accepted=0.4, limit=0.42, mean=0.6, lower=0.5, days=20, alarm=True)
