@@ -17,7 +17,6 @@ from kedge.loop import turn
 from kedge.security.audit import verify
 from kedge.storage.sql.deployments import SqlDeployments
 from kedge.storage.sql.models import SqlModels
-from kedge.storage.sql.runs import SqlRuns
 
 NOON = datetime(2024, 1, 20, 12, tzinfo=UTC)
 UNCHECKED = PROJECT.replace("checks = [", "checks = [] # [")
@@ -55,13 +54,12 @@ def raced(folder: Path, *moments: datetime) -> tuple[list[Turned], House]:
 
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [(SqlModels, "add"), (SqlDeployments, "put"), (SqlModels, "move")],
-    ids=["a number", "a revision", "nothing"],
+    [(SqlModels, "add"), (SqlDeployments, "put")],
+    ids=["a number", "a revision"],
 )
 def test_two_turns_that_learn_from_different_rows_both_release(tmp_path, monkeypatch, kind, method) -> None:
     folder = write(tmp_path / "small", project=UNCHECKED)
-    if method != "move":  # only the turn that is first moves the alias
-        meeting(monkeypatch, kind, method)
+    meeting(monkeypatch, kind, method)
     ends, house = raced(folder, NOON, NOON + timedelta(days=1))
     try:
         assert sorted(end.released for end in ends) == [1, 2]
@@ -76,10 +74,9 @@ def test_two_turns_that_learn_from_different_rows_both_release(tmp_path, monkeyp
         house.close()
 
 
-@pytest.mark.parametrize(("kind", "method"), [(SqlRuns, "put"), (SqlModels, "add")], ids=["a run", "a number"])
-def test_two_turns_that_learn_from_the_same_rows_release_the_same_version(tmp_path, monkeypatch, kind, method) -> None:
+def test_two_turns_that_learn_from_the_same_rows_release_the_same_version(tmp_path, monkeypatch) -> None:
     folder = write(tmp_path / "small", project=UNCHECKED)
-    meeting(monkeypatch, kind, method)
+    meeting(monkeypatch, SqlModels, "add")
     ends, house = raced(folder, NOON, NOON)
     try:
         assert [end.released for end in ends] == [1, 1]
