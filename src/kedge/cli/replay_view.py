@@ -1,6 +1,7 @@
 """How a replay looks in a terminal: bars while it plays, tables at its end. Without a terminal: a line a month."""
 
 import time
+from math import floor, isfinite, log10
 from types import TracebackType
 
 from rich.box import SIMPLE_HEAD
@@ -98,11 +99,10 @@ def print_report(made: Report) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(console.width, PRINTED_WIDTH))
-    console.print(_by_month(made))
-    console.print(_in_total(made))
+    for table in (_by_month(made), _promotions(made), _in_total(made)):  # what it came to stands last: there one looks
+        console.print(table)
     if any(cost.difference for cost in made.costs):  # a price says nothing where there is nothing to compare
         console.print(_by_price(made))
-    console.print(_promotions(made))
     alarms = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in made.alarms.items()) or "none"
     console.print(
         f"alarms: {alarms}.  candidates refused by the gate: {made.refused}.  rollbacks: {made.rollbacks}.\n"
@@ -121,7 +121,7 @@ def _by_month(made: Report) -> Table:
             table.add_column(f"{NAMES.get(metric, metric)}\n{policy}", justify="right", no_wrap=True)
     first = next(iter(made.policies.values()))
     for month, figures in first.months.items():
-        cells = [f"{made.policies[p].months[month][m]:.4f}" for m in names for p in made.policies]
+        cells = [_figure(made.policies[p].months[month][m]) for m in names for p in made.policies]
         table.add_row(month, f"{figures['rows']:,.0f}", *cells)
     return table
 
@@ -134,8 +134,15 @@ def _in_total(made: Report) -> Table:
         table.add_column(name, justify="right")
     for name, result in made.policies.items():
         counts = (result.trainings, result.looks, result.refused, result.rollbacks)
-        table.add_row(name, *(f"{result.metrics[m]:.4f}" for m in metrics), *map(str, counts), f"{result.cost:,.0f}")
+        table.add_row(name, *(_figure(result.metrics[m]) for m in metrics), *map(str, counts), f"{result.cost:,.0f}")
     return table
+
+
+def _figure(value: float) -> str:
+    """Write a metric: four decimals below ten, above it so many that four digits tell."""
+    if abs(value) < 10:
+        return f"{value:.4f}"
+    return f"{value:,.{max(0, 3 - floor(log10(abs(value))))}f}" if isfinite(value) else f"{value}"
 
 
 def _by_price(made: Report) -> Table:

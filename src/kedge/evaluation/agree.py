@@ -35,9 +35,11 @@ def agreement(
         loss_rows(metric, y, refit, threshold=threshold), loss_rows(metric, y, candidate, threshold=threshold), blocks
     )
     worse = found.relative > MOST_WORSE and not found.difference <= CERTAINTY * found.error
+    side = "above" if found.relative > 0 else "below"
     reason = (
-        f"the refit's {metric} is {found.relative:+.1%} of the tested candidate's {found.reference:.4g} on rows it has seen"
-        f" (at most +{MOST_WORSE:.0%}), and its answers lie {apart:.3g} apart (at most {limit:.3g}, the candidate's error)"
+        f"the refit's {metric} is {abs(found.relative):.1%} {side} the tested candidate's {found.reference:.4g} on rows it "
+        f"has seen (at most {MOST_WORSE:.0%} above), and its answers lie {apart:.3g} apart (at most {limit:.3g}, the "
+        "candidate's error)"
     )
     outcome = Outcome.REFUSED if worse or apart > limit else Outcome.PASSED
     return Finding(check=AGREEMENT, outcome=outcome, reason=reason, measured=apart, limit=limit, rows=len(y))

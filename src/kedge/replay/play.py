@@ -93,7 +93,10 @@ def release_first(house: House, timeline: Timeline) -> None:
         return
     outcome = turn(house, spec, because)  # also where a deployment is there already: its turn was killed at the alias
     if outcome.released is None:
-        reasons = "; ".join(outcome.refused.reasons) if outcome.refused else outcome.failed
+        reasons = outcome.failed
+        if outcome.refused is not None:
+            longer = "give it more history (a later replay.live_from), or change gate.checks in kedge.toml"
+            reasons = f"{'; '.join(outcome.refused.reasons)}; {longer}"
         raise NoFirstModel(f"no model came out of the history of {spec.name!r} up to {timeline.start:%Y-%m-%d}: {reasons}")
 
 

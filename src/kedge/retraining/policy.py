@@ -50,6 +50,8 @@ def by_ledger(situation: Situation) -> Wish:
         return Wish(False, f"no labels in this step; regret stays at {entry.regret:.1f} of {entry.price:.1f}")
     left = steps_left(entry) * step
     when = f"retrains in about {_days(left)} at this rate" if left < 10 * 366 * 86400 else "does not rise"
+    if left <= step:
+        when = "retrains after the next step at this rate"
     return Wish(False, f"regret {entry.regret:.1f} of {entry.price:.1f}: {when}")
 
 

@@ -5,7 +5,7 @@ Line with 95 % band, the accepted limit dotted, promotions as labelled marks, al
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -85,7 +85,8 @@ def bounds(points: Sequence[Point]) -> tuple[float, float]:
     room = (high - low) or abs(high) * 0.1 or 1.0
     near = [point.limit for point in points if point.limit is not None and low - room / 2 <= point.limit <= high + room / 2]
     low, high = min([low, *near]), max([high, *near])
-    return low - 0.08 * (high - low or room), high + 0.16 * (high - low or room)
+    least = 0.0 if low >= 0 else -inf  # what cannot be below zero is not drawn over room below it
+    return max(least, low - 0.08 * (high - low or room)), high + 0.16 * (high - low or room)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -175,7 +176,7 @@ def _ends(frame: Frame, year: Year) -> str:
     wanted = [
         (value, css, text)
         for value, css, text in (
-            (last.limit, "", f"limit {last.limit:.3f}" if last.limit is not None else ""),
+            (last.limit, "", f"limit {words.loss(last.limit)}" if last.limit is not None else ""),
             (last.loss, "one", year.champion),
             (last.trial, "two", year.challenger),
         )

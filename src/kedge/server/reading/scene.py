@@ -74,6 +74,15 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         return self.entries[-1] if self.entries else None
 
     @property
+    def stopped(self) -> Alert | None:
+        """Find what stopped the turn that the newest step of the ledger ordered."""
+        entry = self.entry
+        if entry is None or entry.decision != "retrain":
+            return None
+        stops = (AlertKind.GATE_REFUSED, AlertKind.TRAINING_FAILED, AlertKind.DATA_INVALID)
+        return next((one for one in self.alerts if one.kind in stops and one.raised_at >= entry.decided_at), None)
+
+    @property
     def window(self) -> timedelta:
         """Give the length of a window."""
         return span_of(self.spec.monitoring.window)

@@ -5,7 +5,7 @@ The first rule that holds speaks; those below it may add to the second line.
     nothing live -> nothing watched -> risk alarm -> silence -> loss unknown, above, within; on trial or not
 """
 
-from kedge.domain.monitoring import AlertKind
+from kedge.domain.monitoring import Alert, AlertKind
 from kedge.domain.rollout import Move, Strategy
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Sentence, State
@@ -155,10 +155,18 @@ def retraining_line(scene: Scene) -> str:
     if entry is None:
         return ""
     if entry.decision == "retrain":
-        return "Retraining was ordered."
+        return f"Retraining was ordered, {_stopped(scene.stopped)}." if scene.stopped else "Retraining was ordered."
     if policy == "ledger" and entry.price > 0:
         return f"Retraining holds: regret stands at {words.number(entry.regret)} of {words.number(entry.price)}."
     return words.sentence(entry.reason)
+
+
+def _stopped(alert: Alert) -> str:
+    said = {
+        AlertKind.GATE_REFUSED: "but the gate let no candidate pass",
+        AlertKind.DATA_INVALID: "but the data is not valid",
+    }
+    return said.get(alert.kind, "but the training failed")
 
 
 def _span(scene: Scene) -> str:

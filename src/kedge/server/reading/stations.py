@@ -126,7 +126,8 @@ def _retraining(scene: Scene) -> _Seen:
     if entry is None:
         return State.IDLE, "idle", f"policy {policy}"
     if entry.decision == "retrain":
-        return State.RUNNING, "ordered", words.when(entry.decided_at, scene.now)
+        state, word = (State.WATCH, "stopped") if scene.stopped else (State.RUNNING, "ordered")
+        return state, word, words.when(entry.decided_at, scene.now)
     if policy == "ledger":
         return State.HOLDS, "holds", f"regret {words.number(entry.regret, 2)} of {words.number(entry.price, 2)}"
     return State.HOLDS, "holds", f"policy {policy}"

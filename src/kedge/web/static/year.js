@@ -33,13 +33,13 @@ function layout(data) {
   const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink3 };
   const last = data.weeks.findLast((week) => week.loss !== null);
   const end = (y, text, hue) => ({ x: 1, xref: "paper", xanchor: "left", xshift: 6, y, text, showarrow: false, font: { ...font, color: hue, weight: hue === ink3 ? 400 : 600 } });
-  const ends = last ? spread([[last.limit, `limit ${last.limit?.toFixed(3)}`, ink3], [last.loss, data.champion, colour("--c1")], [data.challenger ? last.trial : null, data.challenger, colour("--c2")]], data).map((one) => end(...one)) : [];
+  const ends = last ? spread([[last.limit, `limit ${last.limit < 10 ? last.limit?.toFixed(3) : last.limit?.toPrecision(4)}`, ink3], [last.loss, data.champion, colour("--c1")], [data.challenger ? last.trial : null, data.challenger, colour("--c2")]], data).map((one) => end(...one)) : [];
   return {
     font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "x unified", dragmode: "zoom", autosize: true,
     margin: { l: 42, r: 118, t: 26, b: 26 },
     hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line"), font: { ...font, color: ink } },
     xaxis: { gridcolor: "rgba(0,0,0,0)", linecolor: edge, ticks: "outside", ticklen: 4, tickcolor: edge, tickformat: "%b", hoverformat: "%-d %b %Y", dtick: "M1", showline: true },
-    yaxis: { range: data.span, tickformat: ".2f", gridcolor: grid, zeroline: false, fixedrange: true },
+    yaxis: { range: data.span, tickformat: data.span[1] - data.span[0] < 10 ? ".2f" : ",.0f", gridcolor: grid, zeroline: false, fixedrange: true },
     shapes: data.promotions.map((one) => ({ type: "line", x0: one.at, x1: one.at, yref: "paper", y0: 0, y1: 1.02, line: { color: ink3, width: 1 } })),
     annotations: [...labels(data, { ...font, color: ink, weight: 600 }), ...ends],
   };
