@@ -17,7 +17,7 @@ from kedge.server.reading.ahead import ahead
 from kedge.server.reading.glance import glance
 from kedge.server.reading.model import model_page
 from kedge.server.reading.scene import Scenes
-from kedge.server.reading.sentence import trial_verdict, verdict
+from kedge.server.reading.sentence import retraining_line, trial_verdict, verdict
 from kedge.server.reading.shapes import shape_of
 from kedge.server.reading.state import State
 from kedge.server.reading.stations import stations
@@ -197,6 +197,26 @@ def test_the_ledger_says_when(scene):
     assert told(regret=41.0) == "due: regret 41.0 of 40.0"
     assert told(regret=30.0, slope=0.0, gain=5.0) == "in about 14 days at this rate: regret 30.0 of 40.0"
     assert told(regret=30.0, slope=0.0, gain=0.0).startswith("not at this rate")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (AlertKind.GATE_REFUSED, "but the gate let no candidate pass"),
+        (AlertKind.DATA_INVALID, "but the data is not valid"),
+        (AlertKind.TRAINING_FAILED, "but the training failed"),
+    ],
+)
+def test_an_order_that_came_to_nothing_is_not_told_as_one_that_runs(scene, kind, said):
+    ordered = replace(scene, entries=(*scene.entries[:-1], replace(scene.entry, decision="retrain")), alerts=())
+    assert retraining_line(ordered) == "Retraining was ordered."
+    assert stations(ordered)[-1].word == "ordered"
+    alert = Alert(key="k", model=MODEL, kind=kind, message="m", raised_at=scene.entry.decided_at)
+    stopped = replace(ordered, alerts=(alert,))
+    assert retraining_line(stopped) == f"Retraining was ordered, {said}."
+    assert stations(stopped)[-1].word == "stopped"
+    late = replace(stopped, alerts=(replace(alert, raised_at=scene.entry.decided_at - DAY),))
+    assert late.stopped is None
 
 
 def test_what_comes_next_names_dates(scene):

@@ -50,8 +50,12 @@ def command(
     where, spec = settings(folder, store=store), read_project(folder)
     if fresh:
         _throw_away(where)
-    with redirect_stdout(sys.stderr):  # what a project's code prints is not part of the report
-        made = replay(where, spec, compare=compare)
+    try:
+        with redirect_stdout(sys.stderr):  # what a project's code prints is not part of the report
+            made = replay(where, spec, compare=compare)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what is done is kept: the same command, without --fresh, goes on from there\n")
+        raise
     if as_json:
         print_json(document(made))
     else:

@@ -54,9 +54,9 @@ def require_labels(y: np.ndarray, task: Task) -> np.ndarray:
     """Refuse labels that nothing can be learnt from: none, infinite ones, or a single class. Raises TrainingFailed."""
     if not len(y):
         raise TrainingFailed(
-            "there is no labelled row to learn from: the newest step (retraining.step) is kept for the gate, and a candidate "
-            "learns from what was known before it; wait for ground truth, widen training.rows, or go live later in a replay "
-            "(replay.live_from)"
+            "there is no labelled row to learn from: the newest step (retraining.step) is kept for the gate, and a "
+            "candidate learns from what was known before it; wait for ground truth, widen training.rows, or go live later "
+            "in a replay (replay.live_from)"
         )
     if not np.isfinite(y).all():
         raise TrainingFailed("labels hold NaN or infinity; correct the source, or expect `finite` of the label column")

@@ -121,6 +121,22 @@ def test_a_frame_names_the_versions_of_all_its_data(rooms):
     assert rooms.datasets.find("delay.weather").upto <= rooms.clock.time
 
 
+def test_a_table_that_ended_long_ago_is_judged_on_its_own_newest_step(rooms):
+    rooms.clock.time += timedelta(days=365)
+    frame = rooms.features.training_frame(SPEC, rooms.data.commit(SPEC))
+    assert frame.upto == frame.rows["known_at__"][-1] < rooms.clock.time
+    assert len(frame.newest()) > 0
+
+
+def test_a_frame_of_a_time_gone_by_is_what_it_was_then(rooms):
+    then = rooms.clock.time
+    first = rooms.features.training_frame(SPEC, rooms.data.commit(SPEC))
+    rooms.clock.time += 12 * HOUR
+    assert len(rooms.features.training_frame(SPEC, rooms.data.commit(SPEC))) > len(first)
+    again = rooms.features.training_frame(SPEC, rooms.data.commit(SPEC, upto=then), upto=then)
+    assert (again.digest, again.versions[0]) == (first.digest, first.versions[0])
+
+
 def test_a_later_frame_joins_only_the_new_part(rooms, monkeypatch):
     first = rooms.features.training_frame(SPEC, rooms.data.commit(SPEC))
     joined, sizes = rooms.features.joined, []

@@ -323,6 +323,20 @@ def test_a_turn_by_hand_pays_the_regret_off_too() -> None:
     assert made.entry().regret == pytest.approx(35.0)
 
 
+def test_a_turn_by_hand_that_has_not_ended_is_ordered_as_it_was_for_a_window() -> None:
+    made = Loop()
+    made.clock.time = START
+    ordered = made.room.by_hand(made.spec, "person:ada")
+    assert ordered == Retrain("asked for by hand", "person:ada", START)
+    made.clock.time = START + DAY / 2
+    assert made.room.by_hand(made.spec, "person:bob") == ordered
+    made.clock.time = START + DAY
+    assert made.room.by_hand(made.spec, "person:bob").at == START + DAY
+    made.room.turned(made.spec, ordered, version(1, START))
+    made.clock.time = START + DAY + DAY / 2
+    assert made.room.by_hand(made.spec, "person:bob").at == made.clock.time
+
+
 def test_the_first_turn_of_all_needs_no_ledger() -> None:
     first = Loop()
     because = Retrain("no model yet", "policy:ledger")
