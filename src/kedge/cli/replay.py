@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -187,17 +187,17 @@ def _data_plane(where: Settings) -> Iterator[str]:
         [sys.executable, "-m", "kedge", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - both were asked for above
+    well = False
     try:
         line = process.stdout.readline()
         if not line:
             raise KedgeError(f"the data plane did not start (exit {process.wait()}); its message stands above")
         with _blamed_on(process):
             yield line[line.index("http://") :].strip()
-    except BaseException:
-        with suppress(KedgeError):  # what went wrong before is the news
+        well = True
+    finally:
+        with nullcontext() if well else suppress(KedgeError):  # what went wrong before is the news
             end(process)
-        raise
-    end(process)
 
 
 def end(process: subprocess.Popen[str], *, seconds: float = ENDING_SECONDS) -> None:
