@@ -169,8 +169,8 @@ def stacked(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 def _summary(report: ValidationReport) -> str:
     said = [breach.message for breach in report.breaches if breach.expectation.severity is Severity.ERROR]
     if report.quarantined == report.rows:
-        aside = [breach.message for breach in report.breaches if breach.expectation.severity is Severity.QUARANTINE]
-        said.append(f"all {report.rows} rows would be set aside ({'; '.join(aside)})")
+        why = [breach.message for breach in report.breaches if breach.expectation.severity is Severity.QUARANTINE]
+        said.append(f"all {report.rows} rows would be set aside ({'; '.join(why)})")
     if said:
         return f"dataset {report.dataset!r} is not valid: {'; '.join(said)}"
     aside = f", {report.quarantined} set aside" if report.quarantined else ""
