@@ -9,12 +9,16 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse, fortnight, year
 from tests.ui.seed import DAY, END, MODEL, START
 
+from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task
+from kedge.domain.ids import digest_of
 from kedge.domain.monitoring import Alert, AlertKind, Block, ColumnProfile, Profile
+from kedge.domain.registry import Signature, candidate_tags
 from kedge.domain.rollout import Strategy
 from kedge.server.application import application
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.glance import glance
+from kedge.server.reading.lists import metrics_of, tags_of
 from kedge.server.reading.model import model_page
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.sentence import retraining_line, trial_verdict, verdict
@@ -217,6 +221,22 @@ def test_an_order_that_came_to_nothing_is_not_told_as_one_that_runs(scene, kind,
     assert stations(stopped)[-1].word == "stopped"
     late = replace(stopped, alerts=(replace(alert, raised_at=scene.entry.decided_at - DAY),))
     assert late.stopped is None
+
+
+def test_a_run_is_told_in_words(scene):
+    inputs = (Column(name="hour", type=ColumnType.INTEGER), Column(name="wind", type=ColumnType.FLOAT))
+    signature = Signature(inputs=inputs, task=Task.REGRESSION, output="delay")
+    run = replace(
+        scene.runs[0],
+        artifacts={"model": digest_of("m")},
+        tags={**candidate_tags("skops", signature, START), "service_digest": digest_of("s"), "mine": "x"},
+        metrics={"columns": 12.0, "training_loss": 0.123456, "rows": 3747.0},
+    )
+    told = tags_of(run)
+    assert (told["signature"], told["mine"]) == ("2 columns to delay (regression)", "x")
+    assert told["service_digest"] == words.short(digest_of("s"))
+    assert tags_of(replace(run, artifacts={}))["signature"].startswith("{")
+    assert metrics_of(run) == {"columns": "12", "training_loss": "0.1235", "rows": "3,747"}
 
 
 def test_what_comes_next_names_dates(scene):

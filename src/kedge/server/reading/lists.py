@@ -7,6 +7,7 @@ import msgspec
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.ids import DatasetName
 from kedge.domain.monitoring import Alert, AlertKind, Health, Risk, VersionHealth
+from kedge.domain.registry import candidate_of
 from kedge.domain.tracking import Run, RunStatus
 from kedge.errors import NotFound
 from kedge.ports import MetaStore
@@ -168,4 +169,17 @@ def run_sentence(run: Run) -> Sentence:
 
 def metrics_of(run: Run) -> dict[str, str]:
     """Write a run's metrics."""
-    return {name: words.number(value, 4) for name, value in run.metrics.items()}
+    return {
+        name: words.count(int(value)) if value.is_integer() else words.number(value, 4)
+        for name, value in run.metrics.items()
+    }
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """Write a run's tags: a digest short, and of a model's signature what it reads and answers; all of it is in the JSON."""
+    tags = {name: words.short(value) if name.endswith("_digest") else value for name, value in run.tags.items()}
+    made = candidate_of(run)
+    if made is not None:
+        columns = words.many(len(made.signature.inputs), "column")
+        tags["signature"] = f"{columns} to {made.signature.output} ({made.signature.task.value})"
+    return tags

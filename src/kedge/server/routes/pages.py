@@ -84,6 +84,7 @@ class Shown(Controller):
             run=found,
             sentence=lists.run_sentence(found),
             metrics=lists.metrics_of(found),
+            tags=lists.tags_of(found),
         )
 
     @get("/data", sync_to_thread=True)
