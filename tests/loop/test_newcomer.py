@@ -113,3 +113,10 @@ def test_a_replay_that_compared_nothing_prints_no_prices(tmp_path: Path, capsys:
     assert "against never" not in capsys.readouterr().out
     print_report(report(spec, {"ledger": alone, "never": alone}, seconds=1.0, cpu_seconds=1.0))
     assert "against never" in capsys.readouterr().out
+
+
+def test_a_turn_by_hand_over_a_table_that_ended_long_ago_makes_one_model(tmp_path: Path) -> None:
+    folder = write(tmp_path / "small")
+    for _ in range(2):  # nothing has become known between the two: the same model, said to be what it is
+        asked = CliRunner().invoke(application(["run"]), ["run", str(folder)])
+        assert (asked.exit_code, asked.stdout) == (0, "small v1 passed the gate and is live\n")

@@ -12,10 +12,12 @@ def command(folder: Folder = HERE, store: Store = None, as_json: Json = False) -
     """Commit, validate, train, pass the gate, register and start the rollout. Exits with 3 if nothing was released."""
     with opened(folder, store, writer="run") as house:
         outcome = turn(house, house.spec, house.retraining.by_hand(house.spec, f"person:{getpass.getuser()}"))
+        deployment = house.meta.deployments.find(house.spec.name)
     if as_json:
         print_json(outcome)
     elif outcome.released is not None:
-        typer.echo(f"{house.spec.name} v{outcome.released} passed the gate and starts its rollout")
+        is_live = deployment is not None and deployment.champion == outcome.released
+        typer.echo(f"{house.spec.name} v{outcome.released} passed the gate and {'is live' if is_live else 'is on trial'}")
     else:
         typer.echo(outcome.failed or "; ".join(outcome.refused.reasons if outcome.refused else (outcome.steady,)))
     if outcome.released is None:
