@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -206,6 +207,26 @@ def test_arrays_are_read_where_they_were_written_and_nothing_of_them_stays(runne
     assert runner.call(lie_in_the_parcel, np.ones((50_000, 8)), np.ones(50_000), seconds=60)[0] == [True, True]
     assert runner.call(count_parcels, seconds=60)[0] == 0
     assert count_parcels() == before
+
+
+class Held:
+    """An argument that can be watched."""
+
+    def __init__(self):
+        self.array = np.zeros(1000)
+
+
+def appears(_, path):
+    end = time.monotonic() + 10
+    while time.monotonic() < end and not os.path.exists(path):
+        time.sleep(0.01)
+    return os.path.exists(path)
+
+
+def test_an_argument_that_its_caller_does_not_hold_is_gone_while_the_job_runs(runner, tmp_path):
+    waiting, path = [Held()], tmp_path / "gone"
+    weakref.finalize(waiting[0], path.touch)
+    assert runner.call(appears, waiting.pop(), str(path), seconds=60)[0] is True
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])

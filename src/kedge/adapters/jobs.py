@@ -48,6 +48,7 @@ class ProcessRunner:
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Run a function of an importable module and wait. A raise, a death or the time limit gives JobFailed."""
         with Parcel((function, args)) as request, self._turn:
+            del args
             try:
                 if self._worker is None:
                     self._worker = _Worker(self._preload)

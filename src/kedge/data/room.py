@@ -48,7 +48,7 @@ class Data:
         Nothing new: the version that is there. Raises SourceFailed where nothing at all is known yet.
         """
         rows = self.rows(spec)
-        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR)
+        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR, read_soon=True)
         if version is None:
             raise SourceFailed(
                 f"source {spec.data.source!r} has {len(rows)} rows, but no label is known by "
@@ -61,7 +61,7 @@ class Data:
 
         None where nothing is known yet.
         """
-        return self._append(name, typed(frame, f"table {name!r}"), order=order, key="", actor=actor)
+        return self._append(name, typed(frame, f"table {name!r}"), order=order, key="", actor=actor, read_soon=False)
 
     def read(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read a version in the order in which its rows became known. Decoded parts stay in memory, up to a bound."""
@@ -118,7 +118,9 @@ class Data:
             self._declared[name] = source, *declared(source, spec.data)
         return self._declared[name][1:]
 
-    def _append(self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str) -> DatasetVersion | None:
+    def _append(
+        self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str, read_soon: bool
+    ) -> DatasetVersion | None:
         now = self._clock.now()
         newest = self._datasets.find(name)
         base = newest
@@ -138,7 +140,8 @@ class Data:
         if there is not None:
             return there
         self._datasets.add(version, _committed(version, part.rows, actor=actor, now=now))
-        self._keep(digest, new)
+        if read_soon:
+            self._keep(digest, new)
         return version
 
     def _judge(self, version: DatasetVersion, spec: ProjectSpec) -> tuple[ValidationReport, pl.Series]:
