@@ -30,6 +30,10 @@ class Data:
         self._parts: OrderedDict[Digest, pl.DataFrame] = OrderedDict()
         self._judged: dict[str, tuple[tuple[Digest, Digest], ValidationReport, pl.Series]] = {}
 
+    def share_sources(self, other: "Data") -> None:
+        """Hold the sources as declared together with another room that reads the same tables, once for both."""
+        self._declared = other._declared
+
     def rows(self, spec: ProjectSpec) -> pl.DataFrame:
         """Read the source as declared, in order of time: UTC times, the label as a number, `known_at__` added.
 
