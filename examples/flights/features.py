@@ -84,7 +84,7 @@ def _from_schedule() -> _Tables:
 def lines(scheduled: pl.DataFrame) -> pl.DataFrame:
     """Take the state of each carrier at each airport, called a line."""
     rows = states(scheduled, ["origin", "carrier"])
-    return rows.with_columns(line=pl.concat_str("origin", "carrier", separator=" "))
+    return rows.select(pl.concat_str("origin", "carrier", separator=" ").alias("line"), pl.exclude("origin", "carrier"))
 
 
 def states(scheduled: pl.DataFrame, by: list[str]) -> pl.DataFrame:
