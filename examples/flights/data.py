@@ -50,7 +50,6 @@ def at_departure(scheduled: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@functools.cache
 def schedule() -> pl.DataFrame:
     """Read the flights as they are in the file, with the scheduled and actual instants in UTC."""
     return instants(read("flights.csv.zip", columns=(*_TIMETABLE, *_FACTS)))

@@ -4,6 +4,9 @@ Every view says when its rows were known: weather an hour after it was observed,
 state of an airport at the hour that it describes. Which month it is, no feature tells.
 """
 
+import functools
+from typing import NamedTuple
+
 import polars as pl
 from data import read, schedule
 
@@ -40,7 +43,7 @@ def planes() -> pl.DataFrame:
 
 def arrivals() -> pl.DataFrame:
     """Give what each plane did last: how late it landed, known when it did."""
-    return arrived(schedule())
+    return _from_schedule().arrivals
 
 
 def arrived(scheduled: pl.DataFrame) -> pl.DataFrame:
@@ -57,18 +60,31 @@ def arrived(scheduled: pl.DataFrame) -> pl.DataFrame:
 
 def departures() -> pl.DataFrame:
     """Give the state of each airport at each hour."""
-    return states(schedule(), ["origin"])
+    return _from_schedule().departures
 
 
 def line_departures() -> pl.DataFrame:
     """Give the state of each carrier at each airport at each hour."""
-    return lines(schedule())
+    return _from_schedule().line_departures
+
+
+class _Tables(NamedTuple):
+    arrivals: pl.DataFrame
+    departures: pl.DataFrame
+    line_departures: pl.DataFrame
+
+
+@functools.cache
+def _from_schedule() -> _Tables:
+    """Make all tables that need the schedule from one reading of it, and let go of it: it is larger than all of them."""
+    scheduled = schedule()
+    return _Tables(arrived(scheduled), states(scheduled, ["origin"]), lines(scheduled))
 
 
 def lines(scheduled: pl.DataFrame) -> pl.DataFrame:
     """Take the state of each carrier at each airport, called a line."""
     rows = states(scheduled, ["origin", "carrier"])
-    return rows.with_columns(line=pl.concat_str("origin", "carrier", separator=" "))
+    return rows.select(pl.concat_str("origin", "carrier", separator=" ").alias("line"), pl.exclude("origin", "carrier"))
 
 
 def states(scheduled: pl.DataFrame, by: list[str]) -> pl.DataFrame:

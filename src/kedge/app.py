@@ -224,10 +224,10 @@ def open_house(
 
 def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
     """Make the house's twin for one policy: its records and data in memory, its journals in files that the next twin
-    throws away, trainings in this process and shared, nobody told."""
+    throws away, trainings in this process and shared, nobody told. Sources are held once for the house and its twins."""
     scratch = house.settings.folder / "rehearsal"
     rmtree(scratch, ignore_errors=True)
-    return replace(
+    twin = replace(
         house,
         spec=spec,
         meta=open_store("sqlite://"),
@@ -239,6 +239,9 @@ def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
         notifier=SilentNotifier(),
         clock=clock,
     )
+    twin.data.share_sources(house.data)
+    twin.features.share_sources(house.features)
+    return twin
 
 
 def train_job(project_root: str, reference: str, work: Work) -> Made:

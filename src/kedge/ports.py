@@ -293,7 +293,10 @@ class JobFailed(NamedTuple):
 
 
 class JobRunner(Protocol):
-    """Runs functions of importable modules in a process of their own, with a time limit."""
+    """Runs functions of importable modules in a process of their own, with a time limit.
+
+    Arguments that the caller does not hold on to are let go of once they are sent.
+    """
 
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Run and wait. A raise, a death or the time limit gives JobFailed."""

@@ -1,5 +1,6 @@
 """What both runners do; what only a process of its own must survive; clock and notifier."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -8,8 +9,10 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import psutil
 import pytest
 
@@ -18,6 +21,8 @@ from kedge.adapters.jobs import InlineRunner, ProcessRunner
 from kedge.adapters.notify import LogNotifier
 from kedge.domain.monitoring import Alert, AlertKind
 from kedge.ports import JobFailed
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process what it has mapped")
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +160,78 @@ def test_the_peak_is_that_of_the_call(runner):
 def test_a_large_argument_and_result_pass(runner):
     data = os.urandom(5 << 20)
     assert runner.call(work, data, b"", seconds=60)[0] == data
+
+
+def fill(array, value):
+    array[:] = value
+    return array
+
+
+def same(value):
+    return value
+
+
+def lie_in_the_parcel(*arrays):
+    """Say of each array whether it lies in a mapping of a parcel's file."""
+    with open("/proc/self/maps") as file:
+        spans = [[int(end, 16) for end in line.split()[0].split("-")] for line in file if "kedge-job" in line]
+    places = [array.__array_interface__["data"][0] for array in arrays]
+    return [any(first <= place < last for first, last in spans) for place in places]
+
+
+def count_parcels():
+    """Count the mappings and open files of parcels in this process."""
+    names = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            names.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    with open("/proc/self/maps") as file:
+        return sum("kedge-job" in line for line in (*names, *file))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_job_may_write_into_its_arrays_and_its_caller_does_not_see_it(runner, order):
+    given = np.zeros((1000, 7), order=order)
+    result, _ = runner.call(fill, given, 3.0, seconds=60)
+    assert (result == 3.0).all()
+    assert result.flags.f_contiguous == (order == "F")
+    assert (given == 0.0).all()
+
+
+def test_arrays_of_any_shape_and_type_pass(either):
+    rows = np.arange(24.0).reshape(4, 6)
+    for array in (rows, rows[::2, ::3], rows[:0], np.array([1, None, "x"]), np.array(5), np.arange(3, dtype=np.int8)):
+        result, _ = either.call(same, array, seconds=60)
+        assert result.dtype == array.dtype
+        assert result.tolist() == array.tolist()
+
+
+@linux
+def test_arrays_are_read_where_they_were_written_and_nothing_of_them_stays(runner):
+    before = count_parcels()
+    assert runner.call(lie_in_the_parcel, np.ones((50_000, 8)), np.ones(50_000), seconds=60)[0] == [True, True]
+    assert runner.call(count_parcels, seconds=60)[0] == 0
+    assert count_parcels() == before
+
+
+class Held:
+    """An argument that can be watched."""
+
+    def __init__(self):
+        self.array = np.zeros(1000)
+
+
+def appears(_, path):
+    end = time.monotonic() + 10
+    while time.monotonic() < end and not os.path.exists(path):
+        time.sleep(0.01)
+    return os.path.exists(path)
+
+
+def test_an_argument_that_its_caller_does_not_hold_is_gone_while_the_job_runs(runner, tmp_path):
+    waiting, path = [Held()], tmp_path / "gone"
+    weakref.finalize(waiting[0], path.touch)
+    assert runner.call(appears, waiting.pop(), str(path), seconds=60)[0] is True
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from multiprocessing import Pipe
 from typing import Any
 
+from kedge.adapters.parcel import Parcel
 from kedge.adapters.worker import Report, describe
 from kedge.domain.tracking import Usage
 from kedge.ports import JobFailed
@@ -46,8 +47,8 @@ class ProcessRunner:
 
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Run a function of an importable module and wait. A raise, a death or the time limit gives JobFailed."""
-        request = pickle.dumps((function, args), protocol=pickle.HIGHEST_PROTOCOL)
-        with self._turn:
+        with Parcel((function, args)) as request, self._turn:
+            del args
             try:
                 if self._worker is None:
                     self._worker = _Worker(self._preload)
@@ -92,13 +93,13 @@ class _Worker:
         self._cpu = 0.0
         self._is_ready = False
 
-    def call(self, request: bytes, seconds: float) -> tuple[Any | JobFailed, Usage]:
+    def call(self, request: Parcel, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Send a job, wait for its report. The time limit runs once the worker is ready."""
         try:
             if not self._is_ready:
                 self._await_ready()
             start = time.monotonic()
-            self._connection.send_bytes(request)
+            request.send(self._connection)
             if not self._connection.poll(seconds):
                 return self._died(f"ran longer than {seconds:g} seconds and was stopped", start)
             report: Report = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own worker

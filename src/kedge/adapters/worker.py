@@ -1,6 +1,6 @@
 """The other side of `jobs.py`: a process that runs one function after another and dies with its parent.
 
-    parent -> worker   pickle of (function, arguments)
+    parent -> worker   parcel of (function, arguments)
     worker -> parent   pickle of Report, then the pickled result if the report has no reason
 
 What the function prints goes to stderr; the pipe is a descriptor of its own. Standard library only: it starts in 30 ms.
@@ -18,6 +18,8 @@ import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
+
+from kedge.adapters.parcel import Received
 
 _PEAK = "VmHWM:"
 
@@ -44,7 +46,7 @@ def serve(pipe: int, life: int, preload: Sequence[str]) -> None:
     connection.send(Report("", "", 0.0, _cpu(), 0))
     with contextlib.suppress(EOFError):
         while True:
-            for message in _run(connection.recv_bytes()):
+            for message in _run(Received(connection)):
                 connection.send_bytes(message)
 
 
@@ -53,7 +55,7 @@ def _die_with_parent(life: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _run(request: bytes) -> list[bytes]:
+def _run(request: Received) -> list[bytes]:
     """Call, and give the messages to send back."""
     cpu = _cpu()
     _forget_peak()
@@ -63,9 +65,9 @@ def _run(request: bytes) -> list[bytes]:
     return [pickle.dumps(report)] if reason else [pickle.dumps(report), result]
 
 
-def _call(request: bytes) -> tuple[str, str, bytes]:
+def _call(request: Received) -> tuple[str, str, bytes]:
     try:
-        function, arguments = pickle.loads(request)  # noqa: S301 - from the parent, through its own pipe
+        function, arguments = request.open()
         result = function(*arguments)
     except BaseException as error:  # the job runner: whatever the function raises is its result, SystemExit too
         return (*describe(error), b"")

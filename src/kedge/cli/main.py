@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a KedgeError, said in one line; 2 wrong usage; 3 the answe
 130 interrupted.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -24,6 +25,8 @@ NOUNS = {
 
 
 # Several processes share a machine: waiting threads do not spin, and freed memory goes back to the system at once.
+# Polars hands its own (jemalloc's) on when it is imported; the C library reads MALLOC_* when a process starts, so those
+# count for the processes that a command starts. What a user has set stays.
 NEIGHBOURLY = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0",
@@ -37,6 +40,8 @@ def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError
 
+    for name, value in NEIGHBOURLY.items():
+        os.environ.setdefault(name, value)
     try:
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:

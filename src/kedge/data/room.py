@@ -30,6 +30,10 @@ class Data:
         self._parts: OrderedDict[Digest, pl.DataFrame] = OrderedDict()
         self._judged: dict[str, tuple[tuple[Digest, Digest], ValidationReport, pl.Series]] = {}
 
+    def share_sources(self, other: "Data") -> None:
+        """Hold the sources as declared together with another room that reads the same tables, once for both."""
+        self._declared = other._declared
+
     def rows(self, spec: ProjectSpec) -> pl.DataFrame:
         """Read the source as declared, in order of time: UTC times, the label as a number, `known_at__` added.
 
@@ -49,7 +53,7 @@ class Data:
         """
         rows = self.rows(spec)
         now = upto or self._clock.now()
-        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR, now=now)
+        version = self._append(spec.dataset, rows, order=KNOWN_AT, key=spec.data.key, actor=ACTOR, now=now, read_soon=True)
         if version is None:
             raise SourceFailed(
                 f"source {spec.data.source!r} has {len(rows)} rows, but no label is known by "
@@ -62,8 +66,8 @@ class Data:
 
         None where nothing is known yet.
         """
-        now = self._clock.now()
-        return self._append(name, typed(frame, f"table {name!r}"), order=order, key="", actor=actor, now=now)
+        now, rows = self._clock.now(), typed(frame, f"table {name!r}")
+        return self._append(name, rows, order=order, key="", actor=actor, now=now, read_soon=False)
 
     def read(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read a version in the order in which its rows became known. Decoded parts stay in memory, up to a bound."""
@@ -118,7 +122,15 @@ class Data:
         return self._declared[name][1:]
 
     def _append(
-        self, name: DatasetName, rows: pl.DataFrame, *, order: str, key: str, actor: str, now: datetime
+        self,
+        name: DatasetName,
+        rows: pl.DataFrame,
+        *,
+        order: str,
+        key: str,
+        actor: str,
+        now: datetime,
+        read_soon: bool,
     ) -> DatasetVersion | None:
         newest = self._datasets.find(name)
         base = newest
@@ -138,7 +150,8 @@ class Data:
         if there is not None:
             return there
         self._datasets.add(version, _committed(version, part.rows, actor=actor, now=now))
-        self._keep(digest, new)
+        if read_soon:
+            self._keep(digest, new)
         return version
 
     def _judge(self, version: DatasetVersion, spec: ProjectSpec) -> tuple[ValidationReport, pl.Series]:

@@ -26,10 +26,10 @@ def base_of(versions: Sequence[DatasetVersion], now: datetime) -> DatasetVersion
 
 def known_since(rows: pl.DataFrame, base: DatasetVersion | None, *, order: str, now: datetime) -> pl.DataFrame:
     """Take the rows known by `now` that came after the base, in the order in which they became known."""
-    known = rows.filter(pl.col(order) <= now)
+    new = pl.col(order) <= now
     if base is not None and base.upto is not None:
-        known = known.filter(pl.col(order) > base.upto)
-    return known.sort(order, maintain_order=True)
+        new &= pl.col(order) > base.upto
+    return rows.filter(new).sort(order, maintain_order=True)
 
 
 def missed(rows: pl.DataFrame, base: DatasetVersion, order: str) -> bool:

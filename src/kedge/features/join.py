@@ -86,7 +86,9 @@ def timeline(
         (pl.lit(None, UTC) if created is None else as_times(view_frame[created], where)).alias(_CREATED),
         **{feature: pl.col(feature) for feature in features},
     )
-    known = known.drop_nulls([_KEY, _EVENT]).sort(_EVENT, _CREATED, nulls_last=False, maintain_order=True)
+    known = known.drop_nulls([_KEY, _EVENT])
+    if created is not None or not known[_EVENT].is_sorted():  # what is in order already is shared with the source
+        known = known.sort(_EVENT, _CREATED, nulls_last=False, maintain_order=True)
     known = known.with_columns(pl.max_horizontal(_EVENT, _CREATED).alias(_VISIBLE))
     if not known[_VISIBLE].is_sorted():
         known = known.with_row_index(_RANK).sort(_VISIBLE, maintain_order=True)

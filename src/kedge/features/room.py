@@ -47,6 +47,10 @@ class Features:
         self._cursors: dict[str, Cursor] = {}
         self._typed: set[str] = set()
 
+    def share_sources(self, other: "Features") -> None:
+        """Hold the views' tables in order together with another room that reads the same tables, once for both."""
+        self._sources = other._sources
+
     def service(self, spec: ProjectSpec) -> FeatureService:
         """Load the project's feature service; without one, every column of the source is a request column.
 

@@ -75,9 +75,8 @@ def take(
 
 def reference_rows(frame: TrainingFrame) -> pl.DataFrame:
     """Choose the rows of a training frame that a reference is taken from."""
-    rows = frame.rows.sort(KNOWN_AT, maintain_order=True)
-    recent = int((rows[KNOWN_AT] > frame.upto - LATEST_STEPS * frame.step).sum())
-    rows = rows.tail(max(recent, LEAST_ROWS))
+    recent = int((frame.rows[KNOWN_AT] > frame.upto - LATEST_STEPS * frame.step).sum())
+    rows = frame.rows.tail(max(recent, LEAST_ROWS))
     return rows.gather_every(-(-len(rows) // MOST_ROWS)) if len(rows) > MOST_ROWS else rows
 
 

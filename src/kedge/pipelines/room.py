@@ -101,13 +101,15 @@ class Pipelines:
 
     def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
         work = work_of(spec, frame)
+        signature, waiting = work.signature, [work]
+        del work  # as large as the frame, and only the job needs it: the call below takes it along
         run = self._start(spec, frame, key)
         limit = seconds_of(spec.training.time_limit)
-        made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, work, seconds=limit)
+        made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, waiting.pop(), seconds=limit)
         if isinstance(made, JobFailed):
             self._fail(run, made, usage)
         files = self._blobs.put_tree(made.files)
-        tags = candidate_tags(made.format, work.signature, frame.trained_upto)
+        tags = candidate_tags(made.format, signature, frame.trained_upto)
         result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
         self._results.keep(key, result)
         return self._finish(run, result)

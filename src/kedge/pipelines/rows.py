@@ -44,7 +44,7 @@ def choose(frame: TrainingFrame, rows: str) -> TrainingFrame:
     """Keep the labelled rows, all of them or those that became known within a window before now ("180d")."""
     import polars as pl
 
-    kept = frame.rows.filter(pl.col(frame.label).is_not_null())
+    kept = frame.rows.drop_nulls(frame.label)
     if rows != "all":
         kept = kept.filter(pl.col(KNOWN_AT) > frame.upto - span_of(rows))
     return frame if len(kept) == len(frame.rows) else replace(frame, rows=kept)

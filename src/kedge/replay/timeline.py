@@ -95,8 +95,7 @@ def lay_out(spec: ProjectSpec, rows: pl.DataFrame) -> Timeline:
     An infinite number counts as missing: no request can carry it, and training sets its row aside.
     """
     length = span_of(spec.monitoring.window)
-    rows = rows.filter(pl.col(spec.data.time).is_not_null() & pl.col(KNOWN_AT).is_not_null())
-    rows = rows.with_columns(pl.when(pl.col(pl.Float64).is_finite()).then(pl.col(pl.Float64)).name.keep())
+    rows = _finite(rows.drop_nulls([spec.data.time, KNOWN_AT]))
     first, last = rows[spec.data.time].min(), rows[spec.data.time].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):
         raise SourceFailed(f"source {spec.data.source} has no row with a time in column {spec.data.time!r}")
@@ -112,6 +111,12 @@ def lay_out(spec: ProjectSpec, rows: pl.DataFrame) -> Timeline:
     count = (last - start) // length + 1
     windows = tuple(Window(start + i * length, start + (i + 1) * length) for i in range(count))
     return Timeline(spec, rows, start, windows)
+
+
+def _finite(rows: pl.DataFrame) -> pl.DataFrame:
+    """Make infinite numbers and NaN missing. Columns without any are not copied: a replay holds its rows to its end."""
+    numbers = [column for column in rows.iter_columns() if column.dtype == pl.Float64 and not column.is_finite().all()]
+    return rows.with_columns(column.set(~column.is_finite(), None) for column in numbers)
 
 
 def _floor(moment: datetime, length: timedelta) -> datetime:

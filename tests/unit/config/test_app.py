@@ -1,16 +1,20 @@
 """The composition root does what the project file says."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from kedge.adapters.notify import LogNotifier, SilentNotifier
-from kedge.app import open_house
+from kedge.app import open_house, rehearse
 from kedge.config import Settings
+from kedge.domain.features import FeatureService, FeatureView
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
 from kedge.domain.project import DataRules, ProjectSpec
+from kedge.features import room
+from kedge.replay.clock import SetClock
 
 SPEC = ProjectSpec(name=ModelName("delay"), data=DataRules(source="rows.csv", time="at", label="late"))
 
@@ -21,5 +25,25 @@ def test_alerts_go_where_the_project_says(tmp_path: Path, alerts: tuple[str, ...
     house = open_house(Settings(project=tmp_path, store=str(tmp_path / "store")), spec, writer="test")
     try:
         assert isinstance(house.notifier, kind)
+    finally:
+        house.close()
+
+
+def test_a_house_and_its_twins_hold_each_source_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.csv").write_text("at,shop,late\n2020-01-01T00:00:00Z,a,0\n2020-01-02T00:00:00Z,a,1\n")
+    (tmp_path / "shops.csv").write_text("since,shop,size\n2019-01-01T00:00:00Z,a,3\n")
+    view = FeatureView(name="shop", entity="shop", source="shops.csv", time="since", features=("size",))
+    service, arranged, arrange = FeatureService(name="delay", views=(view,)), [], room._arranged
+    monkeypatch.setattr(room, "_arranged", lambda *given: arranged.append(given) or arrange(*given))
+    house = open_house(Settings(project=tmp_path, store=str(tmp_path / "store")), SPEC, writer="test")
+    try:
+        twins = [rehearse(house, SPEC, SetClock(datetime(2020, 1, 3, tzinfo=UTC))) for _ in range(2)]
+        rows = house.data.rows(SPEC)
+        joined = [one.features.joined(service, rows, time="at") for one in (house, *twins)]
+        assert all(twin.data.rows(SPEC) is rows for twin in twins)
+        assert [frame["shop__size"].to_list() for frame in joined] == [[3, 3]] * 3
+        assert len(arranged) == 1
+        for twin in twins:
+            twin.meta.close()
     finally:
         house.close()
