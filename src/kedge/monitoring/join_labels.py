@@ -16,9 +16,9 @@ from datetime import datetime
 import msgspec
 
 from kedge.domain.evaluation import Task
-from kedge.domain.ids import ModelName, PredictionId, RequestId, split_prediction_id
+from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id, split_prediction_id
 from kedge.domain.monitoring import JoinReport
-from kedge.monitoring.capture import Answers, decode_answers, decode_truth
+from kedge.domain.records import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
 WAITING_LIMIT = 100_000
@@ -170,7 +170,7 @@ class LabelJoin:
 
     def _attach_waiting(self, answered: Answered) -> None:
         for row in range(len(answered.versions)):
-            label = self._waiting.pop(PredictionId(f"{answered.request}.{row}"), None)
+            label = self._waiting.pop(prediction_id(answered.request, row), None)
             if label is not None:
                 self._attach(answered, row, label)
 

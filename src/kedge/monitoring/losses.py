@@ -9,9 +9,9 @@ import numpy as np
 
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import StepLosses, Value
+from kedge.domain.records import decode_features
 from kedge.domain.registry import ModelVersion
 from kedge.evaluation.metrics import METRICS, loss_rows
-from kedge.monitoring.capture import decode_features
 from kedge.monitoring.days import day_known, day_of
 from kedge.monitoring.join_labels import Answered, Labelled
 from kedge.monitoring.state import BlockKey, State

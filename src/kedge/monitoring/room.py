@@ -18,11 +18,11 @@ from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.monitoring import Health, Profile, StepLosses, TruthBatch, Window
 from kedge.domain.project import ProjectSpec
+from kedge.domain.records import encode_truth
 from kedge.domain.registry import Candidate, ModelVersion, candidate_of
 from kedge.errors import NotFound
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.room import Evaluation
-from kedge.monitoring.capture import encode_truth
 from kedge.monitoring.drifting import Watched, watched
 from kedge.monitoring.join_labels import LabelJoin
 from kedge.monitoring.losses import losses_of, step_losses

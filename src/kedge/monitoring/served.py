@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from kedge.domain.monitoring import Value, VersionHealth
+from kedge.domain.records import decode_features
 from kedge.domain.rollout import Deployment
-from kedge.monitoring.capture import decode_features
 from kedge.monitoring.join_labels import Answered
 
 

@@ -17,7 +17,7 @@ from kedge.config import Settings
 from kedge.domain.ids import digest_of
 from kedge.domain.monitoring import PredictionBatch, Window
 from kedge.domain.project import ProjectSpec
-from kedge.monitoring.capture import encode_batch
+from kedge.domain.records import encode_batch
 from kedge.replay.clock import SetClock
 from kedge.replay.play import play
 from kedge.replay.score import Track, track

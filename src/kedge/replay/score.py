@@ -13,9 +13,9 @@ from kedge.domain.events import EventKind
 from kedge.domain.ids import digest_of, split_prediction_id
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import ProjectSpec
+from kedge.domain.records import Answers, decode_answers, decode_truth
 from kedge.domain.registry import CHAMPION
 from kedge.evaluation.metrics import METRICS, loss_name, loss_rows
-from kedge.monitoring.capture import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
 SHOWN = {

@@ -11,8 +11,8 @@ from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import DataRules
+from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.monitoring import room as room_module
-from kedge.monitoring.capture import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.monitoring.risk import Accepted
 
 

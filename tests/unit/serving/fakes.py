@@ -13,10 +13,10 @@ from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task, Verdict
 from kedge.domain.features import FeatureService, FeatureView
 from kedge.domain.ids import Digest, ModelName, RunId
+from kedge.domain.records import decode_batch
 from kedge.domain.registry import ModelVersion, Signature
 from kedge.domain.rollout import Deployment
 from kedge.errors import ModelRefused, StoreFull
-from kedge.monitoring.capture import decode_batch
 from kedge.serving.plane import Plane
 from kedge.serving.route import Application
 from kedge.storage.journal import MemoryJournal
