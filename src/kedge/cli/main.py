@@ -71,9 +71,9 @@ def _unnamed() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from kedge.version import installed
 
-        typer.echo(f"kedge {version('kedge')}")
+        typer.echo(f"kedge {installed()}")
         raise typer.Exit
 
 

@@ -1,6 +1,5 @@
 """GET /api/v1/...: everything the pages show, as JSON."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 from litestar import Controller, get
@@ -31,6 +30,7 @@ from kedge.server.reading.scene import Scenes
 from kedge.server.reading.why import Why, why_page
 from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.stream import newest
+from kedge.version import installed
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="How many at most.")]
 Token = Annotated[str, QueryParameter(name="page", description="The `next` of the page before; opaque.")]
@@ -111,15 +111,7 @@ class Reads(Controller):
     @get("/version", sync_to_thread=False, responses=ANSWERS)
     def version(self) -> wire.Version:
         """Say which Kedge this is."""
-        return wire.Version(kedge=kedge_version())
-
-
-def kedge_version() -> str:
-    """Read the installed version."""
-    try:
-        return version("kedge")
-    except PackageNotFoundError:
-        return "0"
+        return wire.Version(kedge=installed())
 
 
 def describe_version(scenes: Scenes, house: House, model: str, number: int) -> Version:
