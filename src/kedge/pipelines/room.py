@@ -18,12 +18,12 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import MODEL_ARTIFACT, Candidate, candidate_of, candidate_tags
 from kedge.domain.tracking import Run, RunStatus, Usage
 from kedge.errors import StoreBroken, TrainingFailed
-from kedge.pipelines.budget import exhausted
 from kedge.pipelines.cache import Result, Results, content_key, params_of
 from kedge.pipelines.rows import work_of
 from kedge.pipelines.run import Made, Work
 from kedge.pipelines.trace import place_of, sentence_of
 from kedge.ports import BlobStore, Clock, JobFailed, JobRunner, Project, Runs
+from kedge.retraining.budget import exhausted, is_limited, recent_runs, spent
 from kedge.security.redact import redact
 from kedge.tracking.room import Tracking
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 TRACEBACK_ARTIFACT = "traceback"
 LEASE_MARGIN_SECONDS = 120.0  # beyond the time limit: to start the process and to store the model
 POLL_SECONDS = 0.2
-RUNS_LOOKED_AT = 10_000
 
 
 class Pipelines:
@@ -127,17 +126,17 @@ class Pipelines:
         return self._tracking.finish(run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags)
 
     def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
-        budget = spec.training.budget
-        if budget.runs_per_week is None and budget.cpu_hours is None:
+        budget, now = spec.training.budget, self._clock.now()
+        if not is_limited(budget):
             return
         # our own run, left by a killed process, was counted when it started
         runs = [
             run
-            for run in self._runs.list(spec.name, limit=RUNS_LOOKED_AT)
+            for run in recent_runs(self._runs, spec.name, now=now)
             if not (run.content_key == key and run.status is RunStatus.RUNNING)
         ]
-        if (reason := exhausted(budget, runs, now=self._clock.now())) is not None:
-            raise TrainingFailed(reason)
+        if reason := exhausted(budget, spent(runs, now)):
+            raise TrainingFailed(f"not trained: {reason}; wait, or raise the limit in training.budget")
 
     def _fail(self, run: Run, failed: JobFailed, usage: Usage) -> NoReturn:
         place = place_of(failed.traceback, self._root)

@@ -22,6 +22,7 @@ from kedge.domain.tracking import RunStatus
 from kedge.domain.turning import Turned
 from kedge.errors import DataInvalid, KedgeError, SourceFailed
 from kedge.ports import Clock, Deployments, Events, Ledgers, Notifier, Runs, Watches
+from kedge.retraining.budget import is_limited, recent_runs, spent
 from kedge.retraining.ledger import (
     RETRAIN,
     TURNED,
@@ -33,7 +34,7 @@ from kedge.retraining.ledger import (
     opening,
     price_of,
 )
-from kedge.retraining.limits import Standing, binds_look, binds_training, tried_at
+from kedge.retraining.limits import LimitFacts, binds_look, binds_training, tried_at
 from kedge.retraining.policy import Situation, Wish, policy_of
 
 RUNS_LOOKED_AT = 200
@@ -67,14 +68,14 @@ class Retraining:
         if deployment is None:
             return self._first(spec, health)
         entry = self._entry(spec, health)
-        standing = self._standing(spec, health, deployment)
+        facts = self._limit_facts(spec, health, deployment)
         looks = spec.retraining.policy == "ledger" and entry.age * spec.step_seconds < seconds_of(spec.retraining.longest)
         if looks and health.step is not None and look_due(entry):
-            if not (bound := binds_look(standing)):
+            if not (bound := binds_look(facts)):
                 steps = f"{entry.since_look} step{'s' if entry.since_look > 1 else ''}"
                 return Look(f"{steps} since the last look: compare a fresh candidate before deciding")
             entry = msgspec.structs.replace(entry, bound=bound)
-        return self._conclude(spec, health, entry, standing)
+        return self._conclude(spec, health, entry, facts)
 
     def looked(self, spec: ProjectSpec, health: Health, gain: Gain | None) -> Wait | Retrain:
         """Go on with the step after a look; without a gain (it could not be measured) as if there had been none."""
@@ -83,8 +84,8 @@ class Retraining:
         entry = self._entry(spec, health)
         if gain is not None and health.step is not None:
             entry = after_look(entry, health.step, gain)
-        standing = self._standing(spec, health, self._deployments.find(spec.name))
-        return self._conclude(spec, health, entry, standing)
+        facts = self._limit_facts(spec, health, self._deployments.find(spec.name))
+        return self._conclude(spec, health, entry, facts)
 
     def _again(self, entry: LedgerEntry) -> Wait | Retrain:
         """Give the decision that was written for a window."""
@@ -107,18 +108,18 @@ class Retraining:
             entry, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
 
-    def _conclude(self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing) -> Wait | Retrain:
+    def _conclude(self, spec: ProjectSpec, health: Health, entry: LedgerEntry, facts: LimitFacts) -> Wait | Retrain:
         """Ask the policy, then the limits; write what was decided where a step has closed or a training is ordered."""
-        released = standing.released_at or self._clock.now()
+        released = facts.released_at or self._clock.now()
         situation = Situation(
             health=health,
             entry=entry,
             rules=spec.retraining,
             released_at=released,
-            tried_at=tried_at(standing.entries),
+            tried_at=tried_at(facts.entries),
         )
         wish = policy_of(spec.retraining.policy)(situation)
-        bound = binds_training(standing) if wish.train else ""
+        bound = binds_training(facts) if wish.train else ""
         decided = _decided(entry, wish, bound)
         if health.step is not None or decided.decision == RETRAIN:
             self._ledgers.put(decided, _decision_event(decided))
@@ -126,8 +127,8 @@ class Retraining:
 
     def _first(self, spec: ProjectSpec, health: Health) -> Wait | Retrain:
         """Order the first model, or the next attempt at it once the cooldown is over."""
-        standing = self._standing(spec, health, None)
-        bound = binds_training(standing)
+        facts = self._limit_facts(spec, health, None)
+        bound = binds_training(facts)
         wish = Wish(True, "no model yet")
         last = self._ledgers.last(spec.name)
         price = price_of(spec.retraining)
@@ -141,18 +142,21 @@ class Retraining:
         self._ledgers.put(decided, _decision_event(decided))
         return Retrain(decided.reason, _actor(decided.policy))
 
-    def _standing(self, spec: ProjectSpec, health: Health, deployment: Deployment | None) -> Standing:
+    def _limit_facts(self, spec: ProjectSpec, health: Health, deployment: Deployment | None) -> LimitFacts:
         """Gather what the hard limits look at."""
-        hours = spec.training.budget.cpu_hours is not None
-        return Standing(
-            now=self._clock.now(),
+        now, entries, budget = self._clock.now(), self._ledgers.list(spec.name), spec.training.budget
+        # what was trained since the window closed and the last decision was written is this decision's own look
+        decided_from = max([health.window.end, *(entry.decided_at for entry in entries[-1:])])
+        runs = recent_runs(self._runs, spec.name, now=now) if is_limited(budget) else ()
+        return LimitFacts(
+            now=now,
             rules=spec.retraining,
-            budget=spec.training.budget,
+            budget=budget,
             deployment=deployment,
             released_at=champion_since(self._deployments.list(spec.name)) if deployment is not None else None,
             labels=health.fresh_labels if deployment is not None else None,
-            entries=self._ledgers.list(spec.name),
-            runs=self._runs.list(spec.name, limit=RUNS_LOOKED_AT) if hours else (),
+            entries=entries,
+            spent=spent([run for run in runs if run.started_at < decided_from], now),
         )
 
     def _phi(self, spec: ProjectSpec, upto: datetime) -> float:

@@ -1,7 +1,7 @@
 """The loop at a glance: verdict, stations, what is live, on trial, drifting and paid for, what happened, what comes next."""
 
 from calendar import monthrange
-from datetime import UTC, datetime
+from datetime import datetime
 from math import log
 
 import msgspec
@@ -10,6 +10,7 @@ from kedge.domain.monitoring import Drift
 from kedge.domain.rollout import Deployment, Strategy, champion_since
 from kedge.domain.tracking import RunStatus
 from kedge.ports import Events
+from kedge.retraining.budget import spent
 from kedge.rollout.guards import GUARDS
 from kedge.rollout.judge import steps_of
 from kedge.server.reading.ahead import ahead
@@ -242,9 +243,9 @@ def _moved(scene: Scene, drift: Drift) -> Moved:
 
 
 def _cost(scene: Scene) -> Cost:
-    month = datetime(scene.now.year, scene.now.month, 1, tzinfo=UTC)
+    taken = spent(scene.runs, scene.now)
+    month, hours = taken.month, taken.cpu_hours
     runs = [run for run in scene.runs if run.started_at >= month]
-    hours = sum(run.usage.cpu_seconds for run in runs) / 3600
     budget = scene.spec.training.budget.cpu_hours
     gone = (scene.now - month).total_seconds() / 86400 / monthrange(month.year, month.month)[1]
     used = hours / budget if budget else 0.0
