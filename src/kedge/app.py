@@ -22,6 +22,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError
 from kedge.evaluation.load import Loader
 from kedge.evaluation.room import Evaluation
+from kedge.features.parity import Parity
 from kedge.features.room import Features
 from kedge.lineage.explain import Lineage
 from kedge.monitoring.room import Monitoring
@@ -88,6 +89,17 @@ class House:
     def features(self) -> Features:
         """Join for training, look up for serving."""
         return Features(data=self.data, online=self.online, tables=self.tables, project=self.project, clock=self.clock)
+
+    @cached_property
+    def parity(self) -> Parity:
+        """Compare what was served with what the join gives."""
+        return Parity(
+            features=self.features,
+            predictions=self.predictions,
+            notes=self.meta.notes,
+            events=self.meta.events,
+            clock=self.clock,
+        )
 
     @cached_property
     def tracking(self) -> Tracking:

@@ -17,6 +17,7 @@ NOUNS = {
     "watch": "Look at the windows that have closed, then settle rollouts and decide on retraining.",
     "serve": "Serve the deployed model (Open Inference Protocol v2).",
     "up": "Start the control plane: API and UI.",
+    "features": "Hold the features that were served against the join.",
     "models": "List model versions, promote, roll back.",
     "why": "Answer for a prediction: from the answer back to the source.",
     "doctor": "Check the project, the store and its audit chain.",

@@ -17,7 +17,7 @@ class EventKind(Enum):
     DATASET_COMMITTED = "dataset_committed"
     DATA_VALIDATED = "data_validated"
     DATA_REFUSED = "data_refused"
-    FEATURES_MATERIALIZED = "features_materialized"
+    PARITY_CHECKED = "parity_checked"
     RUN_STARTED = "run_started"
     RUN_FINISHED = "run_finished"
     RUN_FAILED = "run_failed"

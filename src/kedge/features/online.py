@@ -113,7 +113,7 @@ class OnlineReader:
     def _derive(self, values: dict[str, list[Value]], at: datetime) -> dict[str, list[Value]]:
         if not self._schema:
             self._schema = read_types(self._store, self._service)
-        series = [_series(name, column, self._schema.get(name)) for name, column in values.items()]
+        series = [series_of(name, column, self._schema.get(name)) for name, column in values.items()]
         rows = len(series[0]) if series else 0
         frame = pl.DataFrame([*series, pl.Series(AT, [at] * rows, dtype=UTC_TYPE)])
         made = derived(self._service, frame)
@@ -141,7 +141,8 @@ _TYPES: dict[str, pl.DataType] = {
 }
 
 
-def _series(name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Series:
+def series_of(name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Series:
+    """Read a request's values as a column of a type, or as they come (None). RequestInvalid where they do not fit."""
     if dtype is None:
         return pl.Series(name, values, strict=False)
     if dtype == UTC_TYPE:

@@ -1,6 +1,6 @@
 """The features room: one definition, read the same way for training (by time, over the past) and serving (by key, now)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ import polars as pl
 
 from kedge.data.room import ACTOR, Data, stacked
 from kedge.data.source import require_column, typed
-from kedge.data.times import as_times
+from kedge.data.times import UTC, as_times
 from kedge.domain.data import KNOWN_AT, DatasetVersion
 from kedge.domain.durations import span_of
 from kedge.domain.features import FeatureService, FeatureView, feature_name
@@ -20,8 +20,7 @@ from kedge.features.derive import AT, derived, digest_of_service, reads
 from kedge.features.frame import JoinedPart, TrainingFrame, in_order
 from kedge.features.join import Timeline, as_keys, timeline
 from kedge.features.materialize import Cursor
-from kedge.features.online import OnlineReader, write_types
-from kedge.features.parity import Difference, compare
+from kedge.features.online import OnlineReader, read_types, series_of, write_types
 from kedge.ports import Clock, OnlineStore, Project, Tables
 
 VISIBLE = "visible_at__"
@@ -120,11 +119,16 @@ class Features:
         """Prepare a handle that completes requests from the online store."""
         return OnlineReader(service, self._online)
 
-    def parity(
-        self, service: FeatureService, rows: pl.DataFrame, served: dict[str, Sequence[Value]], *, time: str
-    ) -> list[Difference]:
-        """Join rows again as of their time and list where what was served differs."""
-        return compare(served, self.joined(service, rows, time=time), columns=service.columns())
+    def rejoined(
+        self, service: FeatureService, columns: Mapping[str, Sequence[Value]], at: Sequence[datetime]
+    ) -> pl.DataFrame:
+        """Join what requests brought, each row as of its own time; with the types that serving gives it.
+
+        `columns` holds the service's entity keys and request columns, a list of one value per row each.
+        """
+        types = read_types(self._online, service) if service.derive is not None else {}
+        brought = [series_of(name, list(values), types.get(name)) for name, values in columns.items()]
+        return self.joined(service, pl.DataFrame([*brought, pl.Series(AT, at, dtype=UTC)]), time=AT)
 
     def _plain(self, spec: ProjectSpec) -> FeatureService:
         ends = {spec.data.key, spec.data.time, spec.data.label, spec.data.label_time, KNOWN_AT, *spec.data.ignore}

@@ -94,6 +94,7 @@ class Plane:
     ) -> None:
         self.model, self.metrics, self.log = model, Metrics(), PredictionLog(journal)
         self._sticky, self._reads = sticky, frozenset((*service.entities(), *service.request))
+        self._unread = tuple(name for name in sorted(self._reads) if name not in service.columns())
         self._service, self._reader, self._evaluation = service.name, reader, evaluation
         self._deployments, self._clock, self._replay_clock, self.new_id = deployments, clock, replay_clock, new_id
         self._loader = Loader(models=models, registry=registry, service=service, sticky=sticky)
@@ -196,6 +197,7 @@ class Plane:
             shadow=answers.shadow,
             errors=answers.errors,
             seconds=times.seconds.copy(),
+            inputs={each: columns[each] for each in self._unread},
         )
 
     def _time(self, request: Request) -> datetime:

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from kedge.domain.evaluation import Finding, Verdict
+from kedge.domain.features import ParityReport
 from kedge.domain.monitoring import Alert, AlertKind, Block
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.rollout import Deployment, Move
@@ -99,6 +100,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     rollout: tuple[Step, ...]
     ledger: Ledger | None
     inputs: tuple[str, ...]
+    parity: ParityReport | None
     versions: tuple[Row, ...]
     moves: tuple[AliasMove, ...]
 
@@ -146,6 +148,7 @@ def model_page(scene: Scene) -> Model:
         rollout=_rollout(scene),
         ledger=_ledger(scene),
         inputs=tuple(column.name for column in newest.signature.inputs) if newest else (),
+        parity=scene.parity,
         versions=rows(scene),
         moves=tuple(reversed(scene.moves)),
     )

@@ -40,6 +40,8 @@ def _features(scene: Scene) -> _Seen:
     newest = scene.versions[0] if scene.versions else None
     if newest is None:
         return State.IDLE, "idle", "no model yet"
+    if scene.parity is not None and not scene.parity.holds:
+        return State.WATCH, "watch", f"{words.many(scene.parity.mismatched, 'value')} served otherwise"
     return State.WELL, "well", words.many(len(newest.signature.inputs), "feature")
 
 
