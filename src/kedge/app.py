@@ -20,7 +20,7 @@ from kedge.config import Settings
 from kedge.data.room import Data
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
 from kedge.features.parity import Parity
 from kedge.features.room import Features
@@ -70,7 +70,7 @@ class House:
     shared: MetaStore
     blobs: BlobStore
     parts: BlobStore
-    loader: Loader
+    loader: ModelLoader
     tables: Tables
     project: Project
     online: OnlineStore
@@ -221,7 +221,7 @@ def open_house(
         shared=meta,
         blobs=blobs,
         parts=blobs,
-        loader=Loader(blobs=blobs, formats=FORMATS, kept=models_kept),
+        loader=ModelLoader(blobs=blobs, formats=FORMATS, kept=models_kept),
         tables=PolarsTables(settings.project, project),
         project=project,
         online=SqliteOnline(folder / "online.db"),

@@ -22,7 +22,7 @@ from kedge.errors import NotFound
 from kedge.evaluation.agree import AGREEMENT, agreement
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.metrics import Vector, loss_name, loss_rows
 from kedge.features.encode import encode, encode_frame
 from kedge.features.frame import TrainingFrame
@@ -38,7 +38,7 @@ JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 class Evaluation:
     """Judge models on rows that they have not seen. Houses that share models share their `loader`."""
 
-    def __init__(self, *, blobs: BlobStore, loader: Loader, events: Events, clock: Clock) -> None:
+    def __init__(self, *, blobs: BlobStore, loader: ModelLoader, events: Events, clock: Clock) -> None:
         self._blobs, self._loader, self._events, self._clock = blobs, loader, events, clock
 
     def score(self, model: Candidate | ModelVersion, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:

@@ -18,7 +18,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError
 from kedge.features.derive import AT, derived, digest_of_service, reads
 from kedge.features.frame import JoinedPart, TrainingFrame, in_order
-from kedge.features.join import Timeline, as_keys, timeline
+from kedge.features.join import ViewTimeline, as_keys, timeline
 from kedge.features.materialize import Cursor
 from kedge.features.online import OnlineReader, read_types, series_of, write_types
 from kedge.ports import Clock, OnlineStore, Project, Tables
@@ -32,7 +32,7 @@ class _Source:
 
     read: pl.DataFrame
     rows: pl.DataFrame
-    timeline: Timeline
+    timeline: ViewTimeline
 
 
 class Features:

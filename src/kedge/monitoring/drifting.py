@@ -10,7 +10,7 @@ from kedge.monitoring import detect
 from kedge.monitoring.drift import distances
 from kedge.monitoring.profile import cells, count_like
 from kedge.monitoring.reference import Reference
-from kedge.monitoring.state import State, pack, unpack
+from kedge.monitoring.state import MonitorState, pack, unpack
 
 
 class Watched(msgspec.Struct, frozen=True, eq=False):
@@ -26,7 +26,7 @@ class Watched(msgspec.Struct, frozen=True, eq=False):
         return (1 if self.data.columns else 0) + (1 if self.answers.columns else 0)
 
 
-class Moved(msgspec.Struct, frozen=True, eq=False):
+class WindowDrift(msgspec.Struct, frozen=True, eq=False):
     """What a window showed: its profile, each column's drift, the evidence of both families, the limit of each."""
 
     profile: Profile
@@ -52,13 +52,13 @@ def watched(reference: Reference) -> Watched:
 
 def look(
     watch: Watched,
-    state: State,
+    state: MonitorState,
     columns: Mapping[str, Sequence[Value]],
     outputs: Sequence[float],
     *,
     rows: int,
     run_length: float,
-) -> Moved:
+) -> WindowDrift:
     """Take a window into the detectors and say what moved. `outputs` are the champion's own answers.
 
     After an alarm the family that alarmed starts again from nothing.
@@ -76,7 +76,7 @@ def look(
         evidence["prediction"] = together
         state.answers = pack(watch.answers.start() if together >= limit else bets)
         drift, counted = (*drift, *of_answers), (*counted, answered)
-    return Moved(Profile(columns=counted, rows=rows), drift, evidence, limit, notes)
+    return WindowDrift(Profile(columns=counted, rows=rows), drift, evidence, limit, notes)
 
 
 def _count(

@@ -14,7 +14,7 @@ from kedge.domain.registry import ModelVersion
 from kedge.evaluation.metrics import METRICS, loss_rows
 from kedge.monitoring.days import day_known, day_of
 from kedge.monitoring.join_labels import Answered, Labelled
-from kedge.monitoring.state import BlockKey, State
+from kedge.monitoring.state import BlockKey, MonitorState
 
 SHOWN = {
     Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),
@@ -68,7 +68,7 @@ def metrics_of(losses: Losses, task: Task, threshold: float) -> dict[str, float]
     return {name: value for name, value in measured.items() if np.isfinite(value)}
 
 
-def add_blocks(state: State, losses: Losses, metric: str, threshold: float) -> None:
+def add_blocks(state: MonitorState, losses: Losses, metric: str, threshold: float) -> None:
     """Add rows to the blocks of their revision, day and version; the answers in shadow to those of their version."""
     used = [_block(one.answered, one.answered.versions[one.row]) for one in losses.rows]
     state.add_losses(zip(used, losses.losses.tolist(), strict=True))
@@ -87,7 +87,7 @@ def _block(answered: Answered, version: int) -> BlockKey:
     return answered.revision, day_of(answered.at), version
 
 
-def add_risk(state: State, losses: Losses, *, bound: float, upto: datetime) -> None:
+def add_risk(state: MonitorState, losses: Losses, *, bound: float, upto: datetime) -> None:
     """Add the champion's rows to the days that the risk is tracked by, each loss clipped to the bound."""
     inside = [
         (day_known(losses.rows[index].label.known_at), min(float(losses.losses[index]), bound))

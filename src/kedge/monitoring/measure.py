@@ -14,12 +14,12 @@ from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.evaluation.metrics import loss_name
 from kedge.monitoring import alerts
-from kedge.monitoring.drifting import Moved, Watched, look
+from kedge.monitoring.drifting import Watched, WindowDrift, look
 from kedge.monitoring.join_labels import Answered
 from kedge.monitoring.losses import Losses, add_blocks, add_risk, metrics_of
 from kedge.monitoring.risk import judge
 from kedge.monitoring.served import columns_of, versions_of
-from kedge.monitoring.state import State
+from kedge.monitoring.state import MonitorState
 
 LABEL_PATIENCE = 2
 
@@ -49,7 +49,7 @@ class Arrived(msgspec.Struct, frozen=True, eq=False):
         return sum(len(one.versions) for one in self.answers)
 
 
-def measure_window(view: View, state: State, arrived: Arrived) -> Health:
+def measure_window(view: View, state: MonitorState, arrived: Arrived) -> Health:
     """Measure a window and move the state on."""
     spec, losses = view.spec, arrived.losses
     state.count_labels(one.label.known_at for one in losses.rows)
@@ -78,7 +78,7 @@ def measure_window(view: View, state: State, arrived: Arrived) -> Health:
     )
 
 
-def _silences(view: View, state: State, *, rows: int, labels: int) -> list[Alert]:
+def _silences(view: View, state: MonitorState, *, rows: int, labels: int) -> list[Alert]:
     """Hear whether predictions and labels still come."""
     raised = []
     for what, silence, count, patience in (
@@ -91,7 +91,7 @@ def _silences(view: View, state: State, *, rows: int, labels: int) -> list[Alert
     return raised
 
 
-def _risk(view: View, state: State, losses: Losses) -> tuple[Risk | None, list[Alert]]:
+def _risk(view: View, state: MonitorState, losses: Losses) -> tuple[Risk | None, list[Alert]]:
     """Track the champion's loss; tell once when it is shown to be above the limit, again only after it fell back."""
     accepted = view.watch.reference.accepted if view.watch else None
     if accepted is None or view.champion is None:
@@ -105,7 +105,7 @@ def _risk(view: View, state: State, losses: Losses) -> tuple[Risk | None, list[A
     return risk, [alert] if alert else []
 
 
-def _drift(view: View, state: State, arrived: Arrived) -> tuple[Moved | None, list[Alert]]:
+def _drift(view: View, state: MonitorState, arrived: Arrived) -> tuple[WindowDrift | None, list[Alert]]:
     """Hold the window against the champion's reference; tell once per episode."""
     if view.watch is None or view.champion is None:
         state.profile = None

@@ -29,7 +29,7 @@ from kedge.monitoring.losses import losses_of, step_losses
 from kedge.monitoring.measure import Arrived, View, measure_window
 from kedge.monitoring.reference import Reference, day_numbers, take
 from kedge.monitoring.risk import Accepted, accept
-from kedge.monitoring.state import State, decode_state, encode_state, steps_closed
+from kedge.monitoring.state import MonitorState, decode_state, encode_state, steps_closed
 from kedge.ports import BlobStore, Clock, Deployments, Journal, Notes, Notifier, Runs, Watches
 from kedge.registry.room import Registry
 
@@ -133,13 +133,13 @@ class Monitoring:
         self._joins[spec.name] = (written, join)
         return health
 
-    def _resume(self, spec: ProjectSpec, window: Window) -> tuple[State, LabelJoin]:
+    def _resume(self, spec: ProjectSpec, window: Window) -> tuple[MonitorState, LabelJoin]:
         """Take up the state after the last window and what is remembered with it; read it back where it is not at hand.
 
         What is at hand is used only if nobody else has measured since.
         """
         written = self._watches.state(spec.name)
-        state = decode_state(written) if written else State(first=window.start)
+        state = decode_state(written) if written else MonitorState(first=window.start)
         known, join = self._joins.pop(spec.name, (None, None))
         if join is None or known != written:
             join = LabelJoin(spec.name, spec.data.task, state.standing)
@@ -181,7 +181,7 @@ class Monitoring:
         return 0
 
     def _close_step(
-        self, spec: ProjectSpec, state: State, join: LabelJoin, champion: ModelVersion | None, closed: int
+        self, spec: ProjectSpec, state: MonitorState, join: LabelJoin, champion: ModelVersion | None, closed: int
     ) -> StepLosses | None:
         """Compare the champion with the retired one on what became known in the steps that end with this window."""
         step = timedelta(seconds=spec.step_seconds)
@@ -203,7 +203,7 @@ class Monitoring:
             threshold=spec.gate.threshold,
         )
 
-    def _retired(self, model: ModelName, state: State, champion: ModelVersion) -> list[ModelVersion]:
+    def _retired(self, model: ModelName, state: MonitorState, champion: ModelVersion) -> list[ModelVersion]:
         """Find the champion before this one while it is to be scored in shadow, if it is the older model."""
         if state.retired is None or state.steps > state.retired_until:
             return []

@@ -66,7 +66,7 @@ class LabelDay(msgspec.Struct, array_like=True):
     rows: int
 
 
-class State(msgspec.Struct):
+class MonitorState(msgspec.Struct):
     """The monitors after a window. `data` and `answers` hold the e-detectors (log M, float64 bytes); `retired` is the
     champion before this one, scored beside it until step `retired_until`."""
 
@@ -140,15 +140,15 @@ def steps_closed(first: datetime, window: Window, step: timedelta) -> int:
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(State)
+_decoder = msgspec.msgpack.Decoder(MonitorState)
 
 
-def encode_state(state: State) -> bytes:
+def encode_state(state: MonitorState) -> bytes:
     """Write the monitors' state."""
     return _encoder.encode(state)
 
 
-def decode_state(data: bytes) -> State:
+def decode_state(data: bytes) -> MonitorState:
     """Read the monitors' state."""
     return _decoder.decode(data)
 

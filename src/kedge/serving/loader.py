@@ -53,7 +53,7 @@ class Active:
         }
 
 
-class Loader:
+class RevisionLoader:
     """Makes a revision ready: champion and challenger loaded, verified and warm."""
 
     def __init__(self, *, models: Models, registry: Verifier, service: FeatureService, sticky: str) -> None:

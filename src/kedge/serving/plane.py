@@ -24,13 +24,14 @@ from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.features.online import Served
 from kedge.ports import Clock, Deployments, Journal, Models
 from kedge.rollout import split
 from kedge.serving.inputs import Columns
-from kedge.serving.loader import Active, Loader, Verifier
+from kedge.serving.loader import Active, RevisionLoader, Verifier
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
-from kedge.serving.protocol import Answer, Output, Request, encode, read_request
+from kedge.serving.protocol import Output, Request, Response, encode, read_request
 from kedge.serving.recent import Recent
 
 if TYPE_CHECKING:
@@ -44,20 +45,6 @@ class Scorer(Protocol):
 
     def score(self, model: ModelVersion, columns: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """Answer columns with a version: float64 (n,)."""
-        ...
-
-
-class Served(Protocol):
-    """Features as looked up: values by column, and by view the event time of the row that gave them."""
-
-    @property
-    def features(self) -> dict[str, list[Value]]:
-        """The model's columns, in the service's order."""
-        ...
-
-    @property
-    def as_of(self) -> dict[str, list[datetime | None]]:
-        """The times, by view."""
         ...
 
 
@@ -97,7 +84,7 @@ class Plane:
         self._unread = tuple(name for name in sorted(self._reads) if name not in service.columns())
         self._service, self._reader, self._evaluation = service.name, reader, evaluation
         self._deployments, self._clock, self._replay_clock, self.new_id = deployments, clock, replay_clock, new_id
-        self._loader = Loader(models=models, registry=registry, service=service, sticky=sticky)
+        self._loader = RevisionLoader(models=models, registry=registry, service=service, sticky=sticky)
         self._loading = threading.Lock()
         self._recent = Recent()
         self._active: Active | None = None
@@ -247,7 +234,7 @@ class Plane:
             raise ModelRefused(f"the model's answer to row {row} is not a finite number")
         return answers
 
-    def _render(self, told: str, request: Request, active: Active, batch: PredictionBatch, *, logged: bool) -> Answer:
+    def _render(self, told: str, request: Request, active: Active, batch: PredictionBatch, *, logged: bool) -> Response:
         """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
         rows = [len(batch.outputs)]
         tensors: dict[str, tuple[str, list[Any]]] = {
@@ -263,7 +250,7 @@ class Plane:
             parameters["logged"] = False
         if batch.request != told:
             parameters["request"] = batch.request
-        return Answer(
+        return Response(
             model_name=self.model,
             model_version=str(versions.pop() if len(versions) == 1 else active.deployment.champion),
             id=told,

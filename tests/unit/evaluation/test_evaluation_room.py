@@ -10,7 +10,7 @@ from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch
 from kedge.errors import ConfigError, ModelRefused, NotFound
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
 from kedge.storage.sql import open_store
 
@@ -34,7 +34,7 @@ def form():
 
 @pytest.fixture
 def room(store, blobs, form):
-    return Evaluation(blobs=blobs, loader=Loader(blobs=blobs, formats=(form,)), events=store.events, clock=Clock())
+    return Evaluation(blobs=blobs, loader=ModelLoader(blobs=blobs, formats=(form,)), events=store.events, clock=Clock())
 
 
 def judged(store):

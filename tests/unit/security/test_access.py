@@ -2,7 +2,7 @@
 
 import pytest
 
-from kedge.security.access import POLICY, Right, Rule, allowed, fits, needed
+from kedge.security.access import POLICY, Grant, Right, allowed, fits, needed
 
 TABLE = [
     ("GET", "/static/3f2a/frame.css", Right.OPEN),
@@ -104,7 +104,7 @@ def test_patterns(pattern, path, fit) -> None:
 
 
 def test_the_first_row_that_fits_decides() -> None:
-    policy = (Rule("GET", "/a", Right.OPEN), Rule("GET", "/**", Right.ADMIN))
+    policy = (Grant("GET", "/a", Right.OPEN), Grant("GET", "/**", Right.ADMIN))
     assert needed("GET", "/a", policy) is Right.OPEN
     assert needed("GET", "/b", policy) is Right.ADMIN
     assert needed("GET", "/a", ()) is None

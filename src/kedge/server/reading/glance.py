@@ -18,7 +18,7 @@ from kedge.server.reading.happened import telling
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import verdict
 from kedge.server.reading.shapes import Shape, shape_of
-from kedge.server.reading.state import Fact, Happened, Next, Sentence, State, Station
+from kedge.server.reading.state import Figure, Happened, Next, Sentence, State, Station
 from kedge.server.reading.stations import stations
 from kedge.server.reading.weeks import Mean, difference, last_week, weeks_of
 from kedge.web import words
@@ -35,7 +35,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     recent: Mean | None
     limit: float | None
     weeks: tuple[float | None, ...]
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
     since: datetime
 
 
@@ -55,7 +55,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     way: float
     difference: Mean | None
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class Drifts(msgspec.Struct, frozen=True, kw_only=True):
     moved: tuple[Moved, ...]
 
 
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
+class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """What training took in the month of now: hours of CPU, beside the budget and the month that is gone."""
 
     month: datetime
@@ -90,7 +90,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     cpu_hours: float
     budget: float | None
     gone: float
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
 
 
 class Glance(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | None
     trial: Trial | None
     drifts: Drifts
-    cost: Cost
+    cost: Spending
     happened: tuple[Happened, ...]
     next: tuple[Next, ...]
 
@@ -159,8 +159,8 @@ def _canary_share(deployment: Deployment) -> float:
     return 0.0 if deployment.challenger is None or deployment.strategy is Strategy.SHADOW else deployment.share
 
 
-def _serving(scene: Scene, version: int, share: float) -> tuple[Fact, ...]:
-    facts = [Fact(name="Traffic", text=words.percent(share), unit="%")]
+def _serving(scene: Scene, version: int, share: float) -> tuple[Figure, ...]:
+    facts = [Figure(name="Traffic", text=words.percent(share), unit="%")]
     health = scene.health
     seen = next((one for one in health.versions if one.version == version), None) if health else None
     if seen is None:
@@ -169,9 +169,9 @@ def _serving(scene: Scene, version: int, share: float) -> tuple[Fact, ...]:
     latency, unit = words.duration(seen.latency_seconds).rsplit(" ", 1)
     return (
         *facts,
-        Fact(name="Predictions", text=words.count(seen.rows), unit=f"in {per_window}"),
-        Fact(name="Mean latency", text=latency, unit=unit),
-        Fact(name="Errors", text=words.count(seen.errors), unit=""),
+        Figure(name="Predictions", text=words.count(seen.rows), unit=f"in {per_window}"),
+        Figure(name="Mean latency", text=latency, unit=unit),
+        Figure(name="Errors", text=words.count(seen.errors), unit=""),
     )
 
 
@@ -184,15 +184,15 @@ def trial(scene: Scene) -> Trial | None:
     limit = len(GUARDS) / scene.spec.rollout.alpha
     steps = len(steps_of(scene.spec.rollout, deployment.strategy))
     evidence = look.evidence if look else None
-    facts = [Fact(name="Step", text=f"{deployment.step + 1} of {steps}")]
+    facts = [Figure(name="Step", text=f"{deployment.step + 1} of {steps}")]
     if look is not None:
-        labelled = Fact(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
-        seen = Fact(name="Share seen", text=words.percent(look.share_seen), unit="%")
+        labelled = Figure(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
+        seen = Figure(name="Share seen", text=words.percent(look.share_seen), unit="%")
         facts += [
             labelled,
-            Fact(name="Predictions", text=words.count(look.rows)),
+            Figure(name="Predictions", text=words.count(look.rows)),
             seen,
-            Fact(name="Errors", text=words.count(look.errors)),
+            Figure(name="Errors", text=words.count(look.errors)),
         ]
     return Trial(
         version=deployment.challenger,
@@ -242,7 +242,7 @@ def _moved(scene: Scene, drift: Drift) -> Moved:
     )
 
 
-def _cost(scene: Scene) -> Cost:
+def _cost(scene: Scene) -> Spending:
     taken = spent(scene.runs, scene.now)
     month, hours = taken.month, taken.cpu_hours
     runs = [run for run in scene.runs if run.started_at >= month]
@@ -253,16 +253,16 @@ def _cost(scene: Scene) -> Cost:
     failed = sum(run.status is RunStatus.FAILED for run in runs)
     price = scene.spec.retraining.price
     memory, unit = words.size(peak).rsplit(" ", 1)
-    return Cost(
+    return Spending(
         month=month,
         state=State.ALARM if used >= 1 else State.WATCH if used >= 0.8 else State.WELL,
         cpu_hours=hours,
         budget=budget,
         gone=gone,
         facts=(
-            Fact(name="Training runs", text=words.count(len(runs))),
-            Fact(name="Failed", text=words.count(failed)),
-            Fact(name="Peak memory", text=memory, unit=unit),
-            Fact(name="Price of a retraining", text=words.number(price.retrain), unit="loss"),
+            Figure(name="Training runs", text=words.count(len(runs))),
+            Figure(name="Failed", text=words.count(failed)),
+            Figure(name="Peak memory", text=memory, unit=unit),
+            Figure(name="Price of a retraining", text=words.number(price.retrain), unit="loss"),
         ),
     )

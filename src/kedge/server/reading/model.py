@@ -57,7 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class RolloutStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step of the rollout: its share, its state, and what the newest look at it said."""
 
     share: float
@@ -81,7 +81,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     trained: tuple[int, ...]
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     """One model's page."""
 
     model: str
@@ -97,7 +97,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     judged: int | None
     gate: Verdict | None
     trial: Trial | None
-    rollout: tuple[Step, ...]
+    rollout: tuple[RolloutStep, ...]
     ledger: Ledger | None
     inputs: tuple[str, ...]
     parity: ParityReport | None
@@ -105,7 +105,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     moves: tuple[AliasMove, ...]
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
     """One version's page: the verdict that let it in, how it was made, what it did since."""
 
     row: Row
@@ -126,12 +126,12 @@ class ModelLine(msgspec.Struct, frozen=True, kw_only=True):
     versions: int
 
 
-def model_page(scene: Scene) -> Model:
+def model_page(scene: Scene) -> ModelPage:
     """Describe one model. Raises NotFound where no version and no deployment has its name."""
     if not scene.versions and scene.model != scene.spec.name:
         raise NotFound(f"no registered model is named {scene.model!r}; /api/v1/models lists them")
     deployment, newest = scene.deployment, scene.versions[0] if scene.versions else None
-    return Model(
+    return ModelPage(
         model=scene.model,
         now=scene.now,
         metric=scene.metric,
@@ -154,14 +154,14 @@ def model_page(scene: Scene) -> Model:
     )
 
 
-def version_page(scene: Scene, number: int, run: Run | None) -> Version:
+def version_page(scene: Scene, number: int, run: Run | None) -> VersionPage:
     """Describe one version. Raises NotFound."""
     version = scene.version(number)
     if version is None:
         raise NotFound(f"model {scene.model!r} has no version {number}; /api/v1/models/{scene.model} lists those it has")
     row = next(row for row in rows(scene) if row.number == number)
     moves = tuple(move for move in reversed(scene.moves) if number in (move.number, move.previous))
-    return Version(
+    return VersionPage(
         row=row, verdict=_version_verdict(row), version=version, run=run, moves=moves, newest=scene.versions[0].number
     )
 
@@ -255,7 +255,7 @@ def _served(scene: Scene, number: int) -> float | None:
     return total if found else None
 
 
-def _rollout(scene: Scene) -> tuple[Step, ...]:
+def _rollout(scene: Scene) -> tuple[RolloutStep, ...]:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return ()
@@ -263,26 +263,28 @@ def _rollout(scene: Scene) -> tuple[Step, ...]:
     return tuple(_step(scene, deployment, index, share) for index, share in enumerate(shares))
 
 
-def _step(scene: Scene, deployment: Deployment, index: int, share: float) -> Step:
+def _step(scene: Scene, deployment: Deployment, index: int, share: float) -> RolloutStep:
     looks = [look for look in scene.looks if look.challenger == deployment.challenger and look.step == index]
     look = looks[-1] if looks else None
     if index > deployment.step:
         say = (
             f"Then v{deployment.challenger} is champion; v{deployment.champion} stays loaded" if share >= 1 else "Not begun"
         )
-        return Step(
+        return RolloutStep(
             share=share,
             state=State.IDLE,
             say=say,
             sub="one pointer swap back" if share >= 1 else f"hold {scene.spec.rollout.hold}",
         )
     if look is None:
-        return Step(share=share, state=State.TRIAL, say="Running; no look yet", sub=f"since {words.utc(deployment.since)}")
+        return RolloutStep(
+            share=share, state=State.TRIAL, say="Running; no look yet", sub=f"since {words.utc(deployment.since)}"
+        )
     seen = (
         f"{words.many(look.rows, 'prediction')}, {words.many(look.errors, 'error')}, {words.many(look.days, 'labelled day')}"
     )
     state = State.TRIAL if index == deployment.step else State.WELL
-    return Step(share=share, state=state, say=words.sentence(look.reason), sub=seen)
+    return RolloutStep(share=share, state=state, say=words.sentence(look.reason), sub=seen)
 
 
 def _ledger(scene: Scene) -> Ledger | None:

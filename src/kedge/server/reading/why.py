@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from kedge.domain.lineage import Explanation, Link
-from kedge.server.reading.state import Fact, Sentence, State
+from kedge.server.reading.state import Figure, Sentence, State
 from kedge.web import words
 
 _NOUNS = {
@@ -50,7 +50,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool | None
     check: str
     digest: str
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
     link: str = ""
 
 
@@ -160,7 +160,7 @@ def _stop(link: Link) -> Stop:
         verified=link.verified,
         check=link.check,
         digest=link.digest or "",
-        facts=tuple(Fact(name=name, text=_text(value)) for name, value in link.facts.items()),
+        facts=tuple(Figure(name=name, text=_text(value)) for name, value in link.facts.items()),
         link=_page(link),
     )
 
