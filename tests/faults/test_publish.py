@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.memory_index import MemoryIndex
 from tests.faults.crash_states import crash_states, trace
 
 from kedge.errors import StoreFull
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.blobs.index import MemoryIndex
 from kedge.storage.journal import FileJournal
 
 BLOBS = (b"first" * 100, b"second" * 900, b"third")
@@ -118,7 +118,7 @@ BLOB_WRITER = """
 import random, sys
 from pathlib import Path
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.blobs.index import MemoryIndex
+from tests.contract.memory_index import MemoryIndex
 
 class Telling(MemoryIndex):
     def add(self, places, blob, recipe):

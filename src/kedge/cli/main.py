@@ -37,11 +37,12 @@ NEIGHBOURLY = {
 def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError
+    from kedge.security.redact import redact
 
     try:
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {redact(str(error))}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,7 +18,7 @@ from kedge.monitoring.drifting import Watched, WindowDrift, look
 from kedge.monitoring.join_labels import Answered
 from kedge.monitoring.losses import Losses, add_blocks, add_risk, metrics_of
 from kedge.monitoring.risk import judge
-from kedge.monitoring.served import columns_of, versions_of
+from kedge.monitoring.served import parts_of, versions_of
 from kedge.monitoring.state import MonitorState
 
 LABEL_PATIENCE = 2
@@ -117,9 +117,8 @@ def _drift(view: View, state: MonitorState, arrived: Arrived) -> tuple[WindowDri
         for version, output in zip(one.versions, one.outputs, strict=True)
         if version == number
     ]
-    columns = columns_of(arrived.answers)
     run_length = view.spec.monitoring.run_length
-    moved = look(view.watch, state, columns, outputs, rows=arrived.rows, run_length=run_length)
+    moved = look(view.watch, state, parts=parts_of(arrived.answers), outputs=outputs, run_length=run_length)
     state.profile = moved.profile
     raised = []
     if moved.alarmed("data") and state.episodes.begins(AlertKind.DATA_DRIFT, state.windows):

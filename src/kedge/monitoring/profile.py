@@ -83,17 +83,16 @@ def _text(value: float | bool) -> str | None:
     return None if math.isnan(value) else str(value)
 
 
-def count_like(reference: ColumnProfile, values: Sequence[Value]) -> tuple[ColumnProfile, str]:
-    """Count a window's values in a reference column's bins, and name what is odd about them ("" for nothing)."""
+def count_like(reference: ColumnProfile, values: Sequence[Value]) -> tuple[ColumnProfile, int]:
+    """Count values in a reference column's bins; and how many are text where numbers were expected."""
     if reference.labels:
-        return count_labels(reference.name, values, reference.labels), ""
+        return count_labels(reference.name, values, reference.labels), 0
     if not reference.edges:  # the reference has no value at all: all that can be told is whether there are any now
         present = len(values) - _counter(values)[None]
         counted = ColumnProfile(name=reference.name, counts=(present,), missing=len(values) - present, rows=len(values))
-        return counted, ""
+        return counted, 0
     numbers, texts = numbers_of(values)
-    note = f"{reference.name}: {texts} of {len(values)} values are text where numbers were expected" if texts else ""
-    return count_numbers(reference.name, numbers, reference.edges), note
+    return count_numbers(reference.name, numbers, reference.edges), texts
 
 
 def merge_columns(left: ColumnProfile, right: ColumnProfile) -> ColumnProfile:

@@ -24,7 +24,7 @@ from kedge.pipelines.run import Made, Work
 from kedge.pipelines.trace import place_of, sentence_of
 from kedge.ports import BlobStore, Clock, JobFailed, JobRunner, Project, Runs
 from kedge.retraining.budget import exhausted, is_limited, recent_runs, spent
-from kedge.security.redact import redact
+from kedge.security.redact import redact, redacted
 from kedge.tracking.room import Tracking
 
 if TYPE_CHECKING:
@@ -117,8 +117,8 @@ class Pipelines:
             name=spec.training.pipeline or "boosting",
             content_key=key,
             inputs=frame.versions,
-            params=params_of(spec.training),
-            tags={"service": frame.service, "service_digest": frame.service_digest},
+            params=redacted(params_of(spec.training)),
+            tags=redacted({"service": frame.service, "service_digest": frame.service_digest}),
         )
 
     def _finish(self, run: Run, result: Result) -> Run:

@@ -36,6 +36,7 @@ from kedge.retraining.ledger import (
 )
 from kedge.retraining.limits import LimitFacts, binds_look, binds_training, tried_at
 from kedge.retraining.policy import Situation, Wish, policy_of
+from kedge.security.redact import redact
 
 RUNS_LOOKED_AT = 200
 
@@ -208,24 +209,24 @@ class Retraining:
 
     def failed(self, spec: ProjectSpec, because: Retrain | None, error: KedgeError) -> Turned:
         """Note that a turn (or, without `because`, a look) could not be made, and tell people."""
-        now = self._clock.now()
+        now, told = self._clock.now(), redact(str(error))
         if because is not None:
             self._end(
                 spec,
                 because,
-                told=f"it failed ({error.code}): {error}",
+                told=f"it failed ({error.code}): {told}",
                 facts={"outcome": "failed", "error": error.code},
-                content=digest_of("failed", str(error), now),
+                content=digest_of("failed", told, now),
             )
         data = isinstance(error, DataInvalid | SourceFailed)
         self._tell(
             spec.name,
             AlertKind.DATA_INVALID if data else AlertKind.TRAINING_FAILED,
             subject=error.code,
-            content=digest_of(str(error), now),
-            message=f"{error}. What is live stays live",
+            content=digest_of(told, now),
+            message=f"{told}. What is live stays live",
         )
-        return Turned(failed=str(error))
+        return Turned(failed=told)
 
     def _end(self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest) -> None:
         """Write a turn's end: under the key of the window that ordered it; by hand, with an entry that resets the ledger.

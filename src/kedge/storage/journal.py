@@ -126,37 +126,6 @@ class _Segment:
             os.close(self._descriptor)
 
 
-class MemoryJournal:
-    """A journal in memory: one segment, the same offsets as in a file."""
-
-    def __init__(self) -> None:
-        self._records: list[tuple[Position, bytes]] = []
-        self._end = 0
-
-    def append(self, payload: bytes) -> Position:
-        """Keep one record."""
-        if not payload:
-            raise ValueError("a journal's record holds at least one byte")
-        self._end += _HEAD.size + len(payload)
-        position = Position(f"{1:012d}-memory{_SUFFIX}", self._end)
-        self._records.append((position, bytes(payload)))
-        return position
-
-    def sync(self) -> None:
-        """Do nothing: memory survives no power cut."""
-
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
-        """Read the records that were there when the scan began."""
-        start = max((after or {}).values(), default=0)
-        first = len(self._records)
-        while first and self._records[first - 1][0].end > start:
-            first -= 1
-        yield from self._records[first:]
-
-    def close(self) -> None:
-        """Do nothing: what was appended can still be read."""
-
-
 def _segments(folder: Path) -> list[tuple[str, int]]:
     """List segments with their sizes in name order; a folder that does not exist has none."""
     try:

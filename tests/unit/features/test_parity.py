@@ -4,6 +4,7 @@ import msgspec
 import polars as pl
 import pytest
 from tests.unit.features.test_features_room import DELAY, HOUR, SPEC, START, Rooms, plane_rows, weather_rows
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.events import EventKind
 from kedge.domain.features import FeatureService
@@ -12,7 +13,6 @@ from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.records import encode_batch
 from kedge.errors import StoreBroken
 from kedge.features.parity import Parity
-from kedge.storage.journal import MemoryJournal
 from kedge.storage.sql import open_store
 
 LOOKED_UP = ("weather__wind", "weather__sky", "plane__built", "hours", "gale", "quiet")

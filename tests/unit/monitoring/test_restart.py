@@ -1,11 +1,11 @@
 """A monitor that is killed after any window, or in the middle of one, comes to the same result."""
 
 import pytest
+from tests.unit.memory_journal import MemoryJournal
 from tests.unit.monitoring.world import DAY, START, World, frame
 
 from kedge.domain.ids import PredictionId
 from kedge.ports import Position
-from kedge.storage.journal import MemoryJournal
 
 
 def play(world: World, day: int) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task, Verdict
@@ -18,7 +19,6 @@ from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import NotFound
 from kedge.features.frame import TrainingFrame
 from kedge.monitoring.room import Monitoring
-from kedge.storage.journal import MemoryJournal
 from kedge.storage.sql.store import open_store
 
 START = datetime(2013, 3, 1, tzinfo=UTC)

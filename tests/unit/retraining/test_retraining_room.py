@@ -258,6 +258,14 @@ def test_a_budget_counts_every_run_of_the_month() -> None:
     assert spent(runs, START + DAY).cpu_hours == pytest.approx(2.5)
 
 
+def test_what_a_failure_says_is_kept_without_its_secrets() -> None:
+    made = loop()
+    ended = made.room.failed(made.spec, None, TrainingFailed("postgresql://me:hunter2@db/x did not answer"))
+    (alert,) = made.meta.watches.alerts(MODEL)
+    assert "hunter2" not in ended.failed + alert.message
+    assert "postgresql://me:***@db/x" in alert.message
+
+
 def test_the_longest_age_trains_in_any_case() -> None:
     old = loop(retrain=1e9, longest="140d")
     assert "longest age" in old.decide(7, age=20.0).reason

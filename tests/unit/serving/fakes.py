@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task, Verdict
@@ -19,7 +20,6 @@ from kedge.domain.rollout import Deployment
 from kedge.errors import ModelRefused, StoreFull
 from kedge.serving.plane import Plane
 from kedge.serving.route import Application
-from kedge.storage.journal import MemoryJournal
 
 MODEL = ModelName("flights")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
