@@ -233,7 +233,7 @@ def open_house(
     )
 
 
-def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
+def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
     """Make the house's twin for one policy: its records and data in memory, its journals in files that the next twin
     throws away, trainings in this process and shared, nobody told."""
     scratch = house.settings.folder / "rehearsal"
@@ -255,4 +255,4 @@ def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
 def train_job(project_root: str, reference: str, work: Work) -> Made:
     """Train in a job's own process: load the project's pipeline there and run it."""
     pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
-    return make(pipeline, work, FORMATS)
+    return make(pipeline, work, formats=FORMATS)

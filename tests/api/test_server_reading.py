@@ -226,7 +226,7 @@ def profile(*counts, edges=(), labels=()):
 
 def test_quantile_bins_become_a_histogram_that_keeps_its_mass():
     edges = (0.0, 1.0, 10.0, 11.0)
-    shape = shape_of("c", profile(5, 20, 20, 20, 5, edges=edges), profile(0, 0, 0, 20, 50, edges=edges))
+    shape = shape_of("c", profile(5, 20, 20, 20, 5, edges=edges), now=profile(0, 0, 0, 20, 50, edges=edges))
     assert sum(shape.reference) == pytest.approx(1)
     assert sum(shape.now) == pytest.approx(1)
     assert len(shape.reference) == 20
@@ -234,10 +234,10 @@ def test_quantile_bins_become_a_histogram_that_keeps_its_mass():
 
 
 def test_shapes_in_other_bins_are_not_compared():
-    assert shape_of("c", profile(1, 2, edges=(0.0,)), profile(1, 2, edges=(1.0,))) is None
-    assert shape_of("c", profile(1, 2, edges=(0.0,)), None) is None
-    assert shape_of("c", profile(0, 0, edges=(0.0,)), profile(1, 2, edges=(0.0,))) is None
-    assert shape_of("c", profile(4, 8, labels=("a", "b")), profile(8, 4, labels=("a", "b"))).low == "b"
+    assert shape_of("c", profile(1, 2, edges=(0.0,)), now=profile(1, 2, edges=(1.0,))) is None
+    assert shape_of("c", profile(1, 2, edges=(0.0,)), now=None) is None
+    assert shape_of("c", profile(0, 0, edges=(0.0,)), now=profile(1, 2, edges=(0.0,))) is None
+    assert shape_of("c", profile(4, 8, labels=("a", "b")), now=profile(8, 4, labels=("a", "b"))).low == "b"
 
 
 @pytest.mark.parametrize(

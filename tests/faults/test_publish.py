@@ -26,7 +26,7 @@ class TellingIndex(MemoryIndex):
         self.tell = tell
 
     def add(self, places, blob, recipe):
-        super().add(places, blob, recipe)
+        super().add(places, blob, recipe=recipe)
         self.tell((places, blob, recipe))
 
 
@@ -165,7 +165,7 @@ def test_a_killed_blob_store_has_every_blob_that_was_indexed(tmp_path):
     for wait in (0.0, 0.01, 0.03, 0.1):
         for line in killed(BLOB_WRITER, tmp_path, last, after=wait):
             places, blob, recipe = eval(line)
-            index.add({name: ChunkPlace(*place) for name, place in places.items()}, blob, Recipe(*recipe))
+            index.add({name: ChunkPlace(*place) for name, place in places.items()}, blob, recipe=Recipe(*recipe))
             last += 1
         store = ChunkStore(tmp_path, index)
         assert all(len(store.get(blob)) == 60_000 for blob in index._blobs)

@@ -54,7 +54,7 @@ class RateDifference(NamedTuple):
 
 
 def difference_of(
-    name: str, y: Vector, p: Vector, *, by: str, values: Sequence[str], threshold: float, min_group: int
+    name: str, y: Vector, *, p: Vector, by: str, values: Sequence[str], threshold: float, min_group: int
 ) -> RateDifference:
     """Measure a difference by name, between the groups of column `by` with the given values, one a row."""
     bases = [base(y) for base in FAIRNESS[name]]
@@ -65,11 +65,11 @@ def difference_of(
     names = tuple(group.name for group in judged)
     if len(judged) < 2:
         return RateDifference(float("nan"), "", "", 0, names, unjudged)
-    value, highest, lowest, rows = max(_spread(judged, base, chosen) for base in bases)
+    value, highest, lowest, rows = max(_spread(judged, base, chosen=chosen) for base in bases)
     return RateDifference(value, highest, lowest, rows, names, unjudged)
 
 
-def _spread(groups: Sequence[Group], base: Mask, chosen: Mask) -> tuple[float, str, str, int]:
+def _spread(groups: Sequence[Group], base: Mask, *, chosen: Mask) -> tuple[float, str, str, int]:
     """Find the groups with the highest and the lowest share of decisions "1" among the rows of a base."""
     rates = [(float(np.mean(chosen[group.rows][base[group.rows]])), int(base[group.rows].sum())) for group in groups]
     top = max(range(len(groups)), key=lambda i: rates[i][0])

@@ -43,7 +43,7 @@ class Parity:
         columns = tuple(name for name in service.columns() if name not in service.request)
         report = ParityReport(columns=columns)
         if columns:
-            report = self._compared(service, self._newest(spec.name, since, limit=limit), report)
+            report = self._compared(service, self._newest(spec.name, since, limit=limit), report=report)
         self._keep(spec.name, report)
         return report
 
@@ -74,7 +74,9 @@ class Parity:
                 f"a record of the prediction log cannot be read ({error}); restore it from a backup"
             ) from error
 
-    def _compared(self, service: FeatureService, batches: Sequence[PredictionBatch], report: ParityReport) -> ParityReport:
+    def _compared(
+        self, service: FeatureService, batches: Sequence[PredictionBatch], *, report: ParityReport
+    ) -> ParityReport:
         reads = tuple(dict.fromkeys((*service.entities(), *service.request)))
         same = [batch for batch in batches if (*batch.features,) == service.columns()]
         usable = [batch for batch in same if {*reads} <= batch.inputs.keys() | batch.features.keys()]
@@ -83,7 +85,7 @@ class Parity:
             return msgspec.structs.replace(report, **counts)
         brought = {name: _stacked(usable, name) for name in reads}
         at = [batch.at for batch in usable for _ in batch.versions]
-        joined = self._features.rejoined(service, brought, at)
+        joined = self._features.rejoined(service, brought, at=at)
         served = {name: _stacked(usable, name) for name in report.columns}
         names = [prediction_id(batch.request, row) for batch in usable for row in range(len(batch.versions))]
         found = compare(served, joined, columns=report.columns)

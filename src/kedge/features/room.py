@@ -72,7 +72,9 @@ class Features:
         keep = self._data.accepts(version, spec)
         parts, first = [], 0
         for part in version.parts:
-            parts.append(self._joined_part(service, part.digest, spec.data.time).kept(keep.slice(first, part.rows), now))
+            parts.append(
+                self._joined_part(service, part.digest, time=spec.data.time).kept(keep.slice(first, part.rows), now)
+            )
             first += part.rows
         rows = in_order(stacked(parts))
         return TrainingFrame(
@@ -95,7 +97,7 @@ class Features:
         Raises SourceFailed where the rows lack a request column or an entity key.
         """
         for name in (*service.entities(), *service.request, time):
-            require_column(name, rows.columns, f"the table that service {service.name!r} reads")
+            require_column(name, rows.columns, where=f"the table that service {service.name!r} reads")
         times = as_times(rows[time], "the rows")
         looked_up: list[pl.Series] = []
         for view in service.views:
@@ -112,7 +114,7 @@ class Features:
         """Push what became known up to a time to the online store; give the number of rows. Once more changes nothing."""
         service = self.service(spec)
         if service.derive is not None and service.name not in self._typed:
-            self._write_types(spec, service, upto)
+            self._write_types(spec, service, upto=upto)
         return sum(self._cursor(view).advance(upto, self._online) for view in service.views)
 
     def reader(self, service: FeatureService) -> OnlineReader:
@@ -120,14 +122,14 @@ class Features:
         return OnlineReader(service, self._online)
 
     def rejoined(
-        self, service: FeatureService, columns: Mapping[str, Sequence[Value]], at: Sequence[datetime]
+        self, service: FeatureService, columns: Mapping[str, Sequence[Value]], *, at: Sequence[datetime]
     ) -> pl.DataFrame:
         """Join what requests brought, each row as of its own time; with the types that serving gives it.
 
         `columns` holds the service's entity keys and request columns, a list of one value per row each.
         """
         types = read_types(self._online, service) if service.derive is not None else {}
-        brought = [series_of(name, list(values), types.get(name)) for name, values in columns.items()]
+        brought = [series_of(name, list(values), dtype=types.get(name)) for name, values in columns.items()]
         return self.joined(service, pl.DataFrame([*brought, pl.Series(AT, at, dtype=UTC)]), time=AT)
 
     def _plain(self, spec: ProjectSpec) -> FeatureService:
@@ -136,7 +138,7 @@ class Features:
             name=spec.name, request=tuple(name for name in self._data.rows(spec).columns if name not in ends)
         )
 
-    def _joined_part(self, service: FeatureService, part: Digest, time: str) -> JoinedPart:
+    def _joined_part(self, service: FeatureService, part: Digest, *, time: str) -> JoinedPart:
         name = digest_of_service(service), part
         if name not in self._joined:
             self._joined[name] = JoinedPart.of(self.joined(service, self._data.part(part), time=time))
@@ -160,12 +162,12 @@ class Features:
             cursor = self._cursors[view.name] = Cursor(view, known)
         return cursor
 
-    def _write_types(self, spec: ProjectSpec, service: FeatureService, upto: datetime) -> None:
+    def _write_types(self, spec: ProjectSpec, service: FeatureService, *, upto: datetime) -> None:
         schema = dict(self._data.rows(spec).schema)
         for view in service.views:
             known = self._source(view).timeline.rows.schema
             schema |= {feature_name(view, name): known[name] for name in view.features}
-        write_types(self._online, service, {name: schema[name] for name in reads(service)}, upto)
+        write_types(self._online, service, schema={name: schema[name] for name in reads(service)}, at=upto)
         self._typed.add(service.name)
 
 
@@ -199,7 +201,7 @@ def _arranged(view: FeatureView, read: pl.DataFrame) -> _Source:
     where = f"the source of view {view.name!r}"
     names = [view.entity, view.time, *([view.created] if view.created else []), *view.features]
     for name in names:
-        require_column(name, read.columns, where)
+        require_column(name, read.columns, where=where)
     rows = typed(read.select(list(dict.fromkeys(names))), where)
     known = timeline(
         rows,

@@ -67,14 +67,16 @@ def look(
     seen, notes = _count(watch.reference, parts)
     counted = seen.columns
     limit = run_length * max(1, watch.families)
-    data = detect.step(watch.data, unpack(state.data, watch.data.start()), [cells(column) for column in counted])
-    drift, together = _drift(watch.data, data, watch.reference.profile.columns, counted, limit)
+    data = detect.step(watch.data, unpack(state.data, watch.data.start()), counts=[cells(column) for column in counted])
+    drift, together = _drift(watch.data, data, references=watch.reference.profile.columns, counted=counted, limit=limit)
     evidence = {"data": together}
     state.data = pack(watch.data.start() if together >= limit else data)
     if watch.reference.answers is not None:
         answered, _ = count_like(watch.reference.answers, list(outputs))
-        bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), [cells(answered)])
-        of_answers, together = _drift(watch.answers, bets, [watch.reference.answers], [answered], limit)
+        bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), counts=[cells(answered)])
+        of_answers, together = _drift(
+            watch.answers, bets, references=[watch.reference.answers], counted=[answered], limit=limit
+        )
         evidence["prediction"] = together
         state.answers = pack(watch.answers.start() if together >= limit else bets)
         drift, counted = (*drift, *of_answers), (*counted, answered)
@@ -93,7 +95,7 @@ def _count(reference: Reference, parts: Iterable[Gathered]) -> tuple[Profile, tu
         texts.update({name: found for name, (_, found) in counted.items()})
         window = merge(window, Profile(columns=tuple(column for column, _ in counted.values()), rows=part.rows))
     notes = [
-        _odd(column, now, texts[column.name], came=column.name in came)
+        _odd(column, now, texts=texts[column.name], came=column.name in came)
         for column, now in zip(known, window.columns, strict=True)
     ]
     new = [name for name in came if name not in {column.name for column in known}]
@@ -101,7 +103,7 @@ def _count(reference: Reference, parts: Iterable[Gathered]) -> tuple[Profile, tu
     return window, tuple(note for note in notes if note)
 
 
-def _odd(known: ColumnProfile, now: ColumnProfile, texts: int, *, came: bool) -> str:
+def _odd(known: ColumnProfile, now: ColumnProfile, *, texts: int, came: bool) -> str:
     """Name what is odd about a column of a window; "" for nothing."""
     if now.rows and not came:
         return f"{known.name}: the column vanished; all {now.rows} rows count as missing"
@@ -115,6 +117,7 @@ def _odd(known: ColumnProfile, now: ColumnProfile, texts: int, *, came: bool) ->
 def _drift(
     watch: detect.Watch,
     state: np.ndarray,
+    *,
     references: Sequence[ColumnProfile],
     counted: Sequence[ColumnProfile],
     limit: float,

@@ -134,7 +134,7 @@ class MonitorState(msgspec.Struct):
         self.label_days = [counted for counted in self.label_days if counted.day > upto - timedelta(days=LABEL_DAYS)]
 
 
-def steps_closed(first: datetime, window: Window, step: timedelta) -> int:
+def steps_closed(first: datetime, window: Window, *, step: timedelta) -> int:
     """Count the steps, from the first window's start on, that have ended when a window ends."""
     return (window.end - first) // step
 

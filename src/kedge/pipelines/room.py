@@ -71,9 +71,9 @@ class Pipelines:
         self._require_budget(spec, key)
         lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
         if (result := self._claim(key, lease)) is not None:
-            return _candidate(self._finish(self._start(spec, frame, key), result))
+            return _candidate(self._finish(self._start(spec, frame, key=key), result))
         try:
-            return _candidate(self._train(spec, frame, key))
+            return _candidate(self._train(spec, frame, key=key))
         finally:
             self._results.release(key, self._owner)
 
@@ -98,20 +98,20 @@ class Pipelines:
             self._pause(POLL_SECONDS)
         return result
 
-    def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+    def _train(self, spec: ProjectSpec, frame: TrainingFrame, *, key: Digest) -> Run:
         work = work_of(spec, frame)
-        run = self._start(spec, frame, key)
+        run = self._start(spec, frame, key=key)
         limit = seconds_of(spec.training.time_limit)
         made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, work, seconds=limit)
         if isinstance(made, JobFailed):
-            self._fail(run, made, usage)
+            self._fail(run, made, usage=usage)
         files = self._blobs.put_tree(made.files)
-        tags = candidate_tags(made.format, work.signature, frame.trained_upto)
+        tags = candidate_tags(made.format, work.signature, trained_upto=frame.trained_upto)
         result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
         self._results.keep(key, result)
         return self._finish(run, result)
 
-    def _start(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+    def _start(self, spec: ProjectSpec, frame: TrainingFrame, *, key: Digest) -> Run:
         return self._tracking.start(
             experiment=spec.name,
             name=spec.training.pipeline or "boosting",
@@ -138,7 +138,7 @@ class Pipelines:
         if reason := exhausted(budget, spent(runs, now)):
             raise TrainingFailed(f"not trained: {reason}; wait, or raise the limit in training.budget")
 
-    def _fail(self, run: Run, failed: JobFailed, usage: Usage) -> NoReturn:
+    def _fail(self, run: Run, failed: JobFailed, *, usage: Usage) -> NoReturn:
         place = place_of(failed.traceback, self._root)
         where = f" at {place.file}:{place.line}" if place else ""
         error = redact(f"training of {run.experiment}{where}: {sentence_of(failed.reason)}")

@@ -69,14 +69,14 @@ class Retraining:
         if deployment is None:
             return self._first(spec, health)
         entry = self._entry(spec, health)
-        facts = self._limit_facts(spec, health, deployment)
+        facts = self._limit_facts(spec, health, deployment=deployment)
         looks = spec.retraining.policy == "ledger" and entry.age * spec.step_seconds < seconds_of(spec.retraining.longest)
         if looks and health.step is not None and look_due(entry):
             if not (bound := binds_look(facts)):
                 steps = f"{entry.since_look} step{'s' if entry.since_look > 1 else ''}"
                 return Look(f"{steps} since the last look: compare a fresh candidate before deciding")
             entry = msgspec.structs.replace(entry, bound=bound)
-        return self._conclude(spec, health, entry, facts)
+        return self._conclude(spec, health, entry=entry, facts=facts)
 
     def looked(self, spec: ProjectSpec, health: Health, gain: Gain | None) -> Wait | Retrain:
         """Go on with the step after a look; without a gain (it could not be measured) as if there had been none."""
@@ -84,9 +84,9 @@ class Retraining:
             return self._again(known)
         entry = self._entry(spec, health)
         if gain is not None and health.step is not None:
-            entry = after_look(entry, health.step, gain)
-        facts = self._limit_facts(spec, health, self._deployments.find(spec.name))
-        return self._conclude(spec, health, entry, facts)
+            entry = after_look(entry, health.step, gain=gain)
+        facts = self._limit_facts(spec, health, deployment=self._deployments.find(spec.name))
+        return self._conclude(spec, health, entry=entry, facts=facts)
 
     def _again(self, entry: LedgerEntry) -> Wait | Retrain:
         """Give the decision that was written for a window."""
@@ -109,7 +109,7 @@ class Retraining:
             entry, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
 
-    def _conclude(self, spec: ProjectSpec, health: Health, entry: LedgerEntry, facts: LimitFacts) -> Wait | Retrain:
+    def _conclude(self, spec: ProjectSpec, health: Health, *, entry: LedgerEntry, facts: LimitFacts) -> Wait | Retrain:
         """Ask the policy, then the limits; write what was decided where a step has closed or a training is ordered."""
         released = facts.released_at or self._clock.now()
         situation = Situation(
@@ -121,14 +121,14 @@ class Retraining:
         )
         wish = policy_of(spec.retraining.policy)(situation)
         bound = binds_training(facts) if wish.train else ""
-        decided = _decided(entry, wish, bound)
+        decided = _decided(entry, wish, bound=bound)
         if health.step is not None or decided.decision == RETRAIN:
             self._ledgers.put(decided, _decision_event(decided))
         return Retrain(decided.reason, _actor(decided.policy)) if decided.decision == RETRAIN else Wait(decided.reason)
 
     def _first(self, spec: ProjectSpec, health: Health) -> Wait | Retrain:
         """Order the first model, or the next attempt at it once the cooldown is over."""
-        facts = self._limit_facts(spec, health, None)
+        facts = self._limit_facts(spec, health, deployment=None)
         bound = binds_training(facts)
         wish = Wish(True, "no model yet")
         last = self._ledgers.last(spec.name)
@@ -137,13 +137,13 @@ class Retraining:
         entry = msgspec.structs.replace(
             opened, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
-        decided = _decided(entry, wish, bound)
+        decided = _decided(entry, wish, bound=bound)
         if bound:
             return Wait(decided.reason)
         self._ledgers.put(decided, _decision_event(decided))
         return Retrain(decided.reason, _actor(decided.policy))
 
-    def _limit_facts(self, spec: ProjectSpec, health: Health, deployment: Deployment | None) -> LimitFacts:
+    def _limit_facts(self, spec: ProjectSpec, health: Health, *, deployment: Deployment | None) -> LimitFacts:
         """Gather what the hard limits look at."""
         now, entries, budget = self._clock.now(), self._ledgers.list(spec.name), spec.training.budget
         # what was trained since the window closed and the last decision was written is this decision's own look
@@ -292,7 +292,7 @@ class Retraining:
         self._watches.raise_alert(alert, event)
 
 
-def _decided(entry: LedgerEntry, wish: Wish, bound: str) -> LedgerEntry:
+def _decided(entry: LedgerEntry, wish: Wish, *, bound: str) -> LedgerEntry:
     """Write a decision into an entry, with its reason."""
     if wish.train and not bound:
         return msgspec.structs.replace(entry, decision=RETRAIN, reason=wish.reason, bound="")

@@ -49,15 +49,15 @@ POLICY: tuple[Grant, ...] = (
 )
 
 
-def needed(method: str, path: str, policy: Sequence[Grant] = POLICY) -> Right | None:
+def needed(method: str, path: str, *, policy: Sequence[Grant] = POLICY) -> Right | None:
     """Say which right a request needs; None for one that no row names. HEAD is read as GET."""
     wanted = "GET" if method == "HEAD" else method
     return next((rule.right for rule in policy if rule.method == wanted and fits(rule.pattern, path)), None)
 
 
-def allowed(right: Right, method: str, path: str, policy: Sequence[Grant] = POLICY) -> bool:
+def allowed(right: Right, method: str, *, path: str, policy: Sequence[Grant] = POLICY) -> bool:
     """Say whether a holder of `right` may send this request. A request that no row names is refused to everyone."""
-    wanted = needed(method, path, policy)
+    wanted = needed(method, path, policy=policy)
     return wanted is not None and right >= wanted
 
 

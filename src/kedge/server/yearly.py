@@ -28,11 +28,11 @@ def chart_of(page: ModelPage) -> Year | None:
         alarms=[Sign(_days(one.at, start), "", one.message) for one in alarms],
         champion=f"v{page.champion} champion",
         challenger=f"v{page.challenger} on trial" if page.challenger else "",
-        title=_title(page, len(inside), len(alarms)),
+        title=_title(page, len(inside), alarms=len(alarms)),
     )
 
 
-def _title(page: ModelPage, promotions: int, alarms: int) -> str:
+def _title(page: ModelPage, promotions: int, *, alarms: int) -> str:
     last = next((week.live for week in reversed(page.weeks) if week.live), None)
     now = f"; in the newest week {words.loss(last.loss)}" if last else ""
     return (

@@ -66,7 +66,7 @@ class RevisionLoader:
         challenger = deployment.challenger
         numbers = [deployment.champion] if challenger is None else [deployment.champion, challenger]
         self._ready = {number: self._version(deployment.model, number) for number in numbers}
-        inputs = Inputs(self._service, self._sticky, self._ready[deployment.champion].signature)
+        inputs = Inputs(self._service, self._sticky, signature=self._ready[deployment.champion].signature)
         return Active(deployment, self._ready, inputs)
 
     def _version(self, model: ModelName, number: int) -> ModelVersion:

@@ -144,18 +144,18 @@ class Plane:
         probe = number is not None and deployment.challenger is not None
         if probe:
             deployment = msgspec.structs.replace(deployment, champion=number, challenger=None)
-        batch = self._answer(name, request, active, deployment, times)
+        batch = self._answer(name, request, active=active, deployment=deployment, times=times)
         logged = not probe and self.log.append(batch)
         times.end("log")
-        answer = encode(self._render(told, request, active, batch, logged=logged))
+        answer = encode(self._render(told, request, active=active, batch=batch, logged=logged))
         times.end("encode")
         if request.id and number is None and logged:
-            self._recent.keep(exact, told, answer)
+            self._recent.keep(exact, told, answer=answer)
         self._count(batch, times)
         return answer
 
     def _answer(
-        self, name: RequestId, request: Request, active: Active, deployment: Deployment, times: "_Stages"
+        self, name: RequestId, request: Request, *, active: Active, deployment: Deployment, times: "_Stages"
     ) -> PredictionBatch:
         """Walk from a request to the record of its answer."""
         at = self._time(request)
@@ -167,7 +167,7 @@ class Plane:
         times.end("parse")
         served = self._look_up(columns, at)
         times.end("features")
-        answers = self._split(deployment, active.versions, served.features, entities)
+        answers = self._split(deployment, active.versions, features=served.features, entities=entities)
         times.end("predict")
         return PredictionBatch(
             request=name,
@@ -220,12 +220,16 @@ class Plane:
         self,
         deployment: Deployment,
         versions: Mapping[int, ModelVersion],
+        *,
         features: Mapping[str, list[Value]],
         entities: list[str],
     ) -> split.Answer:
         try:
             answers = split.answer(
-                deployment, features, entities, lambda version, rows: self._evaluation.score(versions[version], rows)
+                deployment,
+                features,
+                entities=entities,
+                score=lambda version, rows: self._evaluation.score(versions[version], rows),
             )
         except split.FAILURES as error:
             raise _refused("the model failed on these rows", error) from error
@@ -234,7 +238,7 @@ class Plane:
             raise ModelRefused(f"the model's answer to row {row} is not a finite number")
         return answers
 
-    def _render(self, told: str, request: Request, active: Active, batch: PredictionBatch, *, logged: bool) -> Response:
+    def _render(self, told: str, request: Request, *, active: Active, batch: PredictionBatch, logged: bool) -> Response:
         """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
         rows = [len(batch.outputs)]
         tensors: dict[str, tuple[str, list[Any]]] = {

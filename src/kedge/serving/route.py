@@ -67,7 +67,7 @@ class Application:
         parts = scope["path"].strip("/").split("/")
         try:
             self._require_token(scope, parts)
-            reply = await self._route(scope, parts, receive)
+            reply = await self._route(scope, parts, receive=receive)
         except Gone:
             return
         except Exception as error:  # the request door
@@ -85,11 +85,11 @@ class Application:
         if not hmac.compare_digest(given, self._bearer):
             raise Refusal(401, "this server asks for a token: Authorization: Bearer TOKEN", (b"www-authenticate", b"Bearer"))
 
-    async def _route(self, scope: MutableMapping[str, Any], parts: list[str], receive: Receive) -> Reply:
+    async def _route(self, scope: MutableMapping[str, Any], parts: list[str], *, receive: Receive) -> Reply:
         match parts:
             case ["v2", "models", model, *rest]:
                 self._require_model(model)
-                return await self._model(scope, rest, receive)
+                return await self._model(scope, rest, receive=receive)
             case ["v2"]:
                 _require_method(scope, "GET")
                 return _json({"name": "kedge", "version": self._version, "extensions": []})
@@ -109,12 +109,12 @@ class Application:
         if model != self._plane.model:
             raise NotFound(f"model {model!r} is not served here; {self._plane.model!r} is")
 
-    async def _model(self, scope: MutableMapping[str, Any], rest: list[str], receive: Receive) -> Reply:
+    async def _model(self, scope: MutableMapping[str, Any], rest: list[str], *, receive: Receive) -> Reply:
         match rest:
             case ["infer"]:
-                return await self._infer(scope, None, receive)
+                return await self._infer(scope, None, receive=receive)
             case ["versions", number, "infer"]:
-                return await self._infer(scope, _number(number), receive)
+                return await self._infer(scope, _number(number), receive=receive)
             case ["refresh"]:
                 _require_method(scope, "POST")
                 _require_local(scope)
@@ -126,7 +126,7 @@ class Application:
                 return _json({"name": self._plane.model, "ready": True} if ready else active.metadata())
         raise Refusal(404, f"there is nothing at {scope['path']}; ask /v2/models/{self._plane.model}/infer")
 
-    async def _infer(self, scope: MutableMapping[str, Any], number: int | None, receive: Receive) -> Reply:
+    async def _infer(self, scope: MutableMapping[str, Any], number: int | None, *, receive: Receive) -> Reply:
         _require_method(scope, "POST")
         _require_json(scope)
         return Reply(200, self._plane.infer(await _body(scope, receive), number))

@@ -60,7 +60,7 @@ class FileJournal:
         for name, size in _segments(self._folder):
             start = starts.get(name, 0)
             if size > start:
-                yield from _read(self._folder / name, start, size)
+                yield from _read(self._folder / name, start, size=size)
 
     def close(self) -> None:
         """Sync and let go of the segment; a later append opens another."""
@@ -84,14 +84,14 @@ class _Segment:
             own = [name for name in names if name.endswith(f"-{writer}{_SUFFIX}")]
             if own:
                 _cut_torn_tail(folder / own[-1])
-            self._create(folder, writer, 1 + max((_number(name) for name in names), default=0))
+            self._create(folder, writer, number=1 + max((_number(name) for name in names), default=0))
             sync_folder(folder)
         except OSError as error:
             raise refusal(error, folder) from error
         self.end = 0
         self.suspect = False
 
-    def _create(self, folder: Path, writer: str, number: int) -> None:
+    def _create(self, folder: Path, writer: str, *, number: int) -> None:
         while True:
             self._path = folder / f"{number:012d}-{writer}{_SUFFIX}"
             try:
@@ -140,7 +140,7 @@ def _number(name: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _read(path: Path, start: int, size: int) -> Iterator[tuple[Position, bytes]]:
+def _read(path: Path, start: int, *, size: int) -> Iterator[tuple[Position, bytes]]:
     with path.open("rb") as file:
         file.seek(start)
         data = memoryview(file.read(size - start))
@@ -191,7 +191,7 @@ def _cut_torn_tail(path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         end = 0
-        for position, _ in _read(path, 0, os.fstat(descriptor).st_size):
+        for position, _ in _read(path, 0, size=os.fstat(descriptor).st_size):
             end = position.end
         if end < os.fstat(descriptor).st_size:
             os.ftruncate(descriptor, end)

@@ -80,7 +80,7 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}".replace("-", "−")
 
 
-def many(value: int, one: str, more: str = "") -> str:
+def many(value: int, one: str, *, more: str = "") -> str:
     """Write a count with its noun: "1 run", "10,482 runs"."""
     return f"{count(value)} {one if value == 1 else more or one + 's'}"
 

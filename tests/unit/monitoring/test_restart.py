@@ -106,7 +106,7 @@ def test_a_measurement_that_fails_halfway_leaves_nothing_behind(monkeypatch) -> 
         play(world, day)
         if day in (3, 6):
             with monkeypatch.context() as patch:
-                patch.setattr(world.meta.watches, "put", lambda *_: 1 / 0)
+                patch.setattr(world.meta.watches, "put", lambda *_, **__: 1 / 0)
                 with pytest.raises(ZeroDivisionError):
                     world.measure(day, monitoring)
         assert world.measure(day, monitoring) == whole[day]

@@ -137,17 +137,17 @@ def _live(scene: Scene, deployment: Deployment) -> Live:
     weeks = weeks_of(scene)[-_SPARK_WEEKS:]
     return Live(
         version=deployment.champion,
-        state=_live_state(recent, risk.limit if risk else None, bool(risk and risk.alarm)),
+        state=_live_state(recent, risk.limit if risk else None, alarm=bool(risk and risk.alarm)),
         metric=scene.metric,
         recent=recent,
         limit=risk.limit if risk else None,
         weeks=tuple(week.live.loss if week.live else None for week in weeks),
-        facts=_serving(scene, deployment.champion, 1 - _canary_share(deployment)),
+        facts=_serving(scene, deployment.champion, share=1 - _canary_share(deployment)),
         since=champion_since(scene.deployments) or deployment.since,
     )
 
 
-def _live_state(recent: Mean | None, limit: float | None, alarm: bool) -> State:
+def _live_state(recent: Mean | None, limit: float | None, *, alarm: bool) -> State:
     if alarm:
         return State.ALARM
     if recent is None:
@@ -159,7 +159,7 @@ def _canary_share(deployment: Deployment) -> float:
     return 0.0 if deployment.challenger is None or deployment.strategy is Strategy.SHADOW else deployment.share
 
 
-def _serving(scene: Scene, version: int, share: float) -> tuple[Figure, ...]:
+def _serving(scene: Scene, version: int, *, share: float) -> tuple[Figure, ...]:
     facts = [Figure(name="Traffic", text=words.percent(share), unit="%")]
     health = scene.health
     seen = next((one for one in health.versions if one.version == version), None) if health else None
@@ -204,7 +204,7 @@ def trial(scene: Scene) -> Trial | None:
         evidence=evidence,
         limit=limit,
         way=0.0 if not evidence or evidence <= 1 else min(1.0, log(evidence) / log(limit)),
-        difference=difference(scene, deployment.champion, deployment.challenger),
+        difference=difference(scene, deployment.champion, challenger=deployment.challenger),
         facts=tuple(facts),
     )
 
@@ -238,7 +238,7 @@ def _moved(scene: Scene, drift: Drift) -> Moved:
         limit=drift.limit,
         alarm=drift.alarm,
         course=tuple(course),
-        shape=shape_of(drift.column, scene.reference, scene.newest),
+        shape=shape_of(drift.column, scene.reference, now=scene.newest),
     )
 
 

@@ -34,7 +34,7 @@ _TELLING = frozenset(
 )
 
 
-def happened(serial: int, event: Event, dataset: DatasetName) -> Happened:
+def happened(serial: int, event: Event, *, dataset: DatasetName) -> Happened:
     """Show one event."""
     return Happened(
         serial=serial,
@@ -83,7 +83,7 @@ def telling(events: Events, dataset: DatasetName, *, limit: int = 8, search: int
     before: int | None = None
     while len(found) < limit and search > 0:
         page = events.list(before=before, limit=100)
-        found += [happened(serial, event, dataset) for serial, event in page if _tells(event)]
+        found += [happened(serial, event, dataset=dataset) for serial, event in page if _tells(event)]
         search -= 100
         if len(page) < 100:
             break

@@ -139,7 +139,7 @@ def events_page(meta: MetaStore, dataset: DatasetName, *, before: int | None, su
     page = meta.events.list(subject=subject, before=before, limit=limit + 1)
     shown = page[:limit]
     token = to_token(shown[-1][0]) if len(page) > limit else ""
-    return EventsPage(events=tuple(happened(serial, event, dataset) for serial, event in shown), next=token)
+    return EventsPage(events=tuple(happened(serial, event, dataset=dataset) for serial, event in shown), next=token)
 
 
 def to_token(serial: int) -> str:

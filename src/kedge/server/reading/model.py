@@ -154,7 +154,7 @@ def model_page(scene: Scene) -> ModelPage:
     )
 
 
-def version_page(scene: Scene, number: int, run: Run | None) -> VersionPage:
+def version_page(scene: Scene, number: int, *, run: Run | None) -> VersionPage:
     """Describe one version. Raises NotFound."""
     version = scene.version(number)
     if version is None:
@@ -200,10 +200,10 @@ def rows(scene: Scene) -> tuple[Row, ...]:
     """List the versions, newest first."""
     blocks = blocks_of(scene.healths)
     runs = {run.id: run for run in scene.runs}
-    return tuple(_row(scene, version, blocks, runs.get(version.run)) for version in scene.versions)
+    return tuple(_row(scene, version, blocks=blocks, run=runs.get(version.run)) for version in scene.versions)
 
 
-def _row(scene: Scene, version: ModelVersion, blocks: list[Block], run: Run | None) -> Row:
+def _row(scene: Scene, version: ModelVersion, *, blocks: list[Block], run: Run | None) -> Row:
     state, word = _state(scene, version.number)
     move = next((move for move in reversed(scene.promotions) if move.number == version.number), None)
     return Row(
@@ -215,7 +215,7 @@ def _row(scene: Scene, version: ModelVersion, blocks: list[Block], run: Run | No
         registered_at=version.registered_at,
         trained_upto=version.trained_upto,
         run=version.run,
-        metric=_gate_loss(scene, version, run),
+        metric=_gate_loss(scene, version, run=run),
         live=life_of(blocks, version.number),
         served_seconds=_served(scene, version.number),
         cpu_seconds=run.usage.cpu_seconds if run else None,
@@ -236,7 +236,7 @@ def _state(scene: Scene, number: int) -> tuple[State, str]:
     return State.IDLE, "never live"
 
 
-def _gate_loss(scene: Scene, version: ModelVersion, run: Run | None) -> float | None:
+def _gate_loss(scene: Scene, version: ModelVersion, *, run: Run | None) -> float | None:
     metric = scene.metric
     if run is not None and metric in run.metrics:
         return run.metrics[metric]
@@ -260,10 +260,10 @@ def _rollout(scene: Scene) -> tuple[RolloutStep, ...]:
     if deployment is None or deployment.challenger is None:
         return ()
     shares = steps_of(scene.spec.rollout, deployment.strategy)
-    return tuple(_step(scene, deployment, index, share) for index, share in enumerate(shares))
+    return tuple(_step(scene, deployment, index=index, share=share) for index, share in enumerate(shares))
 
 
-def _step(scene: Scene, deployment: Deployment, index: int, share: float) -> RolloutStep:
+def _step(scene: Scene, deployment: Deployment, *, index: int, share: float) -> RolloutStep:
     looks = [look for look in scene.looks if look.challenger == deployment.challenger and look.step == index]
     look = looks[-1] if looks else None
     if index > deployment.step:

@@ -127,7 +127,7 @@ class Scenes:
         with self._lock:
             kept = self._kept.get(name)
         if kept is None or kept.serial != serial:
-            kept = _with_shapes(_read(self._house.meta, self._house.spec, name, now=now, serial=serial), self._house)
+            kept = _with_shapes(_read(self._house.meta, self._house.spec, model=name, now=now, serial=serial), self._house)
             with self._lock:
                 self._kept[name] = kept
                 while len(self._kept) > 8:
@@ -135,7 +135,7 @@ class Scenes:
         return _in_its_time(msgspec.structs.replace(kept, now=now))
 
 
-def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime, serial: int) -> Scene:
+def _read(meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime, serial: int) -> Scene:
     dataset, parity = meta.datasets.find(spec.dataset), meta.notes.get(parity_note(model))
     return Scene(
         spec=spec,

@@ -30,7 +30,7 @@ def _data(scene: Scene) -> _Seen:
     if scene.report is None:
         return State.HOLDS, "not checked", rows
     if not scene.report.passed:
-        return State.ALARM, "refused", words.many(len(scene.report.breaches), "breach", "breaches")
+        return State.ALARM, "refused", words.many(len(scene.report.breaches), "breach", more="breaches")
     if scene.report.quarantined:
         return State.WATCH, "watch", f"{words.count(scene.report.quarantined)} set aside"
     return State.WELL, "well", rows

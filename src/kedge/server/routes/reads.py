@@ -60,7 +60,7 @@ class Reads(Controller):
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
     def model_version(self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionPage:
         """Describe one version of a model."""
-        return describe_version(scenes, house, model, number)
+        return describe_version(scenes, house, model=model, number=number)
 
     @get("/runs", sync_to_thread=True, responses=ANSWERS)
     def runs(self, scenes: TheScenes) -> RunsPage:
@@ -95,7 +95,7 @@ class Reads(Controller):
     @get("/events", sync_to_thread=True, responses=ANSWERS)
     def events(self, house: TheHouse, page: Token = "", subject: Subject = None, limit: Limit = 50) -> EventsPage:
         """List what happened, newest first, a page at a time."""
-        return list_events(house, page, subject, limit)
+        return list_events(house, page, subject=subject, limit=limit)
 
     @get("/ledger", sync_to_thread=True, responses=ANSWERS)
     def ledger(self, scenes: TheScenes) -> wire.Entries:
@@ -114,7 +114,7 @@ class Reads(Controller):
         return wire.KedgeVersion(kedge=installed())
 
 
-def describe_version(scenes: Scenes, house: House, model: str, number: int) -> VersionPage:
+def describe_version(scenes: Scenes, house: House, *, model: str, number: int) -> VersionPage:
     """Describe a version with its run."""
     scene = scenes.of(ModelName(model))
     found = scene.version(number)
@@ -124,7 +124,7 @@ def describe_version(scenes: Scenes, house: House, model: str, number: int) -> V
             run = house.meta.runs.get(found.run)
         except NotFound:
             run = None
-    return version_page(scene, number, run)
+    return version_page(scene, number, run=run)
 
 
 def describe_why(house: House, prediction: str, *, replay: bool) -> Why:
@@ -134,7 +134,7 @@ def describe_why(house: House, prediction: str, *, replay: bool) -> Why:
     return why_page(explanation, again(house, name) if replay else None)
 
 
-def list_events(house: House, token: str, subject: str | None, limit: int) -> EventsPage:
+def list_events(house: House, token: str, *, subject: str | None, limit: int) -> EventsPage:
     """Read a page of events. ClientException for a token that is none of ours."""
     try:
         before = from_token(token) if token else None

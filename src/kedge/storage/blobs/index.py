@@ -32,6 +32,6 @@ class ChunkIndex(Protocol):
         """Find what a blob is made of."""
         ...
 
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
+    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, *, recipe: Recipe) -> None:
         """Write places of chunks and a blob's recipe in one transaction; what is already there stays."""
         ...

@@ -64,7 +64,9 @@ def record(connection: Connection, event: Event) -> int | None:
         "hash": chained(previous, body),
     }
     connection.execute(plain_insert(_table), row)
-    dialect.insert_new(connection, _edges, [_edge_row(edge, serial, at) for at, edge in enumerate(event.edges)])
+    dialect.insert_new(
+        connection, _edges, rows=[_edge_row(edge, serial, position=at) for at, edge in enumerate(event.edges)]
+    )
     return serial
 
 
@@ -129,7 +131,7 @@ class SqlEvents:
         ]
 
 
-def _edge_row(edge: Edge, serial: int, position: int) -> dict[str, object]:
+def _edge_row(edge: Edge, serial: int, *, position: int) -> dict[str, object]:
     return {
         "made_kind": edge.made.kind.value,
         "made": edge.made.id,
