@@ -202,6 +202,10 @@ def test_the_ledger_says_when(scene):
 def test_what_comes_next_names_dates(scene):
     told = {one.what: one for one in ahead(scene)}
     assert told["Waiting for a person"].then == "nothing"
+    rules = replace(scene.spec.retraining, policy="manual")
+    due = replace(scene.entry, regret=scene.entry.price, reason="policy manual: a person decides")
+    asked = replace(scene, spec=replace(scene.spec, retraining=rules), entries=(*scene.entries, due))
+    assert ahead(asked)[0].then == "policy manual: a person decides"
     assert told["Window of 29 Dec"].at == END + DAY
     assert told["Hold of v6 ends"].then == "at the next window; it takes all traffic unless harm is shown"
     assert "at this rate" in told["Retraining"].then

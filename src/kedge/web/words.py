@@ -14,11 +14,10 @@ _METRICS = {
     "roc_auc": "ROC AUC",
     "brier": "Brier score",
     "rmse": "RMSE",
-    "mae": "mean absolute error",
-    "mse": "mean squared error",
     "accuracy": "accuracy",
     "squared_error": "squared error",
     "absolute_error": "absolute error",
+    "r2": "R²",
 }
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 

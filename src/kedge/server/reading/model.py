@@ -11,6 +11,7 @@ from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
 from kedge.errors import NotFound
+from kedge.retraining.ledger import RETRAIN
 from kedge.rollout.judge import steps_of
 from kedge.server.reading.glance import Trial, trial
 from kedge.server.reading.scene import Scene
@@ -301,5 +302,5 @@ def _ledger(scene: Scene) -> Ledger | None:
         reason=entry.reason,
         decided_at=entry.decided_at,
         course=tuple(one.regret for one in scene.entries),
-        trained=tuple(index for index, one in enumerate(scene.entries) if one.decision == "retrain"),
+        trained=tuple(index for index, one in enumerate(scene.entries) if one.decision == RETRAIN),
     )

@@ -4,6 +4,7 @@ from kedge.domain.evaluation import Outcome
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.rollout import Move
 from kedge.domain.tracking import RunStatus
+from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import State, Station
 from kedge.web import words
@@ -127,7 +128,7 @@ def _retraining(scene: Scene) -> _Seen:
         return State.IDLE, "idle", f"policy {policy}"
     if entry is None:
         return State.IDLE, "idle", f"policy {policy}"
-    if entry.decision == "retrain":
+    if entry.decision == RETRAIN:
         return State.RUNNING, "ordered", words.when(entry.decided_at, scene.now)
     if policy == "ledger":
         return State.HOLDS, "holds", f"regret {words.number(entry.regret, 2)} of {words.number(entry.price, 2)}"

@@ -15,7 +15,6 @@ _NOUNS = {
     "features": ("what it saw", "rows"),
     "model version": ("who answered", "cube"),
     "gate verdict": ("what was proved", "gate"),
-    "verdict": ("what was proved", "gate"),
     "approver": ("who let it in", "person"),
     "run": ("how it was made", "run"),
     "code": ("by what", "code"),

@@ -119,7 +119,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     typed: str
     consequences: tuple[str, ...]
     revision: int
-    version: FromQuery[int] = 0
+    version: int = 0
 
 
 def _promoting(scene: Scene, version: int) -> _Asked:

@@ -53,7 +53,7 @@ class Writes(Controller):
         return wire.Deployed(deployment=roll_back(house, model, data=data, actor=actor, key=idempotency))
 
 
-def promote(house: House, model: str, *, data: JSONBody[wire.Promote], actor: str, key: str = "") -> Deployment:
+def promote(house: House, model: str, *, data: wire.Promote, actor: str, key: str = "") -> Deployment:
     """Promote by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     if house.meta.models.find(name, data.version) is None:
@@ -69,7 +69,7 @@ def promote(house: House, model: str, *, data: JSONBody[wire.Promote], actor: st
     )
 
 
-def roll_back(house: House, model: str, *, data: JSONBody[wire.RollBack], actor: str, key: str = "") -> Deployment:
+def roll_back(house: House, model: str, *, data: wire.RollBack, actor: str, key: str = "") -> Deployment:
     """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     asked = ("roll-back", model, reason, str(data.revision))
@@ -112,7 +112,7 @@ def _reason(reason: str) -> str:
     return reason
 
 
-def _truth(house: House, data: JSONBody[wire.Truth]) -> TruthBatch:
+def _truth(house: House, data: wire.Truth) -> TruthBatch:
     if len(data.predictions) != len(data.values):
         raise RequestInvalid(f"{len(data.predictions)} predictions but {len(data.values)} values; send one value for each")
     for index, (name, value) in enumerate(zip(data.predictions, data.values, strict=True)):

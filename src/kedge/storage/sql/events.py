@@ -6,14 +6,13 @@ canonical bytes (JSON, keys sorted). Serials count from 1 without gaps. A change
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy import insert as plain_insert
 
-from kedge.domain.events import Event
+from kedge.domain.events import Event, chained
 from kedge.domain.ids import Digest
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.errors import StoreBroken
@@ -39,11 +38,6 @@ _page = (
 def canonical(event: Event) -> bytes:
     """Give the bytes of an event that are hashed and kept."""
     return _encoder.encode(event)
-
-
-def chained(previous: str, body: bytes) -> str:
-    """Hash an event's bytes onto the hash before it, in hex."""
-    return hashlib.sha256(previous.encode() + body).hexdigest()
 
 
 def record(connection: Connection, event: Event) -> int | None:
