@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kedge.client.inference import InferenceClient
     from kedge.domain.features import FeatureService, FeatureView
     from kedge.errors import KedgeError
+    from kedge.features.join import point_in_time
     from kedge.pipelines.step import Pipeline, Step, TrainingData
 
 _HOMES = {
@@ -20,9 +21,19 @@ _HOMES = {
     "Pipeline": "kedge.pipelines.step",
     "Step": "kedge.pipelines.step",
     "TrainingData": "kedge.pipelines.step",
+    "point_in_time": "kedge.features.join",
 }
 
-__all__ = ["FeatureService", "FeatureView", "InferenceClient", "KedgeError", "Pipeline", "Step", "TrainingData"]
+__all__ = [
+    "FeatureService",
+    "FeatureView",
+    "InferenceClient",
+    "KedgeError",
+    "Pipeline",
+    "Step",
+    "TrainingData",
+    "point_in_time",
+]
 
 
 def __getattr__(name: str) -> object:

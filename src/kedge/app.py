@@ -20,8 +20,9 @@ from kedge.config import Settings
 from kedge.data.room import Data
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
+from kedge.features.parity import Parity
 from kedge.features.room import Features
 from kedge.lineage.explain import Lineage
 from kedge.monitoring.room import Monitoring
@@ -69,7 +70,7 @@ class House:
     shared: MetaStore
     blobs: BlobStore
     parts: BlobStore
-    loader: Loader
+    loader: ModelLoader
     tables: Tables
     project: Project
     online: OnlineStore
@@ -88,6 +89,17 @@ class House:
     def features(self) -> Features:
         """Join for training, look up for serving."""
         return Features(data=self.data, online=self.online, tables=self.tables, project=self.project, clock=self.clock)
+
+    @cached_property
+    def parity(self) -> Parity:
+        """Compare what was served with what the join gives."""
+        return Parity(
+            features=self.features,
+            predictions=self.predictions,
+            notes=self.meta.notes,
+            events=self.meta.events,
+            clock=self.clock,
+        )
 
     @cached_property
     def tracking(self) -> Tracking:
@@ -210,7 +222,7 @@ def open_house(
         shared=meta,
         blobs=blobs,
         parts=blobs,
-        loader=Loader(blobs=blobs, formats=FORMATS, kept=models_kept),
+        loader=ModelLoader(blobs=blobs, formats=FORMATS, kept=models_kept),
         tables=PolarsTables(settings.project, project),
         project=project,
         online=SqliteOnline(folder / "online.db"),
@@ -222,7 +234,7 @@ def open_house(
     )
 
 
-def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
+def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
     """Make the house's twin for one policy: its records and data in memory, its journals in files that the next twin
     throws away, trainings in this process and shared, nobody told. Sources are held once for the house and its twins."""
     scratch = house.settings.folder / "rehearsal"
@@ -247,4 +259,4 @@ def rehearse(house: House, spec: ProjectSpec, clock: Clock) -> House:
 def train_job(project_root: str, reference: str, work: Work) -> Made:
     """Train in a job's own process: load the project's pipeline there and run it."""
     pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
-    return make(pipeline, work, FORMATS)
+    return make(pipeline, work, formats=FORMATS)

@@ -75,8 +75,8 @@ def read_project(folder: Path) -> ProjectSpec:
     _check_policy(document, spec)
     _check_choices(document, spec)
     _check_gate(document, spec)
-    _check_files(document, spec, folder)
-    return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder))
+    _check_files(document, spec, folder=folder)
+    return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder=folder))
 
 
 def _check_durations(document: Document, spec: ProjectSpec) -> None:
@@ -149,7 +149,7 @@ def _check_gate(document: Document, spec: ProjectSpec) -> None:
             document.fail(("gate", "checks"), f"gate.checks: a check must have just one of these forms: {FORMS_WRITTEN}")
 
 
-def _check_files(document: Document, spec: ProjectSpec, folder: Path) -> None:
+def _check_files(document: Document, spec: ProjectSpec, *, folder: Path) -> None:
     references = {
         ("data", "source"): spec.data.source,
         ("features", "service"): spec.features.service,
@@ -165,7 +165,7 @@ def _check_files(document: Document, spec: ProjectSpec, folder: Path) -> None:
             document.fail(place, f"{'.'.join(place)}: {folder / file} does not exist")
 
 
-def _expectations(document: Document, spec: ProjectSpec, folder: Path) -> tuple[Expectation, ...]:
+def _expectations(document: Document, spec: ProjectSpec, *, folder: Path) -> tuple[Expectation, ...]:
     if not spec.data.expectations:
         return ()
     rules = Document.read(folder / spec.data.expectations, or_else=f"it is named in {document.path}")

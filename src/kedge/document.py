@@ -17,7 +17,7 @@ _Section = TypeVar("_Section", bound=msgspec.Struct)
 class Document:
     """A TOML file that has been read."""
 
-    def __init__(self, path: Path, text: str, content: dict[str, Any]) -> None:
+    def __init__(self, path: Path, text: str, *, content: dict[str, Any]) -> None:
         self.path, self.lines, self.content = path, text.splitlines(), content
 
     @classmethod
@@ -30,7 +30,7 @@ class Document:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from None
         try:
-            return cls(path, text, tomllib.loads(text))
+            return cls(path, text, content=tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not valid TOML: {error}") from None
 

@@ -46,7 +46,7 @@ class AliasConflict(Conflict):
 
     code = "alias_conflict"
 
-    def __init__(self, alias: str, expected: int | None, found: int | None) -> None:
+    def __init__(self, alias: str, expected: int | None, *, found: int | None) -> None:
         super().__init__(f"alias {alias!r} points to version {found}, not {expected}; read it again, then retry")
         self.alias, self.expected, self.found = alias, expected, found
 
@@ -56,7 +56,7 @@ class RevisionConflict(Conflict):
 
     code = "revision_conflict"
 
-    def __init__(self, model: str, expected: int, found: int) -> None:
+    def __init__(self, model: str, expected: int, *, found: int) -> None:
         super().__init__(f"deployment of {model!r} is at revision {found}, not {expected}; read it again, then retry")
         self.model, self.expected, self.found = model, expected, found
 

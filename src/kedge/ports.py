@@ -119,7 +119,7 @@ class Deployments(Protocol):
 class Watches(Protocol):
     """Windows that were measured, the monitors' state after each, and the alerts."""
 
-    def put(self, health: Health, state: bytes, event: Event) -> None:
+    def put(self, health: Health, state: bytes, *, event: Event) -> None:
         """Write a window's health, its alerts, and the monitors' state after it."""
         ...
 

@@ -242,6 +242,10 @@ def test_a_run_is_told_in_words(scene):
 def test_what_comes_next_names_dates(scene):
     told = {one.what: one for one in ahead(scene)}
     assert told["Waiting for a person"].then == "nothing"
+    rules = replace(scene.spec.retraining, policy="manual")
+    due = replace(scene.entry, regret=scene.entry.price, reason="policy manual: a person decides")
+    asked = replace(scene, spec=replace(scene.spec, retraining=rules), entries=(*scene.entries, due))
+    assert ahead(asked)[0].then == "policy manual: a person decides"
     assert told["Window of 29 Dec"].at == END + DAY
     assert told["Hold of v6 ends"].then == "at the next window; it takes all traffic unless harm is shown"
     assert "at this rate" in told["Retraining"].then
@@ -266,7 +270,7 @@ def profile(*counts, edges=(), labels=()):
 
 def test_quantile_bins_become_a_histogram_that_keeps_its_mass():
     edges = (0.0, 1.0, 10.0, 11.0)
-    shape = shape_of("c", profile(5, 20, 20, 20, 5, edges=edges), profile(0, 0, 0, 20, 50, edges=edges))
+    shape = shape_of("c", profile(5, 20, 20, 20, 5, edges=edges), now=profile(0, 0, 0, 20, 50, edges=edges))
     assert sum(shape.reference) == pytest.approx(1)
     assert sum(shape.now) == pytest.approx(1)
     assert len(shape.reference) == 20
@@ -274,10 +278,10 @@ def test_quantile_bins_become_a_histogram_that_keeps_its_mass():
 
 
 def test_shapes_in_other_bins_are_not_compared():
-    assert shape_of("c", profile(1, 2, edges=(0.0,)), profile(1, 2, edges=(1.0,))) is None
-    assert shape_of("c", profile(1, 2, edges=(0.0,)), None) is None
-    assert shape_of("c", profile(0, 0, edges=(0.0,)), profile(1, 2, edges=(0.0,))) is None
-    assert shape_of("c", profile(4, 8, labels=("a", "b")), profile(8, 4, labels=("a", "b"))).low == "b"
+    assert shape_of("c", profile(1, 2, edges=(0.0,)), now=profile(1, 2, edges=(1.0,))) is None
+    assert shape_of("c", profile(1, 2, edges=(0.0,)), now=None) is None
+    assert shape_of("c", profile(0, 0, edges=(0.0,)), now=profile(1, 2, edges=(0.0,))) is None
+    assert shape_of("c", profile(4, 8, labels=("a", "b")), now=profile(8, 4, labels=("a", "b"))).low == "b"
 
 
 @pytest.mark.parametrize(

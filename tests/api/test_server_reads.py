@@ -12,7 +12,7 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_of
 from kedge.server.application import application
 from kedge.server.reading.glance import Glance
-from kedge.server.reading.model import Model
+from kedge.server.reading.model import ModelPage
 from kedge.server.reading.why import Why
 from kedge.server.stream import Changed, Pulse
 
@@ -27,7 +27,7 @@ def client():
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/api/v1/loop", Glance), ("/api/v1/models/flights", Model), (f"/api/v1/predictions/{PREDICTION}/why", Why)],
+    [("/api/v1/loop", Glance), ("/api/v1/models/flights", ModelPage), (f"/api/v1/predictions/{PREDICTION}/why", Why)],
 )
 def test_answers_decode_to_their_own_structs(client, path, kind):
     msgspec.json.decode(client.get(path).content, type=kind)

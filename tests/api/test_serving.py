@@ -39,6 +39,7 @@ def test_the_log_holds_what_was_served_before_the_answer_leaves() -> None:
         "night": [False, False],
         "planes__age": [2.0, 2.0],
     }
+    assert batch.inputs == {"tailnum": ["N0", "N1"], "note": ["x", "x"]}  # what it takes to look the rest up again
     assert batch.as_of == {"planes": [NOW, NOW]}
     assert (batch.versions, batch.outputs, batch.batches) == ([3, 3], [0.3, 0.3], [(3, [0, 1])])
     assert set(batch.seconds) == {"parse", "features", "predict"}

@@ -14,8 +14,8 @@ from tests.unit.serving.process import house_of
 
 from kedge.client.inference import InferenceClient
 from kedge.domain.ids import split_prediction_id
+from kedge.domain.records import decode_batch
 from kedge.errors import ConfigError, KedgeError, NotFound, PortInUse, RequestInvalid
-from kedge.monitoring.capture import decode_batch
 from kedge.serving.server import serve
 from kedge.storage.journal import FileJournal
 

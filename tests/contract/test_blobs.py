@@ -6,11 +6,11 @@ import random
 
 import pytest
 from blake3 import blake3
+from tests.contract.memory_index import MemoryIndex
 
 from kedge.errors import NotFound, StoreBroken, StoreFull
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.cut import cut
-from kedge.storage.blobs.index import MemoryIndex
 from kedge.storage.blobs.memory import MemoryBlobs
 
 

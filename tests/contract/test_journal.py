@@ -6,9 +6,10 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.errors import StoreBroken, StoreFull
-from kedge.storage.journal import FileJournal, MemoryJournal
+from kedge.storage.journal import FileJournal
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -214,8 +214,8 @@ def test_looks_are_listed_oldest_first(store: SqlStore) -> None:
 def test_a_window_comes_back_with_its_alerts_and_the_state_after_it(store: SqlStore) -> None:
     assert store.watches.state(MODEL) is None
     first, second = a.health(0), a.health(1, a.alert("x", 1), a.alert("y", 1))
-    store.watches.put(first, b"\x00one", a.event(1))
-    store.watches.put(second, b"two", a.event(2))
+    store.watches.put(first, b"\x00one", event=a.event(1))
+    store.watches.put(second, b"two", event=a.event(2))
     assert store.watches.find(MODEL, first.window.id) == first
     assert store.watches.find(MODEL, "never") is None
     assert store.watches.list(MODEL) == [first, second]
@@ -225,16 +225,16 @@ def test_a_window_comes_back_with_its_alerts_and_the_state_after_it(store: SqlSt
 
 
 def test_a_window_measured_late_does_not_set_the_monitors_back(store: SqlStore) -> None:
-    store.watches.put(a.health(5), b"newest", a.event(5))
-    store.watches.put(a.health(3), b"older", a.event(3))
+    store.watches.put(a.health(5), b"newest", event=a.event(5))
+    store.watches.put(a.health(3), b"older", event=a.event(3))
     assert store.watches.state(MODEL) == b"newest"
     assert store.watches.list(MODEL) == [a.health(3), a.health(5)]
 
 
 def test_a_window_is_measured_once(store: SqlStore) -> None:
-    store.watches.put(a.health(0), b"one", a.event(1))
+    store.watches.put(a.health(0), b"one", event=a.event(1))
     with pytest.raises(Conflict):
-        store.watches.put(a.health(0, a.alert("x")), b"two", a.event(2))
+        store.watches.put(a.health(0, a.alert("x")), b"two", event=a.event(2))
     assert store.watches.state(MODEL) == b"one"
     assert store.watches.alerts(MODEL) == []
 
@@ -242,7 +242,7 @@ def test_a_window_is_measured_once(store: SqlStore) -> None:
 def test_an_alert_is_raised_once_per_model_and_key(store: SqlStore) -> None:
     store.watches.raise_alert(a.alert("x", 0), a.event(1))
     store.watches.raise_alert(a.alert("x", 9), a.event(2))
-    store.watches.put(a.health(1, a.alert("x", 1), a.alert("y", 1)), b"", a.event(3))
+    store.watches.put(a.health(1, a.alert("x", 1), a.alert("y", 1)), b"", event=a.event(3))
     store.watches.raise_alert(a.alert("x", 0, "bikes"), a.event(4))
     assert store.watches.alerts(MODEL) == [a.alert("y", 1), a.alert("x", 0)]
     assert store.watches.alerts(MODEL, limit=1) == [a.alert("y", 1)]
@@ -251,7 +251,7 @@ def test_an_alert_is_raised_once_per_model_and_key(store: SqlStore) -> None:
 
 def test_what_is_not_a_number_does_not_make_a_window_unreadable(store: SqlStore) -> None:
     health = a.health(metrics={"roc_auc": math.nan, "loss": math.inf})
-    store.watches.put(health, b"", a.event(1))
+    store.watches.put(health, b"", event=a.event(1))
     found = store.watches.find(MODEL, health.window.id)
     assert found is not None
     assert math.isnan(found.metrics["roc_auc"])
@@ -299,7 +299,7 @@ def test_a_write_happens_once_per_key(store: SqlStore) -> None:
         store.models.move(a.move(1, None, 1), a.event("move"))
         store.deployments.put(a.deployment(), a.event("deployment"))
         store.deployments.add_look(a.look("w"), a.event("look"))
-        store.watches.put(a.health(), b"state", a.event("window"))
+        store.watches.put(a.health(), b"state", event=a.event("window"))
         store.watches.raise_alert(a.alert("x"), a.event("alert"))
         store.ledgers.put(a.entry(1), a.event("entry"))
     assert [serial for serial, _ in store.events.list()] == list(range(10, 0, -1))
@@ -308,8 +308,8 @@ def test_a_write_happens_once_per_key(store: SqlStore) -> None:
 def test_the_first_write_of_a_key_is_the_one_that_counts(store: SqlStore) -> None:
     store.runs.put(a.run(), a.event("same"))
     store.runs.put(a.run(metrics={}, error="late"), a.event("same"))
-    store.watches.put(a.health(0), b"one", a.event("window"))
-    store.watches.put(a.health(1, a.alert("x")), b"two", a.event("window"))
+    store.watches.put(a.health(0), b"one", event=a.event("window"))
+    store.watches.put(a.health(1, a.alert("x")), b"two", event=a.event("window"))
     assert store.runs.get(a.run().id) == a.run()
     assert store.watches.list(MODEL) == [a.health(0)]
     assert store.watches.state(MODEL) == b"one"
@@ -343,8 +343,8 @@ def test_names_are_never_read_as_sql(store: SqlStore) -> None:
 
 
 def test_windows_of_two_models_do_not_mix(store: SqlStore) -> None:
-    store.watches.put(a.health(0), b"one", a.event(1))
-    store.watches.put(a.health(0, model="bikes"), b"two", a.event(2))
+    store.watches.put(a.health(0), b"one", event=a.event(1))
+    store.watches.put(a.health(0, model="bikes"), b"two", event=a.event(2))
     assert store.watches.state(MODEL) == b"one"
     assert store.watches.list(ModelName("bikes")) == [a.health(0, model="bikes")]
     assert Window(a.NOW, a.NOW).id == "2013-03-01T12:00/2013-03-01T12:00"

@@ -21,7 +21,7 @@ url, start = sys.argv[1], int(sys.argv[2])
 store = open_store(url)
 for day in range(start, 100_000):
     alerts = [a.alert(f"{day}-{at}", day) for at in range(5)]
-    store.watches.put(a.health(day, *alerts), str(day).encode(), a.event(day, edges=(a.edge(f"r{day}", "d"),)))
+    store.watches.put(a.health(day, *alerts), str(day).encode(), event=a.event(day, edges=(a.edge(f"r{day}", "d"),)))
     print(day, flush=True)
 """
 
@@ -38,9 +38,9 @@ def test_a_killed_writer_loses_nothing_acknowledged(shared_url: str, delay: floa
 def test_a_writer_killed_inside_a_transaction_leaves_nothing_of_it(shared_url: str) -> None:
     script = (
         "import os, signal\nfrom kedge.storage.sql import dialect\nold = dialect.insert_new\n"
-        "def insert_new(connection, table, rows):\n"
+        "def insert_new(connection, table, *, rows):\n"
         "    if table.name == 'alerts' and rows[0]['key'] == '2-0': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    old(connection, table, rows)\n"
+        "    old(connection, table, rows=rows)\n"
         "dialect.insert_new = insert_new\n"
     )
     with a.child(script + WRITER, shared_url, "0") as child:

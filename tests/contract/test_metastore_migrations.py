@@ -129,11 +129,11 @@ def fill(store: SqlStore) -> None:
     store.models.move(a.move(1, None, 1), a.event("move"))
     store.deployments.put(a.deployment(), a.event("deployment"))
     store.deployments.add_look(a.look("w"), a.event("look"))
-    store.watches.put(a.health(0, a.alert("x")), b"\x00state", a.event("window"))
+    store.watches.put(a.health(0, a.alert("x")), b"\x00state", event=a.event("window"))
     store.ledgers.put(a.entry(1), a.event("entry"))
     store.notes.put("name", b"\xff")
     chunk = digest_of("chunk")
-    store.chunks.add({chunk: ChunkPlace("pack", 1, 2)}, digest_of("blob"), Recipe(2, (chunk,)))
+    store.chunks.add({chunk: ChunkPlace("pack", 1, 2)}, digest_of("blob"), recipe=Recipe(2, (chunk,)))
 
 
 def require_filled(store: SqlStore) -> None:

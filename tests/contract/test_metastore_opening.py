@@ -133,13 +133,13 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     acknowledged = 0
     with pytest.raises(StoreFull, match="no space"):  # noqa: PT012  the write that fills the disk is not known before
         while True:
-            store.watches.put(a.health(acknowledged), b"x" * 3000, a.event(acknowledged))
+            store.watches.put(a.health(acknowledged), b"x" * 3000, event=a.event(acknowledged))
             acknowledged += 1
     assert 5 < len(store.watches.list(a.MODEL)) == acknowledged
     assert broken_at(store) is None
     with store._connections.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-    store.watches.put(a.health(acknowledged), b"x" * 3000, a.event(acknowledged))
+    store.watches.put(a.health(acknowledged), b"x" * 3000, event=a.event(acknowledged))
     assert len(store.watches.list(a.MODEL)) == acknowledged + 1
     store.close()
 

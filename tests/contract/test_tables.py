@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
+from tests.contract.memory_index import MemoryIndex
 
 from kedge.adapters.project import FolderProject
 from kedge.errors import ConfigError, SourceFailed, StoreBroken
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.blobs.index import MemoryIndex
 from kedge.storage.tables import PolarsTables
 
 FRAME = pl.DataFrame({"a": [1, 2], "b": ["x", None]})

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import kedge
 import kedge.errors
 import kedge.replay.play
 from kedge.cli.main import NOUNS
@@ -38,6 +39,12 @@ def errors(kind: type) -> set[str]:
 )
 def test_every_event_rule_and_error_is_there(word) -> None:
     assert f"`{word}`" in PAGE
+
+
+@pytest.mark.parametrize("name", kedge.__all__)
+def test_every_public_name_is_there_and_can_be_loaded(name) -> None:
+    assert f"`{name}`" in PAGE
+    assert callable(getattr(kedge, name))
 
 
 def test_defaults_are_as_said() -> None:

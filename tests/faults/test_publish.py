@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.memory_index import MemoryIndex
 from tests.faults.crash_states import crash_states, trace
 
 from kedge.errors import StoreFull
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.blobs.index import MemoryIndex
 from kedge.storage.journal import FileJournal
 
 BLOBS = (b"first" * 100, b"second" * 900, b"third")
@@ -26,7 +26,7 @@ class TellingIndex(MemoryIndex):
         self.tell = tell
 
     def add(self, places, blob, recipe):
-        super().add(places, blob, recipe)
+        super().add(places, blob, recipe=recipe)
         self.tell((places, blob, recipe))
 
 
@@ -118,7 +118,7 @@ BLOB_WRITER = """
 import random, sys
 from pathlib import Path
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.blobs.index import MemoryIndex
+from tests.contract.memory_index import MemoryIndex
 
 class Telling(MemoryIndex):
     def add(self, places, blob, recipe):
@@ -165,7 +165,7 @@ def test_a_killed_blob_store_has_every_blob_that_was_indexed(tmp_path):
     for wait in (0.0, 0.01, 0.03, 0.1):
         for line in killed(BLOB_WRITER, tmp_path, last, after=wait):
             places, blob, recipe = eval(line)
-            index.add({name: ChunkPlace(*place) for name, place in places.items()}, blob, Recipe(*recipe))
+            index.add({name: ChunkPlace(*place) for name, place in places.items()}, blob, recipe=Recipe(*recipe))
             last += 1
         store = ChunkStore(tmp_path, index)
         assert all(len(store.get(blob)) == 60_000 for blob in index._blobs)

@@ -68,7 +68,7 @@ def test_a_twin_with_the_same_policy_decides_the_same(live, folder) -> None:
     timeline = lay_out(_by_window(house.spec), house.data.rows(house.spec))
     served = house.features.joined(house.features.service(house.spec), timeline.rows, time=house.spec.data.time)
     clock = SetClock(timeline.start)
-    twin = rehearse(replace(house), house.spec, clock)
+    twin = rehearse(replace(house), house.spec, clock=clock)
     play(twin, clock, timeline, InProcess(twin, timeline, served))
     kept = track(twin, house.spec, policy="twin")
     assert kept.digest == live.digest

@@ -477,7 +477,7 @@ class Year:
         self.meta.watches.put(
             health,
             b"",
-            self.event(EventKind.WINDOW_MEASURED, window.end, f"Window {window.id} measured: {rows} predictions"),
+            event=self.event(EventKind.WINDOW_MEASURED, window.end, f"Window {window.id} measured: {rows} predictions"),
         )
 
     def _drift(self, name: str, index: int, day: datetime) -> Drift:

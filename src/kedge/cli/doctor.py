@@ -1,21 +1,25 @@
-"""`kedge doctor`: is the project file right, does the store open, does the audit chain hold?"""
+"""`kedge doctor`: is the project file right, does the store open, does the audit chain hold, did parity?"""
 
 import typer
 
 from kedge.cli.opening import HERE, Folder, Json, Store, opened, print_json
 from kedge.security.audit import verify
+from kedge.security.redact import redact
 
 
 def command(folder: Folder = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Check the project, the store and its audit chain. Exits with 3 if the chain does not hold."""
+    """Check the project, the store, its audit chain and the newest parity report. Exits with 3 if one does not hold."""
     with opened(folder, store, writer="doctor") as house:
         chain = verify(house.meta.events.chain())
+        parity = house.parity.newest(house.spec.name)
         versions = len(house.meta.models.list(house.spec.name))
+    name, where = house.spec.name, redact(house.settings.store)
     if as_json:
-        print_json({"project": house.spec.name, "store": house.settings.store, "versions": versions, "audit": chain})
+        print_json({"project": name, "store": where, "versions": versions, "audit": chain, "parity": parity})
     else:
-        typer.echo(f"project  {house.spec.name}: kedge.toml is right")
-        typer.echo(f"store    {house.settings.store}: opens, {versions} model versions")
+        typer.echo(f"project  {name}: kedge.toml is right")
+        typer.echo(f"store    {where}: opens, {versions} model versions")
         typer.echo(f"audit    {chain}")
-    if not chain.holds:
+        typer.echo(f"parity   {parity or 'not checked yet; check it with: kedge features parity'}")
+    if not chain.holds or (parity is not None and not parity.holds):
         raise typer.Exit(3)

@@ -29,5 +29,6 @@ def command(
         if source.is_file() and not target.exists():
             target.write_text(source.read_text(encoding="utf-8").replace('"NAME"', f'"{name}"'), encoding="utf-8")
             written.append(source.name)
-    (folder / ".gitignore").open("a", encoding="utf-8").write(".kedge/\n")
+    with (folder / ".gitignore").open("a", encoding="utf-8") as ignored:
+        ignored.write(".kedge/\n")
     typer.echo(f"made {folder} with {', '.join(sorted(written))}\nplay it through the loop: kedge replay {folder}")

@@ -18,6 +18,7 @@ NOUNS = {
     "watch": "Look at the windows that have closed, then settle rollouts and decide on retraining.",
     "serve": "Serve the deployed model (Open Inference Protocol v2).",
     "up": "Start the control plane: API and UI.",
+    "features": "Hold the features that were served against the join.",
     "models": "List model versions, promote, roll back.",
     "why": "Answer for a prediction: from the answer back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
@@ -39,13 +40,14 @@ NEIGHBOURLY = {
 def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError
+    from kedge.security.redact import redact
 
     for name, value in NEIGHBOURLY.items():
         os.environ.setdefault(name, value)
     try:
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {redact(str(error))}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -76,9 +78,9 @@ def _unnamed() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from kedge.version import installed
 
-        typer.echo(f"kedge {version('kedge')}")
+        typer.echo(f"kedge {installed()}")
         raise typer.Exit
 
 

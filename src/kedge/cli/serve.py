@@ -24,7 +24,6 @@ def command(
     while_input: Annotated[bool, typer.Option("--while-input", help="End when standard input closes.")] = False,
 ) -> None:
     """Serve the deployed model over the Open Inference Protocol v2."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a request's few rows are not worth a team of threads
     if while_input:
         threading.Thread(target=_end_with_input, daemon=True).start()
     out = sys.stdout

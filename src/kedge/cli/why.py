@@ -31,7 +31,7 @@ def command(
         if replay:
             logged = house.lineage.get(name)
             version = house.registry.get(explanation.model, explanation.version)
-            again = house.evaluation.recompute(version, logged.batch, logged.row)
+            again = house.evaluation.recompute(version, logged.batch, row=logged.row)
     if as_json:
         print_json({**msgspec.to_builtins(explanation), "replay": msgspec.to_builtins(again)})
     else:

@@ -84,7 +84,7 @@ class InferenceClient:
             "inputs": [_tensor(name, values) for name, values in columns.items()],
             "parameters": parameters or {},
         }
-        answer = self._call("POST", f"/v2/models/{quote(model, safe='')}/infer", msgspec.json.encode(body))
+        answer = self._call("POST", f"/v2/models/{quote(model, safe='')}/infer", body=msgspec.json.encode(body))
         told = answer.get("parameters", {})
         return Inference(
             request=RequestId(told.get("request", answer["id"])),
@@ -107,13 +107,13 @@ class InferenceClient:
 
     def refresh(self, model: ModelName | str) -> int | None:
         """Have the newest revision loaded now, and give its number; None where nothing is deployed."""
-        revision: int | None = self._call("POST", f"/v2/models/{quote(model, safe='')}/refresh", b"{}")["revision"]
+        revision: int | None = self._call("POST", f"/v2/models/{quote(model, safe='')}/refresh", body=b"{}")["revision"]
         return revision
 
     def _call(
-        self, method: str, path: str, body: bytes | None = None, *, pauses: Sequence[float] = _PAUSES
+        self, method: str, path: str, *, body: bytes | None = None, pauses: Sequence[float] = _PAUSES
     ) -> dict[str, Any]:
-        status, data = self._exchange(method, self._root + path, body, pauses=pauses)
+        status, data = self._exchange(method, self._root + path, body=body, pauses=pauses)
         try:
             answer: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
         except msgspec.DecodeError:
@@ -122,7 +122,7 @@ class InferenceClient:
             raise _ERRORS.get(status, KedgeError)(f"{answer.get('error', '')} (HTTP {status} from {self.url})")
         return answer
 
-    def _exchange(self, method: str, path: str, body: bytes | None, *, pauses: Sequence[float]) -> tuple[int, bytes]:
+    def _exchange(self, method: str, path: str, *, body: bytes | None, pauses: Sequence[float]) -> tuple[int, bytes]:
         """Send and read; again after each pause where the connection was refused or reset."""
         for pause in (*pauses, None):
             try:

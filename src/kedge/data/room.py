@@ -137,8 +137,8 @@ class Data:
         if newest is not None and newest.upto is not None and newest.upto > now:
             base = base_of(self._datasets.list(name), now)
         new = known_since(rows, base, order=order, now=now)
-        if base is not None and missed(rows, base, order):
-            new = pl.concat([late_rows(rows, self.read(base), base, order=order, key=key), new])
+        if base is not None and missed(rows, base, order=order):
+            new = pl.concat([late_rows(rows, self.read(base), base=base, order=order, key=key), new])
         if new.is_empty():
             return base
         data = self._tables.encode(new)

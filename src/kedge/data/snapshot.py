@@ -32,12 +32,12 @@ def known_since(rows: pl.DataFrame, base: DatasetVersion | None, *, order: str, 
     return rows.filter(new).sort(order, maintain_order=True)
 
 
-def missed(rows: pl.DataFrame, base: DatasetVersion, order: str) -> bool:
+def missed(rows: pl.DataFrame, base: DatasetVersion, *, order: str) -> bool:
     """Tell whether the source now has more rows from before a version's end than the version: it got some late."""
     return base.upto is not None and rows.select((pl.col(order) <= base.upto).sum()).item() > base.rows
 
 
-def late_rows(rows: pl.DataFrame, kept: pl.DataFrame, base: DatasetVersion, *, order: str, key: str) -> pl.DataFrame:
+def late_rows(rows: pl.DataFrame, kept: pl.DataFrame, *, base: DatasetVersion, order: str, key: str) -> pl.DataFrame:
     """Take the rows from before a version's end that are not among those it kept.
 
     Rows are told apart by `key`, or where there is none, by all their values.
@@ -74,7 +74,7 @@ def grown(
     return DatasetVersion(
         dataset=dataset,
         number=number,
-        digest=version_digest(dataset, schema, parts),
+        digest=version_digest(dataset, schema, parts=parts),
         schema=schema,
         parts=parts,
         rows=sum(part.rows for part in parts),
@@ -84,6 +84,6 @@ def grown(
     )
 
 
-def version_digest(dataset: DatasetName, schema: Schema, parts: tuple[Part, ...]) -> Digest:
+def version_digest(dataset: DatasetName, schema: Schema, *, parts: tuple[Part, ...]) -> Digest:
     """Name a version by its content."""
     return digest_of("dataset-version", dataset, schema, [part.digest for part in parts])

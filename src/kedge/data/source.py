@@ -25,15 +25,15 @@ def declared(source: pl.DataFrame, rules: DataRules) -> tuple[pl.DataFrame, tupl
     Raises SourceFailed for a source that is empty, lacks a column, or holds one that is neither number, text nor time.
     """
     where = f"source {rules.source!r}"
-    _require_columns(source, rules, where)
+    _require_columns(source, rules, where=where)
     if source.is_empty():
         raise SourceFailed(f"{where} has no rows; check that it reads the table you mean")
     rows = typed(source.drop(name for name in rules.ignore if name in source.columns), where)
     rows = rows.with_columns(as_times(rows[rules.time], where))
-    rows = rows.with_columns(_known_at(rows, rules, where).alias(KNOWN_AT))
+    rows = rows.with_columns(_known_at(rows, rules, where=where).alias(KNOWN_AT))
     if not rows[rules.time].is_sorted(nulls_last=True):
         rows = rows.sort(rules.time, nulls_last=True, maintain_order=True)
-    label, classes = _label(rows[rules.label], rules.task, where)
+    label, classes = _label(rows[rules.label], rules.task, where=where)
     return rows.with_columns(label), classes
 
 
@@ -58,7 +58,7 @@ def column_type(dtype: pl.DataType) -> ColumnType:
     return ColumnType.TIME if dtype.is_temporal() else ColumnType.STRING
 
 
-def require_column(name: str, columns: Sequence[str], where: str) -> None:
+def require_column(name: str, columns: Sequence[str], *, where: str) -> None:
     """Raise SourceFailed where a table lacks a column, with the names that it has and the nearest of them."""
     if name in columns:
         return
@@ -67,10 +67,10 @@ def require_column(name: str, columns: Sequence[str], where: str) -> None:
     raise SourceFailed(f"{where} has no column {name!r}{hint} It has: {', '.join(columns) or 'no columns at all'}")
 
 
-def _require_columns(source: pl.DataFrame, rules: DataRules, where: str) -> None:
+def _require_columns(source: pl.DataFrame, rules: DataRules, *, where: str) -> None:
     for name in (rules.key, rules.time, rules.label, rules.label_time):
         if name:
-            require_column(name, source.columns, where)
+            require_column(name, source.columns, where=where)
     for name in {rules.key, rules.time, rules.label, rules.label_time} & set(rules.ignore):
         raise SourceFailed(f"column {name!r} of {where} is needed and cannot be in [data] ignore")
     if KNOWN_AT in source.columns:
@@ -97,7 +97,7 @@ def _typed(column: pl.Series, where: str) -> pl.Series:
     )
 
 
-def _known_at(rows: pl.DataFrame, rules: DataRules, where: str) -> pl.Series:
+def _known_at(rows: pl.DataFrame, rules: DataRules, *, where: str) -> pl.Series:
     """Say when each row's label became known. A row without any time counts as known when the row before it was:
     so it reaches validation, which sets it aside and counts it."""
     if rules.label_time:
@@ -106,7 +106,7 @@ def _known_at(rows: pl.DataFrame, rules: DataRules, where: str) -> pl.Series:
     return times + span_of(rules.label_delay) if rules.label_delay else times
 
 
-def _label(label: pl.Series, task: Task, where: str) -> tuple[pl.Series, tuple[str, ...]]:
+def _label(label: pl.Series, task: Task, *, where: str) -> tuple[pl.Series, tuple[str, ...]]:
     if task is Task.REGRESSION:
         if not (label.dtype.is_numeric() or label.dtype == pl.Boolean):
             raise SourceFailed(f"label {label.name!r} of {where} is {label.dtype}; regression needs numbers")
@@ -119,12 +119,12 @@ def _label(label: pl.Series, task: Task, where: str) -> tuple[pl.Series, tuple[s
         return label.cast(pl.Int8, strict=False), tuple(_text(value) for value in classes)
     codes = {value: min(code, _MOST_CODES) for code, value in enumerate(classes)}
     coded = label.replace_strict(codes, default=_MOST_CODES, return_dtype=pl.Int8)
-    _require_two(coded.filter(label.is_not_null()), label, where)
+    _require_two(coded.filter(label.is_not_null()), label, where=where)
     known = coded.to_frame().select(pl.when(label.is_not_null()).then(pl.col(label.name)))
     return known[label.name], tuple(_text(value) for value in classes)
 
 
-def _require_two(codes: pl.Series, label: pl.Series, where: str) -> None:
+def _require_two(codes: pl.Series, label: pl.Series, *, where: str) -> None:
     """Refuse a number whose task was left at classification; a few stray values are for validation to set aside."""
     told = label.drop_nulls()
     if label.dtype.is_numeric() and told.n_unique() > _MOST_STRAY and (codes > 1).sum() > _MOST_NEITHER * len(told):

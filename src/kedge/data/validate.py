@@ -51,7 +51,7 @@ def validate(
     for expectation, broken, count in zip(expectations, breaking, counts, strict=True):
         if count <= expectation.share * len(rows):
             continue
-        breaches.append(_breach(rows, expectation, broken, rows_broken=count, key=key, classes=classes))
+        breaches.append(_breach(rows, expectation, broken=broken, rows_broken=count, key=key, classes=classes))
         if expectation.severity is Severity.QUARANTINE:
             aside.append(broken if isinstance(broken, pl.Expr) else pl.lit(value=True))
     everyone = pl.repeat(value=True, n=pl.len(), dtype=pl.Boolean)
@@ -72,7 +72,7 @@ def _breaking(expectation: Expectation, rows: pl.DataFrame) -> pl.Expr | int:
     if expectation.rule is Rule.ROWS:
         return 0 if _within(expectation, len(rows)) else len(rows)
     where = f"expectation {expectation.rule.value!r} cannot be checked: the table"
-    require_column(expectation.column, rows.columns, where)
+    require_column(expectation.column, rows.columns, where=where)
     return _RULES[expectation.rule](expectation, rows)
 
 
@@ -140,8 +140,8 @@ def _within(expectation: Expectation, value: float) -> bool:
 def _breach(
     rows: pl.DataFrame,
     expectation: Expectation,
-    broken: pl.Expr | int,
     *,
+    broken: pl.Expr | int,
     rows_broken: int,
     key: str,
     classes: dict[str, tuple[str, ...]],

@@ -1,5 +1,6 @@
 """What happened. Every state change writes one event in the same transaction, under a key that makes it happen once."""
 
+import hashlib
 from datetime import datetime
 from enum import Enum
 
@@ -17,7 +18,7 @@ class EventKind(Enum):
     DATASET_COMMITTED = "dataset_committed"
     DATA_VALIDATED = "data_validated"
     DATA_REFUSED = "data_refused"
-    FEATURES_MATERIALIZED = "features_materialized"
+    PARITY_CHECKED = "parity_checked"
     RUN_STARTED = "run_started"
     RUN_FINISHED = "run_finished"
     RUN_FAILED = "run_failed"
@@ -50,3 +51,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     facts: dict[str, Fact] = {}
     edges: tuple[Edge, ...] = ()
+
+
+def chained(previous: str, body: bytes) -> str:
+    """Hash an event's canonical bytes onto the hash before it ("" for the first): SHA-256, 64 hex digits."""
+    return hashlib.sha256(previous.encode() + body).hexdigest()

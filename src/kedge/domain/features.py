@@ -5,9 +5,13 @@ at t (`created <= t`), the one with the greatest event time, then the greatest c
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
+
+from kedge.domain.ids import ModelName, PredictionId
+from kedge.domain.monitoring import Value
 
 
 class FeatureView(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,3 +60,53 @@ class FeatureService(msgspec.Struct, frozen=True, kw_only=True):
 def feature_name(view: FeatureView, feature: str) -> str:
     """Give the full name under which a view's feature is known everywhere."""
     return f"{view.name}__{feature}"
+
+
+class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One value that was served, and that the join gives otherwise for the same row and time."""
+
+    prediction: PredictionId
+    at: datetime
+    column: str
+    served: Value
+    joined: Value
+
+
+class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of replaying served features through the join: how many rows and values were compared, and differ.
+
+    `columns` are those that are looked up or derived; what a request brings itself has nothing to be compared with.
+    `mismatches` holds the first of them, `first_at` and `last_at` the times of the oldest and newest row compared.
+    `older` counts the rows served by another definition of the service than today's, `keyless` those logged without
+    their entity keys: neither can be joined again.
+    """
+
+    rows: int = 0
+    values: int = 0
+    mismatched: int = 0
+    columns: tuple[str, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    older: int = 0
+    keyless: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether every value that was compared is the same."""
+        return not self.mismatched
+
+    def __str__(self) -> str:
+        if not self.columns:
+            return "nothing is looked up or derived, so there is nothing to compare"
+        if not self.rows:
+            return "no served row to compare"
+        span = f"{self.rows:,} rows served from {self.first_at:%Y-%m-%d %H:%M} to {self.last_at:%Y-%m-%d %H:%M}"
+        if self.holds:
+            return f"all {self.values:,} values of {span} are what the join gives"
+        return f"{self.mismatched:,} of {self.values:,} values of {span} are not what the join gives"
+
+
+def parity_note(model: ModelName) -> str:
+    """Name the note that keeps a model's newest parity report."""
+    return f"parity:{model}"

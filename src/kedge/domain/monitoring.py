@@ -38,7 +38,8 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     `at` is the time the answer holds for, `features` the values as served (before encoding, in the signature's order),
     `as_of` the event time of the row each view contributed, `batches` the runs of rows that went through a model in one
-    call (version and row indices): the same call again gives the same bits. `shadow` holds answers that were not used.
+    call (version and row indices): the same call again gives the same bits. `shadow` holds answers that were not used;
+    `inputs` what the request brought and `features` does not show: entity keys, and columns that only `derive` reads.
     """
 
     request: RequestId
@@ -55,6 +56,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     shadow: dict[int, list[float]] = {}
     errors: dict[int, str] = {}
     seconds: dict[str, float] = {}
+    inputs: dict[str, list[Value]] = {}
 
 
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     cpu_seconds: float
 
 
-def candidate_tags(form: str, signature: Signature, trained_upto: datetime) -> dict[str, str]:
+def candidate_tags(form: str, signature: Signature, *, trained_upto: datetime) -> dict[str, str]:
     """Write what a candidate is as tags of its run."""
     return {
         "format": form,

@@ -23,7 +23,7 @@ MOST_WORSE = 0.01
 
 
 def agreement(
-    task: Task, y: Vector, refit: Vector, candidate: Vector, *, blocks: NDArray[np.int64], metric: str, threshold: float
+    task: Task, y: Vector, *, refit: Vector, candidate: Vector, blocks: NDArray[np.int64], metric: str, threshold: float
 ) -> Finding:
     """Judge a refit's answers against the tested candidate's on the same rows: arrays (n,)."""
     usable = check_answers(Evidence(task=task, y=y, answers=refit, blocks=blocks))
@@ -32,7 +32,9 @@ def agreement(
     apart = float(np.sqrt(np.mean(np.square(refit - candidate))))
     limit = float(np.sqrt(np.mean(np.square(candidate - y))))
     found = compare(
-        loss_rows(metric, y, refit, threshold=threshold), loss_rows(metric, y, candidate, threshold=threshold), blocks
+        loss_rows(metric, y, p=refit, threshold=threshold),
+        loss_rows(metric, y, p=candidate, threshold=threshold),
+        blocks=blocks,
     )
     worse = found.relative > MOST_WORSE and not found.difference <= CERTAINTY * found.error
     side = "above" if found.relative > 0 else "below"

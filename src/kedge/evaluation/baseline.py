@@ -24,6 +24,6 @@ def hardest_constant(metric: str, y: Vector, *, threshold: float = 0.5) -> Basel
     """Find the constant with the least mean loss: of mean (best for log loss and squares), median (for absolute
     errors), least and greatest label (for decisions at a threshold)."""
     tried = [float(np.mean(y)), float(np.median(y)), float(np.min(y)), float(np.max(y))]
-    losses = [float(np.mean(loss_rows(metric, y, np.full(len(y), answer), threshold=threshold))) for answer in tried]
+    losses = [float(np.mean(loss_rows(metric, y, p=np.full(len(y), answer), threshold=threshold))) for answer in tried]
     best = int(np.argmin(losses))
     return Baseline(tried[best], losses[best])

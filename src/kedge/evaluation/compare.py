@@ -49,7 +49,7 @@ def blocks_of(known_at: Sequence[datetime] | NDArray[np.datetime64], upto: datet
     return np.asarray((end - times) // DAY_MICROSECONDS, dtype=np.int64)
 
 
-def compare(losses: Vector, reference: Vector, blocks: NDArray[np.int64]) -> Comparison:
+def compare(losses: Vector, reference: Vector, *, blocks: NDArray[np.int64]) -> Comparison:
     """Compare the losses of two models on the same rows: arrays (n,), n > 0."""
     _, place, rows = np.unique(blocks, return_inverse=True, return_counts=True)
     sums = np.bincount(place, weights=losses - reference)

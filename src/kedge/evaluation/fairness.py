@@ -41,7 +41,7 @@ FAIRNESS: dict[str, tuple[Callable[[Vector], Mask], ...]] = {
 }
 
 
-class Difference(NamedTuple):
+class RateDifference(NamedTuple):
     """The greatest difference of a rate, between which groups, and who was judged. `value` is NaN with fewer than two
     judged groups; `rows` counts the rows of the two groups that the rate is taken over."""
 
@@ -54,8 +54,8 @@ class Difference(NamedTuple):
 
 
 def difference_of(
-    name: str, y: Vector, p: Vector, *, by: str, values: Sequence[str], threshold: float, min_group: int
-) -> Difference:
+    name: str, y: Vector, *, p: Vector, by: str, values: Sequence[str], threshold: float, min_group: int
+) -> RateDifference:
     """Measure a difference by name, between the groups of column `by` with the given values, one a row."""
     bases = [base(y) for base in FAIRNESS[name]]
     chosen = p >= threshold
@@ -64,12 +64,12 @@ def difference_of(
     unjudged = tuple(group.name for group in groups if not any(group is each for each in judged))
     names = tuple(group.name for group in judged)
     if len(judged) < 2:
-        return Difference(float("nan"), "", "", 0, names, unjudged)
-    value, highest, lowest, rows = max(_spread(judged, base, chosen) for base in bases)
-    return Difference(value, highest, lowest, rows, names, unjudged)
+        return RateDifference(float("nan"), "", "", 0, names, unjudged)
+    value, highest, lowest, rows = max(_spread(judged, base, chosen=chosen) for base in bases)
+    return RateDifference(value, highest, lowest, rows, names, unjudged)
 
 
-def _spread(groups: Sequence[Group], base: Mask, chosen: Mask) -> tuple[float, str, str, int]:
+def _spread(groups: Sequence[Group], base: Mask, *, chosen: Mask) -> tuple[float, str, str, int]:
     """Find the groups with the highest and the lowest share of decisions "1" among the rows of a base."""
     rates = [(float(np.mean(chosen[group.rows][base[group.rows]])), int(base[group.rows].sum())) for group in groups]
     top = max(range(len(groups)), key=lambda i: rates[i][0])

@@ -87,7 +87,7 @@ def beats_baseline(evidence: Evidence, rules: GateRules, check: Check) -> Findin
     if np.ptp(evidence.y) == 0:
         reason = f"all {len(evidence.y)} labels are {evidence.y[0]:g}: a constant cannot be beaten on them"
         return Finding(check="beats baseline", outcome=Outcome.HELD, reason=reason, rows=len(evidence.y))
-    loss = float(np.mean(loss_rows(metric, evidence.y, evidence.answers, threshold=rules.threshold)))
+    loss = float(np.mean(loss_rows(metric, evidence.y, p=evidence.answers, threshold=rules.threshold)))
     baseline = hardest_constant(metric, evidence.y, threshold=rules.threshold)
     better = loss < baseline.loss
     reason = (
@@ -122,10 +122,10 @@ def not_worse_than_champion(evidence: Evidence, rules: GateRules, check: Check) 
         )
         return Finding(check=name, outcome=Outcome.HELD, reason=reason, rows=int(rows.sum()))
     losses, theirs = (
-        loss_rows(metric, evidence.y[rows], answers[rows], threshold=rules.threshold)
+        loss_rows(metric, evidence.y[rows], p=answers[rows], threshold=rules.threshold)
         for answers in (evidence.answers, champion.answers)
     )
-    found = compare(losses, theirs, evidence.blocks[rows])
+    found = compare(losses, theirs, blocks=evidence.blocks[rows])
     limit = min(CERTAINTY * found.error, MOST_WORSE * found.reference)
     worse = found.difference > limit
     reason = (
@@ -145,9 +145,9 @@ def within_limit(evidence: Evidence, rules: GateRules, check: Check) -> Finding:
     if np.isnan(value):
         reason = f"{metric.name} is not defined on these {rows} rows: their labels or decisions are all the same"
         return Finding(check=name, outcome=Outcome.HELD, reason=reason, rows=rows)
-    breached = _breached(value, check.at_least, check.at_most)
-    reason = f"{metric.name} is {value:.4g}, {_compared(breached, check.at_least, check.at_most)}"
-    return _finding(name, reason, value, breached, fallback=_first(check.at_least, check.at_most), rows=rows)
+    breached = _breached(value, check.at_least, at_most=check.at_most)
+    reason = f"{metric.name} is {value:.4g}, {_compared(breached, check.at_least, at_most=check.at_most)}"
+    return _finding(name, reason, value=value, breached=breached, fallback=_first(check.at_least, check.at_most), rows=rows)
 
 
 def worst_slice_within_limit(evidence: Evidence, rules: GateRules, check: Check) -> Finding:
@@ -158,7 +158,7 @@ def worst_slice_within_limit(evidence: Evidence, rules: GateRules, check: Check)
     found = measure_slices(
         metric,
         evidence.y,
-        evidence.answers,
+        p=evidence.answers,
         columns=columns,
         threshold=rules.threshold,
         min_group=rules.min_group,
@@ -169,10 +169,13 @@ def worst_slice_within_limit(evidence: Evidence, rules: GateRules, check: Check)
         return Finding(check=name, outcome=Outcome.HELD, reason=reason, rows=len(evidence.y))
     low, high = (min(found.judged, key=lambda s: s.value), max(found.judged, key=lambda s: s.value))
     limits = (check.worst_at_least, check.worst_at_most)
-    worst = high if limits[0] is None or _breached(high.value, None, limits[1]) is not None else low
-    breached = _breached(worst.value, *limits)
-    reason = f"{metric.name} is {worst.value:.4g} where {worst.group}, {_compared(breached, *limits)}{unjudged}"
-    return _finding(name, reason, worst.value, breached, fallback=_first(*limits), group=worst.group, rows=worst.rows)
+    worst = high if limits[0] is None or _breached(high.value, None, at_most=limits[1]) is not None else low
+    breached = _breached(worst.value, limits[0], at_most=limits[1])
+    compared = _compared(breached, limits[0], at_most=limits[1])
+    reason = f"{metric.name} is {worst.value:.4g} where {worst.group}, {compared}{unjudged}"
+    return _finding(
+        name, reason, value=worst.value, breached=breached, fallback=_first(*limits), group=worst.group, rows=worst.rows
+    )
 
 
 def fair_between_groups(evidence: Evidence, rules: GateRules, check: Check) -> Finding:
@@ -181,7 +184,7 @@ def fair_between_groups(evidence: Evidence, rules: GateRules, check: Check) -> F
     found = difference_of(
         check.fairness or "",
         evidence.y,
-        evidence.answers,
+        p=evidence.answers,
         by=by,
         values=evidence.columns[by],
         threshold=rules.threshold,
@@ -191,12 +194,14 @@ def fair_between_groups(evidence: Evidence, rules: GateRules, check: Check) -> F
     if np.isnan(found.value):
         reason = f"fewer than two groups of {by} have the {rules.min_group} rows that count{unjudged}"
         return Finding(check=name, outcome=Outcome.HELD, reason=reason, rows=len(evidence.y))
-    breached = _breached(found.value, None, check.at_most)
+    breached = _breached(found.value, None, at_most=check.at_most)
     reason = (
         f"{check.fairness} differs by {found.value:.3g} between {found.highest} and {found.lowest},"
-        f" {_compared(breached, None, check.at_most)}{unjudged}"
+        f" {_compared(breached, None, at_most=check.at_most)}{unjudged}"
     )
-    return _finding(name, reason, found.value, breached, fallback=check.at_most, group=found.lowest, rows=found.rows)
+    return _finding(
+        name, reason, value=found.value, breached=breached, fallback=check.at_most, group=found.lowest, rows=found.rows
+    )
 
 
 CHECKS: dict[str, Callable[[Evidence, GateRules, Check], Finding]] = {
@@ -245,16 +250,16 @@ def columns_of(rules: GateRules) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def require_sensible(rules: GateRules, task: Task, columns: Sequence[str]) -> None:
+def require_sensible(rules: GateRules, task: Task, *, columns: Sequence[str]) -> None:
     """Stop on a check that can never be judged: ConfigError naming it and what would be right."""
     loss_name(rules.metric, task)
     for missing in (column for column in columns_of(rules) if column not in columns):
         raise ConfigError(f"[gate] a check names column {missing!r}, which the rows lack; they have: {', '.join(columns)}")
     for check in rules.checks:
-        _require_complete(check, form_of(check), task)
+        _require_complete(check, form_of(check), task=task)
 
 
-def _require_complete(check: Check, form: str, task: Task) -> None:
+def _require_complete(check: Check, form: str, *, task: Task) -> None:
     """Stop on a check whose form lacks its limit, or names something that there is not."""
     if check.metric:
         metric_of(check.metric, task)
@@ -277,7 +282,7 @@ def _first(*limits: float | None) -> float | None:
     return next((limit for limit in limits if limit is not None), None)
 
 
-def _breached(value: float, at_least: float | None, at_most: float | None) -> float | None:
+def _breached(value: float, at_least: float | None, *, at_most: float | None) -> float | None:
     """Give the limit that a value breaks; None where it breaks none."""
     if at_least is not None and value < at_least:
         return at_least
@@ -289,12 +294,12 @@ def _limits(at_least: float | None, at_most: float | None) -> str:
     return " and ".join(part for part in parts if part)
 
 
-def _compared(breached: float | None, at_least: float | None, at_most: float | None) -> str:
+def _compared(breached: float | None, at_least: float | None, *, at_most: float | None) -> str:
     return f"and must be {_limits(at_least, at_most)}" if breached is not None else f"within {_limits(at_least, at_most)}"
 
 
 def _finding(
-    name: str, reason: str, value: float, breached: float | None, *, fallback: float | None, rows: int, group: str = ""
+    name: str, reason: str, *, value: float, breached: float | None, fallback: float | None, rows: int, group: str = ""
 ) -> Finding:
     outcome = Outcome.PASSED if breached is None else Outcome.REFUSED
     limit = fallback if breached is None else breached

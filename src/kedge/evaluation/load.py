@@ -16,7 +16,7 @@ from kedge.evaluation.metrics import Vector
 from kedge.ports import BlobStore, ModelFormat, Predictor
 
 
-class Loader:
+class ModelLoader:
     """Load models through their formats, and answer with them. `kept` models stay loaded."""
 
     def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat], kept: int = 8) -> None:

@@ -173,7 +173,7 @@ def loss_name(name: str, task: Task) -> str:
     return name if metric_of(name, task).losses is not None else DEFAULT_LOSS[task]
 
 
-def loss_rows(metric: str, y: Vector, p: Vector, *, threshold: float = 0.5) -> Vector:
+def loss_rows(metric: str, y: Vector, *, p: Vector, threshold: float = 0.5) -> Vector:
     """Give the losses row by row, less is better: float64 (n,). ConfigError for a metric that is no mean over rows."""
     found = METRICS.get(metric)
     if found is None or found.losses is None:

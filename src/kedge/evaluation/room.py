@@ -22,7 +22,7 @@ from kedge.errors import NotFound
 from kedge.evaluation.agree import AGREEMENT, agreement
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.metrics import Vector, loss_name, loss_rows
 from kedge.features.encode import encode, encode_frame
 from kedge.features.frame import TrainingFrame
@@ -38,7 +38,7 @@ JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 class Evaluation:
     """Judge models on rows that they have not seen. Houses that share models share their `loader`."""
 
-    def __init__(self, *, blobs: BlobStore, loader: Loader, events: Events, clock: Clock) -> None:
+    def __init__(self, *, blobs: BlobStore, loader: ModelLoader, events: Events, clock: Clock) -> None:
         self._blobs, self._loader, self._events, self._clock = blobs, loader, events, clock
 
     def score(self, model: Candidate | ModelVersion, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:
@@ -51,7 +51,7 @@ class Evaluation:
         """Judge a candidate by the project's checks on rows it has not seen, once: the verdict of the same candidate,
         champion, rows and rules is read again. A candidate whose refit is champion already (its turn was killed after
         the release) keeps the verdict it had. ConfigError for a check that could never be judged."""
-        require_sensible(spec.gate, on.task, on.rows.columns)
+        require_sensible(spec.gate, on.task, columns=on.rows.columns)
         if against is not None and against.candidate_run == candidate.run:
             return conclude(tuple(each for each in against.verdict.findings if each.check != AGREEMENT))
         rival = (against.number, against.digest, against.trained_upto) if against else None
@@ -59,9 +59,9 @@ class Evaluation:
         key = digest_of("gate", spec.name, judged, rival, on.digest, on.upto, spec.gate)
         if (known := self._judged(key)) is not None:
             return known
-        verdict = judge(self._evidence(spec.gate, candidate, against, on), spec.gate)
+        verdict = judge(self._evidence(spec.gate, candidate, against=against, on=on), spec.gate)
         facts: dict[str, Fact] = {"stage": "gate", "champion": against.number if against else None}
-        self._record(key, spec, candidate, verdict, facts)
+        self._record(key, spec, judged=candidate, verdict=verdict, facts=facts)
         return verdict
 
     def require_agreement(
@@ -76,14 +76,14 @@ class Evaluation:
         finding = agreement(
             on.task,
             y,
-            self.score(final, rows),
-            self.score(candidate, rows),
+            refit=self.score(final, rows),
+            candidate=self.score(candidate, rows),
             blocks=blocks,
             metric=loss_name(spec.gate.metric, on.task),
             threshold=spec.gate.threshold,
         )
         verdict = conclude((*after.findings, finding))
-        self._record(key, spec, final, verdict, {"stage": AGREEMENT, "candidate": candidate.run})
+        self._record(key, spec, judged=final, verdict=verdict, facts={"stage": AGREEMENT, "candidate": candidate.run})
         return verdict
 
     def gain(self, spec: ProjectSpec, candidate: Candidate, *, over: ModelVersion | None, on: TrainingFrame) -> Gain | None:
@@ -92,19 +92,19 @@ class Evaluation:
         if over is None or _lacking(over, on):
             return None
         rows, y, _ = labelled(on)
-        unseen = _unseen(rows, over, candidate)
+        unseen = _unseen(rows, over, candidate=candidate)
         rows, y = rows.filter(unseen), y[unseen]
         if not len(y):
             return None
         metric = loss_name(spec.gate.metric, on.task)
         losses = [
-            loss_rows(metric, y, self.score(model, rows), threshold=spec.gate.threshold) for model in (over, candidate)
+            loss_rows(metric, y, p=self.score(model, rows), threshold=spec.gate.threshold) for model in (over, candidate)
         ]
         mean = float(np.mean(losses[0] - losses[1]))
         gap = (candidate.trained_upto - over.trained_upto) / on.step
         return Gain(mean=mean, rows=len(y), gap=gap, cpu_seconds=candidate.cpu_seconds) if math.isfinite(mean) else None
 
-    def recompute(self, model: ModelVersion, batch: PredictionBatch, row: int) -> Recomputed:
+    def recompute(self, model: ModelVersion, batch: PredictionBatch, *, row: int) -> Recomputed:
         """Answer a logged row again, in the batch of rows it was answered in. NotFound where this version did not."""
         rows = next((rows for version, rows in batch.batches if version == model.number and row in rows), None)
         if rows is None:
@@ -118,7 +118,9 @@ class Evaluation:
         equal = struct.pack("<d", again) == struct.pack("<d", logged)
         return Recomputed(again=again, logged=logged, equal=equal, batch_rows=len(rows))
 
-    def _evidence(self, rules: GateRules, candidate: Candidate, against: ModelVersion | None, on: TrainingFrame) -> Evidence:
+    def _evidence(
+        self, rules: GateRules, candidate: Candidate, *, against: ModelVersion | None, on: TrainingFrame
+    ) -> Evidence:
         """Gather what the checks look at."""
         rows, y, blocks = labelled(on)
         opponent = None
@@ -127,7 +129,7 @@ class Evaluation:
             opponent = Opponent(
                 number=against.number,
                 answers=None if lacking else self.score(against, rows),
-                unseen=_unseen(rows, against, candidate),
+                unseen=_unseen(rows, against, candidate=candidate),
                 problem=f"champion {against.number} reads columns that these rows lack: {', '.join(lacking)}",
             )
         columns = {name: rows[name].cast(str).fill_null("missing").to_list() for name in columns_of(rules)}
@@ -139,7 +141,9 @@ class Evaluation:
         event = self._events.find(key)
         return msgspec.json.decode(self._blobs.get(Digest(str(event.facts["verdict"]))), type=Verdict) if event else None
 
-    def _record(self, key: Digest, spec: ProjectSpec, judged: Candidate, verdict: Verdict, facts: dict[str, Fact]) -> None:
+    def _record(
+        self, key: Digest, spec: ProjectSpec, *, judged: Candidate, verdict: Verdict, facts: dict[str, Fact]
+    ) -> None:
         """Write the verdict and the event that names it."""
         digest = keep(self._blobs, verdict)
         why = f"{len(verdict.findings)} findings, all passed" if verdict.passed else "; ".join(verdict.reasons)
@@ -180,7 +184,7 @@ def _lacking(model: ModelVersion, frame: TrainingFrame) -> list[str]:
     return [column.name for column in model.signature.inputs if column.name not in frame.rows.columns]
 
 
-def _unseen(rows: pl.DataFrame, champion: ModelVersion, candidate: Candidate) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _unseen(rows: pl.DataFrame, champion: ModelVersion, *, candidate: Candidate) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Mark the rows that became known after the training data of both ended."""
     seen = max(champion.trained_upto, candidate.trained_upto).replace(tzinfo=None)
     return np.asarray(rows[KNOWN_AT].to_numpy() > np.datetime64(seen, "us"))

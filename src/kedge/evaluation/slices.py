@@ -49,8 +49,8 @@ def groups_of(column: str, values: Sequence[str]) -> list[Group]:
 def measure_slices(
     metric: Metric,
     y: Vector,
-    p: Vector,
     *,
+    p: Vector,
     columns: Mapping[str, Sequence[str]],
     threshold: float,
     min_group: int,

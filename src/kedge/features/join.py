@@ -20,7 +20,7 @@ _KEY, _VISIBLE, _EVENT, _CREATED, _RANK, _ROW = "key__", "visible__", "event__",
 
 
 @dataclass(frozen=True)
-class Timeline:
+class ViewTimeline:
     """A view's rows that can win, in order of visibility: times, key as text, the features under their own names."""
 
     rows: pl.DataFrame
@@ -78,7 +78,7 @@ def timeline(
     ttl: timedelta | None,
     features: tuple[str, ...],
     where: str,
-) -> Timeline:
+) -> ViewTimeline:
     """Put a view's rows in the order in which they became visible. Rows without key or event time match nothing."""
     known = view_frame.select(
         as_keys(view_frame[entity], where).alias(_KEY),
@@ -93,7 +93,7 @@ def timeline(
     if not known[_VISIBLE].is_sorted():
         known = known.with_row_index(_RANK).sort(_VISIBLE, maintain_order=True)
         known = known.filter(pl.col(_RANK) == pl.col(_RANK).cum_max().over(_KEY)).drop(_RANK)
-    return Timeline(rows=known, features=features, ttl=ttl)
+    return ViewTimeline(rows=known, features=features, ttl=ttl)
 
 
 def point_in_time(

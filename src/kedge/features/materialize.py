@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from kedge.domain.features import FeatureView
-from kedge.features.join import Timeline
+from kedge.features.join import ViewTimeline
 from kedge.features.online import LEAST, microseconds, pack, stored_name
 from kedge.ports import OnlineRow, OnlineStore
 
@@ -20,7 +20,7 @@ _SEVERAL = 256
 class Cursor:
     """How far one view has been pushed."""
 
-    def __init__(self, view: FeatureView, timeline: Timeline) -> None:
+    def __init__(self, view: FeatureView, timeline: ViewTimeline) -> None:
         self.timeline = timeline
         self._stored = stored_name(view)
         self._keys = timeline.keys

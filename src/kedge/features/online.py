@@ -113,14 +113,14 @@ class OnlineReader:
     def _derive(self, values: dict[str, list[Value]], at: datetime) -> dict[str, list[Value]]:
         if not self._schema:
             self._schema = read_types(self._store, self._service)
-        series = [_series(name, column, self._schema.get(name)) for name, column in values.items()]
+        series = [series_of(name, column, dtype=self._schema.get(name)) for name, column in values.items()]
         rows = len(series[0]) if series else 0
         frame = pl.DataFrame([*series, pl.Series(AT, [at] * rows, dtype=UTC_TYPE)])
         made = derived(self._service, frame)
         return {name: made[name].to_list() for name in self._service.derived}
 
 
-def write_types(store: OnlineStore, service: FeatureService, schema: Mapping[str, pl.DataType], at: datetime) -> None:
+def write_types(store: OnlineStore, service: FeatureService, *, schema: Mapping[str, pl.DataType], at: datetime) -> None:
     """Keep the types of a service's columns, so that `derive` sees the same types in serving as in training."""
     names = {name: column_type(dtype).value for name, dtype in schema.items()}
     store.put(types_name(service), {"": OnlineRow(microseconds(at), LEAST, pack(names))})
@@ -141,7 +141,8 @@ _TYPES: dict[str, pl.DataType] = {
 }
 
 
-def _series(name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Series:
+def series_of(name: str, values: list[Value], *, dtype: pl.DataType | None) -> pl.Series:
+    """Read a request's values as a column of a type, or as they come (None). RequestInvalid where they do not fit."""
     if dtype is None:
         return pl.Series(name, values, strict=False)
     if dtype == UTC_TYPE:
@@ -149,10 +150,10 @@ def _series(name: str, values: list[Value], dtype: pl.DataType | None) -> pl.Ser
     try:
         return pl.Series(name, values, dtype=dtype, strict=True)
     except (TypeError, pl.exceptions.PolarsError):
-        return _cast(name, values, dtype)
+        return _cast(name, values, dtype=dtype)
 
 
-def _cast(name: str, values: list[Value], dtype: pl.DataType) -> pl.Series:
+def _cast(name: str, values: list[Value], *, dtype: pl.DataType) -> pl.Series:
     try:
         return pl.Series(name, values, strict=False).cast(dtype)
     except pl.exceptions.PolarsError as error:

@@ -1,6 +1,6 @@
 """The features room: one definition, read the same way for training (by time, over the past) and serving (by key, now)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,7 +8,7 @@ import polars as pl
 
 from kedge.data.room import ACTOR, Data, stacked
 from kedge.data.source import require_column, typed
-from kedge.data.times import as_times
+from kedge.data.times import UTC, as_times
 from kedge.domain.data import KNOWN_AT, DatasetVersion
 from kedge.domain.durations import span_of
 from kedge.domain.features import FeatureService, FeatureView, feature_name
@@ -18,10 +18,9 @@ from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError
 from kedge.features.derive import AT, derived, digest_of_service, reads
 from kedge.features.frame import JoinedPart, TrainingFrame, in_order
-from kedge.features.join import Timeline, as_keys, timeline
+from kedge.features.join import ViewTimeline, as_keys, timeline
 from kedge.features.materialize import Cursor
-from kedge.features.online import OnlineReader, write_types
-from kedge.features.parity import Difference, compare
+from kedge.features.online import OnlineReader, read_types, series_of, write_types
 from kedge.ports import Clock, OnlineStore, Project, Tables
 
 VISIBLE = "visible_at__"
@@ -33,7 +32,7 @@ class _Source:
 
     read: pl.DataFrame
     rows: pl.DataFrame
-    timeline: Timeline
+    timeline: ViewTimeline
 
 
 class Features:
@@ -79,7 +78,9 @@ class Features:
         keep = self._data.accepts(version, spec)
         parts, first = [], 0
         for part in version.parts:
-            parts.append(self._joined_part(service, part.digest, spec.data.time).kept(keep.slice(first, part.rows), now))
+            parts.append(
+                self._joined_part(service, part.digest, time=spec.data.time).kept(keep.slice(first, part.rows), now)
+            )
             first += part.rows
         rows = in_order(stacked(parts))
         step = timedelta(seconds=spec.step_seconds)
@@ -104,7 +105,7 @@ class Features:
         Raises SourceFailed where the rows lack a request column or an entity key.
         """
         for name in (*service.entities(), *service.request, time):
-            require_column(name, rows.columns, f"the table that service {service.name!r} reads")
+            require_column(name, rows.columns, where=f"the table that service {service.name!r} reads")
         times = as_times(rows[time], "the rows")
         looked_up: list[pl.Series] = []
         for view in service.views:
@@ -121,18 +122,23 @@ class Features:
         """Push what became known up to a time to the online store; give the number of rows. Once more changes nothing."""
         service = self.service(spec)
         if service.derive is not None and service.name not in self._typed:
-            self._write_types(spec, service, upto)
+            self._write_types(spec, service, upto=upto)
         return sum(self._cursor(view).advance(upto, self._online) for view in service.views)
 
     def reader(self, service: FeatureService) -> OnlineReader:
         """Prepare a handle that completes requests from the online store."""
         return OnlineReader(service, self._online)
 
-    def parity(
-        self, service: FeatureService, rows: pl.DataFrame, served: dict[str, Sequence[Value]], *, time: str
-    ) -> list[Difference]:
-        """Join rows again as of their time and list where what was served differs."""
-        return compare(served, self.joined(service, rows, time=time), columns=service.columns())
+    def rejoined(
+        self, service: FeatureService, columns: Mapping[str, Sequence[Value]], *, at: Sequence[datetime]
+    ) -> pl.DataFrame:
+        """Join what requests brought, each row as of its own time; with the types that serving gives it.
+
+        `columns` holds the service's entity keys and request columns, a list of one value per row each.
+        """
+        types = read_types(self._online, service) if service.derive is not None else {}
+        brought = [series_of(name, list(values), dtype=types.get(name)) for name, values in columns.items()]
+        return self.joined(service, pl.DataFrame([*brought, pl.Series(AT, at, dtype=UTC)]), time=AT)
 
     def _plain(self, spec: ProjectSpec) -> FeatureService:
         ends = {spec.data.key, spec.data.time, spec.data.label, spec.data.label_time, KNOWN_AT, *spec.data.ignore}
@@ -140,7 +146,7 @@ class Features:
             name=spec.name, request=tuple(name for name in self._data.rows(spec).columns if name not in ends)
         )
 
-    def _joined_part(self, service: FeatureService, part: Digest, time: str) -> JoinedPart:
+    def _joined_part(self, service: FeatureService, part: Digest, *, time: str) -> JoinedPart:
         name = digest_of_service(service), part
         if name not in self._joined:
             self._joined[name] = JoinedPart.of(self.joined(service, self._data.part(part), time=time))
@@ -164,12 +170,12 @@ class Features:
             cursor = self._cursors[view.name] = Cursor(view, known)
         return cursor
 
-    def _write_types(self, spec: ProjectSpec, service: FeatureService, upto: datetime) -> None:
+    def _write_types(self, spec: ProjectSpec, service: FeatureService, *, upto: datetime) -> None:
         schema = dict(self._data.rows(spec).schema)
         for view in service.views:
             known = self._source(view).timeline.rows.schema
             schema |= {feature_name(view, name): known[name] for name in view.features}
-        write_types(self._online, service, {name: schema[name] for name in reads(service)}, upto)
+        write_types(self._online, service, schema={name: schema[name] for name in reads(service)}, at=upto)
         self._typed.add(service.name)
 
 
@@ -203,7 +209,7 @@ def _arranged(view: FeatureView, read: pl.DataFrame) -> _Source:
     where = f"the source of view {view.name!r}"
     names = [view.entity, view.time, *([view.created] if view.created else []), *view.features]
     for name in names:
-        require_column(name, read.columns, where)
+        require_column(name, read.columns, where=where)
     rows = typed(read.select(list(dict.fromkeys(names))), where)
     known = timeline(
         rows,

@@ -68,7 +68,7 @@ class Lineage:
                 answer_link(logged),
                 route_link(logged, deployment),
                 features_link(logged, version),
-                *self._made_links(logged, version, deployment),
+                *self._made_links(logged, version, deployment=deployment),
             ),
         )
 
@@ -80,7 +80,9 @@ class Lineage:
         """List the edges down from a node to everything made of it, nearest first."""
         return uses_of(self._events, node)
 
-    def _made_links(self, logged: Logged, version: ModelVersion | None, deployment: Deployment | None) -> tuple[Link, ...]:
+    def _made_links(
+        self, logged: Logged, version: ModelVersion | None, *, deployment: Deployment | None
+    ) -> tuple[Link, ...]:
         if version is None:
             number = logged.batch.versions[logged.row]
             missing = f"Version {number} of {logged.batch.model} is not in the store; nothing behind it can be told."
@@ -88,7 +90,7 @@ class Lineage:
         return (
             self._version_link(version),
             self._verdict_link(version),
-            approver_link(version.number, deployment, self._moves(logged)),
+            approver_link(version.number, deployment, moves=self._moves(logged)),
             *self._run_links(version),
             *(self._dataset_link(digest) for digest in version.datasets),
         )
@@ -120,7 +122,7 @@ class Lineage:
         made = Node(NodeKind.MODEL_VERSION, f"{version.model}@{version.number}")
         named = (edge.source.id for edge in self._events.sources(made) if edge.source.kind is NodeKind.VERDICT)
         digest = next((Digest(name) for name in named), None)
-        return verdict_link(version, self._verdict(digest) if digest else None, digest)
+        return verdict_link(version, self._verdict(digest) if digest else None, digest=digest)
 
     def _verdict(self, digest: Digest) -> Verdict | None:
         try:

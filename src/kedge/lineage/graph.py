@@ -9,15 +9,15 @@ from kedge.ports import Events
 
 def sources_of(events: Events, node: Node) -> tuple[Edge, ...]:
     """List the edges from a node up to its first sources, nearest first, each once."""
-    return _walk(node, events.sources, lambda edge: edge.source)
+    return _walk(node, events.sources, end=lambda edge: edge.source)
 
 
 def uses_of(events: Events, node: Node) -> tuple[Edge, ...]:
     """List the edges from a node down to its last uses, nearest first, each once."""
-    return _walk(node, events.uses, lambda edge: edge.made)
+    return _walk(node, events.uses, end=lambda edge: edge.made)
 
 
-def _walk(start: Node, edges_of: Callable[[Node], Sequence[Edge]], end: Callable[[Edge], Node]) -> tuple[Edge, ...]:
+def _walk(start: Node, edges_of: Callable[[Node], Sequence[Edge]], *, end: Callable[[Edge], Node]) -> tuple[Edge, ...]:
     found: dict[Edge, None] = {}
     seen, ahead = {start}, deque([start])
     while ahead:

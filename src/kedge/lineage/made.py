@@ -16,7 +16,7 @@ from kedge.domain.rollout import Deployment
 from kedge.domain.tracking import Run, RunStatus
 
 
-def verdict_link(version: ModelVersion, kept: Verdict | None, digest: Digest | None) -> Link:
+def verdict_link(version: ModelVersion, kept: Verdict | None, *, digest: Digest | None) -> Link:
     """Tell what the gate said. `kept` is the verdict that the registration's event names, `digest` its blob."""
     verdict = version.verdict
     passed = sum(finding.outcome is Outcome.PASSED for finding in verdict.findings)
@@ -36,7 +36,7 @@ def verdict_link(version: ModelVersion, kept: Verdict | None, digest: Digest | N
     )
 
 
-def approver_link(version: int, deployment: Deployment | None, moves: Sequence[AliasMove]) -> Link:
+def approver_link(version: int, deployment: Deployment | None, *, moves: Sequence[AliasMove]) -> Link:
     """Tell who let a version answer: who started its trial, or who made it champion. `moves` are the alias's, oldest
     first, up to the answer."""
     move = next((one for one in reversed(moves) if one.number == version), None)
@@ -96,8 +96,8 @@ def code_link(run: Run, edges: Sequence[Edge]) -> Link:
     return Link(
         title="code",
         summary=f"It ran the project's code of {where}{changed}.",
-        verified=_in_event(edges, NodeKind.CODE, code.digest),
-        check=_event_check(edges, NodeKind.CODE, code.digest),
+        verified=_in_event(edges, NodeKind.CODE, digest=code.digest),
+        check=_event_check(edges, NodeKind.CODE, digest=code.digest),
         digest=code.digest,
         facts={"commit": code.commit, "dirty": code.dirty},
     )
@@ -109,8 +109,8 @@ def environment_link(run: Run, edges: Sequence[Edge]) -> Link:
     return Link(
         title="environment",
         summary=f"Python {environment.python} on {environment.platform} with {len(environment.packages)} distributions.",
-        verified=_in_event(edges, NodeKind.ENVIRONMENT, environment.digest),
-        check=_event_check(edges, NodeKind.ENVIRONMENT, environment.digest),
+        verified=_in_event(edges, NodeKind.ENVIRONMENT, digest=environment.digest),
+        check=_event_check(edges, NodeKind.ENVIRONMENT, digest=environment.digest),
         digest=environment.digest,
         facts={
             "python": environment.python,
@@ -127,8 +127,8 @@ def params_link(run: Run, edges: Sequence[Edge]) -> Link:
     return Link(
         title="params",
         summary=f"Params: {listed or 'none'}.",
-        verified=_in_event(edges, NodeKind.PARAMS, digest),
-        check=_event_check(edges, NodeKind.PARAMS, digest),
+        verified=_in_event(edges, NodeKind.PARAMS, digest=digest),
+        check=_event_check(edges, NodeKind.PARAMS, digest=digest),
         digest=digest,
         facts=dict(run.params),
     )
@@ -143,13 +143,13 @@ def _named(check: str, group: str) -> str:
     return f"{check} [{group}]" if group else check
 
 
-def _in_event(edges: Sequence[Edge], kind: NodeKind, digest: Digest) -> bool | None:
+def _in_event(edges: Sequence[Edge], kind: NodeKind, *, digest: Digest) -> bool | None:
     named = {edge.source.id for edge in edges if edge.source.kind is kind}
     return digest in named if named else None
 
 
-def _event_check(edges: Sequence[Edge], kind: NodeKind, digest: Digest) -> str:
-    match _in_event(edges, kind, digest):
+def _event_check(edges: Sequence[Edge], kind: NodeKind, *, digest: Digest) -> str:
+    match _in_event(edges, kind, digest=digest):
         case None:
             return f"The lineage graph has no {kind.value} of this run."
         case True:

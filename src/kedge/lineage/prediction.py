@@ -2,8 +2,9 @@
 
 import msgspec
 
-from kedge.domain.ids import Digest, PredictionId, RequestId, digest_bytes, split_prediction_id
+from kedge.domain.ids import Digest, PredictionId, digest_bytes, split_prediction_id
 from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.records import decode_batch, decode_request
 from kedge.errors import NotFound, StoreBroken
 from kedge.ports import Journal
 
@@ -16,16 +17,6 @@ class Logged(msgspec.Struct, frozen=True):
     record: Digest
 
 
-class _Named(msgspec.Struct):
-    """A record's request alone: the rest is skipped, not built."""
-
-    request: RequestId
-
-
-_named = msgspec.msgpack.Decoder(_Named)
-_batch = msgspec.msgpack.Decoder(PredictionBatch)
-
-
 def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:
     """Find an answer by its id. Raises NotFound saying what is known; StoreBroken for a record that cannot be read."""
     parts = split_prediction_id(prediction)
@@ -35,8 +26,8 @@ def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:
         )
     request, row = parts
     try:
-        found = next((payload for _, payload in journal.scan() if _named.decode(payload).request == request), None)
-        batch = None if found is None else _batch.decode(found)
+        found = next((payload for _, payload in journal.scan() if decode_request(payload) == request), None)
+        batch = None if found is None else decode_batch(found)
     except msgspec.DecodeError as error:
         raise StoreBroken(f"a record of the prediction log cannot be read ({error}); restore it from a backup") from error
     if found is None or batch is None:

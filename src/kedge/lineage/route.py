@@ -19,7 +19,7 @@ def route_link(logged: Logged, deployment: Deployment | None) -> Link:
             check=f"Revision {batch.revision} of {batch.model} is not in the store.",
         )
     expected, why = expect(deployment, batch.entities[row])
-    verified, check = _compare(version, expected, batch.errors, deployment)
+    verified, check = _compare(version, expected, errors=batch.errors, deployment=deployment)
     return Link(
         title=TITLE,
         summary=f"Revision {deployment.revision} gave this row to version {expected}: {why}.",
@@ -52,7 +52,7 @@ def expect(deployment: Deployment, entity: str) -> tuple[int, str]:
     return deployment.champion, f"the entity's place {place:.4f} is outside the challenger's share {share:g}"
 
 
-def _compare(version: int, expected: int, errors: dict[int, str], deployment: Deployment) -> tuple[bool, str]:
+def _compare(version: int, expected: int, *, errors: dict[int, str], deployment: Deployment) -> tuple[bool, str]:
     if version == expected:
         return True, "The split was computed again and gives the same version."
     if version == deployment.champion and expected in errors:

@@ -60,7 +60,7 @@ class Silence(msgspec.Struct):
 
 
 def drift_alert(
-    model: ModelName, window: Window, at: datetime, *, drift: Sequence[Drift], evidence: float, limit: float
+    model: ModelName, window: Window, *, at: datetime, drift: Sequence[Drift], evidence: float, limit: float
 ) -> Alert:
     """Tell that the inputs moved, naming the columns that did (or the one that speaks loudest)."""
     moved = sorted((one for one in drift if one.alarm), key=lambda one: -one.evidence)
@@ -69,7 +69,7 @@ def drift_alert(
     told = ", ".join(f"{one.column} ({one.stream})" for one in moved[:FEW_NAMES])
     more = f" and {len(moved) - FEW_NAMES} more" if len(moved) > FEW_NAMES else ""
     return Alert(
-        key=_key(model, AlertKind.DATA_DRIFT, window),
+        key=_key(model, AlertKind.DATA_DRIFT, window=window),
         model=model,
         kind=AlertKind.DATA_DRIFT,
         message=f"{told}{more} moved away from the training data in the window that ended {window.end:%Y-%m-%d %H:%M}; "
@@ -81,10 +81,10 @@ def drift_alert(
     )
 
 
-def answers_alert(model: ModelName, window: Window, at: datetime, *, version: int, evidence: float, limit: float) -> Alert:
+def answers_alert(model: ModelName, window: Window, *, at: datetime, version: int, evidence: float, limit: float) -> Alert:
     """Tell that the answers moved."""
     return Alert(
-        key=_key(model, AlertKind.PREDICTION_DRIFT, window),
+        key=_key(model, AlertKind.PREDICTION_DRIFT, window=window),
         model=model,
         kind=AlertKind.PREDICTION_DRIFT,
         message=f"the answers of version {version} moved away from those at its gate in the window that ended "
@@ -96,10 +96,10 @@ def answers_alert(model: ModelName, window: Window, at: datetime, *, version: in
     )
 
 
-def risk_alert(model: ModelName, window: Window, at: datetime, *, version: int, risk: Risk) -> Alert:
+def risk_alert(model: ModelName, window: Window, *, at: datetime, version: int, risk: Risk) -> Alert:
     """Tell that the live loss is above what was accepted."""
     return Alert(
-        key=_key(model, AlertKind.RISK, window),
+        key=_key(model, AlertKind.RISK, window=window),
         model=model,
         kind=AlertKind.RISK,
         message=f"version {version} loses more than was accepted: at least {risk.lower:.4g} a row over {risk.days} days of "
@@ -111,10 +111,10 @@ def risk_alert(model: ModelName, window: Window, at: datetime, *, version: int, 
     )
 
 
-def silence_alert(model: ModelName, window: Window, at: datetime, *, what: str, windows: int) -> Alert:
+def silence_alert(model: ModelName, window: Window, *, at: datetime, what: str, windows: int) -> Alert:
     """Tell that predictions or labels stopped coming."""
     return Alert(
-        key=f"{_key(model, AlertKind.SILENCE, window)}/{what}",
+        key=f"{_key(model, AlertKind.SILENCE, window=window)}/{what}",
         model=model,
         kind=AlertKind.SILENCE,
         message=f"no {what} for {windows} {'window' if windows == 1 else 'windows'}, longer than ever before; the last "
@@ -130,5 +130,5 @@ def odds(evidence: float, limit: float) -> str:
     return f"evidence {shown} : 1, alarms at {limit:,.0f} : 1"
 
 
-def _key(model: ModelName, kind: AlertKind, window: Window) -> str:
+def _key(model: ModelName, kind: AlertKind, *, window: Window) -> str:
     return f"{model}/{kind.value}/{window.id}"

@@ -94,7 +94,7 @@ def compile_watch(references: Sequence[ColumnProfile], tolerances: Mapping[str, 
     all_streams = [streams_of(reference) for reference in references]
     width = max((streams.scores.shape[1] for streams in all_streams), default=1)
     gains = [
-        _widened(_gains(reference, streams, tolerances[reference.name]), width)
+        _widened(_gains(reference, streams, tolerances=tolerances[reference.name]), width)
         for reference, streams in zip(references, all_streams, strict=True)
     ]
     sizes = [len(streams.names) for streams in all_streams]
@@ -111,7 +111,7 @@ def _widened(gains: np.ndarray, width: int) -> np.ndarray:
     return np.pad(gains, ((0, 0), (0, 0), (0, width - gains.shape[2])))
 
 
-def _gains(reference: ColumnProfile, streams: Streams, tolerances: Sequence[float]) -> np.ndarray:
+def _gains(reference: ColumnProfile, streams: Streams, *, tolerances: Sequence[float]) -> np.ndarray:
     """Give log(1 + bet (value - null mean)) for each stream, side and bet in each cell; 0 where a side has no null."""
     means, _ = streams.means(cells(reference))
     margin = np.nan_to_num(np.asarray(tolerances) + doubt(streams, cells(reference)), nan=1.0, posinf=1.0)
@@ -138,7 +138,7 @@ def _side(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(possible[:, None, None], gains, 0.0))
 
 
-def step(watch: Watch, state: np.ndarray, counts: Sequence[np.ndarray]) -> np.ndarray:
+def step(watch: Watch, state: np.ndarray, *, counts: Sequence[np.ndarray]) -> np.ndarray:
     """Take one window into the state. `counts` holds each column's cells. An empty window changes nothing."""
     if not any(column.sum() for column in counts):
         return state

@@ -1,16 +1,18 @@
 """One window's drift: its columns counted like the reference, distances to show, detectors to alarm."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
 
-from kedge.domain.monitoring import ColumnProfile, Drift, Profile, Value
+from kedge.domain.monitoring import ColumnProfile, Drift, Profile
 from kedge.monitoring import detect
 from kedge.monitoring.drift import distances
-from kedge.monitoring.profile import cells, count_like
+from kedge.monitoring.profile import cells, count_like, merge
 from kedge.monitoring.reference import Reference
-from kedge.monitoring.state import State, pack, unpack
+from kedge.monitoring.served import Gathered
+from kedge.monitoring.state import MonitorState, pack, unpack
 
 
 class Watched(msgspec.Struct, frozen=True, eq=False):
@@ -26,7 +28,7 @@ class Watched(msgspec.Struct, frozen=True, eq=False):
         return (1 if self.data.columns else 0) + (1 if self.answers.columns else 0)
 
 
-class Moved(msgspec.Struct, frozen=True, eq=False):
+class WindowDrift(msgspec.Struct, frozen=True, eq=False):
     """What a window showed: its profile, each column's drift, the evidence of both families, the limit of each."""
 
     profile: Profile
@@ -52,56 +54,70 @@ def watched(reference: Reference) -> Watched:
 
 def look(
     watch: Watched,
-    state: State,
-    columns: Mapping[str, Sequence[Value]],
-    outputs: Sequence[float],
+    state: MonitorState,
     *,
-    rows: int,
+    parts: Iterable[Gathered],
+    outputs: Sequence[float],
     run_length: float,
-) -> Moved:
+) -> WindowDrift:
     """Take a window into the detectors and say what moved. `outputs` are the champion's own answers.
 
     After an alarm the family that alarmed starts again from nothing.
     """
-    counted, notes = _count(watch.reference, columns, rows)
+    seen, notes = _count(watch.reference, parts)
+    counted = seen.columns
     limit = run_length * max(1, watch.families)
-    data = detect.step(watch.data, unpack(state.data, watch.data.start()), [cells(column) for column in counted])
-    drift, together = _drift(watch.data, data, watch.reference.profile.columns, counted, limit)
+    data = detect.step(watch.data, unpack(state.data, watch.data.start()), counts=[cells(column) for column in counted])
+    drift, together = _drift(watch.data, data, references=watch.reference.profile.columns, counted=counted, limit=limit)
     evidence = {"data": together}
     state.data = pack(watch.data.start() if together >= limit else data)
     if watch.reference.answers is not None:
         answered, _ = count_like(watch.reference.answers, list(outputs))
-        bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), [cells(answered)])
-        of_answers, together = _drift(watch.answers, bets, [watch.reference.answers], [answered], limit)
+        bets = detect.step(watch.answers, unpack(state.answers, watch.answers.start()), counts=[cells(answered)])
+        of_answers, together = _drift(
+            watch.answers, bets, references=[watch.reference.answers], counted=[answered], limit=limit
+        )
         evidence["prediction"] = together
         state.answers = pack(watch.answers.start() if together >= limit else bets)
         drift, counted = (*drift, *of_answers), (*counted, answered)
-    return Moved(Profile(columns=counted, rows=rows), drift, evidence, limit, notes)
+    return WindowDrift(Profile(columns=counted, rows=seen.rows), drift, evidence, limit, notes)
 
 
-def _count(
-    reference: Reference, columns: Mapping[str, Sequence[Value]], rows: int
-) -> tuple[tuple[ColumnProfile, ...], tuple[str, ...]]:
-    """Count a window's columns like the reference's, and name what is odd."""
-    counted, notes = [], []
-    for known in reference.profile.columns:
-        values = columns.get(known.name)
-        profile, note = count_like(known, values if values is not None else [None] * rows)
-        counted.append(profile)
-        if rows and values is None:
-            note = f"{known.name}: the column vanished; all {rows} rows count as missing"
-        elif rows and profile.missing == rows and known.missing < known.rows:
-            note = note or f"{known.name}: all {rows} values are missing"
-        notes.append(note)
-    names = {column.name for column in reference.profile.columns}
-    new = [name for name in columns if name not in names]
+def _count(reference: Reference, parts: Iterable[Gathered]) -> tuple[Profile, tuple[str, ...]]:
+    """Count a window's columns like the reference's, part by part, and name what is odd."""
+    known = reference.profile.columns
+    window = Profile(columns=tuple(count_like(column, [])[0] for column in known), rows=0)
+    came: dict[str, None] = {}
+    texts: Counter[str] = Counter()
+    for part in parts:
+        came |= dict.fromkeys(part.columns)
+        counted = {column.name: count_like(column, part.columns.get(column.name, [None] * part.rows)) for column in known}
+        texts.update({name: found for name, (_, found) in counted.items()})
+        window = merge(window, Profile(columns=tuple(column for column, _ in counted.values()), rows=part.rows))
+    notes = [
+        _odd(column, now, texts=texts[column.name], came=column.name in came)
+        for column, now in zip(known, window.columns, strict=True)
+    ]
+    new = [name for name in came if name not in {column.name for column in known}]
     notes += [f"{name}: the column appeared; version {reference.version} was not trained on it" for name in new]
-    return tuple(counted), tuple(note for note in notes if note)
+    return window, tuple(note for note in notes if note)
+
+
+def _odd(known: ColumnProfile, now: ColumnProfile, *, texts: int, came: bool) -> str:
+    """Name what is odd about a column of a window; "" for nothing."""
+    if now.rows and not came:
+        return f"{known.name}: the column vanished; all {now.rows} rows count as missing"
+    if texts:
+        return f"{known.name}: {texts} of {now.rows} values are text where numbers were expected"
+    if now.rows and now.missing == now.rows and known.missing < known.rows:
+        return f"{known.name}: all {now.rows} values are missing"
+    return ""
 
 
 def _drift(
     watch: detect.Watch,
     state: np.ndarray,
+    *,
     references: Sequence[ColumnProfile],
     counted: Sequence[ColumnProfile],
     limit: float,

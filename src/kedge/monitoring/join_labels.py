@@ -16,9 +16,9 @@ from datetime import datetime
 import msgspec
 
 from kedge.domain.evaluation import Task
-from kedge.domain.ids import ModelName, PredictionId, RequestId, split_prediction_id
+from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id, split_prediction_id
 from kedge.domain.monitoring import JoinReport
-from kedge.monitoring.capture import Answers, decode_answers, decode_truth
+from kedge.domain.records import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
 WAITING_LIMIT = 100_000
@@ -90,7 +90,7 @@ class Labelled(msgspec.Struct, eq=False, gc=False):
 class LabelJoin:
     """Predictions and truths of one model, remembered as long as either may still be needed."""
 
-    def __init__(self, model: ModelName, task: Task, standing: Standing) -> None:
+    def __init__(self, model: ModelName, task: Task, *, standing: Standing) -> None:
         self._model, self._task, self._standing = model, task, standing
         self._requests: dict[RequestId, Answered] = {}
         self._waiting: dict[PredictionId, Label] = {}
@@ -107,10 +107,10 @@ class LabelJoin:
         """Read back what was remembered when the standing was written."""
         for record, payload in _records(predictions, self._standing.predictions, again=True):
             if _skipped(self._standing.predictions, record) is None:
-                self._remember(record, payload, decode_answers(payload))
+                self._remember(record, payload, answers=decode_answers(payload))
         waiting = set(self._standing.waiting)
         for record, payload in _records(truths, self._standing.truths, again=True):
-            self._restore_truth(record, payload, waiting)
+            self._restore_truth(record, payload, waiting=waiting)
         upto = self._standing.measured_upto
         if upto is not None:
             self._step = [one for one in self._uncounted if one.label.known_at <= upto]
@@ -125,13 +125,13 @@ class LabelJoin:
         """Read what is new in both journals. Predictions for a time before `floor` come too late to be counted."""
         self._odd = dict.fromkeys(JoinReport.__struct_fields__, 0)
         for record, payload in _records(predictions, self._standing.predictions, again=False):
-            self._read_answers(record, payload, floor)
+            self._read_answers(record, payload, floor=floor)
         for record, payload in _records(truths, self._standing.truths, again=False):
             self._read_truth(record, payload)
         self._odd["waiting_labels"] = len(self._waiting)
         return JoinReport(**self._odd)
 
-    def _read_answers(self, record: Record, payload: bytes, floor: datetime) -> None:
+    def _read_answers(self, record: Record, payload: bytes, *, floor: datetime) -> None:
         answers = decode_answers(payload)
         if answers.model != self._model:
             return
@@ -143,11 +143,11 @@ class LabelJoin:
         upto = self._standing.measured_upto
         if upto is not None and answers.at < upto:
             self._odd["late_predictions"] += len(answers.versions)
-        self._remember(record, payload, answers)
+        self._remember(record, payload, answers=answers)
         if self._waiting:
             self._attach_waiting(self._requests[answers.request])
 
-    def _remember(self, record: Record, payload: bytes, answers: Answers) -> None:
+    def _remember(self, record: Record, payload: bytes, *, answers: Answers) -> None:
         if answers.model != self._model:
             return
         answered = Answered(
@@ -170,11 +170,11 @@ class LabelJoin:
 
     def _attach_waiting(self, answered: Answered) -> None:
         for row in range(len(answered.versions)):
-            label = self._waiting.pop(PredictionId(f"{answered.request}.{row}"), None)
+            label = self._waiting.pop(prediction_id(answered.request, row), None)
             if label is not None:
-                self._attach(answered, row, label)
+                self._attach(answered, row, label=label)
 
-    def _attach(self, answered: Answered, row: int, label: Label) -> None:
+    def _attach(self, answered: Answered, row: int, *, label: Label) -> None:
         answered.labels[row] = label
         self._uncounted.append(Labelled(answered, row, label))
 
@@ -184,7 +184,7 @@ class LabelJoin:
             return
         refused = []
         for index, (prediction, value) in enumerate(zip(truth.predictions, truth.values, strict=True)):
-            if not self._take_label(record, prediction, Label(value, truth.known_at, record)):
+            if not self._take_label(record, prediction, label=Label(value, truth.known_at, record)):
                 refused.append(index)
         if refused:
             everything = len(refused) == len(truth.predictions)
@@ -193,7 +193,7 @@ class LabelJoin:
         if record.held:
             self._truths.setdefault(record.segment, deque()).append(record)
 
-    def _take_label(self, record: Record, prediction: PredictionId, label: Label) -> bool:
+    def _take_label(self, record: Record, prediction: PredictionId, *, label: Label) -> bool:
         """Attach one label, or let it wait; where it may not count, say why and give False."""
         parts = split_prediction_id(prediction)
         if not self._possible(label.value):
@@ -203,16 +203,16 @@ class LabelJoin:
         request, row = parts
         answered = self._requests.get(request)
         if answered is None:
-            return self._let_wait(record, prediction, label)
+            return self._let_wait(record, prediction, label=label)
         if row in answered.labels:
             return self._refuse_second(answered.labels[row], label.value)
         if row >= len(answered.versions):
             return self._refuse("unknown_labels")
         record.held += 1
-        self._attach(answered, row, label)
+        self._attach(answered, row, label=label)
         return True
 
-    def _let_wait(self, record: Record, prediction: PredictionId, label: Label) -> bool:
+    def _let_wait(self, record: Record, prediction: PredictionId, *, label: Label) -> bool:
         known = self._waiting.get(prediction)
         if known is not None:
             return self._refuse_second(known, label.value)
@@ -233,7 +233,7 @@ class LabelJoin:
         self._odd[why] += 1
         return False
 
-    def _restore_truth(self, record: Record, payload: bytes, waiting: set[PredictionId]) -> None:
+    def _restore_truth(self, record: Record, payload: bytes, *, waiting: set[PredictionId]) -> None:
         truth = decode_truth(payload)
         refused = _skipped(self._standing.truths, record)
         if truth.model != self._model or refused == []:
@@ -245,7 +245,7 @@ class LabelJoin:
             answered = self._requests.get(parts[0])
             label = Label(truth.values[index], truth.known_at, record)
             if answered is not None:
-                self._attach(answered, parts[1], label)
+                self._attach(answered, parts[1], label=label)
             elif prediction in waiting:
                 self._waiting[prediction] = label
             else:

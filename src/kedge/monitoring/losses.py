@@ -9,12 +9,12 @@ import numpy as np
 
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import StepLosses, Value
+from kedge.domain.records import decode_features
 from kedge.domain.registry import ModelVersion
 from kedge.evaluation.metrics import METRICS, loss_rows
-from kedge.monitoring.capture import decode_features
 from kedge.monitoring.days import day_known, day_of
 from kedge.monitoring.join_labels import Answered, Labelled
-from kedge.monitoring.state import BlockKey, State
+from kedge.monitoring.state import BlockKey, MonitorState
 
 SHOWN = {
     Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),
@@ -43,22 +43,22 @@ class Losses(msgspec.Struct, frozen=True, eq=False):
         return float(kept.mean()) if kept.size else None
 
 
-def losses_of(rows: list[Labelled], metric: str, threshold: float) -> Losses:
+def losses_of(rows: list[Labelled], metric: str, *, threshold: float) -> Losses:
     """Give the loss of each labelled row by the answer that was given."""
     facts = np.array([one.label.value for one in rows], dtype=np.float64)
     answers = np.array([one.answered.outputs[one.row] for one in rows], dtype=np.float64)
-    return Losses(rows, facts, answers, _losses(metric, facts, answers, threshold))
+    return Losses(rows, facts, answers, _losses(metric, facts, answers=answers, threshold=threshold))
 
 
-def _losses(metric: str, facts: np.ndarray, answers: np.ndarray, threshold: float) -> np.ndarray:
+def _losses(metric: str, facts: np.ndarray, *, answers: np.ndarray, threshold: float) -> np.ndarray:
     losses = np.full(facts.size, np.nan)
     known = np.isfinite(answers)
     if known.any():
-        losses[known] = loss_rows(metric, facts[known], answers[known], threshold=threshold)
+        losses[known] = loss_rows(metric, facts[known], p=answers[known], threshold=threshold)
     return losses
 
 
-def metrics_of(losses: Losses, task: Task, threshold: float) -> dict[str, float]:
+def metrics_of(losses: Losses, task: Task, *, threshold: float) -> dict[str, float]:
     """Measure the metrics that are shown; those that the rows do not define are left out."""
     usable = losses.usable
     if not usable.any():
@@ -68,7 +68,7 @@ def metrics_of(losses: Losses, task: Task, threshold: float) -> dict[str, float]
     return {name: value for name, value in measured.items() if np.isfinite(value)}
 
 
-def add_blocks(state: State, losses: Losses, metric: str, threshold: float) -> None:
+def add_blocks(state: MonitorState, losses: Losses, *, metric: str, threshold: float) -> None:
     """Add rows to the blocks of their revision, day and version; the answers in shadow to those of their version."""
     used = [_block(one.answered, one.answered.versions[one.row]) for one in losses.rows]
     state.add_losses(zip(used, losses.losses.tolist(), strict=True))
@@ -79,7 +79,7 @@ def add_blocks(state: State, losses: Losses, metric: str, threshold: float) -> N
         for version, answers in sorted(one.answered.shadow.items())
     ]
     facts, answers = (np.array([one[place] for one in copied], dtype=np.float64) for place in (1, 2))
-    shadow = _losses(metric, facts, answers, threshold).tolist()
+    shadow = _losses(metric, facts, answers=answers, threshold=threshold).tolist()
     state.add_losses(zip((key for key, _, _ in copied), shadow, strict=True))
 
 
@@ -87,7 +87,7 @@ def _block(answered: Answered, version: int) -> BlockKey:
     return answered.revision, day_of(answered.at), version
 
 
-def add_risk(state: State, losses: Losses, *, bound: float, upto: datetime) -> None:
+def add_risk(state: MonitorState, losses: Losses, *, bound: float, upto: datetime) -> None:
     """Add the champion's rows to the days that the risk is tracked by, each loss clipped to the bound."""
     inside = [
         (day_known(losses.rows[index].label.known_at), min(float(losses.losses[index]), bound))
@@ -102,8 +102,8 @@ def add_risk(state: State, losses: Losses, *, bound: float, upto: datetime) -> N
 def step_losses(
     rows: Sequence[Labelled],
     champion: ModelVersion,
-    others: Sequence[ModelVersion],
     *,
+    others: Sequence[ModelVersion],
     start: datetime,
     end: datetime,
     step: timedelta,
@@ -124,7 +124,9 @@ def step_losses(
     facts = np.array([one.label.value for one in kept], dtype=np.float64)
     found = {}
     if kept:
-        found = {model.number: _losses(metric, facts, score(model, columns), threshold) for model in models}
+        found = {
+            model.number: _losses(metric, facts, answers=score(model, columns), threshold=threshold) for model in models
+        }
     usable = np.logical_and.reduce([np.isfinite(losses) for losses in found.values()]) if found else np.zeros(0, bool)
     count = int(usable.sum())
     return StepLosses(

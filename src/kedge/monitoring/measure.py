@@ -14,12 +14,12 @@ from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.evaluation.metrics import loss_name
 from kedge.monitoring import alerts
-from kedge.monitoring.drifting import Moved, Watched, look
+from kedge.monitoring.drifting import Watched, WindowDrift, look
 from kedge.monitoring.join_labels import Answered
 from kedge.monitoring.losses import Losses, add_blocks, add_risk, metrics_of
 from kedge.monitoring.risk import judge
-from kedge.monitoring.served import columns_of, versions_of
-from kedge.monitoring.state import State
+from kedge.monitoring.served import parts_of, versions_of
+from kedge.monitoring.state import MonitorState
 
 LABEL_PATIENCE = 2
 
@@ -49,14 +49,14 @@ class Arrived(msgspec.Struct, frozen=True, eq=False):
         return sum(len(one.versions) for one in self.answers)
 
 
-def measure_window(view: View, state: State, arrived: Arrived) -> Health:
+def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Health:
     """Measure a window and move the state on."""
     spec, losses = view.spec, arrived.losses
     state.count_labels(one.label.known_at for one in losses.rows)
-    add_blocks(state, losses, loss_name(spec.gate.metric, spec.data.task), spec.gate.threshold)
+    add_blocks(state, losses, metric=loss_name(spec.gate.metric, spec.data.task), threshold=spec.gate.threshold)
     raised = _silences(view, state, rows=arrived.rows, labels=len(losses.rows))
-    risk, risen = _risk(view, state, losses)
-    moved, drifted = _drift(view, state, arrived)
+    risk, risen = _risk(view, state, losses=losses)
+    moved, drifted = _drift(view, state, arrived=arrived)
     return Health(
         model=spec.name,
         window=view.window,
@@ -68,7 +68,7 @@ def measure_window(view: View, state: State, arrived: Arrived) -> Health:
         risk=risk,
         alerts=(*raised, *risen, *drifted),
         loss=losses.mean,
-        metrics=metrics_of(losses, spec.data.task, spec.gate.threshold),
+        metrics=metrics_of(losses, spec.data.task, threshold=spec.gate.threshold),
         champion=view.champion.number if view.champion else None,
         fresh_labels=state.labels_after(view.champion.trained_upto) if view.champion else 0,
         join=arrived.odd,
@@ -78,7 +78,7 @@ def measure_window(view: View, state: State, arrived: Arrived) -> Health:
     )
 
 
-def _silences(view: View, state: State, *, rows: int, labels: int) -> list[Alert]:
+def _silences(view: View, state: MonitorState, *, rows: int, labels: int) -> list[Alert]:
     """Hear whether predictions and labels still come."""
     raised = []
     for what, silence, count, patience in (
@@ -87,25 +87,25 @@ def _silences(view: View, state: State, *, rows: int, labels: int) -> list[Alert
     ):
         if silence.heard(count, patience=patience):
             quiet = silence.quiet
-            raised.append(alerts.silence_alert(view.spec.name, view.window, view.at, what=what, windows=quiet))
+            raised.append(alerts.silence_alert(view.spec.name, view.window, at=view.at, what=what, windows=quiet))
     return raised
 
 
-def _risk(view: View, state: State, losses: Losses) -> tuple[Risk | None, list[Alert]]:
+def _risk(view: View, state: MonitorState, *, losses: Losses) -> tuple[Risk | None, list[Alert]]:
     """Track the champion's loss; tell once when it is shown to be above the limit, again only after it fell back."""
     accepted = view.watch.reference.accepted if view.watch else None
     if accepted is None or view.champion is None:
         return None, []
     add_risk(state, losses, bound=accepted.bound, upto=view.window.end)
-    risk = judge(accepted, view.spec.monitoring.risk_tolerance, state.risk.closed)
+    risk = judge(accepted, view.spec.monitoring.risk_tolerance, losses=state.risk.closed)
     begins = risk.alarm and not state.risk.above
     state.risk.above = risk.alarm
     number = view.champion.number
-    alert = alerts.risk_alert(view.spec.name, view.window, view.at, version=number, risk=risk) if begins else None
+    alert = alerts.risk_alert(view.spec.name, view.window, at=view.at, version=number, risk=risk) if begins else None
     return risk, [alert] if alert else []
 
 
-def _drift(view: View, state: State, arrived: Arrived) -> tuple[Moved | None, list[Alert]]:
+def _drift(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[WindowDrift | None, list[Alert]]:
     """Hold the window against the champion's reference; tell once per episode."""
     if view.watch is None or view.champion is None:
         state.profile = None
@@ -117,19 +117,20 @@ def _drift(view: View, state: State, arrived: Arrived) -> tuple[Moved | None, li
         for version, output in zip(one.versions, one.outputs, strict=True)
         if version == number
     ]
-    columns = columns_of(arrived.answers)
     run_length = view.spec.monitoring.run_length
-    moved = look(view.watch, state, columns, outputs, rows=arrived.rows, run_length=run_length)
+    moved = look(view.watch, state, parts=parts_of(arrived.answers), outputs=outputs, run_length=run_length)
     state.profile = moved.profile
     raised = []
     if moved.alarmed("data") and state.episodes.begins(AlertKind.DATA_DRIFT, state.windows):
         features = moved.drift[: len(view.watch.reference.profile.columns)]
         evidence = moved.evidence["data"]
-        raised.append(alerts.drift_alert(model, view.window, view.at, drift=features, evidence=evidence, limit=moved.limit))
+        raised.append(
+            alerts.drift_alert(model, view.window, at=view.at, drift=features, evidence=evidence, limit=moved.limit)
+        )
     if moved.alarmed("prediction") and state.episodes.begins(AlertKind.PREDICTION_DRIFT, state.windows):
         evidence = moved.evidence["prediction"]
         raised.append(
-            alerts.answers_alert(model, view.window, view.at, version=number, evidence=evidence, limit=moved.limit)
+            alerts.answers_alert(model, view.window, at=view.at, version=number, evidence=evidence, limit=moved.limit)
         )
     return moved, raised
 

@@ -33,7 +33,7 @@ def number_borders(values: np.ndarray) -> tuple[float, ...]:
     return (*inner.tolist(), float(np.nextafter(finite[-1], np.inf)))
 
 
-def count_numbers(name: str, values: np.ndarray, edges: tuple[float, ...]) -> ColumnProfile:
+def count_numbers(name: str, values: np.ndarray, *, edges: tuple[float, ...]) -> ColumnProfile:
     """Count a column of float64 values in bins with these borders."""
     present = values[~np.isnan(values)]
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
@@ -52,7 +52,7 @@ def most_common(counted: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(sorted(label for label, _ in top))
 
 
-def count_labels(name: str, values: Sequence[Value], labels: tuple[str, ...]) -> ColumnProfile:
+def count_labels(name: str, values: Sequence[Value], *, labels: tuple[str, ...]) -> ColumnProfile:
     """Count a column of strings by these categories; all others are counted together. Numbers count by their text."""
     counted = _counter(values)
     missing = counted.pop(None, 0)
@@ -83,17 +83,16 @@ def _text(value: float | bool) -> str | None:
     return None if math.isnan(value) else str(value)
 
 
-def count_like(reference: ColumnProfile, values: Sequence[Value]) -> tuple[ColumnProfile, str]:
-    """Count a window's values in a reference column's bins, and name what is odd about them ("" for nothing)."""
+def count_like(reference: ColumnProfile, values: Sequence[Value]) -> tuple[ColumnProfile, int]:
+    """Count values in a reference column's bins; and how many are text where numbers were expected."""
     if reference.labels:
-        return count_labels(reference.name, values, reference.labels), ""
+        return count_labels(reference.name, values, labels=reference.labels), 0
     if not reference.edges:  # the reference has no value at all: all that can be told is whether there are any now
         present = len(values) - _counter(values)[None]
         counted = ColumnProfile(name=reference.name, counts=(present,), missing=len(values) - present, rows=len(values))
-        return counted, ""
+        return counted, 0
     numbers, texts = numbers_of(values)
-    note = f"{reference.name}: {texts} of {len(values)} values are text where numbers were expected" if texts else ""
-    return count_numbers(reference.name, numbers, reference.edges), note
+    return count_numbers(reference.name, numbers, edges=reference.edges), texts
 
 
 def merge_columns(left: ColumnProfile, right: ColumnProfile) -> ColumnProfile:

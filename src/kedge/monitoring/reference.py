@@ -96,7 +96,7 @@ def take_columns(
         streams = streams_of(profile)
         width = streams.scores.shape[1]
         if isinstance(tolerance, str):
-            tolerances[name] = learn(streams, *(_by_block(cell, blocks, width) for blocks in blockings))
+            tolerances[name] = learn(streams, *(_by_block(cell, blocks, width=width) for blocks in blockings))
         else:
             tolerances[name] = (tolerance,) * len(streams.names)
         profiles.append(profile)
@@ -138,7 +138,7 @@ def _count_strings(values: pl.Series) -> tuple[ColumnProfile, np.ndarray]:
     return profile, cell
 
 
-def _by_block(cell: np.ndarray, blocks: np.ndarray, width: int) -> np.ndarray:
+def _by_block(cell: np.ndarray, blocks: np.ndarray, *, width: int) -> np.ndarray:
     """Count cells in each block: float64 (blocks, cells)."""
     count = int(blocks.max(initial=-1)) + 1
     table = np.bincount(blocks * width + cell, minlength=count * width)

@@ -32,7 +32,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     days: int
 
 
-def accept(metric: str, losses: np.ndarray, days: np.ndarray) -> Accepted | None:
+def accept(metric: str, losses: np.ndarray, *, days: np.ndarray) -> Accepted | None:
     """Take the accepted loss from row losses and the day (any integer) of each; None with fewer than two days.
 
     The upper bound is Student's, over the days' means: mean + t(0.95, days - 1) x standard error.
@@ -72,7 +72,7 @@ def lower_bound(losses: Sequence[float]) -> float:
     return low
 
 
-def judge(accepted: Accepted, tolerance: float, losses: Sequence[float]) -> Risk:
+def judge(accepted: Accepted, tolerance: float, *, losses: Sequence[float]) -> Risk:
     """Hold the live days against the accepted loss."""
     lower = lower_bound(losses)
     limit = accepted.upper * (1 + tolerance)

@@ -18,18 +18,18 @@ from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.monitoring import Health, Profile, StepLosses, TruthBatch, Window
 from kedge.domain.project import ProjectSpec
+from kedge.domain.records import encode_truth
 from kedge.domain.registry import Candidate, ModelVersion, candidate_of
 from kedge.errors import NotFound
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.room import Evaluation
-from kedge.monitoring.capture import encode_truth
 from kedge.monitoring.drifting import Watched, watched
 from kedge.monitoring.join_labels import LabelJoin
 from kedge.monitoring.losses import losses_of, step_losses
 from kedge.monitoring.measure import Arrived, View, measure_window
 from kedge.monitoring.reference import Reference, day_numbers, take
 from kedge.monitoring.risk import Accepted, accept
-from kedge.monitoring.state import State, decode_state, encode_state, steps_closed
+from kedge.monitoring.state import MonitorState, decode_state, encode_state, steps_closed
 from kedge.ports import BlobStore, Clock, Deployments, Journal, Notes, Notifier, Runs, Watches
 from kedge.registry.room import Registry
 
@@ -77,7 +77,7 @@ class Monitoring:
         note = _reference_note(spec.name, version.number)
         if self._notes.get(note) is not None:
             return
-        answers, accepted = self._at_the_gate(spec, version, frame)
+        answers, accepted = self._at_the_gate(spec, version, frame=frame)
         reference = take(
             frame,
             version=version.number,
@@ -121,32 +121,34 @@ class Monitoring:
         odd = join.read(self._predictions, self._truths, floor=window.start - step)
         metric = loss_name(spec.gate.metric, spec.data.task)
         answers = join.answered(window.start, window.end)
-        arrived = Arrived(answers, losses_of(join.labelled(window.end), metric, spec.gate.threshold), odd)
-        health = measure_window(self._view(spec, window, champion), state, arrived)
-        closed = steps_closed(state.first, window, step)
+        arrived = Arrived(answers, losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold), odd)
+        health = measure_window(self._view(spec, window, champion=champion), state, arrived=arrived)
+        closed = steps_closed(state.first, window, step=step)
         if closed > state.steps:
-            health = msgspec.structs.replace(health, step=self._close_step(spec, state, join, champion, closed))
+            health = msgspec.structs.replace(
+                health, step=self._close_step(spec, state, join=join, champion=champion, closed=closed)
+            )
         state.age_out(window.end)
         state.standing = join.rest(window.end, floor=window.start - step, horizon=window.end - HORIZON_STEPS * step)
         written = encode_state(state)
-        self._watches.put(health, written, _measured(health, self._clock.now()))
+        self._watches.put(health, written, event=_measured(health, self._clock.now()))
         self._joins[spec.name] = (written, join)
         return health
 
-    def _resume(self, spec: ProjectSpec, window: Window) -> tuple[State, LabelJoin]:
+    def _resume(self, spec: ProjectSpec, window: Window) -> tuple[MonitorState, LabelJoin]:
         """Take up the state after the last window and what is remembered with it; read it back where it is not at hand.
 
         What is at hand is used only if nobody else has measured since.
         """
         written = self._watches.state(spec.name)
-        state = decode_state(written) if written else State(first=window.start)
+        state = decode_state(written) if written else MonitorState(first=window.start)
         known, join = self._joins.pop(spec.name, (None, None))
         if join is None or known != written:
-            join = LabelJoin(spec.name, spec.data.task, state.standing)
+            join = LabelJoin(spec.name, spec.data.task, standing=state.standing)
             join.restore(self._predictions, self._truths)
         return state, join
 
-    def _view(self, spec: ProjectSpec, window: Window, champion: ModelVersion | None) -> View:
+    def _view(self, spec: ProjectSpec, window: Window, *, champion: ModelVersion | None) -> View:
         return View(
             spec=spec,
             window=window,
@@ -181,7 +183,7 @@ class Monitoring:
         return 0
 
     def _close_step(
-        self, spec: ProjectSpec, state: State, join: LabelJoin, champion: ModelVersion | None, closed: int
+        self, spec: ProjectSpec, state: MonitorState, *, join: LabelJoin, champion: ModelVersion | None, closed: int
     ) -> StepLosses | None:
         """Compare the champion with the retired one on what became known in the steps that end with this window."""
         step = timedelta(seconds=spec.step_seconds)
@@ -193,7 +195,7 @@ class Monitoring:
         return step_losses(
             rows,
             champion,
-            self._retired(spec.name, state, champion),
+            others=self._retired(spec.name, state, champion=champion),
             start=start,
             end=end,
             step=step,
@@ -203,7 +205,7 @@ class Monitoring:
             threshold=spec.gate.threshold,
         )
 
-    def _retired(self, model: ModelName, state: State, champion: ModelVersion) -> list[ModelVersion]:
+    def _retired(self, model: ModelName, state: MonitorState, *, champion: ModelVersion) -> list[ModelVersion]:
         """Find the champion before this one while it is to be scored in shadow, if it is the older model."""
         if state.retired is None or state.steps > state.retired_until:
             return []
@@ -213,7 +215,7 @@ class Monitoring:
     # ---- references and alerts ----
 
     def _at_the_gate(
-        self, spec: ProjectSpec, version: ModelVersion, frame: TrainingFrame
+        self, spec: ProjectSpec, version: ModelVersion, *, frame: TrainingFrame
     ) -> tuple[np.ndarray | None, Accepted | None]:
         """Score the newest step's rows by the candidate, which has not seen them: its answers, and its loss by days.
 
@@ -225,8 +227,8 @@ class Monitoring:
         scores, facts = self._evaluation.score(candidate, newest.rows), newest.y()
         known = np.isfinite(facts) & np.isfinite(scores)
         metric = loss_name(spec.gate.metric, spec.data.task)
-        losses = loss_rows(metric, facts[known], scores[known], threshold=spec.gate.threshold)
-        return scores, accept(metric, losses, day_numbers(newest.rows[KNOWN_AT])[known])
+        losses = loss_rows(metric, facts[known], p=scores[known], threshold=spec.gate.threshold)
+        return scores, accept(metric, losses, days=day_numbers(newest.rows[KNOWN_AT])[known])
 
     def _candidate(self, version: ModelVersion) -> Candidate | None:
         """Read the gate's candidate from its run; None where the run or its model is gone."""

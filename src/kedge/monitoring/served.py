@@ -1,11 +1,38 @@
-"""What a window's requests answered: their features as columns, and how each version did."""
+"""What a window's requests answered: their features as columns, part by part, and how each version did."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from kedge.domain.monitoring import Value, VersionHealth
+from kedge.domain.records import decode_features
 from kedge.domain.rollout import Deployment
-from kedge.monitoring.capture import decode_features
 from kedge.monitoring.join_labels import Answered
+
+PART_ROWS = 50_000
+
+
+class Gathered(NamedTuple):
+    """The features of some of a window's requests: values by column, one for each of `rows`."""
+
+    rows: int
+    columns: dict[str, list[Value]]
+
+
+def parts_of(answers: Sequence[Answered], *, most: int = PART_ROWS) -> Iterator[Gathered]:
+    """Gather features in parts of whole requests with about `most` rows, so that a great window need not fit in memory.
+
+    At least one part, even of no rows.
+    """
+    taken: list[Answered] = []
+    rows = 0
+    for answered in answers:
+        taken.append(answered)
+        rows += len(answered.versions)
+        if rows >= most:
+            yield Gathered(rows, columns_of(taken))
+            taken, rows = [], 0
+    if taken or not answers:
+        yield Gathered(rows, columns_of(taken))
 
 
 def columns_of(answers: Iterable[Answered]) -> dict[str, list[Value]]:

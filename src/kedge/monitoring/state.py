@@ -66,7 +66,7 @@ class LabelDay(msgspec.Struct, array_like=True):
     rows: int
 
 
-class State(msgspec.Struct):
+class MonitorState(msgspec.Struct):
     """The monitors after a window. `data` and `answers` hold the e-detectors (log M, float64 bytes); `retired` is the
     champion before this one, scored beside it until step `retired_until`."""
 
@@ -134,21 +134,21 @@ class State(msgspec.Struct):
         self.label_days = [counted for counted in self.label_days if counted.day > upto - timedelta(days=LABEL_DAYS)]
 
 
-def steps_closed(first: datetime, window: Window, step: timedelta) -> int:
+def steps_closed(first: datetime, window: Window, *, step: timedelta) -> int:
     """Count the steps, from the first window's start on, that have ended when a window ends."""
     return (window.end - first) // step
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(State)
+_decoder = msgspec.msgpack.Decoder(MonitorState)
 
 
-def encode_state(state: State) -> bytes:
+def encode_state(state: MonitorState) -> bytes:
     """Write the monitors' state."""
     return _encoder.encode(state)
 
 
-def decode_state(data: bytes) -> State:
+def decode_state(data: bytes) -> MonitorState:
     """Read the monitors' state."""
     return _decoder.decode(data)
 

@@ -18,7 +18,7 @@ class Planned(msgspec.Struct, frozen=True):
 def plan(pipeline: Pipeline) -> tuple[Planned, ...]:
     """Order the steps. Raises ConfigError naming double names, unknown names and cycles."""
     steps = _by_name(pipeline)
-    planned = {name: Planned(step, _needs(pipeline, step, steps)) for name, step in steps.items()}
+    planned = {name: Planned(step, _needs(pipeline, step, steps=steps)) for name, step in steps.items()}
     graph = {name: [need for need in one.needs if need != DATA] for name, one in planned.items()}
     try:
         order = tuple(TopologicalSorter(graph).static_order())
@@ -45,7 +45,7 @@ def _by_name(pipeline: Pipeline) -> dict[str, Step]:
     return steps
 
 
-def _needs(pipeline: Pipeline, step: Step, steps: dict[str, Step]) -> tuple[str, ...]:
+def _needs(pipeline: Pipeline, step: Step, *, steps: dict[str, Step]) -> tuple[str, ...]:
     needs = []
     for argument in arguments_of(step):
         if argument.name == DATA or argument.name in steps:

@@ -18,13 +18,13 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import MODEL_ARTIFACT, Candidate, candidate_of, candidate_tags
 from kedge.domain.tracking import Run, RunStatus, Usage
 from kedge.errors import StoreBroken, TrainingFailed
-from kedge.pipelines.budget import exhausted
 from kedge.pipelines.cache import Result, Results, content_key, params_of
 from kedge.pipelines.rows import work_of
 from kedge.pipelines.run import Made, Work
 from kedge.pipelines.trace import place_of, sentence_of
 from kedge.ports import BlobStore, Clock, JobFailed, JobRunner, Project, Runs
-from kedge.security.redact import redact
+from kedge.retraining.budget import exhausted, is_limited, recent_runs, spent
+from kedge.security.redact import redact, redacted
 from kedge.tracking.room import Tracking
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 TRACEBACK_ARTIFACT = "traceback"
 LEASE_MARGIN_SECONDS = 120.0  # beyond the time limit: to start the process and to store the model
 POLL_SECONDS = 0.2
-RUNS_LOOKED_AT = 10_000
 
 
 class Pipelines:
@@ -72,9 +71,9 @@ class Pipelines:
         self._require_budget(spec, key)
         lease = seconds_of(spec.training.time_limit) + LEASE_MARGIN_SECONDS
         if (result := self._claim(key, lease)) is not None:
-            return _candidate(self._finish(self._start(spec, frame, key), result))
+            return _candidate(self._finish(self._start(spec, frame, key=key), result))
         try:
-            return _candidate(self._train(spec, frame, key))
+            return _candidate(self._train(spec, frame, key=key))
         finally:
             self._results.release(key, self._owner)
 
@@ -99,29 +98,29 @@ class Pipelines:
             self._pause(POLL_SECONDS)
         return result
 
-    def _train(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+    def _train(self, spec: ProjectSpec, frame: TrainingFrame, *, key: Digest) -> Run:
         work = work_of(spec, frame)
         signature, waiting = work.signature, [work]
         del work  # as large as the frame, and only the job needs it: the call below takes it along
-        run = self._start(spec, frame, key)
+        run = self._start(spec, frame, key=key)
         limit = seconds_of(spec.training.time_limit)
         made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, waiting.pop(), seconds=limit)
         if isinstance(made, JobFailed):
-            self._fail(run, made, usage)
+            self._fail(run, made, usage=usage)
         files = self._blobs.put_tree(made.files)
-        tags = candidate_tags(made.format, signature, frame.trained_upto)
+        tags = candidate_tags(made.format, signature, trained_upto=frame.trained_upto)
         result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
         self._results.keep(key, result)
         return self._finish(run, result)
 
-    def _start(self, spec: ProjectSpec, frame: TrainingFrame, key: Digest) -> Run:
+    def _start(self, spec: ProjectSpec, frame: TrainingFrame, *, key: Digest) -> Run:
         return self._tracking.start(
             experiment=spec.name,
             name=spec.training.pipeline or "boosting",
             content_key=key,
             inputs=frame.versions,
-            params=params_of(spec.training),
-            tags={"service": frame.service, "service_digest": frame.service_digest},
+            params=redacted(params_of(spec.training)),
+            tags=redacted({"service": frame.service, "service_digest": frame.service_digest}),
         )
 
     def _finish(self, run: Run, result: Result) -> Run:
@@ -129,19 +128,19 @@ class Pipelines:
         return self._tracking.finish(run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags)
 
     def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
-        budget = spec.training.budget
-        if budget.runs_per_week is None and budget.cpu_hours is None:
+        budget, now = spec.training.budget, self._clock.now()
+        if not is_limited(budget):
             return
         # our own run, left by a killed process, was counted when it started
         runs = [
             run
-            for run in self._runs.list(spec.name, limit=RUNS_LOOKED_AT)
+            for run in recent_runs(self._runs, spec.name, now=now)
             if not (run.content_key == key and run.status is RunStatus.RUNNING)
         ]
-        if (reason := exhausted(budget, runs, now=self._clock.now())) is not None:
-            raise TrainingFailed(reason)
+        if reason := exhausted(budget, spent(runs, now)):
+            raise TrainingFailed(f"not trained: {reason}; wait, or raise the limit in training.budget")
 
-    def _fail(self, run: Run, failed: JobFailed, usage: Usage) -> NoReturn:
+    def _fail(self, run: Run, failed: JobFailed, *, usage: Usage) -> NoReturn:
         place = place_of(failed.traceback, self._root)
         where = f" at {place.file}:{place.line}" if place else ""
         error = redact(f"training of {run.experiment}{where}: {sentence_of(failed.reason)}")

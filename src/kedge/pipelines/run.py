@@ -49,7 +49,7 @@ def execute_pipeline(pipeline: Pipeline, data: TrainingData) -> Any:
     return made[model_step(pipeline)]
 
 
-def make(written: object | None, work: Work, formats: Sequence[ModelFormat]) -> Made:
+def make(written: object | None, work: Work, *, formats: Sequence[ModelFormat]) -> Made:
     """Train, keep the model in the first format that takes it, and check its answers on training rows.
 
     `written` is the Pipeline or function that the project names; None stands for the built-in learner. Raises
@@ -63,7 +63,7 @@ def make(written: object | None, work: Work, formats: Sequence[ModelFormat]) -> 
     answers = kept_by.load(files, work.signature).predict(work.data.x[rows])
     require_answers(answers, rows=len(rows), task=work.data.task)
     metrics = {
-        "training_loss": float(np.mean(loss_rows(DEFAULT_LOSS[work.data.task], work.data.y[rows], answers))),
+        "training_loss": float(np.mean(loss_rows(DEFAULT_LOSS[work.data.task], work.data.y[rows], p=answers))),
         "rows": float(len(work.data.y)),
         "columns": float(len(work.data.columns)),
     }

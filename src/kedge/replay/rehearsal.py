@@ -17,7 +17,7 @@ from kedge.config import Settings
 from kedge.domain.ids import digest_of
 from kedge.domain.monitoring import PredictionBatch, Window
 from kedge.domain.project import ProjectSpec
-from kedge.monitoring.capture import encode_batch
+from kedge.domain.records import encode_batch
 from kedge.replay.clock import SetClock
 from kedge.replay.play import play
 from kedge.replay.score import Track, track
@@ -98,7 +98,7 @@ class InProcess:
             sticky = sticky_column(spec, house.features.service(spec))
             entities = entities_of(tick.request, rows[sticky].to_list() if sticky else [None] * len(rows))
             features = {name: rows[name].to_list() for name in self._columns}
-            answers = answer(deployment, features, entities, self._score)
+            answers = answer(deployment, features, entities=entities, score=self._score)
             batch = PredictionBatch(
                 request=tick.request,
                 model=spec.name,
@@ -130,7 +130,7 @@ def _rehearse(
     house: House, rehearsal: Rehearsal, timeline: Timeline, served: pl.DataFrame, told: Callable[[str, int, int], None]
 ) -> Track:
     clock = SetClock(timeline.start)
-    twin = rehearse(house, timeline.spec, clock)
+    twin = rehearse(house, timeline.spec, clock=clock)
     shown = lambda done, _: told(rehearsal.name, done, len(timeline.windows))  # noqa: E731
     try:
         play(twin, clock, timeline, InProcess(twin, timeline, served), shown=shown)

@@ -13,9 +13,9 @@ from kedge.domain.events import EventKind
 from kedge.domain.ids import digest_of, split_prediction_id
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import ProjectSpec
+from kedge.domain.records import Answers, decode_answers, decode_truth
 from kedge.domain.registry import CHAMPION
 from kedge.evaluation.metrics import METRICS, loss_name, loss_rows
-from kedge.monitoring.capture import Answers, decode_answers, decode_truth
 from kedge.ports import Journal
 
 SHOWN = {
@@ -102,7 +102,7 @@ def track(house: House, spec: ProjectSpec, *, policy: str) -> Track:
     """Sum up what a house's loop came to."""
     everything = answered(house.predictions, house.truths)
     rows = everything.filter(pl.col("truth").is_not_nan())
-    losses = loss_rows(loss_name(spec.gate.metric, spec.data.task), rows["truth"].to_numpy(), rows["output"].to_numpy())
+    losses = loss_rows(loss_name(spec.gate.metric, spec.data.task), rows["truth"].to_numpy(), p=rows["output"].to_numpy())
     rows = rows.with_columns(pl.Series("loss", losses), month=pl.col("at").dt.strftime("%Y-%m"), day=pl.col("at").dt.date())
     by_day = rows.group_by("day", maintain_order=True).agg(pl.len().alias("rows"), pl.col("loss").sum())
     events = [event for _, event in house.meta.events.list(subject=spec.name, limit=1_000_000)]

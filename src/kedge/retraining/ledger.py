@@ -82,7 +82,7 @@ def advance(last: LedgerEntry, step: StepLosses, *, price: float, phi: float) ->
     level = before.level if loss is None else _mixed(before.level, loss * step.labels / step.steps)
     gain, gap = _shadow(step)
     gains, gaps = before.gains * MEMORY**step.steps + gain, before.gaps * MEMORY**step.steps + gap
-    slope = slope_of(level, gains, gaps)
+    slope = slope_of(level, gains, gaps=gaps)
     regret_rate, regret = before.gain, before.regret
     for _ in range(step.steps if step.labels else 0):
         regret_rate += slope
@@ -107,7 +107,7 @@ def advance(last: LedgerEntry, step: StepLosses, *, price: float, phi: float) ->
     )
 
 
-def after_look(entry: LedgerEntry, step: StepLosses, gain: Gain) -> LedgerEntry:
+def after_look(entry: LedgerEntry, step: StepLosses, *, gain: Gain) -> LedgerEntry:
     """Correct a step's entry by what a fresh candidate gained on the step's rows."""
     measured = gain.mean * step.labels / step.steps
     rate = (measured + (entry.last_gain or 0.0)) / 2 if entry.since_look > 1 else measured
@@ -116,7 +116,7 @@ def after_look(entry: LedgerEntry, step: StepLosses, gain: Gain) -> LedgerEntry:
     if gain.gap > 0:
         gains += gain.mean * gain.rows / step.steps
         gaps += gain.gap * gain.rows / max(step.labels, 1)
-    slope = slope_of(entry.level, gains, gaps)
+    slope = slope_of(entry.level, gains, gaps=gaps)
     return msgspec.structs.replace(
         entry,
         gain=measured,
@@ -132,7 +132,7 @@ def after_look(entry: LedgerEntry, step: StepLosses, gain: Gain) -> LedgerEntry:
     )
 
 
-def slope_of(level: float, gains: float, gaps: float) -> float:
+def slope_of(level: float, gains: float, *, gaps: float) -> float:
     """Estimate b: the loss gained per step, per step of age. It never falls below a quarter of the prior: a long quiet
     time must not teach the ledger that nothing ages."""
     prior = PRIOR_SLOPE * level

@@ -23,6 +23,7 @@ from kedge.domain.tracking import RunStatus
 from kedge.domain.turning import Turned
 from kedge.errors import DataInvalid, KedgeError, SourceFailed
 from kedge.ports import Clock, Deployments, Events, Ledgers, Notes, Notifier, Runs, Watches
+from kedge.retraining.budget import is_limited, recent_runs, spent
 from kedge.retraining.ledger import (
     RETRAIN,
     TURNED,
@@ -34,8 +35,9 @@ from kedge.retraining.ledger import (
     opening,
     price_of,
 )
-from kedge.retraining.limits import Standing, binds_look, binds_training, tried_at
+from kedge.retraining.limits import LimitFacts, binds_look, binds_training, tried_at
 from kedge.retraining.policy import Situation, Wish, policy_of
+from kedge.security.redact import redact
 
 RUNS_LOOKED_AT = 200
 
@@ -69,14 +71,14 @@ class Retraining:
         if deployment is None:
             return self._first(spec, health)
         entry = self._entry(spec, health)
-        standing = self._standing(spec, health, deployment)
+        facts = self._limit_facts(spec, health, deployment=deployment)
         looks = spec.retraining.policy == "ledger" and entry.age * spec.step_seconds < seconds_of(spec.retraining.longest)
         if looks and health.step is not None and look_due(entry):
-            if not (bound := binds_look(standing)):
+            if not (bound := binds_look(facts)):
                 steps = f"{entry.since_look} step{'s' if entry.since_look > 1 else ''}"
                 return Look(f"{steps} since the last look: compare a fresh candidate before deciding")
             entry = msgspec.structs.replace(entry, bound=bound)
-        return self._conclude(spec, health, entry, standing)
+        return self._conclude(spec, health, entry=entry, facts=facts)
 
     def looked(self, spec: ProjectSpec, health: Health, gain: Gain | None) -> Wait | Retrain:
         """Go on with the step after a look; without a gain (it could not be measured) as if there had been none."""
@@ -84,9 +86,9 @@ class Retraining:
             return self._again(known)
         entry = self._entry(spec, health)
         if gain is not None and health.step is not None:
-            entry = after_look(entry, health.step, gain)
-        standing = self._standing(spec, health, self._deployments.find(spec.name))
-        return self._conclude(spec, health, entry, standing)
+            entry = after_look(entry, health.step, gain=gain)
+        facts = self._limit_facts(spec, health, deployment=self._deployments.find(spec.name))
+        return self._conclude(spec, health, entry=entry, facts=facts)
 
     def _again(self, entry: LedgerEntry) -> Wait | Retrain:
         """Give the decision that was written for a window."""
@@ -109,19 +111,19 @@ class Retraining:
             entry, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
 
-    def _conclude(self, spec: ProjectSpec, health: Health, entry: LedgerEntry, standing: Standing) -> Wait | Retrain:
+    def _conclude(self, spec: ProjectSpec, health: Health, *, entry: LedgerEntry, facts: LimitFacts) -> Wait | Retrain:
         """Ask the policy, then the limits; write what was decided where a step has closed or a training is ordered."""
-        released = standing.released_at or self._clock.now()
+        released = facts.released_at or self._clock.now()
         situation = Situation(
             health=health,
             entry=entry,
             rules=spec.retraining,
             released_at=released,
-            tried_at=tried_at(standing.entries),
+            tried_at=tried_at(facts.entries),
         )
         wish = policy_of(spec.retraining.policy)(situation)
-        bound = binds_training(standing) if wish.train else ""
-        decided = _decided(entry, wish, bound)
+        bound = binds_training(facts) if wish.train else ""
+        decided = _decided(entry, wish, bound=bound)
         if health.step is not None or decided.decision == RETRAIN:
             self._ledgers.put(decided, _decision_event(decided))
         if decided.decision != RETRAIN:
@@ -130,8 +132,8 @@ class Retraining:
 
     def _first(self, spec: ProjectSpec, health: Health) -> Wait | Retrain:
         """Order the first model, or the next attempt at it once the cooldown is over."""
-        standing = self._standing(spec, health, None)
-        bound = binds_training(standing)
+        facts = self._limit_facts(spec, health, deployment=None)
+        bound = binds_training(facts)
         wish = Wish(True, "no model yet")
         last = self._ledgers.last(spec.name)
         price = price_of(spec.retraining)
@@ -139,24 +141,27 @@ class Retraining:
         entry = msgspec.structs.replace(
             opened, window=health.window.id, decided_at=self._clock.now(), policy=spec.retraining.policy
         )
-        decided = _decided(entry, wish, bound)
+        decided = _decided(entry, wish, bound=bound)
         if bound:
             return Wait(decided.reason)
         self._ledgers.put(decided, _decision_event(decided))
         return Retrain(decided.reason, _actor(decided.policy), decided.decided_at)
 
-    def _standing(self, spec: ProjectSpec, health: Health, deployment: Deployment | None) -> Standing:
+    def _limit_facts(self, spec: ProjectSpec, health: Health, *, deployment: Deployment | None) -> LimitFacts:
         """Gather what the hard limits look at."""
-        hours = spec.training.budget.cpu_hours is not None
-        return Standing(
-            now=self._clock.now(),
+        now, entries, budget = self._clock.now(), self._ledgers.list(spec.name), spec.training.budget
+        # what was trained since the window closed and the last decision was written is this decision's own look
+        decided_from = max([health.window.end, *(entry.decided_at for entry in entries[-1:])])
+        runs = recent_runs(self._runs, spec.name, now=now) if is_limited(budget) else ()
+        return LimitFacts(
+            now=now,
             rules=spec.retraining,
-            budget=spec.training.budget,
+            budget=budget,
             deployment=deployment,
             released_at=champion_since(self._deployments.list(spec.name)) if deployment is not None else None,
             labels=health.fresh_labels if deployment is not None else None,
-            entries=self._ledgers.list(spec.name),
-            runs=self._runs.list(spec.name, limit=RUNS_LOOKED_AT) if hours else (),
+            entries=entries,
+            spent=spent([run for run in runs if run.started_at < decided_from], now),
         )
 
     def _phi(self, spec: ProjectSpec, upto: datetime) -> float:
@@ -221,24 +226,24 @@ class Retraining:
 
     def failed(self, spec: ProjectSpec, because: Retrain | None, error: KedgeError) -> Turned:
         """Note that a turn (or, without `because`, a look) could not be made, and tell people."""
-        now = self._clock.now()
+        now, told = self._clock.now(), redact(str(error))
         if because is not None:
             self._end(
                 spec,
                 because,
-                told=f"it failed ({error.code}): {error}",
+                told=f"it failed ({error.code}): {told}",
                 facts={"outcome": "failed", "error": error.code},
-                content=digest_of("failed", str(error), now),
+                content=digest_of("failed", told, now),
             )
         data = isinstance(error, DataInvalid | SourceFailed)
         self._tell(
             spec.name,
             AlertKind.DATA_INVALID if data else AlertKind.TRAINING_FAILED,
             subject=error.code,
-            content=digest_of(str(error), now),
-            message=f"{error}. What is live stays live",
+            content=digest_of(told, now),
+            message=f"{told}. What is live stays live",
         )
-        return Turned(failed=str(error))
+        return Turned(failed=told)
 
     def _end(self, spec: ProjectSpec, because: Retrain, *, told: str, facts: dict[str, Fact], content: Digest) -> None:
         """Write a turn's end: under the key of the window that ordered it; by hand, with an entry that resets the ledger.
@@ -306,7 +311,7 @@ class Retraining:
         self._watches.raise_alert(alert, event)
 
 
-def _decided(entry: LedgerEntry, wish: Wish, bound: str) -> LedgerEntry:
+def _decided(entry: LedgerEntry, wish: Wish, *, bound: str) -> LedgerEntry:
     """Write a decision into an entry, with its reason."""
     if wish.train and not bound:
         return msgspec.structs.replace(entry, decision=RETRAIN, reason=wish.reason, bound="")

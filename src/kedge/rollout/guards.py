@@ -106,7 +106,7 @@ def guard_loss(seen: Seen) -> Odds | None:
     (Robbins 1970; Howard et al. 2021, section 3.2). The other knows nothing but that a harmless day errs to either side
     alike, and is slow: sum of l d - l^2 d^2 / 2 (de la Pena 1999).
     """
-    days = paired_days(seen.blocks, seen.challenger.version, seen.champion.version)
+    days = paired_days(seen.blocks, seen.challenger.version, champion=seen.champion.version)
     rows, loss = sum(theirs.rows for _, theirs in days), sum(theirs.loss for _, theirs in days)
     labels = sum(ours.rows for ours, _ in days)
     if labels < FEWEST_LABELS or loss <= 0:
@@ -129,7 +129,7 @@ GUARDS: dict[str, Callable[[Seen], Odds | None]] = {
 }
 
 
-def paired_days(blocks: Sequence[Block], challenger: int, champion: int) -> list[tuple[Block, Block]]:
+def paired_days(blocks: Sequence[Block], challenger: int, *, champion: int) -> list[tuple[Block, Block]]:
     """Pair both versions' blocks of the days on which each has labels, oldest first."""
     ours = {block.day: block for block in blocks if block.version == challenger and block.rows}
     theirs = {block.day: block for block in blocks if block.version == champion and block.rows}

@@ -32,8 +32,8 @@ def steps_of(rules: RolloutRules, strategy: Strategy) -> tuple[float, ...]:
 def judge(
     deployment: Deployment,
     health: Health,
-    rules: RolloutRules,
     *,
+    rules: RolloutRules,
     task: Task,
     metric: str,
     before: Sequence[RolloutLook],
@@ -58,8 +58,8 @@ def judge(
         for name, odds in found.items()
         if odds.odds >= limit
     ]
-    move, reason = (Move.ROLL_BACK, "; ".join(harm)) if harm else _without_harm(deployment, health, rules, seen)
-    days = paired_days(health.blocks, seen.challenger.version, seen.champion.version)
+    move, reason = (Move.ROLL_BACK, "; ".join(harm)) if harm else _without_harm(deployment, health, rules=rules, seen=seen)
+    days = paired_days(health.blocks, seen.challenger.version, champion=seen.champion.version)
     return RolloutLook(
         model=deployment.model,
         revision=deployment.revision,
@@ -83,7 +83,7 @@ def judge(
     )
 
 
-def _without_harm(deployment: Deployment, health: Health, rules: RolloutRules, seen: Seen) -> tuple[Move, str]:
+def _without_harm(deployment: Deployment, health: Health, *, rules: RolloutRules, seen: Seen) -> tuple[Move, str]:
     """Decide where no guard accuses: hold, advance or promote."""
     steps = steps_of(rules, deployment.strategy)
     name = f"version {deployment.challenger} at step {deployment.step + 1} of {len(steps)} ({_named(deployment)})"
@@ -91,7 +91,7 @@ def _without_harm(deployment: Deployment, health: Health, rules: RolloutRules, s
     traffic += sum(look.rows + look.errors for look in seen.before if look.revision == deployment.revision)
     if not traffic:
         return Move.HOLD, f"{name} has had no traffic: without evidence it holds"
-    if (skew := _skew(deployment, health, rules, seen)) is not None:
+    if (skew := _skew(deployment, health, rules=rules, seen=seen)) is not None:
         return Move.HOLD, f"{name}: {skew}"
     lasted = health.window.end - deployment.since
     if lasted < span_of(rules.hold):
@@ -101,7 +101,7 @@ def _without_harm(deployment: Deployment, health: Health, rules: RolloutRules, s
     return Move.PROMOTE, f"{name} showed no harm in {_spelt(lasted)}: it becomes champion"
 
 
-def _skew(deployment: Deployment, health: Health, rules: RolloutRules, seen: Seen) -> str | None:
+def _skew(deployment: Deployment, health: Health, *, rules: RolloutRules, seen: Seen) -> str | None:
     """Say how far the rows' split is from what was set, where that is beyond chance; None where it is not.
 
     A Chernoff bound on a tenth of the rows at level alpha, paid for over looks by 1 / (k (k + 1)).

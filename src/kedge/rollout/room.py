@@ -55,9 +55,11 @@ class Rollout:
     def _start(self, spec: ProjectSpec, challenger: ModelVersion, because: Retrain) -> Deployment:
         revisions = self._deployments.list(spec.name)
         if not revisions:
-            first = _first(spec.name, challenger.number, because, self._clock.now())
+            first = _first(spec.name, challenger.number, because=because, now=self._clock.now())
             # the alias comes after: a turn that was killed between the two must find no champion, as it did before
-            return self._follow(self._put(first, EventKind.MODEL_PROMOTED, f"Version {first.champion} is the first served"))
+            return self._follow(
+                self._put(first, EventKind.MODEL_PROMOTED, message=f"Version {first.champion} is the first served")
+            )
         current = self._follow(revisions[-1])
         if any(challenger.number in (each.champion, each.challenger) for each in revisions):
             return current
@@ -79,7 +81,7 @@ class Rollout:
         message = (
             f"Version {challenger.number} on trial against {current.champion}: {trial.strategy.value}, {trial.share:.0%}"
         )
-        return self._put(trial, EventKind.ROLLOUT_STARTED, message)
+        return self._put(trial, EventKind.ROLLOUT_STARTED, message=message)
 
     def settle(self, spec: ProjectSpec, health: Health) -> RolloutLook | None:
         """Look at the trial once for this window, and do what follows. None where nothing was on trial in the window."""
@@ -97,7 +99,7 @@ class Rollout:
         look = judge(
             current,
             health,
-            spec.rollout,
+            rules=spec.rollout,
             task=spec.data.task,
             metric=loss_name(spec.gate.metric, spec.data.task),
             before=[each for each in looks if each.challenger == current.challenger],
@@ -143,7 +145,7 @@ class Rollout:
                 reason = f"{self._ordered_because(current)}; {look.reason}"
                 self._promote(current, look.challenger, actor=current.actor, reason=reason, since=since)
             elif look.move is Move.ADVANCE:
-                self._advance(spec, current, look, since)
+                self._advance(spec, current, look=look, since=since)
             elif look.move is Move.ROLL_BACK:
                 self._end(current, actor=ACTOR, reason=look.reason, since=look.looked_at)
         if look.move is Move.ROLL_BACK:
@@ -154,7 +156,7 @@ class Rollout:
         revisions = self._deployments.list(trial.model)
         return next(each.reason for each in revisions if each.challenger == trial.challenger)
 
-    def _advance(self, spec: ProjectSpec, current: Deployment, look: RolloutLook, since: datetime) -> Deployment:
+    def _advance(self, spec: ProjectSpec, current: Deployment, *, look: RolloutLook, since: datetime) -> Deployment:
         """Give the challenger the next step's share."""
         shares = steps_of(spec.rollout, current.strategy)
         step = min(current.step + 1, len(shares) - 1)
@@ -162,7 +164,7 @@ class Rollout:
             current, revision=current.revision + 1, step=step, share=shares[step], since=since, reason=look.reason
         )
         message = f"Version {current.challenger} goes on to {shares[step]:.0%} of traffic"
-        return self._put(advanced, EventKind.ROLLOUT_ADVANCED, message)
+        return self._put(advanced, EventKind.ROLLOUT_ADVANCED, message=message)
 
     def _promote(self, current: Deployment, number: int, *, actor: str, reason: str, since: datetime) -> Deployment:
         """Move the alias to a version, then the deployment."""
@@ -181,15 +183,15 @@ class Rollout:
         steady = _steady(current, champion.number, actor=move.actor, reason=move.reason, since=since or self._clock.now())
         kind = EventKind.MODEL_PROMOTED if forward else EventKind.MODEL_ROLLED_BACK
         verb = "is promoted over" if forward else "is champion again, instead of"
-        return self._put(steady, kind, f"Version {champion.number} {verb} {current.champion}: {move.reason}")
+        return self._put(steady, kind, message=f"Version {champion.number} {verb} {current.champion}: {move.reason}")
 
     def _end(self, current: Deployment, *, actor: str, reason: str, since: datetime) -> Deployment:
         """End a trial: the champion stays."""
         steady = _steady(current, current.champion, actor=actor, reason=reason, since=since)
         message = f"The trial of version {current.challenger} has ended, {current.champion} stays champion: {reason}"
-        return self._put(steady, EventKind.MODEL_ROLLED_BACK, message)
+        return self._put(steady, EventKind.MODEL_ROLLED_BACK, message=message)
 
-    def _put(self, deployment: Deployment, kind: EventKind, message: str) -> Deployment:
+    def _put(self, deployment: Deployment, kind: EventKind, *, message: str) -> Deployment:
         """Write the next revision with its event."""
         served = (deployment.champion, *([deployment.challenger] if deployment.challenger is not None else []))
         made = Node(NodeKind.DEPLOYMENT, f"{deployment.model}#{deployment.revision}")
@@ -255,7 +257,7 @@ def _challenger(current: Deployment) -> int:
     return current.challenger
 
 
-def _first(model: ModelName, number: int, because: Retrain, now: datetime) -> Deployment:
+def _first(model: ModelName, number: int, *, because: Retrain, now: datetime) -> Deployment:
     """Make the first revision."""
     return Deployment(model=model, revision=1, champion=number, since=now, actor=because.actor, reason=because.reason)
 

@@ -65,7 +65,7 @@ def entities_of(request: RequestId, values: Sequence[object]) -> list[str]:
     return [key_text(value) or prediction_id(request, row) for row, value in enumerate(values)]
 
 
-def answer(deployment: Deployment, served: Columns, entities: Sequence[str], score: Score) -> Answer:
+def answer(deployment: Deployment, served: Columns, *, entities: Sequence[str], score: Score) -> Answer:
     """Answer rows: `served` has the model's columns, one value a row, `entities` what each row is split by."""
     count = len(entities)
     answers = Answer([deployment.champion] * count, [float("nan")] * count)
@@ -74,36 +74,38 @@ def answer(deployment: Deployment, served: Columns, entities: Sequence[str], sco
         return answers
     challenger = deployment.challenger
     tried = [row for row in everyone if takes_challenger(deployment, entities[row])]
-    failed = _try(answers, challenger, tried, served, score) if challenger is not None and tried else []
+    failed = _try(answers, challenger, rows=tried, served=served, score=score) if challenger is not None and tried else []
     left = sorted({*everyone} - {*tried} | {*failed})
     if left:
-        _take(answers, deployment.champion, left, score(deployment.champion, _rows(served, left, count)))
+        _take(answers, deployment.champion, rows=left, outputs=score(deployment.champion, _rows(served, left, count=count)))
     if challenger is not None and deployment.strategy is Strategy.SHADOW:
-        _copy(answers, challenger, everyone, served, score)
+        _copy(answers, challenger, rows=everyone, served=served, score=score)
     return answers
 
 
-def _try(answers: Answer, challenger: int, rows: list[int], served: Columns, score: Score) -> list[int]:
+def _try(answers: Answer, challenger: int, *, rows: list[int], served: Columns, score: Score) -> list[int]:
     """Let the challenger answer its rows; give those that it failed on."""
-    outputs = _attempt(answers, challenger, rows, served, score)
+    outputs = _attempt(answers, challenger, rows=rows, served=served, score=score)
     if outputs is None:
         return rows
-    _take(answers, challenger, rows, outputs)
+    _take(answers, challenger, rows=rows, outputs=outputs)
     return [row for row in rows if row in answers.errors]
 
 
-def _copy(answers: Answer, challenger: int, rows: list[int], served: Columns, score: Score) -> None:
+def _copy(answers: Answer, challenger: int, *, rows: list[int], served: Columns, score: Score) -> None:
     """Let the challenger answer a copy of all rows, unused."""
-    outputs = _attempt(answers, challenger, rows, served, score)
+    outputs = _attempt(answers, challenger, rows=rows, served=served, score=score)
     if outputs is not None:
         answers.shadow[challenger] = outputs.tolist()
         answers.batches.append((challenger, rows))
 
 
-def _attempt(answers: Answer, challenger: int, rows: list[int], served: Columns, score: Score) -> NDArray[np.float64] | None:
+def _attempt(
+    answers: Answer, challenger: int, *, rows: list[int], served: Columns, score: Score
+) -> NDArray[np.float64] | None:
     """Call the challenger; where it fails, on all rows or on some, keep why for each. None where it failed on all."""
     try:
-        outputs = score(challenger, _rows(served, rows, len(answers.versions)))
+        outputs = score(challenger, _rows(served, rows, count=len(answers.versions)))
         if outputs.shape != (len(rows),):
             raise ValueError(f"{len(rows)} rows were answered with shape {outputs.shape}")
     except FAILURES as error:
@@ -115,7 +117,7 @@ def _attempt(answers: Answer, challenger: int, rows: list[int], served: Columns,
     return outputs
 
 
-def _take(answers: Answer, version: int, rows: list[int], outputs: NDArray[np.float64]) -> None:
+def _take(answers: Answer, version: int, *, rows: list[int], outputs: NDArray[np.float64]) -> None:
     """Use a version's answers for its rows."""
     answers.batches.append((version, rows))
     for row, output in zip(rows, outputs.tolist(), strict=True):
@@ -123,6 +125,6 @@ def _take(answers: Answer, version: int, rows: list[int], outputs: NDArray[np.fl
         answers.outputs[row] = output
 
 
-def _rows(served: Columns, rows: list[int], count: int) -> Columns:
+def _rows(served: Columns, rows: list[int], *, count: int) -> Columns:
     """Take some of the rows; all of them are passed on as they are."""
     return served if len(rows) == count else {name: [values[row] for row in rows] for name, values in served.items()}

@@ -18,7 +18,7 @@ class Right(IntEnum):
     ADMIN = 3
 
 
-class Rule(NamedTuple):
+class Grant(NamedTuple):
     """One row of the table: a method, a pattern of paths, the right they need."""
 
     method: str
@@ -26,38 +26,38 @@ class Rule(NamedTuple):
     right: Right
 
 
-POLICY: tuple[Rule, ...] = (
+POLICY: tuple[Grant, ...] = (
     # what shows no data: the pages' own files, and whether a process lives
-    Rule("GET", "/static/**", Right.OPEN),
-    Rule("GET", "/api/v1/health", Right.OPEN),
-    Rule("GET", "/login", Right.OPEN),
-    Rule("POST", "/login", Right.OPEN),
-    Rule("GET", "/v2", Right.OPEN),
-    Rule("GET", "/v2/health/*", Right.OPEN),
+    Grant("GET", "/static/**", Right.OPEN),
+    Grant("GET", "/api/v1/health", Right.OPEN),
+    Grant("GET", "/login", Right.OPEN),
+    Grant("POST", "/login", Right.OPEN),
+    Grant("GET", "/v2", Right.OPEN),
+    Grant("GET", "/v2/health/*", Right.OPEN),
     # whatever else can be read
-    Rule("GET", "/**", Right.READ),
+    Grant("GET", "/**", Right.READ),
     # what adds facts
-    Rule("POST", "/v2/models/*/infer", Right.WRITE),
-    Rule("POST", "/v2/models/*/versions/*/infer", Right.WRITE),
-    Rule("POST", "/api/v1/ground-truth", Right.WRITE),
+    Grant("POST", "/v2/models/*/infer", Right.WRITE),
+    Grant("POST", "/v2/models/*/versions/*/infer", Right.WRITE),
+    Grant("POST", "/api/v1/ground-truth", Right.WRITE),
     # what changes who answers
-    Rule("POST", "/v2/models/*/refresh", Right.ADMIN),
-    Rule("POST", "/api/v1/models/*/promote", Right.ADMIN),
-    Rule("POST", "/api/v1/models/*/roll-back", Right.ADMIN),
-    Rule("POST", "/models/*/promote", Right.ADMIN),
-    Rule("POST", "/models/*/roll-back", Right.ADMIN),
+    Grant("POST", "/v2/models/*/refresh", Right.ADMIN),
+    Grant("POST", "/api/v1/models/*/promote", Right.ADMIN),
+    Grant("POST", "/api/v1/models/*/roll-back", Right.ADMIN),
+    Grant("POST", "/models/*/promote", Right.ADMIN),
+    Grant("POST", "/models/*/roll-back", Right.ADMIN),
 )
 
 
-def needed(method: str, path: str, policy: Sequence[Rule] = POLICY) -> Right | None:
+def needed(method: str, path: str, *, policy: Sequence[Grant] = POLICY) -> Right | None:
     """Say which right a request needs; None for one that no row names. HEAD is read as GET."""
     wanted = "GET" if method == "HEAD" else method
     return next((rule.right for rule in policy if rule.method == wanted and fits(rule.pattern, path)), None)
 
 
-def allowed(right: Right, method: str, path: str, policy: Sequence[Rule] = POLICY) -> bool:
+def allowed(right: Right, method: str, *, path: str, policy: Sequence[Grant] = POLICY) -> bool:
     """Say whether a holder of `right` may send this request. A request that no row names is refused to everyone."""
-    wanted = needed(method, path, policy)
+    wanted = needed(method, path, policy=policy)
     return wanted is not None and right >= wanted
 
 

@@ -6,10 +6,11 @@ An edited, deleted, inserted or moved event breaks every hash after it. A tail t
 chain: only a head that was written down elsewhere shows that, so the report names the head.
 """
 
-import hashlib
 from collections.abc import Iterable
 
 import msgspec
+
+from kedge.domain.events import chained
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +39,7 @@ def verify(chain: Iterable[tuple[int, bytes, str]], *, head: str = "") -> AuditR
         if serial != events + 1:
             reason = f"serial {serial} stands where {events + 1} should"
             return AuditReport(events=events, head=previous, broken=events + 1, reason=reason)
-        hashed = hashlib.sha256(previous.encode() + body).hexdigest()
+        hashed = chained(previous, body)
         if hashed != written:
             reason = "its bytes, or its place, are not what its hash was made from"
             return AuditReport(events=events, head=previous, broken=serial, reason=reason)

@@ -35,7 +35,7 @@ def host_allowed(header: str | None, allowed: Collection[str]) -> bool:
     return address is not None and address.name in {_plain(name) for name in allowed}
 
 
-def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
+def origin_allowed(origin: str | None, host: str | None, *, allowed: Collection[str]) -> bool:
     """Say whether a request may come from this Origin: none (no browser), or this very server under an allowed name.
 
     Another port of the same machine is another site.

@@ -3,7 +3,6 @@
 kedge_<43 letters of base64>     256 bits; SHA-256 needs no salt and no stretching for secrets that cannot be guessed
 """
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -26,13 +25,6 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
     right: Right
     expires_at: datetime | None = None
-
-
-def write_token(secret: bytes) -> str:
-    """Write 32 random bytes as a token. ValueError for fewer or more."""
-    if len(secret) != SECRET_BYTES:
-        raise ValueError(f"a token is made of {SECRET_BYTES} random bytes, not {len(secret)}")
-    return PREFIX + base64.urlsafe_b64encode(secret).decode().rstrip("=")
 
 
 def hash_of(text: str) -> str:

@@ -34,7 +34,7 @@ def replay_job(project: str, store: str, prediction: PredictionId) -> dict[str, 
         model = house.meta.models.find(logged.batch.model, logged.batch.versions[logged.row])
         if model is None:
             raise NotFound("the version that answered is not in the store")
-        done = house.evaluation.recompute(model, logged.batch, logged.row)
+        done = house.evaluation.recompute(model, logged.batch, row=logged.row)
         return {"again": done.again, "logged": done.logged, "equal": done.equal, "batch_rows": done.batch_rows}
     except KedgeError as error:
         return {"again": None, "logged": None, "equal": False, "batch_rows": 0, "failed": str(error)}

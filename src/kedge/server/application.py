@@ -19,11 +19,12 @@ from kedge.server.house import House
 from kedge.server.problems import handle
 from kedge.server.reading.scene import Scenes
 from kedge.server.routes.acts import Acts
-from kedge.server.routes.live import Live
+from kedge.server.routes.live import Signals
 from kedge.server.routes.pages import Files, Shown
-from kedge.server.routes.reads import Reads, kedge_version
+from kedge.server.routes.reads import Reads
 from kedge.server.routes.writes import Writes
 from kedge.server.stream import Pulse
+from kedge.version import installed
 from kedge.web.assets import Assets
 from kedge.web.render import Pages
 
@@ -45,7 +46,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
     }
     given = {name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()}
     app = Litestar(
-        route_handlers=[Reads, Writes, Live, _described(given), Shown, Acts, Files],
+        route_handlers=[Reads, Writes, Signals, _described(given), Shown, Acts, Files],
         dependencies=given,
         guards=[guard],
         exception_handlers={Exception: handle},
@@ -73,7 +74,7 @@ def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
     def openapi() -> dict[str, Any]:
         """Describe the API, OpenAPI 3.1."""
         if not kept:
-            kept.append(document((Reads, Writes, Live), given, version=kedge_version()))
+            kept.append(document((Reads, Writes, Signals), given, version=installed()))
         return kept[0]
 
     return openapi

@@ -57,7 +57,7 @@ class Door:
         except Refused as refused:
             if answer.started:
                 raise
-            await _refuse(answer, refused, name)
+            await _refuse(answer, refused, name=name)
 
 
 def check(scope: Scope, hosts: Collection[str]) -> None:
@@ -65,22 +65,26 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
     headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
     host = headers.get("host", "")
     if "*" not in hosts and not host_allowed(host, hosts):
-        raise Refused(421, "host_unknown", f"this server does not answer for the host {host!r}; ask it by its own name")
+        raise Refused(
+            421, "host_unknown", message=f"this server does not answer for the host {host!r}; ask it by its own name"
+        )
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdecimal()):
-        raise Refused(400, "request_invalid", f"the content length {length!r} is not a number of bytes")
+        raise Refused(400, "request_invalid", message=f"the content length {length!r} is not a number of bytes")
     if int(length) > BODY_LIMIT:
         raise _too_large()
     if scope["method"] in _SAFE:
         return
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Refused(
-            403, "origin_foreign", "a page of another site asked for this write; writes are taken from this site only"
+            403,
+            "origin_foreign",
+            message="a page of another site asked for this write; writes are taken from this site only",
         )
     origin = headers.get("origin")
-    if not origin_allowed(origin, host, hosts if "*" not in hosts else _own(host)):
+    if not origin_allowed(origin, host, allowed=hosts if "*" not in hosts else _own(host)):
         raise Refused(
-            403, "origin_foreign", f"the origin {origin!r} is not this server; writes are taken from this site only"
+            403, "origin_foreign", message=f"the origin {origin!r} is not this server; writes are taken from this site only"
         )
     _check_type(scope["path"], headers.get("content-type", ""))
 
@@ -93,11 +97,11 @@ def _own(host: str) -> Collection[str]:
 def _check_type(path: str, given: str) -> None:
     wanted = "application/json" if path.startswith("/api/") else _FORM
     if given.split(";", maxsplit=1)[0].strip().lower() != wanted:
-        raise Refused(415, "media_type_unsupported", f"the content type {given!r} is not taken here; send {wanted}")
+        raise Refused(415, "media_type_unsupported", message=f"the content type {given!r} is not taken here; send {wanted}")
 
 
 def _too_large() -> Refused:
-    return Refused(413, "too_large", f"the body is over {BODY_LIMIT // 1024**2} MB; send it in several requests")
+    return Refused(413, "too_large", message=f"the body is over {BODY_LIMIT // 1024**2} MB; send it in several requests")
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
@@ -131,7 +135,7 @@ class _Answer:
         await self._send(message)
 
 
-async def _refuse(send: Send, refused: Refused, name: str) -> None:
+async def _refuse(send: Send, refused: Refused, *, name: str) -> None:
     body = msgspec.json.encode(ErrorBody(Problem(refused.code, str(refused), name)))
     headers = [
         (b"content-type", b"application/json"),

@@ -43,7 +43,7 @@ class Guard:
         method, path = str(connection.scope.get("method", "GET")), connection.url.path
         who = self._who(connection)
         connection.scope.setdefault("state", {})["holder"] = who.name
-        if allowed(who.right, method, path):
+        if allowed(who.right, method, path=path):
             return
         if who is _NOBODY and wants_page(path, connection.headers.get("accept", "")):
             raise NotAuthorizedException(detail="show a token first", headers={"Location": f"/login?next={quote(path)}"})

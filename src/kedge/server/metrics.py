@@ -4,20 +4,17 @@ from collections.abc import Iterator
 
 from kedge.domain.tracking import RunStatus
 from kedge.ports import MetaStore
+from kedge.prometheus import Sample, family
 from kedge.server.reading.scene import Scene
 from kedge.server.stream import newest
 
-Gauge = tuple[str, str, list[tuple[dict[str, str], float]]]
+Gauge = tuple[str, str, list[Sample]]
 
 
 def exposition(scene: Scene, meta: MetaStore) -> str:
     """Write all gauges."""
-    lines = []
-    for name, told, samples in _gauges(scene, meta):
-        if samples:
-            lines += [f"# HELP {name} {told}", f"# TYPE {name} gauge"]
-            lines += [f"{name}{_labels(labels)} {value!r}" for labels, value in samples]
-    return "\n".join(lines) + "\n"
+    gauges = (family(name, "gauge", told=told, samples=samples) for name, told, samples in _gauges(scene, meta))
+    return "\n".join(line for gauge in gauges for line in gauge) + "\n"
 
 
 def _gauges(scene: Scene, meta: MetaStore) -> Iterator[Gauge]:
@@ -54,13 +51,3 @@ def _gauges(scene: Scene, meta: MetaStore) -> Iterator[Gauge]:
     if entry is not None:
         yield "kedge_regret", "Regret in the ledger.", [(model, entry.regret)]
         yield "kedge_retraining_price", "Regret at which it retrains.", [(model, entry.price)]
-
-
-def _labels(labels: dict[str, str]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

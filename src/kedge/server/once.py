@@ -26,7 +26,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def once(
-    meta: MetaStore, key: str, model: ModelName, *, asked: tuple[str, ...], act: Callable[[], Deployment]
+    meta: MetaStore, key: str, *, model: ModelName, asked: tuple[str, ...], act: Callable[[], Deployment]
 ) -> Deployment:
     """Act, unless this key has acted before: then give that answer. Raises Conflict where the key was for something else."""
     if not key:
@@ -47,10 +47,10 @@ def once(
         if raw is None:
             meta.notes.put(name, msgspec.json.encode(call))
         elif newest is not None and newest.revision > call.revision:
-            return _keep(meta, name, call, newest)
-        return _keep(meta, name, call, act())
+            return _keep(meta, name, call=call, answer=newest)
+        return _keep(meta, name, call=call, answer=act())
 
 
-def _keep(meta: MetaStore, name: str, call: Call, answer: Deployment) -> Deployment:
+def _keep(meta: MetaStore, name: str, *, call: Call, answer: Deployment) -> Deployment:
     meta.notes.put(name, msgspec.json.encode(msgspec.structs.replace(call, answer=answer)))
     return answer

@@ -50,7 +50,7 @@ _CODES = {
 class Refused(Exception):
     """A request that the door does not let in."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, *, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
 

@@ -45,7 +45,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     """All registered models."""
 
     models: tuple[ModelLine, ...]
@@ -64,14 +64,14 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[LedgerEntry, ...]
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this process can read its store."""
 
     status: str
     serial: int
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class KedgeVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Which Kedge this is."""
 
     kedge: str

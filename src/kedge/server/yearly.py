@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from kedge.server.reading.model import Model
+from kedge.server.reading.model import ModelPage
 from kedge.server.reading.weeks import Week
 from kedge.web import words
 from kedge.web.year import Point, Sign, Year, bounds
@@ -11,7 +11,7 @@ from kedge.web.year import Point, Sign, Year, bounds
 _MIDDLE = timedelta(days=3.5)
 
 
-def chart_of(page: Model) -> Year | None:
+def chart_of(page: ModelPage) -> Year | None:
     """Lay out the figure; None where no label has come."""
     if not any(week.live for week in page.weeks):
         return None
@@ -28,11 +28,11 @@ def chart_of(page: Model) -> Year | None:
         alarms=[Sign(_days(one.at, start), "", one.message) for one in alarms],
         champion=f"v{page.champion} champion",
         challenger=f"v{page.challenger} on trial" if page.challenger else "",
-        title=_title(page, len(inside), len(alarms)),
+        title=_title(page, len(inside), alarms=len(alarms)),
     )
 
 
-def _title(page: Model, promotions: int, alarms: int) -> str:
+def _title(page: ModelPage, promotions: int, *, alarms: int) -> str:
     last = next((week.live for week in reversed(page.weeks) if week.live), None)
     now = f"; in the newest week {words.loss(last.loss)}" if last else ""
     return (
@@ -58,7 +58,7 @@ def _point(week: Week, start: datetime) -> Point:
     )
 
 
-def chart_data(page: Model) -> dict[str, Any]:
+def chart_data(page: ModelPage) -> dict[str, Any]:
     """Give the figure's data to its script."""
     start, end = page.weeks[0].start, page.weeks[-1].end
     weeks = [

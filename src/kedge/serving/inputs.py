@@ -29,7 +29,7 @@ _WIRE = {
 class Inputs:
     """The columns that a request must carry, in order, with the types that the signature gives them."""
 
-    def __init__(self, service: FeatureService, sticky: str, signature: Signature) -> None:
+    def __init__(self, service: FeatureService, sticky: str, *, signature: Signature) -> None:
         types = {column.name: column.type for column in signature.inputs}
         names = dict.fromkeys((*service.entities(), *service.request, *([sticky] if sticky else [])))
         self.types: dict[str, ColumnType | None] = {name: types.get(name) for name in names}
@@ -62,7 +62,7 @@ class Inputs:
                 f"input {tensor.name!r}: {width} columns, not {len(self.types)}: {_listed(self.types)} in this order"
             )
         return {
-            name: _typed(name, tensor.datatype, values[place::width], kind)
+            name: _typed(name, tensor.datatype, values=values[place::width], kind=kind)
             for place, (name, kind) in enumerate(self.types.items())
         }
 
@@ -79,11 +79,11 @@ class Inputs:
             values, _, width = read_tensor(tensor)
             if width != 1:
                 raise RequestInvalid(f"input {tensor.name!r}: a column has shape [rows] or [rows, 1], not {tensor.shape}")
-            columns[tensor.name] = _typed(tensor.name, tensor.datatype, values, self.types[tensor.name])
+            columns[tensor.name] = _typed(tensor.name, tensor.datatype, values=values, kind=self.types[tensor.name])
         return columns
 
 
-def _typed(name: str, datatype: str, values: list[Value], kind: ColumnType | None) -> list[Value]:
+def _typed(name: str, datatype: str, *, values: list[Value], kind: ColumnType | None) -> list[Value]:
     """Check that values of a datatype can stand in a column, and give them the column's own Python type."""
     if kind is None or datatype == _WIRE[kind]:
         return values

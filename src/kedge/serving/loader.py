@@ -53,7 +53,7 @@ class Active:
         }
 
 
-class Loader:
+class RevisionLoader:
     """Makes a revision ready: champion and challenger loaded, verified and warm."""
 
     def __init__(self, *, models: Models, registry: Verifier, service: FeatureService, sticky: str) -> None:
@@ -66,7 +66,7 @@ class Loader:
         challenger = deployment.challenger
         numbers = [deployment.champion] if challenger is None else [deployment.champion, challenger]
         self._ready = {number: self._version(deployment.model, number) for number in numbers}
-        inputs = Inputs(self._service, self._sticky, self._ready[deployment.champion].signature)
+        inputs = Inputs(self._service, self._sticky, signature=self._ready[deployment.champion].signature)
         return Active(deployment, self._ready, inputs)
 
     def _version(self, model: ModelName, number: int) -> ModelVersion:

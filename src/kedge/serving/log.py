@@ -9,8 +9,8 @@ import threading
 from time import monotonic
 
 from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.records import encode_batch
 from kedge.errors import KedgeError
-from kedge.monitoring.capture import encode_batch
 from kedge.ports import Journal
 
 _log = logging.getLogger("kedge.serving")

@@ -24,13 +24,14 @@ from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.features.online import Served
 from kedge.ports import Clock, Deployments, Journal, Models
 from kedge.rollout import split
 from kedge.serving.inputs import Columns
-from kedge.serving.loader import Active, Loader, Verifier
+from kedge.serving.loader import Active, RevisionLoader, Verifier
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
-from kedge.serving.protocol import Answer, Output, Request, encode, read_request
+from kedge.serving.protocol import Output, Request, Response, encode, read_request
 from kedge.serving.recent import Recent
 
 if TYPE_CHECKING:
@@ -44,20 +45,6 @@ class Scorer(Protocol):
 
     def score(self, model: ModelVersion, columns: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
         """Answer columns with a version: float64 (n,)."""
-        ...
-
-
-class Served(Protocol):
-    """Features as looked up: values by column, and by view the event time of the row that gave them."""
-
-    @property
-    def features(self) -> dict[str, list[Value]]:
-        """The model's columns, in the service's order."""
-        ...
-
-    @property
-    def as_of(self) -> dict[str, list[datetime | None]]:
-        """The times, by view."""
         ...
 
 
@@ -94,9 +81,10 @@ class Plane:
     ) -> None:
         self.model, self.metrics, self.log = model, Metrics(), PredictionLog(journal)
         self._sticky, self._reads = sticky, frozenset((*service.entities(), *service.request))
+        self._unread = tuple(name for name in sorted(self._reads) if name not in service.columns())
         self._service, self._reader, self._evaluation = service.name, reader, evaluation
         self._deployments, self._clock, self._replay_clock, self.new_id = deployments, clock, replay_clock, new_id
-        self._loader = Loader(models=models, registry=registry, service=service, sticky=sticky)
+        self._loader = RevisionLoader(models=models, registry=registry, service=service, sticky=sticky)
         self._loading = threading.Lock()
         self._recent = Recent()
         self._active: Active | None = None
@@ -156,18 +144,18 @@ class Plane:
         probe = number is not None and deployment.challenger is not None
         if probe:
             deployment = msgspec.structs.replace(deployment, champion=number, challenger=None)
-        batch = self._answer(name, request, active, deployment, times)
+        batch = self._answer(name, request, active=active, deployment=deployment, times=times)
         logged = not probe and self.log.append(batch)
         times.end("log")
-        answer = encode(self._render(told, request, active, batch, logged=logged))
+        answer = encode(self._render(told, request, active=active, batch=batch, logged=logged))
         times.end("encode")
         if request.id and number is None and logged:
-            self._recent.keep(exact, told, answer)
+            self._recent.keep(exact, told, answer=answer)
         self._count(batch, times)
         return answer
 
     def _answer(
-        self, name: RequestId, request: Request, active: Active, deployment: Deployment, times: "_Stages"
+        self, name: RequestId, request: Request, *, active: Active, deployment: Deployment, times: "_Stages"
     ) -> PredictionBatch:
         """Walk from a request to the record of its answer."""
         at = self._time(request)
@@ -179,7 +167,7 @@ class Plane:
         times.end("parse")
         served = self._look_up(columns, at)
         times.end("features")
-        answers = self._split(deployment, active.versions, served.features, entities)
+        answers = self._split(deployment, active.versions, features=served.features, entities=entities)
         times.end("predict")
         return PredictionBatch(
             request=name,
@@ -196,6 +184,7 @@ class Plane:
             shadow=answers.shadow,
             errors=answers.errors,
             seconds=times.seconds.copy(),
+            inputs={each: columns[each] for each in self._unread},
         )
 
     def _time(self, request: Request) -> datetime:
@@ -231,12 +220,16 @@ class Plane:
         self,
         deployment: Deployment,
         versions: Mapping[int, ModelVersion],
+        *,
         features: Mapping[str, list[Value]],
         entities: list[str],
     ) -> split.Answer:
         try:
             answers = split.answer(
-                deployment, features, entities, lambda version, rows: self._evaluation.score(versions[version], rows)
+                deployment,
+                features,
+                entities=entities,
+                score=lambda version, rows: self._evaluation.score(versions[version], rows),
             )
         except split.FAILURES as error:
             raise _refused("the model failed on these rows", error) from error
@@ -245,7 +238,7 @@ class Plane:
             raise ModelRefused(f"the model's answer to row {row} is not a finite number")
         return answers
 
-    def _render(self, told: str, request: Request, active: Active, batch: PredictionBatch, *, logged: bool) -> Answer:
+    def _render(self, told: str, request: Request, *, active: Active, batch: PredictionBatch, logged: bool) -> Response:
         """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
         rows = [len(batch.outputs)]
         tensors: dict[str, tuple[str, list[Any]]] = {
@@ -261,7 +254,7 @@ class Plane:
             parameters["logged"] = False
         if batch.request != told:
             parameters["request"] = batch.request
-        return Answer(
+        return Response(
             model_name=self.model,
             model_version=str(versions.pop() if len(versions) == 1 else active.deployment.champion),
             id=told,

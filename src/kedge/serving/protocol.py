@@ -54,7 +54,7 @@ class Output(msgspec.Struct, frozen=True):
     data: list[Any]
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """The body of an answer."""
 
     model_name: str

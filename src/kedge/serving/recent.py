@@ -30,7 +30,7 @@ class Recent:
         """Find the answer that was given."""
         return self._answers.get(exact)
 
-    def keep(self, exact: RequestId, told: str, answer: bytes) -> None:
+    def keep(self, exact: RequestId, told: str, *, answer: bytes) -> None:
         """Remember an answer that is in the log; one that is remembered already stays as it is."""
         if exact in self._answers:
             return

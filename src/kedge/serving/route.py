@@ -43,7 +43,7 @@ class Reply(NamedTuple):
     headers: Headers = _JSON
 
 
-class Problem(Exception):
+class Refusal(Exception):
     """A request that HTTP itself refuses: no such path, method, size or content type."""
 
     def __init__(self, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
@@ -67,7 +67,7 @@ class Application:
         parts = scope["path"].strip("/").split("/")
         try:
             self._require_token(scope, parts)
-            reply = await self._route(scope, parts, receive)
+            reply = await self._route(scope, parts, receive=receive)
         except Gone:
             return
         except Exception as error:  # the request door
@@ -83,13 +83,13 @@ class Application:
             return
         given = _header(scope, b"authorization") or b""
         if not hmac.compare_digest(given, self._bearer):
-            raise Problem(401, "this server asks for a token: Authorization: Bearer TOKEN", (b"www-authenticate", b"Bearer"))
+            raise Refusal(401, "this server asks for a token: Authorization: Bearer TOKEN", (b"www-authenticate", b"Bearer"))
 
-    async def _route(self, scope: MutableMapping[str, Any], parts: list[str], receive: Receive) -> Reply:
+    async def _route(self, scope: MutableMapping[str, Any], parts: list[str], *, receive: Receive) -> Reply:
         match parts:
             case ["v2", "models", model, *rest]:
                 self._require_model(model)
-                return await self._model(scope, rest, receive)
+                return await self._model(scope, rest, receive=receive)
             case ["v2"]:
                 _require_method(scope, "GET")
                 return _json({"name": "kedge", "version": self._version, "extensions": []})
@@ -103,18 +103,18 @@ class Application:
             case ["metrics"]:
                 _require_method(scope, "GET")
                 return Reply(200, prometheus(self._plane).encode(), _TEXT)
-        raise Problem(404, f"there is nothing at {scope['path']}; the models are under /v2/models/NAME")
+        raise Refusal(404, f"there is nothing at {scope['path']}; the models are under /v2/models/NAME")
 
     def _require_model(self, model: str) -> None:
         if model != self._plane.model:
             raise NotFound(f"model {model!r} is not served here; {self._plane.model!r} is")
 
-    async def _model(self, scope: MutableMapping[str, Any], rest: list[str], receive: Receive) -> Reply:
+    async def _model(self, scope: MutableMapping[str, Any], rest: list[str], *, receive: Receive) -> Reply:
         match rest:
             case ["infer"]:
-                return await self._infer(scope, None, receive)
+                return await self._infer(scope, None, receive=receive)
             case ["versions", number, "infer"]:
-                return await self._infer(scope, _number(number), receive)
+                return await self._infer(scope, _number(number), receive=receive)
             case ["refresh"]:
                 _require_method(scope, "POST")
                 _require_local(scope)
@@ -124,9 +124,9 @@ class Application:
                 active = self._plane.require(_number(rest[1]) if rest[:1] == ["versions"] else None)
                 ready = rest[-1:] == ["ready"]
                 return _json({"name": self._plane.model, "ready": True} if ready else active.metadata())
-        raise Problem(404, f"there is nothing at {scope['path']}; ask /v2/models/{self._plane.model}/infer")
+        raise Refusal(404, f"there is nothing at {scope['path']}; ask /v2/models/{self._plane.model}/infer")
 
-    async def _infer(self, scope: MutableMapping[str, Any], number: int | None, receive: Receive) -> Reply:
+    async def _infer(self, scope: MutableMapping[str, Any], number: int | None, *, receive: Receive) -> Reply:
         _require_method(scope, "POST")
         _require_json(scope)
         return Reply(200, self._plane.infer(await _body(scope, receive), number))
@@ -135,11 +135,11 @@ class Application:
         try:
             revision = await asyncio.to_thread(self._plane.refresh)
         except KedgeError as error:
-            raise Problem(503, f"the newest revision cannot be served, the one before still is: {error}") from error
+            raise Refusal(503, f"the newest revision cannot be served, the one before still is: {error}") from error
         return _json({"name": self._plane.model, "revision": revision})
 
     def _apologize(self, error: Exception) -> Reply:
-        if isinstance(error, Problem):
+        if isinstance(error, Refusal):
             return _error(error.status, str(error), *error.headers)
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         if status == 503:
@@ -172,26 +172,26 @@ def _number(text: str) -> int:
 def _require_method(scope: MutableMapping[str, Any], method: str) -> None:
     # A server drops the body of an answer to HEAD by itself.
     if scope["method"] != method and (method, scope["method"]) != ("GET", "HEAD"):
-        raise Problem(405, f"{scope['method']} is not for {scope['path']}; use {method}", (b"allow", method.encode()))
+        raise Refusal(405, f"{scope['method']} is not for {scope['path']}; use {method}", (b"allow", method.encode()))
 
 
 def _require_json(scope: MutableMapping[str, Any]) -> None:
     # Some clients of the protocol name no type at all; a body that names another one is not read.
     kind = (_header(scope, b"content-type") or b"application/json").partition(b";")[0].strip().lower()
     if kind != b"application/json" or (_header(scope, b"content-encoding") or b"identity").lower() != b"identity":
-        raise Problem(415, "send plain application/json")
+        raise Refusal(415, "send plain application/json")
     if _header(scope, b"inference-header-content-length") is not None:
-        raise Problem(415, "binary tensors are not read here; send the data as JSON (binary_data=False)")
+        raise Refusal(415, "binary tensors are not read here; send the data as JSON (binary_data=False)")
 
 
 def _require_local(scope: MutableMapping[str, Any]) -> None:
     client = scope.get("client")
     if not client or not ip_address(client[0]).is_loopback:
-        raise Problem(403, "only this machine may ask for a refresh; the deployment is followed anyhow")
+        raise Refusal(403, "only this machine may ask for a refresh; the deployment is followed anyhow")
 
 
 async def _body(scope: MutableMapping[str, Any], receive: Receive) -> bytes:
-    """Read a body up to the limit. Problem 413 as soon as it is known to be longer."""
+    """Read a body up to the limit. Refusal 413 as soon as it is known to be longer."""
     length = _header(scope, b"content-length")
     if length is not None and int(length) > MOST_BYTES:
         raise _too_long()
@@ -209,5 +209,5 @@ async def _body(scope: MutableMapping[str, Any], receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def _too_long() -> Problem:
-    return Problem(413, f"a body has at most {MOST_BYTES} bytes; send fewer rows at once")
+def _too_long() -> Refusal:
+    return Refusal(413, f"a body has at most {MOST_BYTES} bytes; send fewer rows at once")

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EADDRINUSE
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from kedge.errors import ConfigError, PortInUse
@@ -16,6 +15,7 @@ from kedge.security.hosts import is_loopback
 from kedge.serving.follow import Follower
 from kedge.serving.plane import Plane
 from kedge.serving.route import Application
+from kedge.version import installed
 
 if TYPE_CHECKING:
     import uvicorn
@@ -28,7 +28,7 @@ _WAITING = 2048
 
 def application(plane: Plane, *, token: str | None = None) -> Application:
     """Make the ASGI application of a plane."""
-    return Application(plane, token=token, version=_version())
+    return Application(plane, token=token, version=installed())
 
 
 def plane_of(house: "House", *, replay_clock: bool = False) -> Plane:
@@ -146,10 +146,3 @@ def _print_ready(plane: Plane) -> Callable[[str], None]:
         sys.stdout.flush()
 
     return tell
-
-
-def _version() -> str:
-    try:
-        return version("kedge")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"

@@ -60,7 +60,7 @@ class FileJournal:
         for name, size in _segments(self._folder):
             start = starts.get(name, 0)
             if size > start:
-                yield from _read(self._folder / name, start, size)
+                yield from _read(self._folder / name, start, size=size)
 
     def close(self) -> None:
         """Sync and let go of the segment; a later append opens another."""
@@ -84,14 +84,14 @@ class _Segment:
             own = [name for name in names if name.endswith(f"-{writer}{_SUFFIX}")]
             if own:
                 _cut_torn_tail(folder / own[-1])
-            self._create(folder, writer, 1 + max((_number(name) for name in names), default=0))
+            self._create(folder, writer, number=1 + max((_number(name) for name in names), default=0))
             sync_folder(folder)
         except OSError as error:
             raise refusal(error, folder) from error
         self.end = 0
         self.suspect = False
 
-    def _create(self, folder: Path, writer: str, number: int) -> None:
+    def _create(self, folder: Path, writer: str, *, number: int) -> None:
         while True:
             self._path = folder / f"{number:012d}-{writer}{_SUFFIX}"
             try:
@@ -126,37 +126,6 @@ class _Segment:
             os.close(self._descriptor)
 
 
-class MemoryJournal:
-    """A journal in memory: one segment, the same offsets as in a file."""
-
-    def __init__(self) -> None:
-        self._records: list[tuple[Position, bytes]] = []
-        self._end = 0
-
-    def append(self, payload: bytes) -> Position:
-        """Keep one record."""
-        if not payload:
-            raise ValueError("a journal's record holds at least one byte")
-        self._end += _HEAD.size + len(payload)
-        position = Position(f"{1:012d}-memory{_SUFFIX}", self._end)
-        self._records.append((position, bytes(payload)))
-        return position
-
-    def sync(self) -> None:
-        """Do nothing: memory survives no power cut."""
-
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
-        """Read the records that were there when the scan began."""
-        start = max((after or {}).values(), default=0)
-        first = len(self._records)
-        while first and self._records[first - 1][0].end > start:
-            first -= 1
-        yield from self._records[first:]
-
-    def close(self) -> None:
-        """Do nothing: what was appended can still be read."""
-
-
 def _segments(folder: Path) -> list[tuple[str, int]]:
     """List segments with their sizes in name order; a folder that does not exist has none."""
     try:
@@ -171,7 +140,7 @@ def _number(name: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def _read(path: Path, start: int, size: int) -> Iterator[tuple[Position, bytes]]:
+def _read(path: Path, start: int, *, size: int) -> Iterator[tuple[Position, bytes]]:
     with path.open("rb") as file:
         file.seek(start)
         data = memoryview(file.read(size - start))
@@ -222,7 +191,7 @@ def _cut_torn_tail(path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         end = 0
-        for position, _ in _read(path, 0, os.fstat(descriptor).st_size):
+        for position, _ in _read(path, 0, size=os.fstat(descriptor).st_size):
             end = position.end
         if end < os.fstat(descriptor).st_size:
             os.ftruncate(descriptor, end)

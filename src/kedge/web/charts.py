@@ -47,7 +47,7 @@ def runs_of(values: Series) -> Iterator[list[tuple[int, float]]]:
         yield run
 
 
-def polylines(frame: Frame, values: Series, css: str, *, at: Sequence[float] | None = None) -> str:
+def polylines(frame: Frame, values: Series, *, css: str, at: Sequence[float] | None = None) -> str:
     """Draw a series as lines, at the x given (or 0, 1, 2 ...); a lone point between gaps becomes a dot."""
     parts = []
     for run in runs_of(values):
@@ -60,7 +60,7 @@ def polylines(frame: Frame, values: Series, css: str, *, at: Sequence[float] | N
     return "".join(parts)
 
 
-def _svg(width: int, height: int, title: str, body: str, css: str = "") -> Markup:
+def _svg(width: int, height: int, *, title: str, body: str, css: str = "") -> Markup:
     label = escape(title)
     box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return Markup(f'<svg class="chart {css}" {box} role="img" aria-label="{label}">{body}</svg>')  # noqa: S704 - numbers, our own classes, and escaped text only
@@ -76,7 +76,7 @@ def sparkline(values: Series, title: str, *, limit: float | None = None, width: 
     """Draw a course in a line's height, its limit dotted, its newest point marked."""
     known = [value for value in values if value is not None and isfinite(value)]
     if not known:
-        return _svg(width, height, title, "", "spark")
+        return _svg(width, height, title=title, body="", css="spark")
     y = _span([*known, limit] if limit is not None else known)
     frame = Frame(left=2, right=width - 4, top=3, bottom=height - 3, x=(0, max(1, len(values) - 1)), y=y)
     dotted = (
@@ -86,10 +86,10 @@ def sparkline(values: Series, title: str, *, limit: float | None = None, width: 
     )
     last = list(runs_of(values))[-1][-1]
     end = f'<circle class="dot one" cx="{frame.x(last[0]):.1f}" cy="{frame.y(last[1]):.1f}" r="2.5"/>'
-    return _svg(width, height, title, f"{dotted}{polylines(frame, values, 'one')}{end}", "spark")
+    return _svg(width, height, title=title, body=f"{dotted}{polylines(frame, values, css='one')}{end}", css="spark")
 
 
-def evidence(values: Series, limit: float, title: str, *, width: int = 280, height: int = 40) -> Markup:
+def evidence(values: Series, limit: float, *, title: str, width: int = 280, height: int = 40) -> Markup:
     """Draw the course of evidence on a logarithmic scale from 1, with the odds it needs dotted."""
     scaled = [None if value is None else log10(min(max(value, 1.0), 1e12)) for value in values]
     top = max([log10(limit), *(value for value in scaled if value is not None)])
@@ -97,7 +97,7 @@ def evidence(values: Series, limit: float, title: str, *, width: int = 280, heig
     y = frame.y(log10(limit))
     dotted = f'<line class="limit" x1="0" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>'
     ground = f'<line class="ground" x1="0" x2="{width}" y1="{height - 2}" y2="{height - 2}"/>'
-    return _svg(width, height, title, f"{ground}{dotted}{polylines(frame, scaled, 'one')}", "spark")
+    return _svg(width, height, title=title, body=f"{ground}{dotted}{polylines(frame, scaled, css='one')}", css="spark")
 
 
 def bar(part: float, title: str, *, mark: float | None = None, css: str = "one") -> Markup:
@@ -112,7 +112,7 @@ def bar(part: float, title: str, *, mark: float | None = None, css: str = "one")
 
 
 def interval(
-    low: float, middle: float, high: float, title: str, *, scale: float, width: int = 120, height: int = 20
+    low: float, middle: float, *, high: float, title: str, scale: float, width: int = 120, height: int = 20
 ) -> Markup:
     """Draw a dot with its interval on a line of no difference; `scale` is the value at either edge."""
     frame = Frame(left=4, right=width - 4, top=0, bottom=height, x=(-scale, scale), y=(0, 1))
@@ -121,10 +121,10 @@ def interval(
     zero = f'<line class="zero" x1="{width / 2}" x2="{width / 2}" y1="2" y2="{height - 2}"/>'
     line = f'<line class="line one" x1="{x1:.1f}" x2="{x2:.1f}" y1="{half}" y2="{half}"/>'
     dot = f'<circle class="dot one" cx="{frame.x(min(max(middle, -scale), scale)):.1f}" cy="{half}" r="3.5"/>'
-    return _svg(width, height, title, zero + line + dot, "interval")
+    return _svg(width, height, title=title, body=zero + line + dot, css="interval")
 
 
-def histogram(reference: Sequence[float], now: Sequence[float], title: str, *, width: int = 280, height: int = 64) -> Markup:
+def histogram(reference: Sequence[float], now: Sequence[float], *, title: str, width: int = 280, height: int = 64) -> Markup:
     """Draw two shapes in the same bins: the reference filled in grey, now as a step line. Shares of 1."""
     top = max([*reference, *now, 1e-9])
     bins = max(1, len(reference))
@@ -136,4 +136,6 @@ def histogram(reference: Sequence[float], now: Sequence[float], title: str, *, w
     )
     steps = " ".join(f"{frame.x(i + side):.1f},{frame.y(v):.1f}" for i, v in enumerate(now) for side in (0, 1))
     ground = f'<line class="ground" x1="0" x2="{width}" y1="{height - 1}" y2="{height - 1}"/>'
-    return _svg(width, height, title, f'{filled}{ground}<polyline class="line one thin" points="{steps}"/>', "spark")
+    return _svg(
+        width, height, title=title, body=f'{filled}{ground}<polyline class="line one thin" points="{steps}"/>', css="spark"
+    )

@@ -14,11 +14,10 @@ _METRICS = {
     "roc_auc": "ROC AUC",
     "brier": "Brier score",
     "rmse": "RMSE",
-    "mae": "mean absolute error",
-    "mse": "mean squared error",
     "accuracy": "accuracy",
     "squared_error": "squared error",
     "absolute_error": "absolute error",
+    "r2": "R²",
 }
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -80,7 +79,7 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}".replace("-", "−")
 
 
-def many(value: int, one: str, more: str = "") -> str:
+def many(value: int, one: str, *, more: str = "") -> str:
     """Write a count with its noun: "1 run", "10,482 runs"."""
     return f"{count(value)} {one if value == 1 else more or one + 's'}"
 

@@ -50,10 +50,10 @@ WIDTHS = (("wide", 1320, 300), ("mid", 760, 290), ("narrow", 326, 270))
 
 def figure(year: Year) -> Markup:
     """Draw the figure in all three widths."""
-    return Markup("").join(_drawn(year, name, width, height) for name, width, height in WIDTHS)
+    return Markup("").join(_drawn(year, name, width=width, height=height) for name, width, height in WIDTHS)
 
 
-def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
+def _drawn(year: Year, name: str, *, width: int, height: int) -> Markup:
     low, high = bounds(year.points)
     days = max(1.0, year.points[-1].at + 3.5)
     frame = Frame(
@@ -62,14 +62,14 @@ def _drawn(year: Year, name: str, width: int, height: int) -> Markup:
     middles = [point.at for point in year.points]
     body = "".join(
         (
-            _grid(frame, low, high),
-            _months(frame, year.start, days, every=2 if name == "narrow" else 1),
+            _grid(frame, low, high=high),
+            _months(frame, year.start, days=days, every=2 if name == "narrow" else 1),
             _band(frame, year.points),
             _marks(frame, year.promotions, room=24 if name == "narrow" else 34),
             _limit(frame, year.points),
-            polylines(frame, [point.loss for point in year.points], "one", at=middles),
-            polylines(frame, [point.trial for point in year.points], "two", at=middles),
-            _alarms(frame, year.alarms, year.points),
+            polylines(frame, [point.loss for point in year.points], css="one", at=middles),
+            polylines(frame, [point.trial for point in year.points], css="two", at=middles),
+            _alarms(frame, year.alarms, points=year.points),
             "" if name == "narrow" else _ends(frame, year),
         )
     )
@@ -89,7 +89,7 @@ def bounds(points: Sequence[Point]) -> tuple[float, float]:
     return max(least, low - 0.08 * (high - low or room)), high + 0.16 * (high - low or room)
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
+def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     """Choose round values between two bounds: steps of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / most
     scale = 10.0 ** floor(log10(rough))
@@ -97,7 +97,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [index * step for index in range(ceil(low / step), floor(high / step) + 1)]
 
 
-def _grid(frame: Frame, low: float, high: float) -> str:
+def _grid(frame: Frame, low: float, *, high: float) -> str:
     values = ticks(low, high)
     places = max(0, min(6, -floor(log10(values[1] - values[0] + 1e-12)))) if len(values) > 1 else 3
     return "".join(
@@ -107,7 +107,7 @@ def _grid(frame: Frame, low: float, high: float) -> str:
     )
 
 
-def _months(frame: Frame, start: datetime, days: float, *, every: int) -> str:
+def _months(frame: Frame, start: datetime, *, days: float, every: int) -> str:
     parts = [f'<line class="axis" x1="{frame.left}" x2="{frame.right}" y1="{frame.bottom}" y2="{frame.bottom}"/>']
     month = datetime(start.year, start.month, 1, tzinfo=start.tzinfo)
     index = 0
@@ -160,7 +160,7 @@ def _marks(frame: Frame, promotions: Sequence[Sign], *, room: float) -> str:
     return "".join(parts)
 
 
-def _alarms(frame: Frame, alarms: Sequence[Sign], points: Sequence[Point]) -> str:
+def _alarms(frame: Frame, alarms: Sequence[Sign], *, points: Sequence[Point]) -> str:
     parts = []
     for sign in alarms:
         near = min(points, key=lambda point: abs(point.at - sign.at))

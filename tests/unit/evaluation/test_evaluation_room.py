@@ -10,7 +10,7 @@ from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch
 from kedge.errors import ConfigError, ModelRefused, NotFound
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
 from kedge.storage.sql import open_store
 
@@ -34,7 +34,7 @@ def form():
 
 @pytest.fixture
 def room(store, blobs, form):
-    return Evaluation(blobs=blobs, loader=Loader(blobs=blobs, formats=(form,)), events=store.events, clock=Clock())
+    return Evaluation(blobs=blobs, loader=ModelLoader(blobs=blobs, formats=(form,)), events=store.events, clock=Clock())
 
 
 def judged(store):
@@ -110,11 +110,11 @@ def test_a_turn_killed_after_its_release_finds_the_verdict_it_had(room, store, b
     """The refit is champion by then and has seen all the rows: comparing with it would hold a turn that was through."""
     model, refit, on = candidate(blobs), candidate(blobs, 0.98, 0.001, run="run-2", upto=UPTO), frame(flights())
     verdict = room.gate(spec(), model, against=None, on=on)
-    agreed = room.require_agreement(spec(), refit, model, on=on, after=verdict)
+    agreed = room.require_agreement(spec(), refit, candidate=model, on=on, after=verdict)
     released = msgspec.structs.replace(version_of(refit), candidate_run=model.run, verdict=agreed)
     again = room.gate(spec(), model, against=released, on=on)
     assert again == verdict
-    assert room.require_agreement(spec(), refit, model, on=on, after=again) == agreed
+    assert room.require_agreement(spec(), refit, candidate=model, on=on, after=again) == agreed
     assert len(judged(store)) == 2
 
 
@@ -139,14 +139,14 @@ def test_rows_without_a_label_are_left_out(room, blobs):
 def test_agreement_adds_one_finding_and_one_event(room, store, blobs):
     model, refit, on = candidate(blobs), candidate(blobs, 0.98, 0.001, run="run-2"), frame(flights())
     verdict = room.gate(spec(), model, against=None, on=on)
-    agreed = room.require_agreement(spec(), refit, model, on=on, after=verdict)
+    agreed = room.require_agreement(spec(), refit, candidate=model, on=on, after=verdict)
     assert agreed.passed
     assert agreed.findings[:-1] == verdict.findings
     assert agreed.findings[-1].check == "agreement"
-    assert room.require_agreement(spec(), refit, model, on=on, after=verdict) == agreed
+    assert room.require_agreement(spec(), refit, candidate=model, on=on, after=verdict) == agreed
     assert [event.facts["stage"] for event in judged(store)] == ["agreement", "gate"]
     broken = candidate(blobs, -1.0, 1.0, run="run-3")
-    assert room.require_agreement(spec(), broken, model, on=on, after=verdict).outcome is Outcome.REFUSED
+    assert room.require_agreement(spec(), broken, candidate=model, on=on, after=verdict).outcome is Outcome.REFUSED
 
 
 def test_gain_is_the_loss_saved_a_row_and_the_difference_of_ages(room, blobs):
@@ -181,19 +181,19 @@ def batch(versions, outputs, batches, shadow=None):
 def test_a_logged_answer_is_computed_again_bit_for_bit_in_its_batch(room, blobs):
     first, second = version_of(candidate(blobs)), version_of(candidate(blobs, 2.0), number=2)
     logged = batch([1, 2, 1], [0.1, 0.4, 0.3], [(1, [0, 2]), (2, [1])])
-    found = room.recompute(first, logged, 2)
+    found = room.recompute(first, logged, row=2)
     assert (found.again, found.logged, found.equal, found.batch_rows) == (0.3, 0.3, True, 2)
-    assert room.recompute(second, logged, 1).batch_rows == 1
+    assert room.recompute(second, logged, row=1).batch_rows == 1
     other = batch([1, 1, 1], [0.1, 0.2, np.nextafter(0.3, 1)], [(1, [0, 1, 2])])
-    assert not room.recompute(first, other, 2).equal
+    assert not room.recompute(first, other, row=2).equal
     with pytest.raises(NotFound, match="did not answer row 0"):
-        room.recompute(second, logged, 0)
+        room.recompute(second, logged, row=0)
 
 
 def test_a_shadow_answer_is_computed_again_too(room, blobs):
     second = version_of(candidate(blobs, 2.0), number=2)
     logged = batch([1, 1, 1], [0.1, 0.2, 0.3], [(1, [0, 1, 2]), (2, [0, 1, 2])], shadow={2: [0.2, 0.4, 0.6]})
-    assert room.recompute(second, logged, 1).equal
+    assert room.recompute(second, logged, row=1).equal
 
 
 def test_regression_takes_squared_errors_where_no_metric_was_set(room, blobs):

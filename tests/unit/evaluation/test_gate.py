@@ -186,7 +186,7 @@ def test_regression_is_compared_by_squared_errors():
 )
 def test_a_check_that_can_never_be_judged_stops_with_what_would_be_right(check, says):
     with pytest.raises(ConfigError, match=says):
-        require_sensible(GateRules(checks=(check,)), Task.CLASSIFICATION, ["origin"])
+        require_sensible(GateRules(checks=(check,)), Task.CLASSIFICATION, columns=["origin"])
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_sensible_rules_say_nothing():
         Check(slices=("a", "b"), metric="roc_auc", worst_at_least=0.5),
         Check(fairness="equalized_odds", by="a", at_most=1),
     )
-    require_sensible(GateRules(checks=checks), Task.CLASSIFICATION, ["a", "b"])
+    require_sensible(GateRules(checks=checks), Task.CLASSIFICATION, columns=["a", "b"])
     assert columns_of(GateRules(checks=checks)) == ("a", "b")
     assert form_of(checks[0]) == "slices"
 
@@ -229,8 +229,8 @@ def agree(refit, tested=TRUTH, y=LATE, task=Task.CLASSIFICATION):
     return agreement(
         task,
         y,
-        refit,
-        tested,
+        refit=refit,
+        candidate=tested,
         blocks=BLOCKS,
         metric="log_loss" if task is Task.CLASSIFICATION else "squared_error",
         threshold=0.5,
@@ -240,7 +240,9 @@ def agree(refit, tested=TRUTH, y=LATE, task=Task.CLASSIFICATION):
 def test_decisions_of_a_refit_are_taken_at_the_projects_threshold():
     y, tested, refit = np.ones(ROWS), np.full(ROWS, 0.4), np.full(ROWS, 0.2)
     outcomes = [
-        agreement(Task.CLASSIFICATION, y, refit, tested, blocks=BLOCKS, metric="accuracy", threshold=at).outcome
+        agreement(
+            Task.CLASSIFICATION, y, refit=refit, candidate=tested, blocks=BLOCKS, metric="accuracy", threshold=at
+        ).outcome
         for at in (0.1, 0.3)
     ]
     assert outcomes == [Outcome.PASSED, Outcome.REFUSED]
@@ -272,8 +274,8 @@ def test_a_refit_without_usable_answers_is_refused_and_no_rows_hold():
         agreement(
             Task.CLASSIFICATION,
             nothing,
-            nothing,
-            nothing,
+            refit=nothing,
+            candidate=nothing,
             blocks=np.empty(0, np.int64),
             metric="log_loss",
             threshold=0.5,

@@ -53,13 +53,13 @@ def test_losses_by_row_have_the_metric_as_their_mean():
     rng = np.random.default_rng(0)
     y, p = (rng.random(50) < 0.5).astype(float), rng.random(50)
     for name in ("log_loss", "brier", "squared_error", "absolute_error"):
-        assert loss_rows(name, y, p).mean() == pytest.approx(METRICS[name](y, p))
-    assert loss_rows("accuracy", y, p, threshold=0.3).mean() == pytest.approx(1 - METRICS["accuracy"](y, p, 0.3))
-    assert np.sqrt(loss_rows("rmse", y, p).mean()) == pytest.approx(METRICS["rmse"](y, p))
+        assert loss_rows(name, y, p=p).mean() == pytest.approx(METRICS[name](y, p))
+    assert loss_rows("accuracy", y, p=p, threshold=0.3).mean() == pytest.approx(1 - METRICS["accuracy"](y, p, 0.3))
+    assert np.sqrt(loss_rows("rmse", y, p=p).mean()) == pytest.approx(METRICS["rmse"](y, p))
 
 
 def test_a_sure_and_wrong_answer_costs_a_finite_loss():
-    assert loss_rows("log_loss", np.array([1.0, 0.0]), np.array([0.0, 0.0])) == pytest.approx([13.8155, 1e-6], rel=1e-4)
+    assert loss_rows("log_loss", np.array([1.0, 0.0]), p=np.array([0.0, 0.0])) == pytest.approx([13.8155, 1e-6], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["roc_auc", "r2", "precision", "recall", "f1", "average_precision"])
@@ -78,7 +78,7 @@ def test_a_metric_of_the_other_task_is_refused_with_those_that_fit():
     with pytest.raises(ConfigError, match="log_loss"):
         metric_of("mse", Task.CLASSIFICATION)
     with pytest.raises(ConfigError, match="no loss by row"):
-        loss_rows("roc_auc", np.zeros(1), np.zeros(1))
+        loss_rows("roc_auc", np.zeros(1), p=np.zeros(1))
 
 
 @pytest.mark.parametrize(

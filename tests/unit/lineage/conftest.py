@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.data import Column, ColumnType, DatasetVersion, Part, Schema
 from kedge.domain.evaluation import Finding, Outcome, Task, conclude
@@ -16,7 +17,6 @@ from kedge.domain.rollout import Deployment, position
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 from kedge.errors import NotFound, StoreBroken
 from kedge.lineage.explain import Lineage
-from kedge.storage.journal import MemoryJournal
 from kedge.storage.sql import open_store
 
 MODEL = ModelName("delay")

@@ -216,9 +216,9 @@ def test_a_verdict_that_does_not_follow_from_its_findings() -> None:
     class Version:
         verdict = Verdict(outcome=Outcome.PASSED, findings=(Finding(check="a", outcome=Outcome.REFUSED, reason="no"),))
 
-    link = verdict_link(Version, Version.verdict, digest_of("x"))
+    link = verdict_link(Version, Version.verdict, digest=digest_of("x"))
     assert (link.verified, link.summary) == (False, "The gate said passed: 0 of 1 findings passed.")
-    assert verdict_link(Version, None, None).verified is None
+    assert verdict_link(Version, None, digest=None).verified is None
 
 
 def test_the_approver_of_a_challenger_is_who_started_its_trial(house) -> None:
@@ -242,17 +242,17 @@ def test_the_approver_is_the_last_before_the_answer(house) -> None:
 
 def test_approvers_without_a_record() -> None:
     deployment = Deployment(model="delay", revision=4, champion=1, since=datetime.now(UTC), actor="ann", reason="by hand")
-    assert approver_link(1, deployment, ()).verified is True
-    assert approver_link(3, deployment, ()).verified is False
-    assert approver_link(1, None, ()).verified is False
+    assert approver_link(1, deployment, moves=()).verified is True
+    assert approver_link(3, deployment, moves=()).verified is False
+    assert approver_link(1, None, moves=()).verified is False
 
 
 def test_a_gap_in_the_history_of_moves(house) -> None:
     house.point(2, previous=1, serial=2)
     first, second = house.store.models.moves("delay")
     torn = msgspec.structs.replace(second, previous=7)
-    assert approver_link(2, None, [first, second]).verified is True
-    assert approver_link(2, None, [first, torn]).verified is False
+    assert approver_link(2, None, moves=[first, second]).verified is True
+    assert approver_link(2, None, moves=[first, torn]).verified is False
 
 
 def test_a_run_that_made_another_model(house) -> None:

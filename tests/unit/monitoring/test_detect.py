@@ -35,8 +35,8 @@ def alarms(seed: int, *, windows: int, tolerance="auto", rows=50_000, shift=0.0,
     state, heard = watch.start(), []
     for window in range(1, windows + 1):
         values = draw(random, ROWS, shift=shift, kinds=kinds)
-        counts = [cells(count_numbers(one.name, seen, one.edges)) for one, seen in zip(columns, values, strict=True)]
-        state = detect.step(watch, state, counts)
+        counts = [cells(count_numbers(one.name, seen, edges=one.edges)) for one, seen in zip(columns, values, strict=True)]
+        state = detect.step(watch, state, counts=counts)
         evidences = detect.evidence(watch, state)
         if detect.together(evidences) >= RUN_LENGTH:
             heard.append((window, np.flatnonzero(detect.limits(evidences, RUN_LENGTH)[1]).tolist()))
@@ -71,7 +71,7 @@ def one_column(values, counted) -> float:
     blocks = [np.zeros(len(frame), dtype=np.int64)]
     columns, tolerances = take_columns(frame, ["x"], blockings=blocks, tolerance=0.01)
     watch = detect.compile_watch(columns, tolerances)
-    state = detect.step(watch, watch.start(), [cells(counted(columns[0]))])
+    state = detect.step(watch, watch.start(), counts=[cells(counted(columns[0]))])
     return float(detect.evidence(watch, state)[0])
 
 
@@ -83,36 +83,36 @@ def test_spread_categories_and_missing_values_are_watched_too() -> None:
     gaps = np.where(random.random(1000) < 0.1, np.nan, random.normal(size=1000))
     news = random.choice(["a", "b", "d"], size=1000, p=[0.6, 0.3, 0.1]).tolist()
     for counted, values in (
-        (lambda one: count_numbers("x", wide, one.edges), normal),
-        (lambda one: count_numbers("x", gaps, one.edges), normal),
-        (lambda one: count_labels("x", news, one.labels), labels),
-        (lambda one: count_labels("x", ["a"] * 1000, one.labels), labels),
+        (lambda one: count_numbers("x", wide, edges=one.edges), normal),
+        (lambda one: count_numbers("x", gaps, edges=one.edges), normal),
+        (lambda one: count_labels("x", news, labels=one.labels), labels),
+        (lambda one: count_labels("x", ["a"] * 1000, labels=one.labels), labels),
     ):
         assert one_column(values, counted) > 1e4
-    assert one_column(labels, lambda one: count_labels("x", labels[:1000], one.labels)) < 10
+    assert one_column(labels, lambda one: count_labels("x", labels[:1000], labels=one.labels)) < 10
 
 
 def test_the_loudest_stream_is_named() -> None:
     columns, watch = reference(np.random.default_rng(0), 10_000, 0.01)
     values = draw(np.random.default_rng(1), ROWS)
     values[0][:500] = np.nan
-    counts = [cells(count_numbers(one.name, seen, one.edges)) for one, seen in zip(columns, values, strict=True)]
-    assert detect.leading_streams(watch, detect.step(watch, watch.start(), counts))[0] == "missing"
+    counts = [cells(count_numbers(one.name, seen, edges=one.edges)) for one, seen in zip(columns, values, strict=True)]
+    assert detect.leading_streams(watch, detect.step(watch, watch.start(), counts=counts))[0] == "missing"
 
 
 def test_an_empty_window_changes_nothing_and_a_flood_does_not_overflow() -> None:
     columns, watch = reference(np.random.default_rng(0), 10_000, 0.01)
     state = watch.start()
-    empty = [cells(count_numbers(one.name, np.array([]), one.edges)) for one in columns]
-    assert detect.step(watch, state, empty) is state
-    flood = [1e6 * cells(count_numbers(one.name, np.array([np.nan] * 100), one.edges)) for one in columns]
-    state = detect.step(watch, detect.step(watch, state, flood), flood)
+    empty = [cells(count_numbers(one.name, np.array([]), edges=one.edges)) for one in columns]
+    assert detect.step(watch, state, counts=empty) is state
+    flood = [1e6 * cells(count_numbers(one.name, np.array([np.nan] * 100), edges=one.edges)) for one in columns]
+    state = detect.step(watch, detect.step(watch, state, counts=flood), counts=flood)
     assert np.isfinite(detect.evidence(watch, state)).all()
 
 
 def test_nothing_to_watch_is_no_evidence() -> None:
     watch = detect.compile_watch((), {})
-    assert detect.together(detect.evidence(watch, detect.step(watch, watch.start(), ()))) == 0.0
+    assert detect.together(detect.evidence(watch, detect.step(watch, watch.start(), counts=()))) == 0.0
     limits, listed = detect.limits(np.zeros(0), RUN_LENGTH)
     assert (limits.size, listed.size) == (0, 0)
 
@@ -153,7 +153,7 @@ def test_a_rhythm_that_the_reference_has_is_no_alarm() -> None:
     watch = detect.compile_watch(columns, tolerances)
     state, greatest = watch.start(), 0.0
     for number in range(300):
-        state = detect.step(watch, state, [cells(count_numbers("x", day(number), columns[0].edges))])
+        state = detect.step(watch, state, counts=[cells(count_numbers("x", day(number), edges=columns[0].edges))])
         greatest = max(greatest, float(detect.evidence(watch, state)[0]))
     assert greatest < RUN_LENGTH
 

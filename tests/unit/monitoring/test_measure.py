@@ -1,6 +1,7 @@
 """What a window's measurement says: of versions, drift, labels, steps, silence; and of data that is not as it should be."""
 
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -11,13 +12,18 @@ from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import DataRules
+from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.monitoring import room as room_module
-from kedge.monitoring.capture import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.monitoring.risk import Accepted
+from kedge.monitoring.served import parts_of
 
 
 @pytest.fixture
 def world() -> World:
+    return released()
+
+
+def released() -> World:
     made = World()
     made.release(1)
     made.monitoring().take_reference(made.spec, made.registry.versions[1], frame())
@@ -396,3 +402,15 @@ def test_every_window_leaves_one_event(world) -> None:
     ]
     assert event.message == "Window 2013-03-01T00:00/2013-03-02T00:00: 96 predictions, 0 labels"
     assert event.facts["rows"] == 96
+
+
+def test_a_window_counted_in_parts_is_the_window_counted_at_once(monkeypatch) -> None:
+    def health_of(most: int):
+        monkeypatch.setattr("kedge.monitoring.measure.parts_of", partial(parts_of, most=most))
+        world = released()
+        world.serve(0, columns=lambda features: features | {"x": [1.0, "much", None, 0.5], "new": [1] * 4})
+        return world.measure(0)
+
+    whole = health_of(1000)
+    assert "x: 24 of 96 values are text where numbers were expected" in whole.notes
+    assert [health_of(most) for most in (1, 10, 96)] == [whole] * 3

@@ -1,11 +1,11 @@
 """A monitor that is killed after any window, or in the middle of one, comes to the same result."""
 
 import pytest
+from tests.unit.memory_journal import MemoryJournal
 from tests.unit.monitoring.world import DAY, START, World, frame
 
 from kedge.domain.ids import PredictionId
 from kedge.ports import Position
-from kedge.storage.journal import MemoryJournal
 
 
 def play(world: World, day: int) -> None:
@@ -106,7 +106,7 @@ def test_a_measurement_that_fails_halfway_leaves_nothing_behind(monkeypatch) -> 
         play(world, day)
         if day in (3, 6):
             with monkeypatch.context() as patch:
-                patch.setattr(world.meta.watches, "put", lambda *_: 1 / 0)
+                patch.setattr(world.meta.watches, "put", lambda *_, **__: 1 / 0)
                 with pytest.raises(ZeroDivisionError):
                     world.measure(day, monitoring)
         assert world.measure(day, monitoring) == whole[day]

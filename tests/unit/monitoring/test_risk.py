@@ -13,17 +13,19 @@ def days(seed: int, mean: float, count: int) -> list[float]:
 
 
 def test_the_loss_that_was_accepted_is_no_alarm() -> None:
-    alarms = sum(judge(ACCEPTED, 0.05, days(seed, 0.42, count)).alarm for seed in range(40) for count in (30, 100, 300))
+    alarms = sum(
+        judge(ACCEPTED, 0.05, losses=days(seed, 0.42, count)).alarm for seed in range(40) for count in (30, 100, 300)
+    )
     assert alarms == 0
 
 
 def test_a_loss_above_the_limit_is_shown_within_weeks() -> None:
-    risk = judge(ACCEPTED, 0.05, days(1, 0.56, 40))
+    risk = judge(ACCEPTED, 0.05, losses=days(1, 0.56, 40))
     assert risk.alarm
     assert risk.limit == pytest.approx(0.441)
     assert risk.limit < risk.lower < risk.mean
     assert risk.days == 40
-    assert not judge(ACCEPTED, 0.05, days(1, 0.56, 3)).alarm
+    assert not judge(ACCEPTED, 0.05, losses=days(1, 0.56, 3)).alarm
 
 
 def test_the_lower_bound_is_where_the_capital_reaches_twenty() -> None:
@@ -44,16 +46,16 @@ def test_what_is_accepted_is_bounded_by_the_days_and_not_by_the_rows() -> None:
     random = np.random.default_rng(0)
     day = np.repeat(np.arange(7), 900)
     losses = 0.4 + 0.05 * random.normal(size=7)[day] + random.normal(0, 0.1, size=day.size)
-    accepted = accept("log_loss", losses, day)
+    accepted = accept("log_loss", losses, days=day)
     assert accepted is not None
     assert accepted.days == 7
     assert accepted.upper - accepted.mean > 0.02  # of the rows alone it would be 0.002
-    clipped = accept("log_loss", np.array([13.8, 0.1, 0.1, 0.1]), np.array([0, 0, 1, 1]))
+    clipped = accept("log_loss", np.array([13.8, 0.1, 0.1, 0.1]), days=np.array([0, 0, 1, 1]))
     assert clipped is not None
     assert clipped.mean == pytest.approx((4.605 + 0.1) / 4 + 0.05, abs=1e-3)
 
 
 def test_one_day_is_too_little_to_accept_by() -> None:
-    assert accept("log_loss", np.array([0.4, 0.5]), np.array([3, 3])) is None
-    assert accept("log_loss", np.array([np.nan, 0.5]), np.array([3, 4])) is None
-    assert accept("squared_error", np.array([2.0, 4.0]), np.array([3, 4])).bound == 60.0
+    assert accept("log_loss", np.array([0.4, 0.5]), days=np.array([3, 3])) is None
+    assert accept("log_loss", np.array([np.nan, 0.5]), days=np.array([3, 4])) is None
+    assert accept("squared_error", np.array([2.0, 4.0]), days=np.array([3, 4])).bound == 60.0

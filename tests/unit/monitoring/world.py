@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task, Verdict
@@ -12,13 +13,12 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest, ModelName, PredictionId, RequestId, RunId, digest_of
 from kedge.domain.monitoring import Health, MonitoringRules, PredictionBatch, TruthBatch, Window
 from kedge.domain.project import DataRules, ProjectSpec
+from kedge.domain.records import encode_batch
 from kedge.domain.registry import ModelVersion, Signature
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import NotFound
 from kedge.features.frame import TrainingFrame
-from kedge.monitoring.capture import encode_batch
 from kedge.monitoring.room import Monitoring
-from kedge.storage.journal import MemoryJournal
 from kedge.storage.sql.store import open_store
 
 START = datetime(2013, 3, 1, tzinfo=UTC)

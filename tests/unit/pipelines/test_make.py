@@ -69,7 +69,7 @@ def returning(value):
 
 
 def made(value, **how):
-    return make(returning(value), work(**how), [Never(), ConstantFormat()])
+    return make(returning(value), work(**how), formats=[Never(), ConstantFormat()])
 
 
 def test_files_format_and_figures() -> None:
@@ -91,7 +91,9 @@ def test_steps_are_fed_by_name() -> None:
     def after(model):
         return "not the model"
 
-    assert make(Pipeline("p", [model, share, after]), work(), [ConstantFormat()]).files == {"model.json": b"[0.5, null]"}
+    assert make(Pipeline("p", [model, share, after]), work(), formats=[ConstantFormat()]).files == {
+        "model.json": b"[0.5, null]"
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_what_cannot_be_used_is_named(value, message) -> None:
 
 def test_without_formats() -> None:
     with pytest.raises(TrainingFailed, match="formats: none installed"):
-        make(returning("a"), work(), [])
+        make(returning("a"), work(), formats=[])
 
 
 def test_regression_may_answer_any_finite_number() -> None:
@@ -128,9 +130,9 @@ def test_what_a_step_raises_passes_through() -> None:
         raise ZeroDivisionError("theirs")
 
     with pytest.raises(ZeroDivisionError, match="theirs"):
-        make(train, work(), [])
+        make(train, work(), formats=[])
     with pytest.raises(ConfigError, match="must be a function"):
-        make("train", work(), [])
+        make("train", work(), formats=[])
 
 
 @pytest.mark.parametrize("rows", [1, 2, CHECKED_ROWS, CHECKED_ROWS + 1, 3 * CHECKED_ROWS])

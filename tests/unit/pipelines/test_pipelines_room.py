@@ -200,7 +200,7 @@ def test_trainings_of_a_week_are_limited(house, spec, frame) -> None:
     one, two, three = (with_training(spec, seed=seed, budget=Budget(runs_per_week=2)) for seed in range(3))
     house.pipelines.train(one, frame)
     house.pipelines.train(two, frame)
-    with pytest.raises(TrainingFailed, match=r"2 trainings in the last seven days.*runs_per_week is 2"):
+    with pytest.raises(TrainingFailed, match=r"2 runs in the last seven days.*budget is 2 \(runs_per_week\)"):
         house.pipelines.train(three, frame)
     assert house.pipelines.train(two, frame)  # what was made is given all the same
     assert len(house.runs_by_age()) == 2
@@ -214,7 +214,7 @@ def test_hours_of_a_month_are_limited(house, spec, frame) -> None:
     one, two, three = (with_training(spec, seed=seed, budget=Budget(cpu_hours=1)) for seed in range(3))
     house.pipelines.train(one, frame)
     house.pipelines.train(two, frame)
-    with pytest.raises(TrainingFailed, match=r"1.00 hours of CPU used since 2013-03-01.*cpu_hours is 1 a month"):
+    with pytest.raises(TrainingFailed, match=r"1.00 hours of CPU used since 2013-03-01.*budget is 1 a month \(cpu_hours\)"):
         house.pipelines.train(three, frame)
     house.clock.time += timedelta(minutes=1)
     assert house.pipelines.train(three, frame)

@@ -12,7 +12,7 @@ from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName
 from kedge.domain.lineage import Node, NodeKind
 from kedge.errors import AliasConflict, ModelRefused, NotFound
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
 from kedge.registry.holders import previous_holder
 from kedge.registry.room import Registry
@@ -41,7 +41,7 @@ def clock():
 @pytest.fixture
 def registry(store, blobs, clock):
     evaluation = Evaluation(
-        blobs=blobs, loader=Loader(blobs=blobs, formats=(ToyFormat(),)), events=store.events, clock=clock
+        blobs=blobs, loader=ModelLoader(blobs=blobs, formats=(ToyFormat(),)), events=store.events, clock=clock
     )
     return Registry(models=store.models, blobs=blobs, tables=Tables(), evaluation=evaluation, clock=clock)
 
@@ -179,7 +179,7 @@ def test_a_conflict_is_tried_again_unless_a_newer_version_won(register, registry
     for number in (1, 2, 3):
         register(f"final-{number}", 1 / number)
     evaluation = Evaluation(
-        blobs=blobs, loader=Loader(blobs=blobs, formats=(ToyFormat(),)), events=store.events, clock=clock
+        blobs=blobs, loader=ModelLoader(blobs=blobs, formats=(ToyFormat(),)), events=store.events, clock=clock
     )
     raced = Registry(models=Meddling(store.models, theirs), blobs=blobs, tables=Tables(), evaluation=evaluation, clock=clock)
     if theirs == 3:

@@ -102,13 +102,13 @@ def test_a_look_corrects_regret_and_rate() -> None:
     entry = fresh()
     for number in range(3):
         entry = advance(entry, step(number), price=1000.0, phi=0.1)
-    looked = after_look(entry, step(2), Gain(mean=0.03, rows=1000, gap=2.0))
+    looked = after_look(entry, step(2), gain=Gain(mean=0.03, rows=1000, gap=2.0))
     assert looked.gain == looked.last_gain == pytest.approx(30.0)
     assert looked.regret == pytest.approx(3 * (0 + 30) / 2)
     assert (looked.since_look, looked.regret_at_look, looked.looked) == (0, looked.regret, True)
-    again = after_look(advance(looked, step(3), price=1000.0, phi=0.1), step(3), Gain(mean=0.05, rows=1000, gap=3.0))
+    again = after_look(advance(looked, step(3), price=1000.0, phi=0.1), step(3), gain=Gain(mean=0.05, rows=1000, gap=3.0))
     assert again.regret == pytest.approx(looked.regret + 50)  # one step: its own gain
-    worse = after_look(advance(looked, step(3), price=1000.0, phi=0.1), step(3), Gain(mean=-1.0, rows=1000, gap=3.0))
+    worse = after_look(advance(looked, step(3), price=1000.0, phi=0.1), step(3), gain=Gain(mean=-1.0, rows=1000, gap=3.0))
     assert worse.regret == 0.0
 
 
@@ -143,7 +143,7 @@ def simulate(loss_at_age, *, price: float, steps: int, rows: int = 1000, looks: 
         entry = advance(entry, closed, price=price, phi=0.05 if looks else 1.0)
         if looks and look_due(entry):
             gain = losses[1] - loss_at_age(1.0) - noise - random.normal(0, 0.002)
-            entry = after_look(entry, closed, Gain(mean=gain, rows=rows, gap=age - 1))
+            entry = after_look(entry, closed, gain=Gain(mean=gain, rows=rows, gap=age - 1))
         if entry.regret >= price:
             trainings.append(number)
             retired, trained = trained, number

@@ -16,6 +16,7 @@ from kedge.domain.retraining import Look, Price, Retrain, RetrainingRules, Wait
 from kedge.domain.rollout import Deployment
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 from kedge.errors import ConfigError, DataInvalid, TrainingFailed
+from kedge.retraining.budget import recent_runs, spent
 from kedge.retraining.room import Retraining
 from kedge.storage.sql.store import open_store
 
@@ -132,21 +133,21 @@ def test_the_ledger_trains_when_the_regret_meets_the_price() -> None:
     assert steady.decide(21).reason.startswith("regret 35.0")
 
 
-def run_of(made: Loop, *, cpu_seconds: float) -> None:
+def run_of(made: Loop, *, cpu_seconds: float, name="run", at=START) -> None:
     run = Run(
-        id=RunId("run"),
+        id=RunId(name),
         experiment=MODEL,
         name="n",
-        content_key=Digest("key"),
+        content_key=Digest(name),
         status=RunStatus.FINISHED,
         code=Code(commit=None, dirty=False, digest=Digest("c")),
         environment=Environment(python="3", platform="p", packages=(), digest=Digest("e")),
         inputs=(),
-        started_at=START,
+        started_at=at,
         usage=Usage(cpu_seconds=cpu_seconds),
     )
     made.meta.runs.put(
-        run, Event(key=digest_of("run"), kind=EventKind.RUN_FINISHED, at=START, subject=MODEL, actor="a", message="")
+        run, Event(key=digest_of(name), kind=EventKind.RUN_FINISHED, at=START, subject=MODEL, actor="a", message="")
     )
 
 
@@ -225,6 +226,45 @@ def test_the_cpu_budget_of_the_month_binds() -> None:
     run_of(held, cpu_seconds=7200.0)
     held.decide(7)
     assert "cpu_hours" in held.decide(14, age=1.0).reason
+
+
+def test_the_runs_of_a_week_bind_as_they_were_made() -> None:
+    held = loop(retrain=70.0, budget=Budget(runs_per_week=3))
+    held.decide(7)
+    run_of(held, cpu_seconds=1.0, name="one", at=START + 8 * DAY)
+    assert isinstance(held.decide(14, age=1.0), Retrain)
+    held = loop(retrain=70.0, budget=Budget(runs_per_week=3))
+    held.decide(7)
+    for name in ("one", "two"):
+        run_of(held, cpu_seconds=1.0, name=name, at=START + 8 * DAY)
+    assert "2 runs in the last seven days and 2 needed, and the budget is 3" in held.decide(14, age=1.0).reason
+
+
+def test_the_run_of_a_look_does_not_hold_back_the_decision_it_was_made_for() -> None:
+    looking = loop(retrain=4000.0, budget=Budget(runs_per_week=1))
+    looking.decide(7)
+    look = looking.decide(14)
+    assert isinstance(look, Look)
+    run_of(looking, cpu_seconds=1.0, at=looking.clock.now())  # killed here: the same window is decided again
+    assert looking.decide(14) == look
+
+
+def test_a_budget_counts_every_run_of_the_month() -> None:
+    busy = loop()
+    for number in range(250):
+        run_of(busy, cpu_seconds=36.0, name=f"run{number}", at=START + timedelta(minutes=number))
+    run_of(busy, cpu_seconds=36.0, name="old", at=START - 40 * DAY)
+    runs = recent_runs(busy.meta.runs, MODEL, now=START + DAY)
+    assert len(runs) == 250
+    assert spent(runs, START + DAY).cpu_hours == pytest.approx(2.5)
+
+
+def test_what_a_failure_says_is_kept_without_its_secrets() -> None:
+    made = loop()
+    ended = made.room.failed(made.spec, None, TrainingFailed("postgresql://me:hunter2@db/x did not answer"))
+    (alert,) = made.meta.watches.alerts(MODEL)
+    assert "hunter2" not in ended.failed + alert.message
+    assert "postgresql://me:***@db/x" in alert.message
 
 
 def test_the_longest_age_trains_in_any_case() -> None:

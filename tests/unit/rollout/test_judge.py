@@ -11,7 +11,7 @@ RULES = RolloutRules()
 
 
 def look(deployment, seen, before=(), rules=RULES, task=Task.CLASSIFICATION, metric="log_loss"):
-    return judge(deployment, seen, rules, task=task, metric=metric, before=before, looked_at=seen.window.end)
+    return judge(deployment, seen, rules=rules, task=task, metric=metric, before=before, looked_at=seen.window.end)
 
 
 def test_a_step_without_harm_advances_after_its_hold_and_the_last_promotes():

@@ -13,7 +13,7 @@ from kedge.domain.monitoring import AlertKind
 from kedge.domain.retraining import Retrain
 from kedge.domain.rollout import Move, RolloutRules, Strategy
 from kedge.errors import NotFound
-from kedge.evaluation.load import Loader
+from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
 from kedge.registry.room import Registry
 from kedge.rollout.room import Rollout
@@ -81,7 +81,7 @@ class World:
         ports = ports or Ports()
         evaluation = Evaluation(
             blobs=self.blobs,
-            loader=Loader(blobs=self.blobs, formats=(ToyFormat(),)),
+            loader=ModelLoader(blobs=self.blobs, formats=(ToyFormat(),)),
             events=self.store.events,
             clock=self.clock,
         )

@@ -33,7 +33,7 @@ class Scores:
 
 def test_each_version_is_called_once_and_every_row_is_answered_by_its_own():
     scores, deployment = Scores(), trial(share=0.3)
-    answers = answer(deployment, SERVED, ENTITIES, scores)
+    answers = answer(deployment, SERVED, entities=ENTITIES, score=scores)
     assert [version for version, _ in scores.calls] == [2, 1]
     for row, entity in enumerate(ENTITIES):
         expected = 2 if takes_challenger(deployment, entity) else 1
@@ -47,20 +47,22 @@ def test_each_version_is_called_once_and_every_row_is_answered_by_its_own():
 @given(low=st.floats(0, 1), high=st.floats(0, 1))
 def test_a_greater_share_keeps_the_entities_of_a_smaller_one(low, high):
     low, high = sorted((low, high))
-    small, great = (answer(trial(share=share), SERVED, ENTITIES, Scores()).versions for share in (low, high))
+    small, great = (answer(trial(share=share), SERVED, entities=ENTITIES, score=Scores()).versions for share in (low, high))
     assert all(after == 2 for before, after in zip(small, great, strict=True) if before == 2)
 
 
 def test_the_split_depends_on_the_salt_and_not_on_the_order():
-    versions = answer(trial(share=0.5), SERVED, ENTITIES, Scores()).versions
-    assert answer(trial(share=0.5), SERVED, ENTITIES[::-1], Scores()).versions == versions[::-1]
-    assert answer(trial(share=0.5, salt="t"), SERVED, ENTITIES, Scores()).versions != versions
+    versions = answer(trial(share=0.5), SERVED, entities=ENTITIES, score=Scores()).versions
+    assert answer(trial(share=0.5), SERVED, entities=ENTITIES[::-1], score=Scores()).versions == versions[::-1]
+    assert answer(trial(share=0.5, salt="t"), SERVED, entities=ENTITIES, score=Scores()).versions != versions
 
 
 def test_steady_and_full_deployments_make_one_call_with_the_columns_as_they_came():
     for deployment, version in ((trial(challenger=None), 1), (trial(share=1.0), 2)):
         seen = []
-        answers = answer(deployment, SERVED, ENTITIES, lambda v, c, seen=seen: seen.append(c) or np.zeros(200))
+        answers = answer(
+            deployment, SERVED, entities=ENTITIES, score=lambda v, c, seen=seen: seen.append(c) or np.zeros(200)
+        )
         assert set(answers.versions) == {version}
         assert seen == [SERVED]
         assert seen[0] is SERVED
@@ -68,7 +70,7 @@ def test_steady_and_full_deployments_make_one_call_with_the_columns_as_they_came
 
 @pytest.mark.parametrize("fail", [ModelRefused("type not allowed"), ValueError("bad"), MemoryError(), KeyError("x")])
 def test_a_challenger_that_raises_is_covered_by_the_champion(fail):
-    answers = answer(trial(share=0.3), SERVED, ENTITIES, Scores(fail=fail))
+    answers = answer(trial(share=0.3), SERVED, entities=ENTITIES, score=Scores(fail=fail))
     tried = [row for row, entity in enumerate(ENTITIES) if takes_challenger(trial(share=0.3), entity)]
     assert set(answers.versions) == {1}
     assert answers.outputs == SERVED["x"]
@@ -79,7 +81,7 @@ def test_a_challenger_that_raises_is_covered_by_the_champion(fail):
 
 def test_rows_with_an_answer_that_is_no_number_are_covered_by_the_champion():
     wrong = {2: lambda x: np.where(x % 2 == 0, np.nan, 10 * x)}
-    answers = answer(trial(share=1.0), SERVED, ENTITIES, Scores(wrong=wrong))
+    answers = answer(trial(share=1.0), SERVED, entities=ENTITIES, score=Scores(wrong=wrong))
     assert answers.versions == [1, 2] * 100
     assert answers.outputs[:4] == [0.0, 10.0, 2.0, 30.0]
     assert answers.batches == [(2, list(range(200))), (1, list(range(0, 200, 2)))]
@@ -87,25 +89,27 @@ def test_rows_with_an_answer_that_is_no_number_are_covered_by_the_champion():
 
 
 def test_a_challenger_with_too_few_answers_is_covered_too():
-    answers = answer(trial(share=1.0), SERVED, ENTITIES, Scores(wrong={2: lambda x: x[:3]}))
+    answers = answer(trial(share=1.0), SERVED, entities=ENTITIES, score=Scores(wrong={2: lambda x: x[:3]}))
     assert set(answers.versions) == {1}
     assert "shape (3,)" in answers.errors[0]
 
 
 def test_a_champion_that_fails_raises():
     with pytest.raises(ZeroDivisionError):
-        answer(trial(challenger=None), SERVED, ENTITIES, lambda version, columns: 1 / 0)
+        answer(trial(challenger=None), SERVED, entities=ENTITIES, score=lambda version, columns: 1 / 0)
 
 
 def test_a_shadow_answers_a_copy_that_is_not_used():
-    answers = answer(trial(strategy=Strategy.SHADOW, share=0.0), SERVED, ENTITIES, Scores())
+    answers = answer(trial(strategy=Strategy.SHADOW, share=0.0), SERVED, entities=ENTITIES, score=Scores())
     assert set(answers.versions) == {1}
     assert answers.shadow == {2: [10.0 * n for n in range(200)]}
     assert answers.batches == [(1, list(range(200))), (2, list(range(200)))]
 
 
 def test_a_shadow_that_fails_changes_no_answer():
-    answers = answer(trial(strategy=Strategy.SHADOW, share=0.0), SERVED, ENTITIES, Scores(fail=RuntimeError("no")))
+    answers = answer(
+        trial(strategy=Strategy.SHADOW, share=0.0), SERVED, entities=ENTITIES, score=Scores(fail=RuntimeError("no"))
+    )
     assert (set(answers.versions), answers.shadow, len(answers.errors)) == ({1}, {}, 200)
 
 
@@ -121,7 +125,7 @@ def test_traffic_sticks_to_what_the_project_says_or_to_a_key_that_requests_carry
 
 
 def test_no_rows_need_no_model():
-    assert answer(trial(), {"x": []}, [], lambda version, columns: 1 / 0).outputs == []
+    assert answer(trial(), {"x": []}, entities=[], score=lambda version, columns: 1 / 0).outputs == []
 
 
 def test_an_entity_is_its_value_as_text_or_the_prediction_itself():

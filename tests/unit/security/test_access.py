@@ -2,7 +2,7 @@
 
 import pytest
 
-from kedge.security.access import POLICY, Right, Rule, allowed, fits, needed
+from kedge.security.access import POLICY, Grant, Right, allowed, fits, needed
 
 TABLE = [
     ("GET", "/static/3f2a/frame.css", Right.OPEN),
@@ -35,7 +35,7 @@ TABLE = [
 def test_each_route_needs_its_right_and_no_less(method, path, right) -> None:
     assert needed(method, path) is right
     for holder in Right:
-        assert allowed(holder, method, path) is (holder >= right)
+        assert allowed(holder, method, path=path) is (holder >= right)
 
 
 def test_every_row_is_used() -> None:
@@ -71,7 +71,7 @@ def test_every_row_is_used() -> None:
 )
 def test_what_no_row_names_is_refused_to_everyone(method, path) -> None:
     assert needed(method, path) is None
-    assert not any(allowed(right, method, path) for right in Right)
+    assert not any(allowed(right, method, path=path) for right in Right)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_patterns(pattern, path, fit) -> None:
 
 
 def test_the_first_row_that_fits_decides() -> None:
-    policy = (Rule("GET", "/a", Right.OPEN), Rule("GET", "/**", Right.ADMIN))
-    assert needed("GET", "/a", policy) is Right.OPEN
-    assert needed("GET", "/b", policy) is Right.ADMIN
-    assert needed("GET", "/a", ()) is None
+    policy = (Grant("GET", "/a", Right.OPEN), Grant("GET", "/**", Right.ADMIN))
+    assert needed("GET", "/a", policy=policy) is Right.OPEN
+    assert needed("GET", "/b", policy=policy) is Right.ADMIN
+    assert needed("GET", "/a", policy=()) is None

@@ -116,7 +116,7 @@ def test_addresses() -> None:
     ],
 )
 def test_own_origins(origin, host) -> None:
-    assert origin_allowed(origin, host, LOOPBACK)
+    assert origin_allowed(origin, host, allowed=LOOPBACK)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_own_origins(origin, host) -> None:
     ],
 )
 def test_foreign_origins(origin, host) -> None:
-    assert not origin_allowed(origin, host, LOOPBACK)
+    assert not origin_allowed(origin, host, allowed=LOOPBACK)
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task, Verdict
 from kedge.domain.features import FeatureService, FeatureView
 from kedge.domain.ids import Digest, ModelName, RunId
+from kedge.domain.records import decode_batch
 from kedge.domain.registry import ModelVersion, Signature
 from kedge.domain.rollout import Deployment
 from kedge.errors import ModelRefused, StoreFull
-from kedge.monitoring.capture import decode_batch
 from kedge.serving.plane import Plane
 from kedge.serving.route import Application
-from kedge.storage.journal import MemoryJournal
 
 MODEL = ModelName("flights")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

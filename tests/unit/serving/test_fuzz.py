@@ -45,7 +45,7 @@ class Service(OnlineReader):
             drop=("note",),
         )
         names = {"distance": pl.Float64(), "hour": pl.Int64(), "carrier": pl.String(), "night": pl.Boolean()}
-        write_types(store, service, {**names, "note": pl.String(), "planes__age": pl.Float64()}, NOW)
+        write_types(store, service, schema={**names, "note": pl.String(), "planes__age": pl.Float64()}, at=NOW)
         super().__init__(service, store)
 
 

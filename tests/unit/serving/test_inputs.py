@@ -18,29 +18,29 @@ def read(inputs: Inputs, *tensors: dict[str, object]) -> dict[str, list[object]]
 
 
 def test_expected_are_keys_request_columns_and_the_sticky_one() -> None:
-    assert list(Inputs(SERVICE, "flight_id", SIGNATURE).types) == [
+    assert list(Inputs(SERVICE, "flight_id", signature=SIGNATURE).types) == [
         "tailnum", "distance", "hour", "carrier", "night", "note", "flight_id",
     ]  # fmt: skip
-    assert list(Inputs(SERVICE, "tailnum", SIGNATURE).types)[-1] == "note"
+    assert list(Inputs(SERVICE, "tailnum", signature=SIGNATURE).types)[-1] == "note"
 
 
 def test_a_matrix_needs_a_numeric_signature_and_a_name_that_is_no_column() -> None:
-    numbers = Inputs(NUMERIC, "", NUMBERS)
+    numbers = Inputs(NUMERIC, "", signature=NUMBERS)
     assert read(numbers, tensor("x", "INT64", [1, 2, 3, 4], [2, 2])) == {"a": [1.0, 3.0], "b": [2, 4]}
     with pytest.raises(RequestInvalid, match="unknown input x"):
-        read(Inputs(NUMERIC, "who", NUMBERS), tensor("x", "FP64", [1, 2, 3], [1, 3]))
+        read(Inputs(NUMERIC, "who", signature=NUMBERS), tensor("x", "FP64", [1, 2, 3], [1, 3]))
 
 
 def test_one_column_models_take_either_form() -> None:
     one = Signature(inputs=(Column(name="a", type=ColumnType.FLOAT),), task=Task.REGRESSION, output="y")
-    inputs = Inputs(FeatureService(name="s", request=("a",)), "", one)
+    inputs = Inputs(FeatureService(name="s", request=("a",)), "", signature=one)
     for each in (tensor("a", "FP64", [1]), tensor("a", "FP64", [1], [1, 1]), tensor("input", "FP64", [[1]], [1, 1])):
         assert read(inputs, each) == {"a": [1.0]}
 
 
 @pytest.mark.parametrize("rows", [0, MOST_ROWS + 1])
 def test_rows_are_bounded(rows: int) -> None:
-    numbers = Inputs(NUMERIC, "", NUMBERS)
+    numbers = Inputs(NUMERIC, "", signature=NUMBERS)
     with pytest.raises(RequestInvalid, match="from 1 to 100000 rows"):
         read(numbers, tensor("a", "FP64", [0] * rows), tensor("b", "INT64", [0] * rows))
 
@@ -48,12 +48,12 @@ def test_rows_are_bounded(rows: int) -> None:
 def test_a_service_that_takes_nothing_has_no_rows() -> None:
     nothing = Signature(inputs=(), task=Task.REGRESSION, output="y")
     with pytest.raises(RequestInvalid):
-        read(Inputs(FeatureService(name="s"), "", nothing))
+        read(Inputs(FeatureService(name="s"), "", signature=nothing))
 
 
 def test_a_time_travels_as_text() -> None:
     service = FeatureService(name="s", request=("when",), drop=("when",))
-    inputs = Inputs(service, "", Signature(inputs=(), task=Task.REGRESSION, output="y"))
+    inputs = Inputs(service, "", signature=Signature(inputs=(), task=Task.REGRESSION, output="y"))
     assert read(inputs, tensor("when", "BYTES", ["2013-01-01T00:00:00Z"])) == {"when": ["2013-01-01T00:00:00Z"]}
 
 

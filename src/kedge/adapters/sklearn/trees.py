@@ -105,7 +105,7 @@ def _check_tree(estimator: Any, columns: int) -> Any:
     if not isinstance(tree, Tree) or tree.n_features != columns:
         raise ModelRefused(f"{type(estimator).__name__} in the model file has no tree for the model's {columns} columns")
     left, right = tree.children_left, tree.children_right
-    _require_inside(left != -1, left, right, tree.feature, columns=columns)
+    _require_inside(left != -1, left, right=right, feature=tree.feature, columns=columns)
     return tree
 
 
@@ -122,7 +122,7 @@ def _check_boosting(model: Any, columns: int) -> list[Any]:
         if not isinstance(nodes, np.ndarray) or nodes.ndim != 1 or not nodes.size or nodes["is_categorical"].any():
             raise ModelRefused("a tree of histogram boosting in the model file has no proper nodes")
         inner = nodes["is_leaf"] == 0
-        _require_inside(inner, nodes["left"], nodes["right"], nodes["feature_idx"], columns=columns)
+        _require_inside(inner, nodes["left"], right=nodes["right"], feature=nodes["feature_idx"], columns=columns)
     return predictors
 
 
@@ -134,7 +134,7 @@ def _check_stages(model: Any) -> None:
         raise ModelRefused("gradient boosting in the model file does not fit together: its trees are not one for each class")
 
 
-def _require_inside(inner: np.ndarray, left: np.ndarray, right: np.ndarray, feature: np.ndarray, *, columns: int) -> None:
+def _require_inside(inner: np.ndarray, left: np.ndarray, *, right: np.ndarray, feature: np.ndarray, columns: int) -> None:
     """Check the inner nodes of a tree: children after their parent and within the tree, features among the columns."""
     count = len(inner)
     places = np.arange(count)[inner]

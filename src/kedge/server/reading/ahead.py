@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from kedge.domain.durations import span_of
 from kedge.domain.rollout import Deployment
-from kedge.retraining.ledger import steps_left
+from kedge.retraining.ledger import RETRAIN, steps_left
 from kedge.rollout.judge import steps_of
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Next
@@ -29,8 +29,9 @@ def ahead(scene: Scene) -> tuple[Next, ...]:
 
 
 def _waiting(scene: Scene) -> Next:
-    if scene.spec.retraining.policy == "manual" and scene.entry is not None and scene.entry.decision == "look":
-        return Next(what="Waiting for a person", then=scene.entry.reason)
+    entry = scene.entry
+    if scene.spec.retraining.policy == "manual" and entry is not None and entry.regret >= entry.price > 0:
+        return Next(what="Waiting for a person", then=entry.reason)
     return Next(what="Waiting for a person", then="nothing")
 
 
@@ -86,7 +87,7 @@ def _retraining(scene: Scene) -> Next | None:
 
 
 def _cooldown(scene: Scene) -> Next | None:
-    turned = next((entry for entry in reversed(scene.entries) if entry.decision == "retrain"), None)
+    turned = next((entry for entry in reversed(scene.entries) if entry.decision == RETRAIN), None)
     if turned is None:
         return None
     ends = turned.decided_at + span_of(scene.spec.retraining.cooldown)

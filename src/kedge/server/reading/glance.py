@@ -1,7 +1,7 @@
 """The loop at a glance: verdict, stations, what is live, on trial, drifting and paid for, what happened, what comes next."""
 
 from calendar import monthrange
-from datetime import UTC, datetime
+from datetime import datetime
 from math import log
 
 import msgspec
@@ -10,6 +10,7 @@ from kedge.domain.monitoring import Drift
 from kedge.domain.rollout import Deployment, Strategy, champion_since
 from kedge.domain.tracking import RunStatus
 from kedge.ports import Events
+from kedge.retraining.budget import spent
 from kedge.rollout.guards import GUARDS
 from kedge.rollout.judge import steps_of
 from kedge.server.reading.ahead import ahead
@@ -17,7 +18,7 @@ from kedge.server.reading.happened import telling
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import verdict
 from kedge.server.reading.shapes import Shape, shape_of
-from kedge.server.reading.state import Fact, Happened, Next, Sentence, State, Station
+from kedge.server.reading.state import Figure, Happened, Next, Sentence, State, Station
 from kedge.server.reading.stations import stations
 from kedge.server.reading.weeks import Mean, difference, last_week, weeks_of
 from kedge.web import words
@@ -34,7 +35,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     recent: Mean | None
     limit: float | None
     weeks: tuple[float | None, ...]
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
     since: datetime
 
 
@@ -54,7 +55,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     way: float
     difference: Mean | None
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class Drifts(msgspec.Struct, frozen=True, kw_only=True):
     moved: tuple[Moved, ...]
 
 
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
+class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """What training took in the month of now: hours of CPU, beside the budget and the month that is gone."""
 
     month: datetime
@@ -89,7 +90,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     cpu_hours: float
     budget: float | None
     gone: float
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
 
 
 class Glance(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     live: Live | None
     trial: Trial | None
     drifts: Drifts
-    cost: Cost
+    cost: Spending
     happened: tuple[Happened, ...]
     next: tuple[Next, ...]
 
@@ -136,17 +137,17 @@ def _live(scene: Scene, deployment: Deployment) -> Live:
     weeks = weeks_of(scene)[-_SPARK_WEEKS:]
     return Live(
         version=deployment.champion,
-        state=_live_state(recent, risk.limit if risk else None, bool(risk and risk.alarm)),
+        state=_live_state(recent, risk.limit if risk else None, alarm=bool(risk and risk.alarm)),
         metric=scene.metric,
         recent=recent,
         limit=risk.limit if risk else None,
         weeks=tuple(week.live.loss if week.live else None for week in weeks),
-        facts=_serving(scene, deployment.champion, 1 - _canary_share(deployment)),
+        facts=_serving(scene, deployment.champion, share=1 - _canary_share(deployment)),
         since=champion_since(scene.deployments) or deployment.since,
     )
 
 
-def _live_state(recent: Mean | None, limit: float | None, alarm: bool) -> State:
+def _live_state(recent: Mean | None, limit: float | None, *, alarm: bool) -> State:
     if alarm:
         return State.ALARM
     if recent is None:
@@ -158,8 +159,8 @@ def _canary_share(deployment: Deployment) -> float:
     return 0.0 if deployment.challenger is None or deployment.strategy is Strategy.SHADOW else deployment.share
 
 
-def _serving(scene: Scene, version: int, share: float) -> tuple[Fact, ...]:
-    facts = [Fact(name="Traffic", text=words.percent(share), unit="%")]
+def _serving(scene: Scene, version: int, *, share: float) -> tuple[Figure, ...]:
+    facts = [Figure(name="Traffic", text=words.percent(share), unit="%")]
     health = scene.health
     seen = next((one for one in health.versions if one.version == version), None) if health else None
     if seen is None:
@@ -168,9 +169,9 @@ def _serving(scene: Scene, version: int, share: float) -> tuple[Fact, ...]:
     latency, unit = words.duration(seen.latency_seconds).rsplit(" ", 1)
     return (
         *facts,
-        Fact(name="Predictions", text=words.count(seen.rows), unit=f"in {per_window}"),
-        Fact(name="Mean latency", text=latency, unit=unit),
-        Fact(name="Errors", text=words.count(seen.errors), unit=""),
+        Figure(name="Predictions", text=words.count(seen.rows), unit=f"in {per_window}"),
+        Figure(name="Mean latency", text=latency, unit=unit),
+        Figure(name="Errors", text=words.count(seen.errors), unit=""),
     )
 
 
@@ -183,15 +184,15 @@ def trial(scene: Scene) -> Trial | None:
     limit = len(GUARDS) / scene.spec.rollout.alpha
     steps = len(steps_of(scene.spec.rollout, deployment.strategy))
     evidence = look.evidence if look else None
-    facts = [Fact(name="Step", text=f"{deployment.step + 1} of {steps}")]
+    facts = [Figure(name="Step", text=f"{deployment.step + 1} of {steps}")]
     if look is not None:
-        labelled = Fact(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
-        seen = Fact(name="Share seen", text=words.percent(look.share_seen), unit="%")
+        labelled = Figure(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
+        seen = Figure(name="Share seen", text=words.percent(look.share_seen), unit="%")
         facts += [
             labelled,
-            Fact(name="Predictions", text=words.count(look.rows)),
+            Figure(name="Predictions", text=words.count(look.rows)),
             seen,
-            Fact(name="Errors", text=words.count(look.errors)),
+            Figure(name="Errors", text=words.count(look.errors)),
         ]
     return Trial(
         version=deployment.challenger,
@@ -203,7 +204,7 @@ def trial(scene: Scene) -> Trial | None:
         evidence=evidence,
         limit=limit,
         way=0.0 if not evidence or evidence <= 1 else min(1.0, log(evidence) / log(limit)),
-        difference=difference(scene, deployment.champion, deployment.challenger),
+        difference=difference(scene, deployment.champion, challenger=deployment.challenger),
         facts=tuple(facts),
     )
 
@@ -237,14 +238,14 @@ def _moved(scene: Scene, drift: Drift) -> Moved:
         limit=drift.limit,
         alarm=drift.alarm,
         course=tuple(course),
-        shape=shape_of(drift.column, scene.reference, scene.newest),
+        shape=shape_of(drift.column, scene.reference, now=scene.newest),
     )
 
 
-def _cost(scene: Scene) -> Cost:
-    month = datetime(scene.now.year, scene.now.month, 1, tzinfo=UTC)
+def _cost(scene: Scene) -> Spending:
+    taken = spent(scene.runs, scene.now)
+    month, hours = taken.month, taken.cpu_hours
     runs = [run for run in scene.runs if run.started_at >= month]
-    hours = sum(run.usage.cpu_seconds for run in runs) / 3600
     budget = scene.spec.training.budget.cpu_hours
     gone = (scene.now - month).total_seconds() / 86400 / monthrange(month.year, month.month)[1]
     used = hours / budget if budget else 0.0
@@ -252,16 +253,16 @@ def _cost(scene: Scene) -> Cost:
     failed = sum(run.status is RunStatus.FAILED for run in runs)
     price = scene.spec.retraining.price
     memory, unit = words.size(peak).rsplit(" ", 1)
-    return Cost(
+    return Spending(
         month=month,
         state=State.ALARM if used >= 1 else State.WATCH if used >= 0.8 else State.WELL,
         cpu_hours=hours,
         budget=budget,
         gone=gone,
         facts=(
-            Fact(name="Training runs", text=words.count(len(runs))),
-            Fact(name="Failed", text=words.count(failed)),
-            Fact(name="Peak memory", text=memory, unit=unit),
-            Fact(name="Price of a retraining", text=words.number(price.retrain), unit="loss"),
+            Figure(name="Training runs", text=words.count(len(runs))),
+            Figure(name="Failed", text=words.count(failed)),
+            Figure(name="Peak memory", text=memory, unit=unit),
+            Figure(name="Price of a retraining", text=words.number(price.retrain), unit="loss"),
         ),
     )

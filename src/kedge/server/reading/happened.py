@@ -18,7 +18,6 @@ _STATES = {
     EventKind.RETRAINING_DECIDED: State.HOLDS,
     EventKind.ALIAS_MOVED: State.IDLE,
     EventKind.DATASET_COMMITTED: State.IDLE,
-    EventKind.FEATURES_MATERIALIZED: State.IDLE,
 }
 _TELLING = frozenset(
     {
@@ -35,7 +34,7 @@ _TELLING = frozenset(
 )
 
 
-def happened(serial: int, event: Event, dataset: DatasetName) -> Happened:
+def happened(serial: int, event: Event, *, dataset: DatasetName) -> Happened:
     """Show one event."""
     return Happened(
         serial=serial,
@@ -52,9 +51,15 @@ def happened(serial: int, event: Event, dataset: DatasetName) -> Happened:
 def _state(event: Event) -> State:
     if event.kind is EventKind.ALERT_RAISED and event.facts.get("kind") in ("risk", "silence"):
         return State.ALARM
+    if event.kind is EventKind.PARITY_CHECKED:
+        return State.WATCH if event.facts.get("mismatched") else State.IDLE
     if event.kind is EventKind.GATE_JUDGED:
         return {"refused": State.WATCH, "held": State.HOLDS}.get(str(event.facts.get("outcome", "")), State.WELL)
     return _STATES.get(event.kind, State.WELL)
+
+
+def _tells(event: Event) -> bool:
+    return event.kind in _TELLING or (event.kind is EventKind.PARITY_CHECKED and bool(event.facts.get("mismatched")))
 
 
 def _link(event: Event, dataset: DatasetName) -> str:
@@ -65,6 +70,8 @@ def _link(event: Event, dataset: DatasetName) -> str:
         return f"/data/{event.subject or dataset}"
     if event.kind in (EventKind.ALERT_RAISED, EventKind.WINDOW_MEASURED):
         return "/monitoring"
+    if event.kind is EventKind.PARITY_CHECKED:
+        return f"/models/{event.subject}#features"
     if event.kind is EventKind.MODEL_REGISTERED and isinstance(event.facts.get("number"), int):
         return f"/models/{event.subject}/versions/{event.facts['number']}"
     return f"/models/{event.subject}"
@@ -76,7 +83,7 @@ def telling(events: Events, dataset: DatasetName, *, limit: int = 8, search: int
     before: int | None = None
     while len(found) < limit and search > 0:
         page = events.list(before=before, limit=100)
-        found += [happened(serial, event, dataset) for serial, event in page if event.kind in _TELLING]
+        found += [happened(serial, event, dataset=dataset) for serial, event in page if _tells(event)]
         search -= 100
         if len(page) < 100:
             break

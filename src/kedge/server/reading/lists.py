@@ -22,14 +22,14 @@ RUN_STATES = {RunStatus.RUNNING: State.RUNNING, RunStatus.FINISHED: State.WELL, 
 _KINDS = {AlertKind.RISK: State.ALARM, AlertKind.SILENCE: State.ALARM}
 
 
-class Runs(msgspec.Struct, frozen=True, kw_only=True):
+class RunsPage(msgspec.Struct, frozen=True, kw_only=True):
     """Runs, newest first, and the sentence that counts them."""
 
     say: str
     runs: tuple[Run, ...]
 
 
-class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+class DatasetPage(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset: its newest version's report, and its versions, newest first."""
 
     dataset: str
@@ -38,14 +38,14 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[DatasetVersion, ...]
 
 
-class Datasets(msgspec.Struct, frozen=True, kw_only=True):
+class DatasetsPage(msgspec.Struct, frozen=True, kw_only=True):
     """All datasets."""
 
     say: str
     datasets: tuple[DatasetVersion, ...]
 
 
-class Alerts(msgspec.Struct, frozen=True, kw_only=True):
+class AlertsPage(msgspec.Struct, frozen=True, kw_only=True):
     """What is watched now, and the alerts, newest first."""
 
     verdict: Sentence
@@ -59,39 +59,39 @@ class Alerts(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
 
 
-class Events(msgspec.Struct, frozen=True, kw_only=True):
+class EventsPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of events, newest first; `next` is the token of the page after it, empty at the end."""
 
     events: tuple[Happened, ...]
     next: str
 
 
-def runs_page(scene: Scene) -> Runs:
+def runs_page(scene: Scene) -> RunsPage:
     """List the newest runs of the project."""
     failed = sum(run.status is RunStatus.FAILED for run in scene.runs)
     running = sum(run.status is RunStatus.RUNNING for run in scene.runs)
     say = words.many(len(scene.runs), "run")
     extra = [f"{words.small(number)} {word}" for number, word in ((failed, "failed"), (running, "running")) if number]
-    return Runs(say=f"{say}{', ' if extra else ''}{', '.join(extra)}.", runs=scene.runs)
+    return RunsPage(say=f"{say}{', ' if extra else ''}{', '.join(extra)}.", runs=scene.runs)
 
 
-def datasets_page(meta: MetaStore) -> Datasets:
+def datasets_page(meta: MetaStore) -> DatasetsPage:
     """List the newest version of each dataset."""
     found = [meta.datasets.find(name) for name in meta.datasets.names()]
     versions = tuple(version for version in found if version is not None)
     rows = sum(version.rows for version in versions)
-    return Datasets(
+    return DatasetsPage(
         say=f"{words.many(len(versions), 'dataset')}, {words.many(rows, 'row')} in the newest versions.", datasets=versions
     )
 
 
-def dataset_page(meta: MetaStore, name: DatasetName) -> Dataset:
+def dataset_page(meta: MetaStore, name: DatasetName) -> DatasetPage:
     """Describe one dataset. Raises NotFound."""
     versions = tuple(sorted(meta.datasets.list(name), key=lambda version: -version.number))
     if not versions:
         raise NotFound(f"no dataset is named {name!r}; /api/v1/datasets lists them")
     report = meta.datasets.find_report(versions[0].digest)
-    return Dataset(dataset=name, verdict=_dataset_verdict(versions[0], report), report=report, versions=versions)
+    return DatasetPage(dataset=name, verdict=_dataset_verdict(versions[0], report), report=report, versions=versions)
 
 
 def _dataset_verdict(newest: DatasetVersion, report: ValidationReport | None) -> Sentence:
@@ -114,10 +114,10 @@ def _dataset_verdict(newest: DatasetVersion, report: ValidationReport | None) ->
     return Sentence(state=State.WELL, say=f"{what} is as expected: {rows}, every expectation met.", sub=upto)
 
 
-def alerts_page(scene: Scene) -> Alerts:
+def alerts_page(scene: Scene) -> AlertsPage:
     """Describe what is watched, and every alert so far."""
     health: Health | None = scene.health
-    return Alerts(
+    return AlertsPage(
         verdict=verdict(scene),
         window=health.window.id if health else "",
         measured_at=health.window.end if health else None,
@@ -135,12 +135,12 @@ def alert_state(alert: Alert) -> State:
     return _KINDS.get(alert.kind, State.WATCH)
 
 
-def events_page(meta: MetaStore, dataset: DatasetName, *, before: int | None, subject: str | None, limit: int) -> Events:
+def events_page(meta: MetaStore, dataset: DatasetName, *, before: int | None, subject: str | None, limit: int) -> EventsPage:
     """List a page of events."""
     page = meta.events.list(subject=subject, before=before, limit=limit + 1)
     shown = page[:limit]
     token = to_token(shown[-1][0]) if len(page) > limit else ""
-    return Events(events=tuple(happened(serial, event, dataset) for serial, event in shown), next=token)
+    return EventsPage(events=tuple(happened(serial, event, dataset=dataset) for serial, event in shown), next=token)
 
 
 def to_token(serial: int) -> str:

@@ -5,11 +5,13 @@ from datetime import datetime
 import msgspec
 
 from kedge.domain.evaluation import Finding, Verdict
+from kedge.domain.features import ParityReport
 from kedge.domain.monitoring import Alert, AlertKind, Block
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
 from kedge.errors import NotFound
+from kedge.retraining.ledger import RETRAIN
 from kedge.rollout.judge import steps_of
 from kedge.server.reading.glance import Trial, trial
 from kedge.server.reading.scene import Scene
@@ -56,7 +58,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class RolloutStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step of the rollout: its share, its state, and what the newest look at it said."""
 
     share: float
@@ -80,7 +82,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     trained: tuple[int, ...]
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     """One model's page."""
 
     model: str
@@ -96,14 +98,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     judged: int | None
     gate: Verdict | None
     trial: Trial | None
-    rollout: tuple[Step, ...]
+    rollout: tuple[RolloutStep, ...]
     ledger: Ledger | None
     inputs: tuple[str, ...]
+    parity: ParityReport | None
     versions: tuple[Row, ...]
     moves: tuple[AliasMove, ...]
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
     """One version's page: the verdict that let it in, how it was made, what it did since."""
 
     row: Row
@@ -124,12 +127,12 @@ class ModelLine(msgspec.Struct, frozen=True, kw_only=True):
     versions: int
 
 
-def model_page(scene: Scene) -> Model:
+def model_page(scene: Scene) -> ModelPage:
     """Describe one model. Raises NotFound where no version and no deployment has its name."""
     if not scene.versions and scene.model != scene.spec.name:
         raise NotFound(f"no registered model is named {scene.model!r}; /api/v1/models lists them")
     deployment, newest = scene.deployment, scene.versions[0] if scene.versions else None
-    return Model(
+    return ModelPage(
         model=scene.model,
         now=scene.now,
         metric=scene.metric,
@@ -146,19 +149,20 @@ def model_page(scene: Scene) -> Model:
         rollout=_rollout(scene),
         ledger=_ledger(scene),
         inputs=tuple(column.name for column in newest.signature.inputs) if newest else (),
+        parity=scene.parity,
         versions=rows(scene),
         moves=tuple(reversed(scene.moves)),
     )
 
 
-def version_page(scene: Scene, number: int, run: Run | None) -> Version:
+def version_page(scene: Scene, number: int, *, run: Run | None) -> VersionPage:
     """Describe one version. Raises NotFound."""
     version = scene.version(number)
     if version is None:
         raise NotFound(f"model {scene.model!r} has no version {number}; /api/v1/models/{scene.model} lists those it has")
     row = next(row for row in rows(scene) if row.number == number)
     moves = tuple(move for move in reversed(scene.moves) if number in (move.number, move.previous))
-    return Version(
+    return VersionPage(
         row=row, verdict=_version_verdict(row), version=version, run=run, moves=moves, newest=scene.versions[0].number
     )
 
@@ -197,10 +201,10 @@ def rows(scene: Scene) -> tuple[Row, ...]:
     """List the versions, newest first."""
     blocks = blocks_of(scene.healths)
     runs = {run.id: run for run in scene.runs}
-    return tuple(_row(scene, version, blocks, runs.get(version.run)) for version in scene.versions)
+    return tuple(_row(scene, version, blocks=blocks, run=runs.get(version.run)) for version in scene.versions)
 
 
-def _row(scene: Scene, version: ModelVersion, blocks: list[Block], run: Run | None) -> Row:
+def _row(scene: Scene, version: ModelVersion, *, blocks: list[Block], run: Run | None) -> Row:
     state, word = _state(scene, version.number)
     move = next((move for move in reversed(scene.promotions) if move.number == version.number), None)
     return Row(
@@ -212,7 +216,7 @@ def _row(scene: Scene, version: ModelVersion, blocks: list[Block], run: Run | No
         registered_at=version.registered_at,
         trained_upto=version.trained_upto,
         run=version.run,
-        metric=_gate_loss(scene, version, run),
+        metric=_gate_loss(scene, version, run=run),
         live=life_of(blocks, version.number),
         served_seconds=_served(scene, version.number),
         cpu_seconds=run.usage.cpu_seconds if run else None,
@@ -233,7 +237,7 @@ def _state(scene: Scene, number: int) -> tuple[State, str]:
     return State.IDLE, "never live"
 
 
-def _gate_loss(scene: Scene, version: ModelVersion, run: Run | None) -> float | None:
+def _gate_loss(scene: Scene, version: ModelVersion, *, run: Run | None) -> float | None:
     metric = scene.metric
     if run is not None and metric in run.metrics:
         return run.metrics[metric]
@@ -252,34 +256,36 @@ def _served(scene: Scene, number: int) -> float | None:
     return total if found else None
 
 
-def _rollout(scene: Scene) -> tuple[Step, ...]:
+def _rollout(scene: Scene) -> tuple[RolloutStep, ...]:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return ()
     shares = steps_of(scene.spec.rollout, deployment.strategy)
-    return tuple(_step(scene, deployment, index, share) for index, share in enumerate(shares))
+    return tuple(_step(scene, deployment, index=index, share=share) for index, share in enumerate(shares))
 
 
-def _step(scene: Scene, deployment: Deployment, index: int, share: float) -> Step:
+def _step(scene: Scene, deployment: Deployment, *, index: int, share: float) -> RolloutStep:
     looks = [look for look in scene.looks if look.challenger == deployment.challenger and look.step == index]
     look = looks[-1] if looks else None
     if index > deployment.step:
         say = (
             f"Then v{deployment.challenger} is champion; v{deployment.champion} stays loaded" if share >= 1 else "Not begun"
         )
-        return Step(
+        return RolloutStep(
             share=share,
             state=State.IDLE,
             say=say,
             sub="one pointer swap back" if share >= 1 else f"hold {scene.spec.rollout.hold}",
         )
     if look is None:
-        return Step(share=share, state=State.TRIAL, say="Running; no look yet", sub=f"since {words.utc(deployment.since)}")
+        return RolloutStep(
+            share=share, state=State.TRIAL, say="Running; no look yet", sub=f"since {words.utc(deployment.since)}"
+        )
     seen = (
         f"{words.many(look.rows, 'prediction')}, {words.many(look.errors, 'error')}, {words.many(look.days, 'labelled day')}"
     )
     state = State.TRIAL if index == deployment.step else State.WELL
-    return Step(share=share, state=state, say=words.sentence(look.reason), sub=seen)
+    return RolloutStep(share=share, state=state, say=words.sentence(look.reason), sub=seen)
 
 
 def _ledger(scene: Scene) -> Ledger | None:
@@ -296,5 +302,5 @@ def _ledger(scene: Scene) -> Ledger | None:
         reason=entry.reason,
         decided_at=entry.decided_at,
         course=tuple(one.regret for one in scene.entries),
-        trained=tuple(index for index, one in enumerate(scene.entries) if one.decision == "retrain"),
+        trained=tuple(index for index, one in enumerate(scene.entries) if one.decision == RETRAIN),
     )

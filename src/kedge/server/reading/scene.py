@@ -11,6 +11,7 @@ import msgspec
 
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.durations import span_of
+from kedge.domain.features import ParityReport, parity_note
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Alert, AlertKind, Drift, Health, Profile
 from kedge.domain.project import ProjectSpec
@@ -45,6 +46,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...]
     entries: tuple[LedgerEntry, ...]
     played: bool = False
+    parity: ParityReport | None = None
     reference: Profile | None = None
     newest: Profile | None = None
 
@@ -134,7 +136,7 @@ class Scenes:
         with self._lock:
             kept = self._kept.get(name)
         if kept is None or kept.serial != serial:
-            kept = _with_shapes(_read(self._house.meta, self._house.spec, name, now=now, serial=serial), self._house)
+            kept = _with_shapes(_read(self._house.meta, self._house.spec, model=name, now=now, serial=serial), self._house)
             with self._lock:
                 self._kept[name] = kept
                 while len(self._kept) > 8:
@@ -142,8 +144,8 @@ class Scenes:
         return _in_its_time(msgspec.structs.replace(kept, now=now))
 
 
-def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime, serial: int) -> Scene:
-    dataset = meta.datasets.find(spec.dataset)
+def _read(meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime, serial: int) -> Scene:
+    dataset, parity = meta.datasets.find(spec.dataset), meta.notes.get(parity_note(model))
     return Scene(
         spec=spec,
         model=model,
@@ -160,6 +162,7 @@ def _read(meta: MetaStore, spec: ProjectSpec, model: ModelName, *, now: datetime
         alerts=tuple(meta.watches.alerts(model)),
         entries=tuple(meta.ledgers.list(model)),
         played=meta.notes.get(f"replay:{model}") is not None,
+        parity=None if parity is None else msgspec.json.decode(parity, type=ParityReport),
     )
 
 

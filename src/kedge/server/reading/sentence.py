@@ -7,6 +7,7 @@ The first rule that holds speaks; those below it may add to the second line.
 
 from kedge.domain.monitoring import Alert, AlertKind
 from kedge.domain.rollout import Move, Strategy
+from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Sentence, State
 from kedge.server.reading.weeks import Mean, last_week
@@ -154,7 +155,7 @@ def retraining_line(scene: Scene) -> str:
         return "Retraining waits for a person." if policy == "manual" else "This project never retrains."
     if entry is None:
         return ""
-    if entry.decision == "retrain":
+    if entry.decision == RETRAIN:
         return f"Retraining was ordered, {_stopped(scene.stopped)}." if scene.stopped else "Retraining was ordered."
     if policy == "ledger" and entry.price > 0:
         return f"Retraining holds: regret stands at {words.number(entry.regret)} of {words.number(entry.price)}."

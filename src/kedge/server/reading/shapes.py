@@ -24,7 +24,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     high: str
 
 
-def shape_of(column: str, reference: Profile | None, now: Profile | None) -> Shape | None:
+def shape_of(column: str, reference: Profile | None, *, now: Profile | None) -> Shape | None:
     """Compare one column's shapes; None where either is missing or their bins differ."""
     before, after = _find(column, reference), _find(column, now)
     if before is None or after is None or before.edges != after.edges or before.labels != after.labels:

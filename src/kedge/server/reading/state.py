@@ -36,7 +36,7 @@ class Station(msgspec.Struct, frozen=True, kw_only=True):
     link: str
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A named figure with its unit."""
 
     name: str

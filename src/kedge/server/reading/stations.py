@@ -4,6 +4,7 @@ from kedge.domain.evaluation import Outcome
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.rollout import Move
 from kedge.domain.tracking import RunStatus
+from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import State, Station
 from kedge.web import words
@@ -30,7 +31,7 @@ def _data(scene: Scene) -> _Seen:
     if scene.report is None:
         return State.HOLDS, "not checked", rows
     if not scene.report.passed:
-        return State.ALARM, "refused", words.many(len(scene.report.breaches), "breach", "breaches")
+        return State.ALARM, "refused", words.many(len(scene.report.breaches), "breach", more="breaches")
     if scene.report.quarantined:
         return State.WATCH, "watch", f"{words.count(scene.report.quarantined)} set aside"
     return State.WELL, "well", rows
@@ -40,6 +41,8 @@ def _features(scene: Scene) -> _Seen:
     newest = scene.versions[0] if scene.versions else None
     if newest is None:
         return State.IDLE, "idle", "no model yet"
+    if scene.parity is not None and not scene.parity.holds:
+        return State.WATCH, "watch", f"{words.many(scene.parity.mismatched, 'value')} served otherwise"
     return State.WELL, "well", words.many(len(newest.signature.inputs), "feature")
 
 
@@ -125,7 +128,7 @@ def _retraining(scene: Scene) -> _Seen:
         return State.IDLE, "idle", f"policy {policy}"
     if entry is None:
         return State.IDLE, "idle", f"policy {policy}"
-    if entry.decision == "retrain":
+    if entry.decision == RETRAIN:
         state, word = (State.WATCH, "stopped") if scene.stopped else (State.RUNNING, "ordered")
         return state, word, words.when(entry.decided_at, scene.now)
     if policy == "ledger":

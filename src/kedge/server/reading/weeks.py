@@ -89,10 +89,10 @@ def weeks_of(scene: Scene) -> tuple[Week, ...]:
     champions = {day: champion_on(scene, day) for day in {block.day for block in blocks}}
     first, last = blocks[0].day, blocks[-1].day
     starts = [first + WEEK * index for index in range((last - first) // WEEK + 2)]
-    return tuple(_week(scene, blocks, champions, start, end) for start, end in pairwise(starts))
+    return tuple(_week(scene, blocks, champions=champions, start=start, end=end) for start, end in pairwise(starts))
 
 
-def _week(scene: Scene, blocks: Sequence[Block], champions: dict[datetime, int], start: datetime, end: datetime) -> Week:
+def _week(scene: Scene, blocks: Sequence[Block], *, champions: dict[datetime, int], start: datetime, end: datetime) -> Week:
     inside = [block for block in blocks if start <= block.day < end]
     challenger = scene.deployment.challenger if scene.deployment else None
     limits = [health.risk.limit for health in scene.healths if health.risk and start < health.window.end <= end]
@@ -106,7 +106,7 @@ def _week(scene: Scene, blocks: Sequence[Block], champions: dict[datetime, int],
     )
 
 
-def difference(scene: Scene, champion: int, challenger: int) -> Mean | None:
+def difference(scene: Scene, champion: int, *, challenger: int) -> Mean | None:
     """Compare a version on trial with its champion on the days that both answered: mean of the daily differences in loss
     (below zero: the challenger loses less), with Student's interval over days."""
     days = _daily(scene, champion), _daily(scene, challenger)

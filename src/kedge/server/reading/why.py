@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from kedge.domain.lineage import Explanation, Link
-from kedge.server.reading.state import Fact, Sentence, State
+from kedge.server.reading.state import Figure, Sentence, State
 from kedge.web import words
 
 _NOUNS = {
@@ -15,7 +15,6 @@ _NOUNS = {
     "features": ("what it saw", "rows"),
     "model version": ("who answered", "cube"),
     "gate verdict": ("what was proved", "gate"),
-    "verdict": ("what was proved", "gate"),
     "approver": ("who let it in", "person"),
     "run": ("how it was made", "run"),
     "code": ("by what", "code"),
@@ -50,7 +49,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool | None
     check: str
     digest: str
-    facts: tuple[Fact, ...]
+    facts: tuple[Figure, ...]
     link: str = ""
 
 
@@ -160,7 +159,7 @@ def _stop(link: Link) -> Stop:
         verified=link.verified,
         check=link.check,
         digest=link.digest or "",
-        facts=tuple(Fact(name=name, text=_text(value)) for name, value in link.facts.items()),
+        facts=tuple(Figure(name=name, text=_text(value)) for name, value in link.facts.items()),
         link=_page(link),
     )
 

@@ -62,7 +62,7 @@ class Acts(Controller):
         self, request: Asked, pages: ThePages, scenes: TheScenes, model: FromPath[str], version: FromQuery[int] = 0
     ) -> Page:
         """Ask before promoting."""
-        return _ask(request, pages, _promoting(scenes.of(ModelName(model)), version))
+        return _ask(request, pages, asked=_promoting(scenes.of(ModelName(model)), version))
 
     @post("/models/{model:str}/promote", sync_to_thread=True)
     def do_promote(
@@ -71,12 +71,14 @@ class Acts(Controller):
         """Promote."""
         asked = _promoting(scenes.of(ModelName(model)), data.version)
         body = wire.Promote(version=data.version, reason=data.reason, revision=data.revision)
-        return _do(request, pages, asked, data, lambda: promote(house, model, body, actor=actor_of(request)))
+        return _do(
+            request, pages, asked=asked, data=data, act=lambda: promote(house, model, data=body, actor=actor_of(request))
+        )
 
     @get("/models/{model:str}/roll-back", sync_to_thread=True)
     def ask_roll_back(self, request: Asked, pages: ThePages, scenes: TheScenes, model: FromPath[str]) -> Page:
         """Ask before rolling back."""
-        return _ask(request, pages, _rolling_back(scenes.of(ModelName(model))))
+        return _ask(request, pages, asked=_rolling_back(scenes.of(ModelName(model))))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True)
     def do_roll_back(
@@ -85,7 +87,9 @@ class Acts(Controller):
         """Roll back."""
         asked = _rolling_back(scenes.of(ModelName(model)))
         body = wire.RollBack(reason=data.reason, revision=data.revision)
-        return _do(request, pages, asked, data, lambda: roll_back(house, model, body, actor=actor_of(request)))
+        return _do(
+            request, pages, asked=asked, data=data, act=lambda: roll_back(house, model, data=body, actor=actor_of(request))
+        )
 
     @get("/login", sync_to_thread=False)
     def ask_login(self, pages: ThePages, next: FromQuery[str] = "/") -> Page:
@@ -100,7 +104,7 @@ class Acts(Controller):
             page = pages.render("login", title="Token", noun="", next=_own(data.next), fault=fault)
             return Response(page, media_type=HTML, status_code=403)
         answer = Redirect(_own(data.next), status_code=303)
-        answer.set_cookie(_cookie(request, COOKIE, data.secret.strip()))
+        answer.set_cookie(_cookie(request, COOKIE, value=data.secret.strip()))
         return answer
 
 
@@ -115,7 +119,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     typed: str
     consequences: tuple[str, ...]
     revision: int
-    version: FromQuery[int] = 0
+    version: int = 0
 
 
 def _promoting(scene: Scene, version: int) -> _Asked:
@@ -164,26 +168,28 @@ def _rolling_back(scene: Scene) -> _Asked:
     )
 
 
-def _ask(request: Asked, pages: Pages, asked: _Asked, *, fault: str = "", reason: str = "", status: int = 200) -> Page:
+def _ask(request: Asked, pages: Pages, *, asked: _Asked, fault: str = "", reason: str = "", status: int = 200) -> Page:
     token = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
     values = msgspec.structs.asdict(asked) | {"action": request.url.path, "token": token, "fault": fault, "reason": reason}
     page: Page = Response(
         pages.render("act", title=asked.heading, noun="Models", **values), media_type=HTML, status_code=status
     )
-    page.set_cookie(_cookie(request, _FORM_COOKIE, token))
+    page.set_cookie(_cookie(request, _FORM_COOKIE, value=token))
     return page
 
 
-def _do(request: Asked, pages: Pages, asked: _Asked, data: Form, act: Any) -> Page | Redirect:
+def _do(request: Asked, pages: Pages, *, asked: _Asked, data: Form, act: Any) -> Page | Redirect:
     kept = request.cookies.get(_FORM_COOKIE) or ""
     if not kept or not hmac.compare_digest(kept.encode(), data.token.encode()):
         raise PermissionDeniedException("this form was not opened here, or long ago; open it again")
     if words_of(data.name) != words_of(asked.typed):
-        return _ask(request, pages, asked, fault=f"The name typed is not {asked.typed}.", reason=data.reason, status=422)
+        return _ask(
+            request, pages, asked=asked, fault=f"The name typed is not {asked.typed}.", reason=data.reason, status=422
+        )
     try:
         act()
     except (Conflict, RequestInvalid) as error:
-        return _ask(request, pages, asked, fault=words.sentence(str(error)), reason=data.reason, status=409)
+        return _ask(request, pages, asked=asked, fault=words.sentence(str(error)), reason=data.reason, status=409)
     return Redirect(f"/models/{asked.model}", status_code=303)
 
 
@@ -201,5 +207,5 @@ def _own(address: str) -> str:
     return address
 
 
-def _cookie(request: Asked, name: str, value: str) -> Cookie:
+def _cookie(request: Asked, name: str, *, value: str) -> Cookie:
     return Cookie(key=name, value=value, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https")

@@ -15,7 +15,7 @@ After = Annotated[
 ]
 
 
-class Live(Controller):
+class Signals(Controller):
     """What is listened to and scraped."""
 
     @get("/api/v1/stream", include_in_schema=True)

@@ -62,7 +62,7 @@ class Shown(Controller):
         self, pages: ThePages, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]
     ) -> Page:
         """Show one version."""
-        page = describe_version(scenes, house, model, number)
+        page = describe_version(scenes, house, model=model, number=number)
         return show(pages, "version", title=f"{model} v{number}", noun="Models", page=page, model=model)
 
     @get("/runs", sync_to_thread=True)
@@ -111,7 +111,7 @@ class Shown(Controller):
     ) -> Page:
         """List what happened. Only the newest page grows by itself."""
         scene = scenes.of()
-        page = list_events(house, after, subject, 50)
+        page = list_events(house, after, subject=subject, limit=50)
         live = {} if after else {"live": scene.serial}
         values = {"page": page, "subject": subject or "", "model": scene.model, "now": scene.now, **live}
         return show(pages, "events", title="Events", noun="Events", **values)

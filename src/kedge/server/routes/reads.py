@@ -1,6 +1,5 @@
 """GET /api/v1/...: everything the pages show, as JSON."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 from litestar import Controller, get
@@ -14,11 +13,11 @@ from kedge.server.again import again
 from kedge.server.house import House
 from kedge.server.reading.glance import Glance, glance
 from kedge.server.reading.lists import (
-    Alerts,
-    Dataset,
-    Datasets,
-    Events,
-    Runs,
+    AlertsPage,
+    DatasetPage,
+    DatasetsPage,
+    EventsPage,
+    RunsPage,
     alerts_page,
     dataset_page,
     datasets_page,
@@ -26,11 +25,12 @@ from kedge.server.reading.lists import (
     from_token,
     runs_page,
 )
-from kedge.server.reading.model import Model, Version, model_line, model_page, version_page
+from kedge.server.reading.model import ModelPage, VersionPage, model_line, model_page, version_page
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.why import Why, why_page
 from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.stream import newest
+from kedge.version import installed
 
 Limit = Annotated[int, QueryParameter(ge=1, le=500, description="How many at most.")]
 Token = Annotated[str, QueryParameter(name="page", description="The `next` of the page before; opaque.")]
@@ -48,22 +48,22 @@ class Reads(Controller):
         return glance(scenes.of(), house.meta.events)
 
     @get("/models", sync_to_thread=True, responses=ANSWERS)
-    def models(self, scenes: TheScenes, house: TheHouse) -> wire.Models:
+    def models(self, scenes: TheScenes, house: TheHouse) -> wire.ModelList:
         """List the registered models."""
-        return wire.Models(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
+        return wire.ModelList(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
 
     @get("/models/{model:str}", sync_to_thread=True, responses=ANSWERS)
-    def model(self, scenes: TheScenes, model: FromPath[str]) -> Model:
+    def model(self, scenes: TheScenes, model: FromPath[str]) -> ModelPage:
         """Describe one model."""
         return model_page(scenes.of(ModelName(model)))
 
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
-    def model_version(self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> Version:
+    def model_version(self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionPage:
         """Describe one version of a model."""
-        return describe_version(scenes, house, model, number)
+        return describe_version(scenes, house, model=model, number=number)
 
     @get("/runs", sync_to_thread=True, responses=ANSWERS)
-    def runs(self, scenes: TheScenes) -> Runs:
+    def runs(self, scenes: TheScenes) -> RunsPage:
         """List the newest runs."""
         return runs_page(scenes.of())
 
@@ -73,12 +73,12 @@ class Reads(Controller):
         return wire.OneRun(run=house.meta.runs.get(RunId(run)))
 
     @get("/datasets", sync_to_thread=True, responses=ANSWERS)
-    def datasets(self, house: TheHouse) -> Datasets:
+    def datasets(self, house: TheHouse) -> DatasetsPage:
         """List the datasets."""
         return datasets_page(house.meta)
 
     @get("/datasets/{dataset:str}", sync_to_thread=True, responses=ANSWERS)
-    def dataset(self, house: TheHouse, dataset: FromPath[str]) -> Dataset:
+    def dataset(self, house: TheHouse, dataset: FromPath[str]) -> DatasetPage:
         """Describe one dataset: report and versions."""
         return dataset_page(house.meta, DatasetName(dataset))
 
@@ -88,14 +88,14 @@ class Reads(Controller):
         return describe_why(house, prediction, replay=replay)
 
     @get("/alerts", sync_to_thread=True, responses=ANSWERS)
-    def alerts(self, scenes: TheScenes) -> Alerts:
+    def alerts(self, scenes: TheScenes) -> AlertsPage:
         """Describe what is watched, and list the alerts, newest first."""
         return alerts_page(scenes.of())
 
     @get("/events", sync_to_thread=True, responses=ANSWERS)
-    def events(self, house: TheHouse, page: Token = "", subject: Subject = None, limit: Limit = 50) -> Events:
+    def events(self, house: TheHouse, page: Token = "", subject: Subject = None, limit: Limit = 50) -> EventsPage:
         """List what happened, newest first, a page at a time."""
-        return list_events(house, page, subject, limit)
+        return list_events(house, page, subject=subject, limit=limit)
 
     @get("/ledger", sync_to_thread=True, responses=ANSWERS)
     def ledger(self, scenes: TheScenes) -> wire.Entries:
@@ -104,25 +104,17 @@ class Reads(Controller):
         return wire.Entries(model=scene.model, entries=scene.entries)
 
     @get("/health", sync_to_thread=True, responses=ANSWERS)
-    def health(self, house: TheHouse) -> wire.Health:
+    def health(self, house: TheHouse) -> wire.StoreHealth:
         """Say whether the store answers."""
-        return wire.Health(status="ok", serial=newest(house.meta))
+        return wire.StoreHealth(status="ok", serial=newest(house.meta))
 
     @get("/version", sync_to_thread=False, responses=ANSWERS)
-    def version(self) -> wire.Version:
+    def version(self) -> wire.KedgeVersion:
         """Say which Kedge this is."""
-        return wire.Version(kedge=kedge_version())
+        return wire.KedgeVersion(kedge=installed())
 
 
-def kedge_version() -> str:
-    """Read the installed version."""
-    try:
-        return version("kedge")
-    except PackageNotFoundError:
-        return "0"
-
-
-def describe_version(scenes: Scenes, house: House, model: str, number: int) -> Version:
+def describe_version(scenes: Scenes, house: House, *, model: str, number: int) -> VersionPage:
     """Describe a version with its run."""
     scene = scenes.of(ModelName(model))
     found = scene.version(number)
@@ -132,7 +124,7 @@ def describe_version(scenes: Scenes, house: House, model: str, number: int) -> V
             run = house.meta.runs.get(found.run)
         except NotFound:
             run = None
-    return version_page(scene, number, run)
+    return version_page(scene, number, run=run)
 
 
 def describe_why(house: House, prediction: str, *, replay: bool) -> Why:
@@ -142,7 +134,7 @@ def describe_why(house: House, prediction: str, *, replay: bool) -> Why:
     return why_page(explanation, again(house, name) if replay else None)
 
 
-def list_events(house: House, token: str, subject: str | None, limit: int) -> Events:
+def list_events(house: House, token: str, *, subject: str | None, limit: int) -> EventsPage:
     """Read a page of events. ClientException for a token that is none of ours."""
     try:
         before = from_token(token) if token else None

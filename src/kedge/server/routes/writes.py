@@ -42,7 +42,7 @@ class Writes(Controller):
     ) -> wire.Deployed:
         """Make a version the champion now, for all traffic."""
         actor = actor_of(request)
-        return wire.Deployed(deployment=promote(house, model, data, actor=actor, key=idempotency))
+        return wire.Deployed(deployment=promote(house, model, data=data, actor=actor, key=idempotency))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def roll_back(
@@ -50,10 +50,10 @@ class Writes(Controller):
     ) -> wire.Deployed:
         """End the trial if there is one, else return to the champion before."""
         actor = actor_of(request)
-        return wire.Deployed(deployment=roll_back(house, model, data, actor=actor, key=idempotency))
+        return wire.Deployed(deployment=roll_back(house, model, data=data, actor=actor, key=idempotency))
 
 
-def promote(house: House, model: str, data: JSONBody[wire.Promote], *, actor: str, key: str = "") -> Deployment:
+def promote(house: House, model: str, *, data: wire.Promote, actor: str, key: str = "") -> Deployment:
     """Promote by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     if house.meta.models.find(name, data.version) is None:
@@ -62,21 +62,21 @@ def promote(house: House, model: str, data: JSONBody[wire.Promote], *, actor: st
     return _act(
         house,
         name,
-        data.revision,
+        revision=data.revision,
         asked=asked,
         key=key,
         act=lambda: house.rollout.promote(name, data.version, actor=actor, reason=reason),
     )
 
 
-def roll_back(house: House, model: str, data: JSONBody[wire.RollBack], *, actor: str, key: str = "") -> Deployment:
+def roll_back(house: House, model: str, *, data: wire.RollBack, actor: str, key: str = "") -> Deployment:
     """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), _reason(data.reason)
     asked = ("roll-back", model, reason, str(data.revision))
     return _act(
         house,
         name,
-        data.revision,
+        revision=data.revision,
         asked=asked,
         key=key,
         act=lambda: house.rollout.roll_back(name, actor=actor, reason=reason),
@@ -84,18 +84,18 @@ def roll_back(house: House, model: str, data: JSONBody[wire.RollBack], *, actor:
 
 
 def _act(
-    house: House, model: ModelName, revision: int | None, *, asked: tuple[str, ...], key: str, act: Callable[[], object]
+    house: House, model: ModelName, *, revision: int | None, asked: tuple[str, ...], key: str, act: Callable[[], object]
 ) -> Deployment:
     """Act once, on the revision that was looked at, and read what is served then."""
 
     def acted() -> Deployment:
         found = _deployment(house, model)
         if revision is not None and found.revision != revision:
-            raise RevisionConflict(model, revision, found.revision)
+            raise RevisionConflict(model, revision, found=found.revision)
         act()
         return _deployment(house, model)
 
-    return once(house.meta, key, model, asked=asked, act=acted)
+    return once(house.meta, key, model=model, asked=asked, act=acted)
 
 
 def _deployment(house: House, model: ModelName) -> Deployment:
@@ -112,7 +112,7 @@ def _reason(reason: str) -> str:
     return reason
 
 
-def _truth(house: House, data: JSONBody[wire.Truth]) -> TruthBatch:
+def _truth(house: House, data: wire.Truth) -> TruthBatch:
     if len(data.predictions) != len(data.values):
         raise RequestInvalid(f"{len(data.predictions)} predictions but {len(data.values)} values; send one value for each")
     for index, (name, value) in enumerate(zip(data.predictions, data.values, strict=True)):

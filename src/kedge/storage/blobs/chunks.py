@@ -88,7 +88,7 @@ class ChunkStore:
         for digest, pieces in cuts.items():
             names = tuple(name for name, _ in pieces)
             added = {name: places[name] for name in names if name in places}
-            self._index.add(added, digest, Recipe(len(blobs[digest]), names))
+            self._index.add(added, digest, recipe=Recipe(len(blobs[digest]), names))
 
     def _read(self, chunks: Sequence[Digest]) -> list[bytes]:
         places = self._index.find_many(chunks)

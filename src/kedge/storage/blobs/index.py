@@ -32,27 +32,6 @@ class ChunkIndex(Protocol):
         """Find what a blob is made of."""
         ...
 
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
+    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, *, recipe: Recipe) -> None:
         """Write places of chunks and a blob's recipe in one transaction; what is already there stays."""
         ...
-
-
-class MemoryIndex:
-    """An index in memory."""
-
-    def __init__(self) -> None:
-        self._places: dict[Digest, ChunkPlace] = {}
-        self._blobs: dict[Digest, Recipe] = {}
-
-    def find_many(self, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
-        """Find the places of those chunks that are there."""
-        return {digest: self._places[digest] for digest in digests if digest in self._places}
-
-    def find_blob(self, digest: Digest) -> Recipe | None:
-        """Find what a blob is made of."""
-        return self._blobs.get(digest)
-
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
-        """Keep places and recipe; what is already there stays."""
-        self._places = {**places, **self._places}
-        self._blobs.setdefault(blob, recipe)

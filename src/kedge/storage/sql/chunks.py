@@ -54,7 +54,7 @@ class SqlChunks:
             row = connection.execute(_recipe, {"digest": bytes.fromhex(digest)}).first()
         return Recipe(row.size, _split(row.chunks)) if row is not None else None
 
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
+    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, *, recipe: Recipe) -> None:
         """Write places of chunks and a blob's recipe in one transaction; what is already there stays."""
         # In order of digest, so that two writers of the same chunks never wait for each other in a circle.
         rows = [
@@ -63,8 +63,8 @@ class SqlChunks:
         ]
         whole = {"digest": bytes.fromhex(blob), "size": recipe.size, "chunks": bytes.fromhex("".join(recipe.chunks))}
         with self._connections.writing() as connection:
-            dialect.insert_new(connection, _chunks, rows)
-            dialect.insert_new(connection, _blobs, [whole])
+            dialect.insert_new(connection, _chunks, rows=rows)
+            dialect.insert_new(connection, _blobs, rows=[whole])
 
     def totals(self) -> Totals:
         """Count blobs, chunks and bytes."""

@@ -45,7 +45,7 @@ class SqlDeployments:
                 return
             last = connection.execute(_last, {"model": deployment.model}).scalar_one()
             if last != deployment.revision - 1:
-                raise RevisionConflict(deployment.model, deployment.revision - 1, last)
+                raise RevisionConflict(deployment.model, deployment.revision - 1, found=last)
             connection.execute(
                 insert(_table),
                 {

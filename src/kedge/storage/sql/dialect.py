@@ -68,13 +68,13 @@ def insert(connection: Connection, table: Table) -> Any:
     return sqlite.insert(table)
 
 
-def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+def insert_new(connection: Connection, table: Table, *, rows: list[dict[str, Any]]) -> None:
     """Insert the rows whose key is not there yet."""
     if rows:
         connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)
 
 
-def upsert(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+def upsert(connection: Connection, table: Table, *, row: dict[str, Any]) -> None:
     """Insert a row, or replace the one with its key."""
     statement = insert(connection, table).values(row)
     keys = {column.name for column in table.primary_key}

@@ -6,14 +6,13 @@ canonical bytes (JSON, keys sorted). Serials count from 1 without gaps. A change
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy import insert as plain_insert
 
-from kedge.domain.events import Event
+from kedge.domain.events import Event, chained
 from kedge.domain.ids import Digest
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.errors import StoreBroken
@@ -41,11 +40,6 @@ def canonical(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
-def chained(previous: str, body: bytes) -> str:
-    """Hash an event's bytes onto the hash before it, in hex."""
-    return hashlib.sha256(previous.encode() + body).hexdigest()
-
-
 def record(connection: Connection, event: Event) -> int | None:
     """Append an event in the open transaction: its serial, or None where its key is already there."""
     dialect.lock_chain(connection)
@@ -64,7 +58,9 @@ def record(connection: Connection, event: Event) -> int | None:
         "hash": chained(previous, body),
     }
     connection.execute(plain_insert(_table), row)
-    dialect.insert_new(connection, _edges, [_edge_row(edge, serial, at) for at, edge in enumerate(event.edges)])
+    dialect.insert_new(
+        connection, _edges, rows=[_edge_row(edge, serial, position=at) for at, edge in enumerate(event.edges)]
+    )
     return serial
 
 
@@ -129,7 +125,7 @@ class SqlEvents:
         ]
 
 
-def _edge_row(edge: Edge, serial: int, position: int) -> dict[str, object]:
+def _edge_row(edge: Edge, serial: int, *, position: int) -> dict[str, object]:
     return {
         "made_kind": edge.made.kind.value,
         "made": edge.made.id,

@@ -84,7 +84,7 @@ class SqlModels:
             row = connection.execute(_last_move, {"model": move.model, "alias": move.alias}).first()
             number, last = (row.number, row.serial) if row is not None else (None, 0)
             if (number, last) != (move.previous, move.serial - 1):
-                raise AliasConflict(move.alias, move.previous, number)
+                raise AliasConflict(move.alias, move.previous, found=number)
             connection.execute(
                 insert(_moves),
                 {

@@ -23,4 +23,4 @@ class SqlNotes:
     def put(self, name: str, value: bytes) -> None:
         """Write a value, in place of what was there."""
         with self._connections.writing() as connection:
-            dialect.upsert(connection, _table, {"name": name, "value": value})
+            dialect.upsert(connection, _table, row={"name": name, "value": value})

@@ -45,7 +45,7 @@ class SqlRuns:
         """Write a run, new or changed. Raises Conflict where another run with its content key has finished."""
         with self._connections.writing() as connection:
             if (serial := record(connection, event)) is not None:
-                _write(connection, run, serial)
+                _write(connection, run, serial=serial)
 
     def get(self, run: RunId) -> Run:
         """Read a run. Raises NotFound."""
@@ -98,7 +98,7 @@ class SqlRuns:
         ]
 
 
-def _write(connection: Connection, run: Run, serial: int) -> None:
+def _write(connection: Connection, run: Run, *, serial: int) -> None:
     row = {
         "id": run.id,
         "experiment": run.experiment,
@@ -110,7 +110,7 @@ def _write(connection: Connection, run: Run, serial: int) -> None:
         "event": serial,
         "body": _run.write(msgspec.structs.replace(run, params={}, metrics={})),
     }
-    dialect.upsert(connection, _runs, row)
+    dialect.upsert(connection, _runs, row=row)
     connection.execute(delete(_params).where(_params.c.run == run.id))
     connection.execute(delete(_metrics).where(_metrics.c.run == run.id))
     if run.params:

@@ -38,16 +38,16 @@ class SqlWatches:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def put(self, health: Health, state: bytes, event: Event) -> None:
+    def put(self, health: Health, state: bytes, *, event: Event) -> None:
         """Write a window's health, its alerts that are new, and the monitors' state after it.
 
         Raises Conflict where the window was measured under another event.
         """
         with self._connections.writing() as connection:
             if (serial := record(connection, event)) is not None:
-                _write_window(connection, health, serial)
-                _write_state(connection, health, state)
-                dialect.insert_new(connection, _alerts, [_alert_row(alert, serial) for alert in health.alerts])
+                _write_window(connection, health, serial=serial)
+                _write_state(connection, health, state=state)
+                dialect.insert_new(connection, _alerts, rows=[_alert_row(alert, serial) for alert in health.alerts])
 
     def find(self, model: ModelName, window: str) -> Health | None:
         """Find a window by its id."""
@@ -70,7 +70,7 @@ class SqlWatches:
         """Write an alert, once per key."""
         with self._connections.writing() as connection:
             if (serial := record(connection, event)) is not None:
-                dialect.insert_new(connection, _alerts, [_alert_row(alert, serial)])
+                dialect.insert_new(connection, _alerts, rows=[_alert_row(alert, serial)])
 
     def alerts(self, model: ModelName, *, limit: int = 1000) -> Sequence[Alert]:
         """List alerts, newest first."""
@@ -79,7 +79,7 @@ class SqlWatches:
             return [_alert.read(body) for body in bodies]
 
 
-def _write_window(connection: Connection, health: Health, serial: int) -> None:
+def _write_window(connection: Connection, health: Health, *, serial: int) -> None:
     row = {
         "model": health.model,
         "window": health.window.id,
@@ -93,7 +93,7 @@ def _write_window(connection: Connection, health: Health, serial: int) -> None:
     connection.execute(insert(_windows), row)
 
 
-def _write_state(connection: Connection, health: Health, state: bytes) -> None:
+def _write_state(connection: Connection, health: Health, *, state: bytes) -> None:
     """Keep the state after the newest window: a window measured late must not set the monitors back."""
     row = {"model": health.model, "window": health.window.id, "end_at": health.window.end, "state": state}
     statement = dialect.insert(connection, _states).values(row)

@@ -1,7 +1,8 @@
 """The records of the two journals, as bytes: predictions as they were answered, and ground truth as it arrived.
 
-MessagePack by msgspec; the structs in `domain/monitoring.py` are the format. Times travel as UTC timestamps, so a
-record read back equals the one that was written, NaN and infinities included.
+MessagePack by msgspec; the structs in `monitoring.py` are the format. Times travel as UTC timestamps, so a record read
+back equals the one that was written, NaN and infinities included. Who needs a part of a record reads that part alone:
+the rest is skipped, not built. Every `decode_...` raises msgspec.DecodeError where the bytes are no such record.
 """
 
 from datetime import datetime
@@ -30,14 +31,17 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
 
 
-class Features(msgspec.Struct, frozen=True, kw_only=True):
-    """A prediction record's features alone."""
-
+class _Features(msgspec.Struct, frozen=True):
     features: dict[str, list[Value]]
 
 
+class _Request(msgspec.Struct, frozen=True):
+    request: RequestId
+
+
 _answers = msgspec.msgpack.Decoder(Answers)
-_features = msgspec.msgpack.Decoder(Features)
+_features = msgspec.msgpack.Decoder(_Features)
+_request = msgspec.msgpack.Decoder(_Request)
 
 
 def encode_batch(batch: PredictionBatch) -> bytes:
@@ -46,7 +50,7 @@ def encode_batch(batch: PredictionBatch) -> bytes:
 
 
 def decode_batch(payload: bytes) -> PredictionBatch:
-    """Read one answered request. Raises msgspec.DecodeError where the bytes are no such record."""
+    """Read one answered request."""
     return _predictions.decode(payload)
 
 
@@ -60,11 +64,16 @@ def decode_features(payload: bytes) -> dict[str, list[Value]]:
     return _features.decode(payload).features
 
 
+def decode_request(payload: bytes) -> RequestId:
+    """Read only the id of one answered request."""
+    return _request.decode(payload).request
+
+
 def encode_truth(batch: TruthBatch) -> bytes:
     """Write arrived ground truth as a journal record."""
     return _encoder.encode(batch)
 
 
 def decode_truth(payload: bytes) -> TruthBatch:
-    """Read arrived ground truth. Raises msgspec.DecodeError where the bytes are no such record."""
+    """Read arrived ground truth."""
     return _truths.decode(payload)

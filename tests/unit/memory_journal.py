@@ -1,0 +1,38 @@
+"""A journal in memory, for tests that are not about files; the contract suite holds it to what files do."""
+
+from collections.abc import Iterator, Mapping
+
+from kedge.ports import Position
+
+HEAD_BYTES = 8
+
+
+class MemoryJournal:
+    """One segment, the same offsets as in a file."""
+
+    def __init__(self) -> None:
+        self._records: list[tuple[Position, bytes]] = []
+        self._end = 0
+
+    def append(self, payload: bytes) -> Position:
+        """Keep one record."""
+        if not payload:
+            raise ValueError("a journal's record holds at least one byte")
+        self._end += HEAD_BYTES + len(payload)
+        position = Position("000000000001-memory.log", self._end)
+        self._records.append((position, bytes(payload)))
+        return position
+
+    def sync(self) -> None:
+        """Do nothing: memory survives no power cut."""
+
+    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
+        """Read the records that were there when the scan began."""
+        start = max((after or {}).values(), default=0)
+        first = len(self._records)
+        while first and self._records[first - 1][0].end > start:
+            first -= 1
+        yield from self._records[first:]
+
+    def close(self) -> None:
+        """Do nothing: what was appended can still be read."""
