@@ -229,7 +229,7 @@ def test_a_run_is_told_in_words(scene):
     run = replace(
         scene.runs[0],
         artifacts={"model": digest_of("m")},
-        tags={**candidate_tags("skops", signature, START), "service_digest": digest_of("s"), "mine": "x"},
+        tags={**candidate_tags("skops", signature, trained_upto=START), "service_digest": digest_of("s"), "mine": "x"},
         metrics={"columns": 12.0, "training_loss": 0.123456, "rows": 3747.0},
     )
     told = tags_of(run)

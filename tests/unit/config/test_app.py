@@ -37,7 +37,7 @@ def test_a_house_and_its_twins_hold_each_source_once(tmp_path: Path, monkeypatch
     monkeypatch.setattr(room, "_arranged", lambda *given: arranged.append(given) or arrange(*given))
     house = open_house(Settings(project=tmp_path, store=str(tmp_path / "store")), SPEC, writer="test")
     try:
-        twins = [rehearse(house, SPEC, SetClock(datetime(2020, 1, 3, tzinfo=UTC))) for _ in range(2)]
+        twins = [rehearse(house, SPEC, clock=SetClock(datetime(2020, 1, 3, tzinfo=UTC))) for _ in range(2)]
         rows = house.data.rows(SPEC)
         joined = [one.features.joined(service, rows, time="at") for one in (house, *twins)]
         assert all(twin.data.rows(SPEC) is rows for twin in twins)
