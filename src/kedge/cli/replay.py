@@ -17,20 +17,20 @@ from typing import Annotated
 
 import typer
 
-from kedge.app import House, open_house
+from kedge.app import open_house
 from kedge.cli.opening import HERE, Folder, Json, Store, print_json
 from kedge.cli.replay_view import Screen, print_report
 from kedge.client.inference import InferenceClient
 from kedge.config import Settings, read_project, settings
-from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, KedgeError, PortInUse
 from kedge.replay import rehearsal
 from kedge.replay.clock import SetClock
+from kedge.replay.over_http import OverHttp
 from kedge.replay.play import play
 from kedge.replay.report import Report, document, report
 from kedge.replay.score import track
-from kedge.replay.timeline import Tick, Timeline, lay_out
+from kedge.replay.timeline import lay_out
 
 ENDING_SECONDS = 40.0  # a data plane gives its requests in flight 30
 
@@ -77,7 +77,7 @@ def replay(where: Settings, spec: ProjectSpec, *, compare: bool) -> Report:
             screen.say(f"reading {spec.data.source}")
             timeline = lay_out(spec, house.data.rows(spec))
             with _data_plane(where) as url:
-                answering = OverHttp(house, clock, timeline, InferenceClient(url))
+                answering = OverHttp(house, clock, timeline=timeline, client=InferenceClient(url))
                 screen.start(len(timeline.windows), house)
                 play(house, clock, timeline, answering, shown=screen.window)
             screen.live_done()
@@ -91,31 +91,6 @@ def replay(where: Settings, spec: ProjectSpec, *, compare: bool) -> Report:
         house.close()
     used = time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     return report(spec, tracks, seconds=time.perf_counter() - started, cpu_seconds=used)
-
-
-class OverHttp:
-    """Answers a replay's requests by real requests to a data plane: entity keys and request columns only."""
-
-    def __init__(self, house: House, clock: SetClock, timeline: Timeline, client: InferenceClient) -> None:
-        self._house, self._clock, self._timeline, self._client = house, clock, timeline, client
-        spec = timeline.spec
-        service = house.features.service(spec)
-        names = dict.fromkeys((*service.entities(), *service.request, spec.rollout.sticky))
-        self._columns = [name for name in names if name]
-
-    def refresh(self) -> None:
-        """Let the data plane take up the newest deployment revision."""
-        self._client.refresh(self._timeline.spec.name)
-
-    def ask(self, window: Window, ticks: list[Tick]) -> None:
-        """Push what became known by each tick to the online store, then send the tick's rows as one request."""
-        spec, rows = self._timeline.spec, self._timeline.rows
-        for tick in ticks:
-            self._clock.set(tick.at)
-            self._house.features.materialize(spec, tick.at)
-            asked = rows[tick.first : tick.last]
-            columns = {name: asked[name].to_list() for name in self._columns}
-            self._client.infer(spec.name, columns, id=tick.request, parameters={"at": tick.at.isoformat()})
 
 
 class _Rehearsing:
