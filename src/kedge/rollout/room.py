@@ -47,12 +47,12 @@ class Rollout:
         """
         for _ in range(TRIES - 1):
             try:
-                return self._start(spec, challenger, because)
+                return self._start(spec, challenger, because=because)
             except RevisionConflict:
                 continue
-        return self._start(spec, challenger, because)
+        return self._start(spec, challenger, because=because)
 
-    def _start(self, spec: ProjectSpec, challenger: ModelVersion, because: Retrain) -> Deployment:
+    def _start(self, spec: ProjectSpec, challenger: ModelVersion, *, because: Retrain) -> Deployment:
         revisions = self._deployments.list(spec.name)
         if not revisions:
             first = _first(spec.name, challenger.number, because=because, now=self._clock.now())
