@@ -3,16 +3,22 @@
     KedgeError
       ConfigError          the project file or a setting is wrong
       NotFound             a name or id that does not exist
-      Conflict             someone else was first (AliasConflict, RevisionConflict)
+        NothingDeployed    a model of which no version is served (`serving/plane.py`)
+      Conflict             someone else was first (AliasConflict, AliasMoved, RevisionConflict, NameTaken)
+        ParamChanged       a param that was logged with another value
+        WasDeleted         a run, experiment or logged model that is deleted: restore it first
       DataInvalid          rows that break an expectation of severity "error"
       SourceFailed         a source that cannot be read, or lacks a column
       TrainingFailed       the project's training raised, returned nothing usable, or ran out of time
+      NoFirstModel         a replay whose first model did not come about (`replay/play.py`)
       ModelRefused         a model file that is not what was registered, or holds a type that is not allowed
-      RequestInvalid       an inference request that does not fit the signature
+      RequestInvalid       a request that does not fit: an inference request its signature, a value its limits
+      SearchInvalid        a filter, an order or a page token that cannot be read
       StoreTooNew          the store was written by a newer Kedge
       StoreBroken          bytes that are not what was written
       StoreFull            no space left to write
       PortInUse            a server's port is taken
+      Unreachable          a store or server that does not answer, or not now
 Each has a stable `code` and says what, where and what to do. HTTP is not known here: `server/problems.py` maps classes.
 """
 
@@ -51,6 +57,16 @@ class AliasConflict(Conflict):
         self.alias, self.expected, self.found = alias, expected, found
 
 
+class AliasMoved(Conflict):
+    """Someone moved the alias since you counted its moves. Read its history again and retry."""
+
+    code = "alias_moved"
+
+    def __init__(self, alias: str, expected: int, *, found: int) -> None:
+        super().__init__(f"alias {alias!r} has moved {found} times, not {expected}; read its history again, then retry")
+        self.alias, self.expected, self.found = alias, expected, found
+
+
 class RevisionConflict(Conflict):
     """Someone changed the deployment since you read it. Read it again and retry."""
 
@@ -59,6 +75,37 @@ class RevisionConflict(Conflict):
     def __init__(self, model: str, expected: int, *, found: int) -> None:
         super().__init__(f"deployment of {model!r} is at revision {found}, not {expected}; read it again, then retry")
         self.model, self.expected, self.found = model, expected, found
+
+
+class NameTaken(Conflict):
+    """A name that must be unique is in use; `deleted` says that what bears it was deleted and can be restored."""
+
+    code = "name_taken"
+
+    def __init__(self, what: str, name: str, *, deleted: bool = False) -> None:
+        where = "is taken by one that was deleted; restore that one" if deleted else "is taken; use the one there is"
+        super().__init__(f"{what} name {name!r} {where}, or choose another name")
+        self.what, self.name, self.deleted = what, name, deleted
+
+
+class ParamChanged(Conflict):
+    """A param was logged with another value. Params never change; log the new value in a run of its own."""
+
+    code = "param_changed"
+
+    def __init__(self, owner: str, key: str, *, old: str, new: str) -> None:
+        super().__init__(f"param {key!r} of {owner!r} is {old!r} and cannot become {new!r}; params never change")
+        self.owner, self.key, self.old, self.new = owner, key, old, new
+
+
+class WasDeleted(Conflict):
+    """A run, experiment or logged model is deleted, and takes no writes. Restore it first."""
+
+    code = "was_deleted"
+
+    def __init__(self, what: str, id: str) -> None:
+        super().__init__(f"{what} {id!r} is deleted; restore it first")
+        self.what, self.id = what, id
 
 
 class DataInvalid(KedgeError):
@@ -86,9 +133,15 @@ class ModelRefused(KedgeError):
 
 
 class RequestInvalid(KedgeError):
-    """An inference request does not fit the model's signature."""
+    """A request does not fit: an inference request the model's signature, a name or value its limits."""
 
     code = "request_invalid"
+
+
+class SearchInvalid(KedgeError):
+    """A filter, an order, a limit or a page token of a search cannot be read; the message says which part."""
+
+    code = "search_invalid"
 
 
 class StoreTooNew(KedgeError):
@@ -113,3 +166,9 @@ class PortInUse(KedgeError):
     """A server's port is taken."""
 
     code = "port_in_use"
+
+
+class Unreachable(KedgeError):
+    """The store or server does not answer, or not now. What was logged waits in the spool and is sent later."""
+
+    code = "unreachable"

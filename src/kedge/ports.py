@@ -10,15 +10,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from kedge.domain.artifacts import Listed, RunFile, Upload, UploadPart
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.events import Event
-from kedge.domain.ids import DatasetName, Digest, ModelName, RunId
+from kedge.domain.finding import Page, Query
+from kedge.domain.ids import DatasetName, Digest, ExperimentId, LoggedModelId, ModelName, RunId
 from kedge.domain.lineage import Edge, Node
 from kedge.domain.monitoring import Alert, Health
-from kedge.domain.registry import AliasMove, ModelVersion, Signature
+from kedge.domain.overview import RunGlance, RunKey
+from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, Signature, StageMove
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
-from kedge.domain.tracking import Code, Environment, Run, Usage
+from kedge.domain.tracking import (
+    Code,
+    DatasetInput,
+    Environment,
+    Experiment,
+    Lifecycle,
+    LoggedModel,
+    LoggedModelStatus,
+    Metric,
+    ModelOutput,
+    Point,
+    Run,
+    RunCount,
+    RunDetail,
+    RunKeys,
+    RunStatus,
+    Usage,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +50,6 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Tell the time, UTC."""
-        ...
 
 
 class Datasets(Protocol):
@@ -39,7 +58,6 @@ class Datasets(Protocol):
     def add(self, version: DatasetVersion, event: Event) -> None: ...
     def find(self, name: DatasetName, number: int | None = None) -> DatasetVersion | None:
         """Find a version by number, or the newest."""
-        ...
 
     def find_digest(self, digest: Digest) -> DatasetVersion | None: ...
     def list(self, name: DatasetName) -> Sequence[DatasetVersion]: ...
@@ -48,11 +66,45 @@ class Datasets(Protocol):
     def find_report(self, version: Digest) -> ValidationReport | None: ...
 
 
+class Experiments(Protocol):
+    """Experiments. Names are unique, those of deleted ones counted; "0" is "Default" and there from the start."""
+
+    def add(self, experiment: Experiment, event: Event) -> None:
+        """Write a new experiment. Raises NameTaken."""
+        ...
+
+    def get(self, experiment: ExperimentId) -> Experiment: ...
+    def find(self, name: str) -> Experiment | None: ...
+    def read(self, experiments: Sequence[ExperimentId]) -> Sequence[Experiment]:
+        """Read those that exist, in the order asked for."""
+        ...
+
+    def rename(self, experiment: ExperimentId, name: str, *, event: Event) -> None:
+        """Give another name. Raises NameTaken, WasDeleted."""
+        ...
+
+    def mark(self, experiment: ExperimentId, lifecycle: Lifecycle, *, event: Event) -> None:
+        """Delete with its runs, or restore with those runs that went with it. Raises WasDeleted where it is."""
+        ...
+
+    def counts(self, experiments: Sequence[ExperimentId]) -> Mapping[ExperimentId, RunCount]:
+        """Count the active runs of each."""
+        ...
+
+    def keys(self, experiments: Sequence[ExperimentId]) -> RunKeys:
+        """List the keys of metrics, params and tags that any of their runs has or had."""
+        ...
+
+    def tag(self, experiment: ExperimentId, tags: Mapping[str, str | None], *, at: datetime) -> None:
+        """Set tags, or drop those whose value is None."""
+        ...
+
+
 class Runs(Protocol):
     """Tracked runs. `content_key` is unique among finished runs."""
 
     def put(self, run: Run, event: Event) -> None:
-        """Write a run, new or changed (params, metrics, artifacts and tags replace what was there)."""
+        """Write a run of the loop, new or changed. Params, metrics and tags that are not named stay: its job may log too."""
         ...
 
     def get(self, run: RunId) -> Run: ...
@@ -61,7 +113,7 @@ class Runs(Protocol):
         ...
 
     def list(self, experiment: str, *, limit: int = 100) -> Sequence[Run]:
-        """List runs, newest first."""
+        """List the loop's own runs in the experiment of this name, newest first; deleted ones too: spent is spent."""
         ...
 
     def claim(self, content_key: Digest, owner: str, *, now: datetime, seconds: float) -> bool:
@@ -69,10 +121,151 @@ class Runs(Protocol):
         ...
 
     def release(self, content_key: Digest, owner: str) -> None: ...
+    def add(self, run: Run, event: Event) -> None:
+        """Write a client's new run with its params and tags. Raises NotFound or WasDeleted for its experiment, Conflict."""
+        ...
+
+    def detail(self, run: RunId) -> RunDetail: ...
+    def details(self, runs: Sequence[RunId]) -> Sequence[RunDetail]:
+        """Read those that exist, in the order asked for."""
+        ...
+
+    def change(
+        self,
+        run: RunId,
+        *,
+        status: RunStatus | None = None,
+        ended_at: datetime | None = None,
+        name: str | None = None,
+        event: Event | None = None,
+    ) -> None:
+        """Change what is given of an active run. Raises NotFound, WasDeleted."""
+        ...
+
+    def mark(self, run: RunId, lifecycle: Lifecycle, *, event: Event) -> None:
+        """Delete or restore; nothing happens to a run that is there already."""
+        ...
+
+    def log(
+        self,
+        run: RunId,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write all of it or nothing. The same point twice is one point. Raises NotFound, WasDeleted, ParamChanged."""
+        ...
+
+    def drop_tag(self, run: RunId, key: str) -> None:
+        """Take a tag away. Raises NotFound where there is none."""
+        ...
+
+    def add_inputs(self, run: RunId, *, datasets: Sequence[DatasetInput] = (), models: Sequence[ModelOutput] = ()) -> None:
+        """Say what a run read; what was said before stays as it was."""
+        ...
+
+    def add_outputs(self, run: RunId, models: Sequence[ModelOutput]) -> None: ...
+
+
+class Overviews(Protocol):
+    """Runs as lines of tables: of values only those of the keys asked for; children oldest first; starts in milliseconds."""
+
+    def rows(self, runs: Sequence[RunId], keys: Sequence[RunKey]) -> Sequence[RunGlance]: ...
+    def children(self, run: RunId, *, limit: int) -> Sequence[RunId]: ...
+    def starts(self, runs: Sequence[RunId]) -> Mapping[RunId, int]: ...
+    def versions_of(self, run: RunId) -> Sequence[tuple[ModelName, int]]: ...
+
+
+class Points(Protocol):
+    """What was measured in runs, point by point."""
+
+    def history(self, run: RunId, key: str, *, after: Point | None = None, limit: int) -> Sequence[Point]:
+        """Read points in the order (at, step, value), those that come after one."""
+        ...
+
+    def between(
+        self, run: RunId, key: str, *, start_step: int | None = None, end_step: int | None = None
+    ) -> Sequence[Point]:
+        """Read all points of a range of steps, both ends included."""
+        ...
+
+
+class LoggedModels(Protocol):
+    """Models that runs left behind."""
+
+    def add(self, model: LoggedModel, event: Event) -> None:
+        """Write a new one. Raises NotFound or WasDeleted for its experiment."""
+        ...
+
+    def get(self, model: LoggedModelId) -> LoggedModel:
+        """Read one, deleted or not."""
+        ...
+
+    def read(self, models: Sequence[LoggedModelId]) -> Sequence[LoggedModel]:
+        """Read those that exist, in the order asked for."""
+        ...
+
+    def finalize(self, model: LoggedModelId, status: LoggedModelStatus, *, message: str = "", event: Event) -> None: ...
+    def mark(self, model: LoggedModelId, lifecycle: Lifecycle, *, event: Event) -> None: ...
+    def tag(self, model: LoggedModelId, tags: Mapping[str, str | None], *, at: datetime) -> None:
+        """Set tags, or drop those whose value is None."""
+        ...
+
+    def add_params(self, model: LoggedModelId, params: Mapping[str, str]) -> None:
+        """Add params. Raises ParamChanged."""
+        ...
+
+
+class Finder(Protocol):
+    """Searches: ids in order, page by page. Raises SearchInvalid for a query or a page token that does not fit."""
+
+    def runs(self, query: Query) -> Page[RunId]: ...
+    def experiments(self, query: Query) -> Page[ExperimentId]: ...
+    def logged_models(self, query: Query) -> Page[LoggedModelId]: ...
+
+
+class RunFiles(Protocol):
+    """Files of runs and of logged models: path to blob. `owner` is the id of either."""
+
+    def put(self, owner: str, file: RunFile) -> None:
+        """Write a file in place of what had its path. Raises Conflict where a folder has it, or a file is in its way."""
+        ...
+
+    def find(self, owner: str, path: str) -> RunFile | None: ...
+    def list(self, owner: str, folder: str, *, after: str = "", limit: int) -> Sequence[Listed]:
+        """List what is right in a folder, in the order of places, behind the place `after`."""
+        ...
+
+    def walk(self, owner: str, folder: str, *, limit: int) -> Sequence[RunFile]:
+        """List all files below a folder, in the order of paths."""
+        ...
+
+    def delete(self, owner: str, path: str) -> int:
+        """Take away a file, or a folder with all below it ("" is everything); give the number of files."""
+        ...
+
+    def begin(self, upload: Upload) -> None: ...
+    def upload(self, upload: str) -> Upload | None: ...
+    def put_part(self, upload: str, part: UploadPart) -> None:
+        """Write a part in place of what had its number. Raises NotFound where the upload has ended."""
+        ...
+
+    def parts(self, upload: str) -> Sequence[UploadPart]:
+        """List the parts that arrived, in order."""
+        ...
+
+    def end(self, upload: str, file: RunFile | None = None) -> None:
+        """Forget an upload; with a file, write that in the same transaction. Raises NotFound if it has ended, Conflict."""
+        ...
+
+    def end_before(self, moment: datetime) -> int:
+        """Forget the uploads that began before a moment; give their number."""
+        ...
 
 
 class Models(Protocol):
-    """Registered models: versions and aliases."""
+    """The loop's own versions of registered models, and the moves of all aliases."""
 
     def add(self, version: ModelVersion, event: Event) -> None: ...
     def find(self, model: ModelName, number: int) -> ModelVersion | None: ...
@@ -81,6 +274,10 @@ class Models(Protocol):
         ...
 
     def names(self) -> Sequence[ModelName]: ...
+    def last_number(self, model: ModelName) -> int:
+        """Give the greatest number that was ever given under this name, 0 for none."""
+        ...
+
     def alias(self, model: ModelName, alias: str) -> AliasMove | None:
         """Find the newest move of an alias; its `number` is where it points."""
         ...
@@ -94,26 +291,56 @@ class Models(Protocol):
         ...
 
 
+TakenAlias = Callable[[AliasMove], tuple[AliasMove, Event]]
+"""Makes, from the newest move of an alias, the move that takes it away, and its event."""
+
+
+class RegisteredModels(Protocol):
+    """Registered models whole: names, versions of loop and clients, tags, stages. Numbers are never given twice.
+
+    A bool says whether what was named is there (`create`: was not); else NotFound, `rename` to a taken name Conflict.
+    """
+
+    def create(self, model: RegisteredModel, event: Event) -> bool: ...
+    def find(self, name: ModelName) -> RegisteredModel | None: ...
+    def search(self, query: Query) -> Page[RegisteredModel]: ...
+    def search_versions(self, query: Query) -> Page[CatalogVersion]: ...
+    def describe(self, name: ModelName, description: str | None, *, at: datetime) -> bool: ...
+    def rename(self, name: ModelName, new: ModelName, *, at: datetime, event: Event) -> None: ...
+    def delete(self, name: ModelName, *, at: datetime, event: Event, taken: TakenAlias) -> None: ...
+    def set_tag(self, name: ModelName, key: str, *, value: str) -> bool: ...
+    def delete_tag(self, name: ModelName, key: str) -> bool: ...
+    def add_version(self, version: CatalogVersion, event_of: Callable[[CatalogVersion], Event]) -> CatalogVersion: ...
+    def find_version(self, name: ModelName, number: int) -> CatalogVersion | None: ...
+    def find_versions(self, keys: Sequence[tuple[ModelName, int]]) -> Sequence[CatalogVersion]: ...
+    def versions(self, name: ModelName) -> Sequence[CatalogVersion]: ...
+    def latest(self, names: Sequence[ModelName]) -> Sequence[CatalogVersion]: ...
+    def describe_version(self, name: ModelName, number: int, *, description: str | None, at: datetime) -> bool: ...
+    def set_version_tag(self, name: ModelName, number: int, *, key: str, value: str) -> bool: ...
+    def delete_version_tag(self, name: ModelName, number: int, *, key: str) -> bool: ...
+    def move_stage(
+        self, move: StageMove, event_of: Callable[[StageMove], Event], *, archive: bool
+    ) -> Sequence[StageMove]: ...
+    def delete_version(self, name: ModelName, number: int, *, at: datetime, event: Event, taken: TakenAlias) -> None: ...
+    def stage_moves(self, name: ModelName) -> Sequence[StageMove]: ...
+
+
 class Deployments(Protocol):
     """What is served, revision by revision, and the looks at rollouts."""
 
     def find(self, model: ModelName, revision: int | None = None) -> Deployment | None:
         """Find a revision, or the newest."""
-        ...
 
     def put(self, deployment: Deployment, event: Event) -> None:
         """Write revision N where N - 1 is the newest. Raises RevisionConflict."""
-        ...
 
     def list(self, model: ModelName) -> Sequence[Deployment]:
         """List revisions, oldest first."""
-        ...
 
     def names(self) -> Sequence[ModelName]: ...
     def add_look(self, look: RolloutLook, event: Event) -> None: ...
     def looks(self, model: ModelName) -> Sequence[RolloutLook]:
         """List looks, oldest first."""
-        ...
 
 
 class Watches(Protocol):
@@ -121,21 +348,17 @@ class Watches(Protocol):
 
     def put(self, health: Health, state: bytes, *, event: Event) -> None:
         """Write a window's health, its alerts, and the monitors' state after it."""
-        ...
 
     def find(self, model: ModelName, window: str) -> Health | None: ...
     def state(self, model: ModelName) -> bytes | None:
         """Read the monitors' state after the newest window."""
-        ...
 
     def list(self, model: ModelName, *, limit: int = 1000) -> Sequence[Health]:
         """List windows, oldest first, the newest `limit` of them."""
-        ...
 
     def raise_alert(self, alert: Alert, event: Event) -> None: ...
     def alerts(self, model: ModelName, *, limit: int = 1000) -> Sequence[Alert]:
         """List alerts, newest first."""
-        ...
 
 
 class Ledgers(Protocol):
@@ -146,7 +369,6 @@ class Ledgers(Protocol):
     def last(self, model: ModelName) -> LedgerEntry | None: ...
     def list(self, model: ModelName) -> Sequence[LedgerEntry]:
         """List entries, oldest first."""
-        ...
 
 
 class Events(Protocol):
@@ -154,24 +376,19 @@ class Events(Protocol):
 
     def append(self, event: Event) -> bool:
         """Write an event; False where its key is already there."""
-        ...
 
     def find(self, key: Digest) -> Event | None: ...
     def list(self, *, subject: str | None = None, before: int | None = None, limit: int = 50) -> Sequence[tuple[int, Event]]:
         """List (serial, event), newest first, with serial < `before`."""
-        ...
 
     def chain(self) -> Iterator[tuple[int, bytes, str]]:
         """Walk (serial, canonical bytes, hash), oldest first, for verification."""
-        ...
 
     def sources(self, node: Node) -> Sequence[Edge]:
         """List the edges from a node to what it was made of."""
-        ...
 
     def uses(self, node: Node) -> Sequence[Edge]:
         """List the edges from what was made of a node."""
-        ...
 
 
 class Notes(Protocol):
@@ -187,9 +404,23 @@ class MetaStore(Protocol):
     @property
     def datasets(self) -> Datasets: ...
     @property
+    def experiments(self) -> Experiments: ...
+    @property
     def runs(self) -> Runs: ...
     @property
+    def files(self) -> RunFiles: ...
+    @property
+    def points(self) -> Points: ...
+    @property
+    def overviews(self) -> Overviews: ...
+    @property
+    def logged_models(self) -> LoggedModels: ...
+    @property
+    def finder(self) -> Finder: ...
+    @property
     def models(self) -> Models: ...
+    @property
+    def registered(self) -> RegisteredModels: ...
     @property
     def deployments(self) -> Deployments: ...
     @property
@@ -203,20 +434,54 @@ class MetaStore(Protocol):
     def close(self) -> None: ...
 
 
+class TreeFile(NamedTuple):
+    """A file of a tree: name, blob, size in bytes."""
+
+    name: str
+    digest: Digest
+    size: int
+
+
+class Incoming(Protocol):
+    """A blob that arrives piece by piece. `keep` or `drop` ends it; a process that dies before has kept nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises StoreFull, and has dropped the blob then."""
+
+    def keep(self) -> Digest:
+        """Make the blob be there, whole, and give its name. Raises StoreFull."""
+
+    def drop(self) -> None: ...
+
+
 class BlobStore(Protocol):
     """Content-addressed bytes: cut into chunks, each kept once, verified on every read. Names are BLAKE3."""
 
     def put(self, data: bytes) -> Digest: ...
     def get(self, digest: Digest) -> bytes:
         """Read a blob. Raises NotFound; StoreBroken where a bit has changed."""
-        ...
 
     def has(self, digest: Digest) -> bool: ...
     def put_tree(self, files: Mapping[str, bytes]) -> Digest:
         """Write named files as one tree; its digest is that of the manifest (name, digest, size; sorted)."""
-        ...
 
     def get_tree(self, digest: Digest) -> dict[str, bytes]: ...
+    def bind(self, files: Mapping[str, Digest]) -> Digest:
+        """Make a tree of blobs that are there; the same digest as that of `put_tree`."""
+
+    def files(self, tree: Digest) -> Sequence[TreeFile]:
+        """List the files of a tree without reading them. Raises StoreBroken for a blob that is no tree."""
+
+    def size(self, digest: Digest) -> int: ...
+    def read(self, digest: Digest, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Read the bytes from `start` to before `end`, some at a time, in bounded memory."""
+
+    def incoming(self) -> Incoming: ...
+    def join(self, parts: Sequence[Digest]) -> Digest:
+        """Make one blob of several, end to end."""
+
+    def sweep(self) -> int:
+        """Remove what uploads that were killed left behind; give its bytes."""
 
 
 class Position(NamedTuple):
@@ -236,7 +501,6 @@ class Journal(Protocol):
     def sync(self) -> None: ...
     def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
         """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""
-        ...
 
     def close(self) -> None: ...
 
@@ -254,7 +518,6 @@ class OnlineStore(Protocol):
 
     def put(self, view: str, rows: Mapping[str, OnlineRow]) -> int:
         """Write rows that are newer than what is there; give their number."""
-        ...
 
     def get(self, view: str, entities: Sequence[str]) -> Sequence[OnlineRow | None]: ...
     def close(self) -> None: ...
@@ -265,11 +528,9 @@ class Tables(Protocol):
 
     def source(self, source: Callable[[], Any] | str) -> pl.DataFrame:
         """Read a source (callable, file, glob) as Polars, once per process. Raises SourceFailed."""
-        ...
 
     def encode(self, frame: pl.DataFrame) -> bytes:
         """Write Parquet with content-defined pages of 32 to 128 KiB, one row group."""
-        ...
 
     def decode(self, data: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
 
@@ -279,7 +540,6 @@ class Project(Protocol):
 
     def load(self, reference: str) -> Any:
         """Load "FILE.py:NAME" of the project. Raises ConfigError saying what is missing."""
-        ...
 
     def code(self) -> Code: ...
     def environment(self) -> Environment: ...
@@ -300,7 +560,6 @@ class JobRunner(Protocol):
 
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Run and wait. A raise, a death or the time limit gives JobFailed."""
-        ...
 
     def close(self) -> None: ...
 
@@ -310,7 +569,6 @@ class Predictor(Protocol):
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Answer rows: float64 (n, inputs) to float64 (n,): probability of the positive class, or the value."""
-        ...
 
 
 class ModelFormat(Protocol):
@@ -320,12 +578,10 @@ class ModelFormat(Protocol):
     def name(self) -> str: ...
     def accepts(self, model: Any) -> bool:
         """Say whether this format can keep such an object."""
-        ...
 
     def dump(self, model: Any) -> dict[str, bytes]: ...
     def load(self, files: Mapping[str, bytes], signature: Signature) -> Predictor:
         """Load. Raises ModelRefused for a type that is not on the allow-list."""
-        ...
 
 
 class Notifier(Protocol):

@@ -14,7 +14,7 @@ from functools import cache
 from kedge.domain.data import Column, ColumnType, DatasetVersion, Part, Schema, ValidationReport
 from kedge.domain.evaluation import Task, conclude
 from kedge.domain.events import Event, EventKind, Fact
-from kedge.domain.ids import DatasetName, Digest, ModelName, RunId, digest_of
+from kedge.domain.ids import DEFAULT_EXPERIMENT, DatasetName, Digest, ModelName, RunId, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.monitoring import Alert, AlertKind, Block, Drift, Health, Risk, StepLosses, VersionHealth, Window
 from kedge.domain.registry import AliasMove, ModelVersion, Signature
@@ -61,7 +61,7 @@ def run(key: str = "a", status: RunStatus = RunStatus.FINISHED, **more: object) 
     content_key = digest_of("run", key)
     values: dict[str, object] = {
         "id": RunId(content_key[:16]),
-        "experiment": "flights",
+        "experiment": DEFAULT_EXPERIMENT,
         "name": f"train-{key}",
         "content_key": content_key,
         "status": status,

@@ -10,7 +10,7 @@ from tests.contract.memory_index import MemoryIndex
 
 from kedge.errors import NotFound, StoreBroken, StoreFull
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.blobs.cut import cut
+from kedge.storage.blobs.cut import cut, cut_some
 from kedge.storage.blobs.memory import MemoryBlobs
 
 
@@ -195,4 +195,157 @@ def test_a_full_disk_loses_nothing_acknowledged_and_the_store_goes_on(store, mon
     assert not store.has(blake3(noise(100_000, 2)).hexdigest())
     left[0] = 1 << 30
     assert store.get(store.put(noise(100_000, 2))) == noise(100_000, 2)
+    assert store.get(kept) == noise(100_000, 1)
+
+
+def arrive(store, data, piece=70_001):
+    coming = store.incoming()
+    for start in range(0, len(data), piece):
+        coming.write(data[start : start + piece])
+    return coming
+
+
+SIZES = [0, 1, 8192, 100_000, 2 << 20, (2 << 20) + 1, 9_000_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("head", [b"", b"PAR1"])
+def test_a_blob_that_arrived_in_pieces_is_the_blob_that_came_whole(any_store, size, head):
+    data = head + noise(size)
+    digest = arrive(any_store, data).keep()
+    assert digest == blake3(data).hexdigest()
+    assert any_store.get(digest) == data
+    assert any_store.size(digest) == len(data)
+    assert any_store.put(data) == digest
+
+
+@pytest.mark.parametrize(
+    "data", [noise(5_000_000), b"PAR1" + noise(2_000_000), bytes(3_000_000)], ids=["noise", "parquet", "zeros"]
+)
+def test_borders_do_not_depend_on_the_pieces(store, index, tmp_path, data):
+    arrive(store, data).keep()
+    other = MemoryIndex()
+    ChunkStore(tmp_path / "other", other).put(data)
+    digest = blake3(data).hexdigest()
+    assert index.find_blob(digest) == other.find_blob(digest)
+
+
+def test_cutting_what_has_arrived_goes_on_where_it_stopped():
+    data, rest, pieces = noise(3_000_000), b"", []
+    for start in range(0, len(data), 400_000):
+        rest += data[start : start + 400_000]
+        pieces.extend(bytes(piece) for piece in cut_some(rest, parquet=False, whole=False))
+        rest = data[sum(map(len, pieces)) : start + 400_000]
+    pieces.extend(bytes(piece) for piece in cut_some(rest, parquet=False, whole=True))
+    assert pieces == [bytes(piece) for piece in cut(data)]
+
+
+@pytest.mark.parametrize(
+    "span", [(0, None), (0, 0), (0, 1), (1, 2), (70_000, 70_010), (4_999_999, None), (2_500_000, 4_500_000)]
+)
+def test_a_range_is_read_without_the_rest(any_store, span):
+    data = noise(5_000_000)
+    digest = any_store.put(data)
+    start, end = span
+    assert b"".join(any_store.read(digest, start=start, end=end)) == data[start:end]
+    assert b"".join(any_store.read(digest, start=len(data))) == b""
+    assert b"".join(any_store.read(digest, end=10 * len(data))) == data
+
+
+def test_a_read_takes_some_bytes_at_a_time(store):
+    digest = store.put(noise(20_000_000))
+    assert max(len(piece) for piece in store.read(digest)) < 32 * 256 * 1024 + 1
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "../x"])
+def test_an_unknown_blob_has_no_size_and_cannot_be_read_or_joined(any_store, digest):
+    for ask in (any_store.size, any_store.read, lambda name: any_store.join([name])):
+        with pytest.raises(NotFound):
+            ask(digest)
+
+
+def test_a_changed_byte_is_told_while_reading_in_pieces(store, tmp_path):
+    digest = store.put(noise(5_000_000))
+    path = tmp_path / "store" / "packs" / "00000001.pack"
+    data = bytearray(path.read_bytes())
+    data[3_000_000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreBroken, match=r"00000001\.pack is damaged"):
+        list(store.read(digest))
+
+
+def test_blobs_are_joined_without_being_written_again(any_store, tmp_path):
+    parts = [any_store.put(noise(3_000_000, seed)) for seed in range(3)]
+    before = stored(tmp_path)
+    whole = any_store.join(parts)
+    assert stored(tmp_path) == before
+    assert any_store.get(whole) == b"".join(noise(3_000_000, seed) for seed in range(3))
+    assert any_store.join([]) == blake3(b"").hexdigest()
+    assert any_store.get(any_store.join([])) == b""
+    assert any_store.join(parts) == whole
+
+
+def test_nothing_of_a_blob_is_seen_before_it_is_kept_and_nothing_stays_of_one_that_is_dropped(any_store, tmp_path):
+    data = noise(5_000_000)
+    coming = arrive(any_store, data)
+    assert not any_store.has(blake3(data).hexdigest())
+    coming.drop()
+    assert not any_store.has(blake3(data).hexdigest())
+    assert stored(tmp_path) == 0
+    assert list(tmp_path.glob("store/packs/*")) == []
+    assert any_store.get(arrive(any_store, data).keep()) == data
+
+
+def test_a_blob_that_arrives_again_takes_no_room(store, tmp_path):
+    store.put(noise(5_000_000))
+    before = stored(tmp_path)
+    arrive(store, noise(5_000_000)).keep()
+    assert stored(tmp_path) == before
+    arrive(store, noise(5_000_000) + noise(50_000, 1)).keep()
+    assert stored(tmp_path) < before + 50_000 + 256 * 1024
+    assert not list(tmp_path.glob("store/packs/*.part"))
+
+
+def test_uploads_at_one_time_do_not_meet(store):
+    one, two = store.incoming(), store.incoming()
+    for _ in range(3):
+        one.write(noise(1_500_000, 1))
+        two.write(noise(1_500_000, 2))
+    assert store.get(two.keep()) == noise(1_500_000, 2) * 3
+    assert store.get(one.keep()) == noise(1_500_000, 1) * 3
+
+
+def test_a_sweep_takes_what_is_left_of_a_killed_upload_and_spares_a_live_one(store, tmp_path, index):
+    child = os.fork()
+    if not child:
+        arrive(store, noise(6_000_000, 1))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.glob("store/packs/u*.part"))) == 1
+    live = arrive(store, noise(6_000_000, 2))
+    other = ChunkStore(tmp_path / "store", index)
+    assert 3_000_000 < other.sweep() < 6_000_000
+    assert other.sweep() == 0
+    assert len(list(tmp_path.glob("store/packs/u*.part"))) == 1
+    assert store.get(live.keep()) == noise(6_000_000, 2)
+    assert other.sweep() == 0
+
+
+def test_a_full_disk_ends_an_upload_and_takes_its_bytes_away(store, tmp_path, monkeypatch):
+    kept = store.put(noise(100_000, 1))
+    real, left = os.write, [3_000_000]
+
+    def write(descriptor, data):
+        if not left[0]:
+            raise OSError(28, "No space left on device")
+        done = real(descriptor, bytes(data)[: left[0]])
+        left[0] -= done
+        return done
+
+    monkeypatch.setattr("kedge.storage.durable.os.write", write)
+    with pytest.raises(StoreFull, match="free some space"):
+        arrive(store, noise(9_000_000, 2)).keep()
+    assert not list(tmp_path.glob("store/packs/u*"))
+    left[0] = 1 << 30
+    assert store.get(arrive(store, noise(9_000_000, 2)).keep()) == noise(9_000_000, 2)
     assert store.get(kept) == noise(100_000, 1)

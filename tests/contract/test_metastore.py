@@ -11,7 +11,7 @@ from tests.contract import metastore as a
 
 from kedge.domain.ids import DatasetName, Digest, ModelName, digest_of
 from kedge.domain.monitoring import Window
-from kedge.domain.tracking import RunStatus
+from kedge.domain.tracking import Metric, RunStatus
 from kedge.errors import AliasConflict, Conflict, NotFound, RevisionConflict
 from kedge.ports import MetaStore
 from kedge.storage.sql import SqlStore
@@ -79,17 +79,22 @@ def test_a_run_comes_back_whole(store: SqlStore) -> None:
         store.runs.get(a.RunId("nothing"))
 
 
-def test_putting_a_run_again_replaces_all_of_it(store: SqlStore) -> None:
-    store.runs.put(a.run(status=RunStatus.RUNNING), a.event("started"))
-    done = a.run(params={"depth": "4"}, metrics={"brier": 0.2}, tags={}, artifacts={}, ended_at=a.NOW)
+def test_putting_a_run_again_replaces_what_it_names_and_keeps_what_its_job_logged(store: SqlStore) -> None:
+    first = a.run(status=RunStatus.RUNNING, metrics={})
+    store.runs.put(first, a.event("started"))
+    curve = [Metric(key="brier", value=0.9 - at / 10, at=at, step=at) for at in range(5)]
+    store.runs.log(first.id, metrics=curve, params={"leaves": "31"}, tags={"host": "here"})
+    done = a.run(params={"depth": "4"}, metrics={"brier": 0.2}, tags={"by": "me"}, artifacts={}, ended_at=a.NOW)
     store.runs.put(done, a.event("finished"))
-    assert store.runs.get(done.id) == done
-    assert store.runs.list("flights") == [done]
+    whole = {"params": {"depth": "4", "leaves": "31", "rate": "0.1"}, "tags": {"by": "me", "host": "here"}}
+    assert store.runs.get(done.id) == msgspec.structs.replace(done, **whole)
+    assert store.runs.list("Default") == [store.runs.get(done.id)]
+    assert [value for _, _, value in store.points.history(done.id, "brier", limit=9)][-1] == 0.2
 
 
 def test_a_run_may_have_neither_params_nor_metrics(store: SqlStore) -> None:
     store.runs.put(a.run(params={}, metrics={}), a.event("run"))
-    assert store.runs.list("flights") == [a.run(params={}, metrics={})]
+    assert store.runs.list("Default") == [a.run(params={}, metrics={})]
 
 
 def test_only_a_finished_run_is_found_by_its_content(store: SqlStore) -> None:
@@ -105,14 +110,14 @@ def test_two_finished_runs_of_one_content_are_a_conflict(store: SqlStore) -> Non
     store.runs.put(a.run(), a.event("finished"))
     with pytest.raises(Conflict):
         store.runs.put(a.run(id=a.RunId("another")), a.event("again"))
-    assert store.runs.list("flights") == [a.run()]
+    assert store.runs.list("Default") == [a.run()]
 
 
 def test_runs_are_listed_newest_first(store: SqlStore) -> None:
     runs = [a.run(str(day), started_at=a.NOW + timedelta(days=day)) for day in range(5)]
     for run in runs[2:] + runs[:2]:
         store.runs.put(run, a.event(run.id))
-    assert store.runs.list("flights", limit=3) == runs[:1:-1]
+    assert store.runs.list("Default", limit=3) == runs[:1:-1]
     assert store.runs.list("other") == []
 
 

@@ -7,6 +7,7 @@ revision before it, made with the code of that time: `python -m tests.contract.t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from sqlalchemy import Connection, MetaData, Table, text
 from tests.contract import metastore as a
 from tests.contract.test_metastore_events import broken_at
 
-from kedge.domain.ids import DatasetName, digest_of
+from kedge.domain.ids import DEFAULT_EXPERIMENT, DatasetName, LoggedModelId, RunId, digest_of, experiment_id
 from kedge.domain.lineage import Node, NodeKind
+from kedge.domain.tracking import DatasetInput, Experiment, LoggedModel, Metric, ModelOutput, RunStatus
 from kedge.errors import StoreTooNew
 from kedge.storage import migrations
 from kedge.storage.blobs.index import ChunkPlace, Recipe
 from kedge.storage.sql import SqlStore, dialect, open_store, schema
 from kedge.storage.sql.connections import Connections
 
+HOME, LOGGED = experiment_id("flights"), LoggedModelId("m-" + "0" * 32)
+DATASET = DatasetInput(name="d", digest="1", source_type="local", source="{}", tags={"mlflow.data.context": "training"})
 OLD = Path(__file__).parent / "old_stores"
 NEW_COLUMN = """
 from alembic import op
@@ -54,7 +58,54 @@ def test_a_filled_old_store_is_brought_forward(shared_url: str, revision: str) -
     old.close()
     store = open_store(shared_url)
     require_filled(store)
+    if revision != "0001":
+        require_logged(store)
     store.notes.put("new", b"value")
+    store.close()
+
+
+def test_runs_of_many_kinds_move_into_their_experiments(shared_url: str) -> None:
+    old = Connections(dialect.open_engine(shared_url))
+    rows = json.loads((OLD / "0001.json").read_text())
+    (known,) = rows["runs"]
+    for id, experiment, status in (("r1", "bikes ü", "running"), ("r2", "Default", "failed"), ("r3", "bikes ü", "finished")):
+        body = json.loads(known["body"]) | {"id": id, "experiment": experiment, "status": status, "tags": {}, "error": "no"}
+        body["usage"] = {"cpu_seconds": math.nan}
+        new = {"id": id, "experiment": experiment, "content_key": id, "status": status, "body": json.dumps(body)}
+        rows["runs"].append(known | new | {"ended_at": 1362139300000000})
+    rows["run_metrics"] += [{"run": "r1", "name": "loss", "value": None}, {"run": "r3", "name": "loss", "value": 2.5}]
+    with old.writing() as connection:
+        migrations.upgrade(connection, "0001", table=schema.REVISION_TABLE)
+        load(connection, rows)
+    old.close()
+    store = open_store(shared_url)
+    require_filled(store)
+    bikes = store.experiments.find("bikes ü")
+    assert bikes is not None
+    assert bikes.id == experiment_id("bikes ü")
+    assert [run.id for run in store.runs.list("bikes ü")] == ["r3", "r1"]
+    assert [run.id for run in store.runs.list("Default")] == ["r2"]
+    running = store.runs.get(RunId("r1"))
+    assert (running.status, running.error, running.tags) == (RunStatus.RUNNING, "no", {})
+    assert math.isnan(running.metrics["loss"])
+    assert math.isnan(running.usage.cpu_seconds)
+    assert store.points.history(RunId("r3"), "loss", limit=9) == [(1362139300000, 0, 2.5)]
+    assert store.experiments.keys([bikes.id]).metrics == ("loss",)
+    store.runs.log(
+        RunId("r1"), metrics=[Metric(key="new", value=1.0, at=0), Metric(key="loss", value=1.0, at=2**41, step=1)]
+    )
+    assert store.runs.get(RunId("r1")).metrics == {"loss": 1.0, "new": 1.0}
+    store.close()
+
+
+def test_an_empty_old_store_is_brought_forward(shared_url: str) -> None:
+    old = Connections(dialect.open_engine(shared_url))
+    with old.writing() as connection:
+        migrations.upgrade(connection, "0001", table=schema.REVISION_TABLE)
+    old.close()
+    store = open_store(shared_url)
+    assert store.experiments.get(DEFAULT_EXPERIMENT).name == "Default"
+    assert store.runs.list("Default") == []
     store.close()
 
 
@@ -123,7 +174,17 @@ def fill(store: SqlStore) -> None:
     edges = (a.edge("run", "data"),)
     store.datasets.add(a.dataset(), a.event("dataset", edges=edges))
     store.datasets.add_report(a.report(a.dataset().digest), a.event("report"))
-    store.runs.put(a.run(), a.event("run"))
+    home = Experiment(id=HOME, name="flights", created_at=a.NOW, updated_at=a.NOW, tags={"team": "a"})
+    store.experiments.add(home, a.event("experiment"))
+    run = a.run(experiment=HOME)
+    store.runs.put(run, a.event("run"))
+    model = LoggedModel(
+        id=LOGGED, experiment=HOME, name="m", created_at=a.NOW, updated_at=a.NOW, run=run.id, tags={"k": "v"}
+    )
+    store.logged_models.add(model, a.event("logged model"))
+    store.runs.log(run.id, metrics=[Metric(key="curve", value=math.nan, at=5, step=3, model=LOGGED)])
+    store.runs.add_inputs(run.id, datasets=[DATASET])
+    store.runs.add_outputs(run.id, [ModelOutput(model=LOGGED, step=3)])
     store.runs.claim(digest_of("claimed"), "owner", now=a.NOW, seconds=1)
     store.models.add(a.version(), a.event("model"))
     store.models.move(a.move(1, None, 1), a.event("move"))
@@ -140,7 +201,14 @@ def require_filled(store: SqlStore) -> None:
     """Check that all that `fill` wrote is there."""
     assert store.datasets.find(DatasetName("flights")) == a.dataset()
     assert store.datasets.find_report(a.dataset().digest) == a.report(a.dataset().digest)
-    assert store.runs.get(a.run().id) == a.run()
+    run = a.run(experiment=HOME)
+    found = store.runs.get(run.id)
+    found.metrics.pop("curve", None)
+    assert found == run
+    assert store.experiments.get(HOME).name == "flights"
+    assert store.runs.list("flights")[0].id == run.id
+    assert store.points.history(run.id, "log_loss", limit=9) == [(1362139200000, 0, 0.61)]
+    assert store.experiments.get(DEFAULT_EXPERIMENT).name == "Default"
     assert not store.runs.claim(digest_of("claimed"), "other", now=a.NOW, seconds=1)
     assert store.models.find(a.MODEL, 1) == a.version()
     assert store.models.moves(a.MODEL) == [a.move(1, None, 1)]
@@ -158,10 +226,23 @@ def require_filled(store: SqlStore) -> None:
     assert broken_at(store) is None
 
 
+def require_logged(store: SqlStore) -> None:
+    """Check what was logged, which revision 0001 did not know."""
+    detail = store.runs.detail(a.run().id)
+    assert (detail.datasets, detail.models_out) == ((DATASET,), (ModelOutput(model=LOGGED, step=3),))
+    assert store.experiments.get(HOME).tags == {"team": "a"}
+    model = store.logged_models.get(LOGGED)
+    assert (model.run, model.tags, len(model.metrics)) == (a.run().id, {"k": "v"}, 1)
+    assert math.isnan(detail.run.metrics["curve"])
+    assert math.isnan(model.metrics[0].value)
+
+
 def load(connection: Connection, tables: dict[str, list[dict[str, Any]]]) -> None:
     """Insert rows as they were, into the tables as they are found."""
     for name, rows in tables.items():
         table = Table(name, MetaData(), autoload_with=connection)
+        if name == "experiments":  # "Default" is in each store from the start
+            connection.execute(table.delete())
         for row in rows:
             plain = {key: bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for key, v in row.items()}
             connection.execute(table.insert(), plain)

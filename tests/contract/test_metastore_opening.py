@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from tests.contract import metastore as a
 from tests.contract.test_metastore_events import broken_at
 
+from kedge.domain.tracking import Metric
 from kedge.errors import ConfigError, StoreBroken, StoreFull, StoreTooNew
 from kedge.storage.sql import SqlStore, dialect, open_store
 
@@ -141,6 +142,31 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count=1000000")
     store.watches.put(a.health(acknowledged), b"x" * 3000, event=a.event(acknowledged))
     assert len(store.watches.list(a.MODEL)) == acknowledged + 1
+    store.close()
+
+
+def test_a_full_disk_loses_nothing_that_was_logged(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'kedge.db'}")
+    store.runs.put(a.run(), a.event("run"))
+    run = a.run().id
+    with store._hot.writing() as session:
+        pages = session.row("PRAGMA page_count")[0]
+    store._hot._writer().cursor().execute(f"PRAGMA max_page_count={pages + 20}")
+
+    def log(batch: int) -> None:
+        metrics = [Metric(key=f"m{at}", value=0.5, at=batch, step=batch) for at in range(50)]
+        store.runs.log(run, metrics=metrics, tags={f"t{batch}": "x" * 2000})
+
+    acknowledged = 0
+    with pytest.raises(StoreFull, match="no space"):  # noqa: PT012  the write that fills the disk is not known before
+        while True:
+            log(acknowledged)
+            acknowledged += 1
+    assert acknowledged > 2
+    assert len(store.points.history(run, "m49", limit=1000)) == acknowledged == len(store.runs.get(run).tags) - 1
+    store._hot._writer().cursor().execute("PRAGMA max_page_count=1000000")
+    log(acknowledged)
+    assert len(store.points.history(run, "m0", limit=1000)) == acknowledged + 1
     store.close()
 
 

@@ -109,7 +109,7 @@ def test_fifty_writers_of_one_key_write_once(store: SqlStore) -> None:
     race(lambda n: store.runs.put(a.run(metrics={"n": float(n)}), a.event("same")), Conflict)
     race(lambda n: store.watches.put(a.health(0), bytes([n]), event=a.event("window")), Conflict)
     assert len(store.events.list()) == 2
-    assert len(store.runs.list("flights")) == 1
+    assert len(store.runs.list("Default")) == 1
 
 
 def test_serials_have_no_gap_under_many_writers(store: SqlStore) -> None:

@@ -1,8 +1,9 @@
-"""Durations and shares as people write them: "7d", "90 min", "5%"."""
+"""Durations and shares as people write them: "7d", "90 min", "5%"; and the borders of even spans of time."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -25,3 +26,8 @@ def share_of(text: str) -> float:
     if match is None or not 0 < float(match[1]) <= 100:
         raise ValueError(f'{text!r} is not a share; write a percentage above 0 and up to 100, such as "5%"')
     return float(match[1]) / 100
+
+
+def floor_to(moment: datetime, length: timedelta) -> datetime:
+    """Give the last border at or before a moment, where borders are this far apart since 1970."""
+    return EPOCH + (moment - EPOCH) // length * length

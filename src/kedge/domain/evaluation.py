@@ -7,6 +7,18 @@ from enum import Enum
 
 import msgspec
 
+METRIC_WORDS = {
+    "log_loss": "log loss",
+    "roc_auc": "ROC AUC",
+    "brier": "Brier",
+    "rmse": "RMSE",
+    "accuracy": "accuracy",
+    "squared_error": "squared error",
+    "absolute_error": "absolute error",
+    "r2": "R²",
+}
+"""The metrics' names as people say them."""
+
 
 class Task(Enum):
     """What the label is: two classes answered by a probability, or a number."""

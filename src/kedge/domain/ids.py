@@ -11,9 +11,13 @@ import msgspec
 Digest = NewType("Digest", str)
 DatasetName = NewType("DatasetName", str)
 RunId = NewType("RunId", str)
+ExperimentId = NewType("ExperimentId", str)
+LoggedModelId = NewType("LoggedModelId", str)
 ModelName = NewType("ModelName", str)
 PredictionId = NewType("PredictionId", str)
 RequestId = NewType("RequestId", str)
+
+DEFAULT_EXPERIMENT = ExperimentId("0")  # named "Default"; there from the start
 
 _canonical = msgspec.json.Encoder(order="sorted")
 
@@ -31,6 +35,13 @@ def digest_bytes(data: bytes) -> Digest:
 def run_id(content_key: Digest) -> RunId:
     """Name the run of a training: the first 16 hex digits of its content key."""
     return RunId(content_key[:16])
+
+
+def experiment_id(name: str, attempt: int = 0) -> ExperimentId:
+    """Name the experiment of a project: 18 digits that its name decides; another attempt where that id is in use."""
+    text = name if attempt == 0 else f"{name}\x00{attempt}"
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return ExperimentId(str(10**17 + number % (9 * 10**17)))
 
 
 def prediction_id(request: RequestId, row: int) -> PredictionId:

@@ -52,6 +52,19 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, str | int | float | bool | None] = {}
 
 
+class VersionExplanation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that stands behind one version of a registered model, from its files back to code and data."""
+
+    model: ModelName
+    version: int
+    links: tuple[Link, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether no link was found broken."""
+        return all(link.verified is not False for link in self.links)
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """All that stands behind one answer, from the answer back to the data."""
 

@@ -9,6 +9,8 @@ from kedge.domain.ids import ModelName, PredictionId, RequestId
 
 Value = float | int | bool | str | None
 
+ANSWERS = "prediction__"  # the column under which a model's own answers are watched
+
 
 class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The monitoring of a project: `window` and `tolerance` (a share of ranks, or "auto"), and one false alarm in

@@ -1,12 +1,17 @@
-"""Registered models: immutable versions, movable aliases, and the history of their moves."""
+"""Registered models: immutable versions, movable aliases and stages, and the history of their moves.
+
+A version comes from the loop or from a client. Both are a `CatalogVersion`, in one row of numbers under one name; what
+the loop alone knows of a version (gate verdict, signature, example, service) is its `loop`, a `ModelVersion`.
+"""
 
 from datetime import datetime
+from enum import Enum
 
 import msgspec
 
 from kedge.domain.data import Column
 from kedge.domain.evaluation import Task, Verdict
-from kedge.domain.ids import Digest, ModelName, RunId
+from kedge.domain.ids import Digest, LoggedModelId, ModelName, RunId
 from kedge.domain.tracking import Run
 
 CHAMPION = "champion"
@@ -63,7 +68,7 @@ def candidate_of(run: Run) -> Candidate | None:
 
 
 class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable trained model. Aliases move; versions never change.
+    """One immutable trained model as the loop made it. Aliases move; versions never change.
 
     `digest` names the tree of model files, `trained_upto` is when the newest row of its training data became known.
     `example` is a blob: Parquet of a few input rows with the answers that the model gave them in one batch at
@@ -85,6 +90,15 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     registered_at: datetime
 
 
+class Promotion(msgspec.Struct, frozen=True):
+    """A version that became champion: when, by whom, and why."""
+
+    at: datetime
+    version: int
+    actor: str
+    reason: str
+
+
 class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
     """One move of an alias: to which version (None: taken away), from which, by whom and why. Never changed or deleted."""
 
@@ -96,3 +110,102 @@ class AliasMove(msgspec.Struct, frozen=True, kw_only=True):
     moved_at: datetime
     actor: str
     reason: str
+
+
+class ModelStage(Enum):
+    """Where a version stands for those who work with stages: one stage to a version, any number of versions to a stage."""
+
+    NONE = "None"
+    STAGING = "Staging"
+    PRODUCTION = "Production"
+    ARCHIVED = "Archived"
+
+
+ACTIVE_STAGES = (ModelStage.STAGING, ModelStage.PRODUCTION)
+"""The stages whose other versions a transition may archive."""
+
+
+class StageMove(msgspec.Struct, frozen=True, kw_only=True):
+    """One transition of a version from stage to stage, by whom and why. `serial` counts the transitions of a model."""
+
+    model: ModelName
+    number: int
+    serial: int
+    stage: ModelStage
+    previous: ModelStage
+    moved_at: datetime
+    actor: str
+    reason: str
+
+
+class RegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that versions are registered under. `aliases` says which version each alias points to now."""
+
+    name: ModelName
+    created_at: datetime
+    updated_at: datetime
+    description: str | None = None
+    tags: dict[str, str] = {}
+    aliases: dict[str, int] = {}
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read from a version's files when it was registered, the file MLmodel first of all.
+
+    `signature` is a JSON object of texts (inputs, outputs, params), `example` the file of example rows, `fault` says why
+    MLmodel could not be read.
+    """
+
+    files: int = 0
+    size: int = 0
+    flavors: tuple[str, ...] = ()
+    signature: dict[str, str] = {}
+    example: str = ""
+    made_with: str = ""
+    fault: str = ""
+
+
+class CatalogVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a registered model, whoever registered it.
+
+    `source` is what was registered as its client wrote it, `location` where its files are read from. `digest` names the
+    tree of its files as they were at registration; None where there were none yet. All but description, tags, stage and
+    aliases never changes.
+    """
+
+    model: ModelName
+    number: int
+    source: str
+    location: str
+    created_at: datetime
+    updated_at: datetime
+    digest: Digest | None = None
+    run: RunId | None = None
+    run_link: str | None = None
+    logged_model: LoggedModelId | None = None
+    user: str | None = None
+    actor: str = ""
+    description: str | None = None
+    stage: ModelStage = ModelStage.NONE
+    tags: dict[str, str] = {}
+    aliases: tuple[str, ...] = ()
+    facts: ModelFacts = msgspec.field(default_factory=ModelFacts)
+    loop: ModelVersion | None = None
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a model's history: an alias or a stage (`kind`) named `name` moved to a version, or was taken away.
+
+    `verdict` is the gate's word on the version: "passed", or "" for a version that no gate has judged.
+    """
+
+    kind: str
+    name: str
+    number: int | None
+    previous: int | None
+    before: str
+    serial: int
+    at: datetime
+    actor: str
+    reason: str
+    verdict: str = ""

@@ -89,7 +89,7 @@ class SqliteOnline:
 
     def _read(self, view: str, keys: list[str], *, into: dict[str, OnlineRow]) -> None:
         marks = ",".join("?" * len(keys))
-        query = f"SELECT entity, event_us, created_us, packed FROM online WHERE view = ? AND entity IN ({marks})"  # noqa: S608 - only marks
+        query = f"SELECT entity, event_us, created_us, packed FROM online WHERE view = ? AND entity IN ({marks})"
         for entity, event_us, created_us, packed in self._connection.execute(query, (view, *keys)):
             into[entity] = OnlineRow(event_us, created_us, packed)
 

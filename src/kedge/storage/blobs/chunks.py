@@ -7,20 +7,24 @@ kill at any moment leaves at most bytes that nobody names. A tree is a blob too:
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
+from kedge.ports import TreeFile
 from kedge.storage.blobs.cut import cut
-from kedge.storage.blobs.index import ChunkIndex, Recipe
+from kedge.storage.blobs.incoming import IncomingBlob, sweep
+from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.packs import PackWriter, read
 from kedge.storage.blobs.trees import read_manifest, require_plain, write_manifest
 from kedge.storage.durable import refusal
 
 _THREADED = 1 << 20  # from this size on, hashing by several threads pays
+_READ_AT_ONCE = 8  # chunks: about 512 KiB
+_FOUND_AT_ONCE = 1000
 
 
 class ChunkStore:
@@ -29,6 +33,7 @@ class ChunkStore:
     def __init__(self, root: Path, index: ChunkIndex, *, pack_bytes: int = 64 << 20) -> None:
         self._folder = Path(root) / "packs"
         self._index = index
+        self._pack_bytes = pack_bytes
         self._writer = PackWriter(self._folder, limit=pack_bytes)
         self._writing = threading.Lock()
 
@@ -38,9 +43,7 @@ class ChunkStore:
 
     def get(self, digest: Digest) -> bytes:
         """Read a blob. Raises NotFound; StoreBroken with pack and offset where a bit has changed."""
-        recipe = self._index.find_blob(digest) if _is_digest(digest) else None
-        if recipe is None:
-            raise NotFound(f"no blob {digest} in {self._folder.parent}; was it written to another store?")
+        recipe = self._recipe(digest)
         pieces = self._read(recipe.chunks)
         data = b"".join(pieces)
         if _name(data) != digest:
@@ -56,11 +59,51 @@ class ChunkStore:
         for name in files:
             require_plain(name)
         digests = dict(zip(files, self._put_all(list(files.values())), strict=True))
-        return self.put(write_manifest(files, digests))
+        return self.put(write_manifest({name: len(data) for name, data in files.items()}, digests))
 
     def get_tree(self, digest: Digest) -> dict[str, bytes]:
         """Read all files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
         return {file.name: self.get(file.digest) for file in read_manifest(self.get(digest), digest)}
+
+    def bind(self, files: Mapping[str, Digest]) -> Digest:
+        """Make a tree of blobs that are there. Raises ValueError for a name as `put_tree` does, NotFound."""
+        for name in files:
+            require_plain(name)
+        return self.put(write_manifest({name: self.size(digest) for name, digest in files.items()}, files))
+
+    def files(self, tree: Digest) -> list[TreeFile]:
+        """List the files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
+        return [TreeFile(file.name, file.digest, file.size) for file in read_manifest(self.get(tree), tree)]
+
+    def size(self, digest: Digest) -> int:
+        """Tell the size of a blob in bytes. Raises NotFound."""
+        return self._recipe(digest).size
+
+    def read(self, digest: Digest, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Read the bytes from `start` to before `end`, some MiB at a time. Raises NotFound, or StoreBroken on the way."""
+        recipe = self._recipe(digest)
+        return self._pieces(recipe, start, end=recipe.size if end is None else min(end, recipe.size))
+
+    def incoming(self) -> IncomingBlob:
+        """Begin a blob that arrives piece by piece; nothing of it is seen before its `keep`."""
+        return IncomingBlob(self._folder, self._index, pack_bytes=self._pack_bytes, small=self.put)
+
+    def join(self, parts: Sequence[Digest]) -> Digest:
+        """Make one blob of several, end to end, without writing their bytes again. Raises NotFound."""
+        recipes = [self._recipe(part) for part in parts]
+        whole = blake3()
+        for part in parts:
+            for piece in self.read(part):
+                whole.update(piece)
+        digest = Digest(whole.hexdigest())
+        if not self.has(digest):
+            chunks = tuple(chunk for recipe in recipes for chunk in recipe.chunks)
+            self._index.add({}, digest, recipe=Recipe(sum(recipe.size for recipe in recipes), chunks))
+        return digest
+
+    def sweep(self) -> int:
+        """Remove what uploads that were killed left on the disk; give its bytes."""
+        return sweep(self._folder)
 
     def close(self) -> None:
         """Let go of the pack that is being written."""
@@ -90,11 +133,49 @@ class ChunkStore:
             added = {name: places[name] for name in names if name in places}
             self._index.add(added, digest, recipe=Recipe(len(blobs[digest]), names))
 
-    def _read(self, chunks: Sequence[Digest]) -> list[bytes]:
+    def _recipe(self, digest: Digest) -> Recipe:
+        recipe = self._index.find_blob(digest) if _is_digest(digest) else None
+        if recipe is None:
+            raise NotFound(f"no blob {digest} in {self._folder.parent}; was it written to another store?")
+        return recipe
+
+    def _pieces(self, recipe: Recipe, start: int, *, end: int) -> Iterator[bytes]:
+        """Read some chunks at a time, from the one that holds `start`; each is verified by its name."""
+        number, at = self._chunk_with(recipe.chunks, start)
+        places: list[ChunkPlace] = []
+        while at < end and number < len(recipe.chunks):
+            if not places:
+                places = self._places(recipe.chunks[number : number + _FOUND_AT_ONCE])
+            names = recipe.chunks[number : number + min(_READ_AT_ONCE, len(places))]
+            pieces = read(self._folder, places[: len(names)])
+            places = places[len(names) :]
+            if any(_name(piece) != name for name, piece in zip(names, pieces, strict=True)):
+                raise self._damage(Recipe(0, names), pieces)
+            data = b"".join(pieces)
+            yield data[max(0, start - at) : end - at]
+            at += len(data)
+            number += len(names)
+
+    def _chunk_with(self, chunks: Sequence[Digest], start: int) -> tuple[int, int]:
+        """Find which chunk holds a byte of the blob, and at which byte of the blob that chunk begins."""
+        number = at = 0
+        while start and number < len(chunks):
+            names = chunks[number : number + _FOUND_AT_ONCE]
+            for place in self._places(names):
+                if at + place.length > start:
+                    return number, at
+                at += place.length
+                number += 1
+        return number, at
+
+    def _places(self, chunks: Sequence[Digest]) -> list[ChunkPlace]:
         places = self._index.find_many(chunks)
         if lost := set(chunks) - set(places):
             raise StoreBroken(f"the index has no place for chunk {min(lost)}; put the metadata store back from a backup")
-        return read(self._folder, [places[chunk] for chunk in chunks])
+        return [places[chunk] for chunk in chunks]
+
+    def _read(self, chunks: Sequence[Digest]) -> list[bytes]:
+        return read(self._folder, self._places(chunks))
 
     def _damage(self, recipe: Recipe, pieces: Sequence[bytes]) -> StoreBroken:
         """Find which chunk is not what was written."""

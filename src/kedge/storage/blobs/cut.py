@@ -13,12 +13,29 @@ _PARQUET = b"PAR1"
 
 def cut(data: bytes) -> Iterator[memoryview]:
     """Cut into chunks of 8 to 256 KiB (Parquet: 4 to 64 KiB; the last may be shorter). Same bytes, same borders."""
-    average = 16 << 10 if data[:4] == _PARQUET else 64 << 10
-    smallest, largest = (average // 4, average * 4) if average == 16 << 10 else (8 << 10, 256 << 10)
+    yield from cut_some(data, parquet=is_parquet(data), whole=True)
+
+
+def cut_some(data: bytes, *, parquet: bool, whole: bool) -> Iterator[memoryview]:
+    """Cut what has arrived of a blob, from one of its borders on.
+
+    Where more is to come (not `whole`), the tail whose borders later bytes may still set is left uncut: put it before
+    those. The borders are those of the blob cut in one piece.
+    """
+    average = 16 << 10 if parquet else 64 << 10
+    smallest, largest = (average // 4, average * 4) if parquet else (8 << 10, 256 << 10)
     if len(data) <= smallest:
-        yield memoryview(data)
+        if whole:
+            yield memoryview(data)
         return
     start = 0
     for chunk in FastCDC(average, min_size=smallest, max_size=largest).cut_buf(data):
+        if not whole and len(data) - start < largest:
+            return
         yield memoryview(data)[start : start + chunk.length]
         start += chunk.length
+
+
+def is_parquet(head: bytes) -> bool:
+    """Say whether a blob that begins like this is a Parquet file."""
+    return head[:4] == _PARQUET

@@ -25,7 +25,7 @@ class PackWriter:
 
     def __init__(self, folder: Path, *, limit: int) -> None:
         self._folder, self._limit = folder, limit
-        self._pack: _Pack | None = None
+        self._pack: Pack | None = None
         self._owner = 0
 
     def write(self, chunks: Iterable[tuple[Digest, memoryview]]) -> dict[Digest, ChunkPlace]:
@@ -49,7 +49,7 @@ class PackWriter:
         pack.finish()
         return places
 
-    def _take(self) -> "_Pack":
+    def _take(self) -> "Pack":
         if self._owner != os.getpid():  # a forked child shares its parent's lock and must not share its pack
             self.close()
         if self._pack is None:
@@ -62,7 +62,7 @@ class PackWriter:
         self._pack = None
 
 
-class _Pack:
+class Pack:
     """A pack that this process has locked for appending."""
 
     def __init__(self, name: str, descriptor: int) -> None:
@@ -75,19 +75,21 @@ class _Pack:
         os.close(self.descriptor)
 
     def append(self, data: memoryview) -> None:
+        """Put bytes at the end; they may wait in memory until `flush` or `finish`."""
         self._waiting.append(data)
         self.end += len(data)
         self._size += len(data)
         if self._size >= _AT_ONCE:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand what waits to the operating system."""
         waiting, self._waiting, self._size = self._waiting, [], 0
         write_all(self.descriptor, b"".join(waiting))
 
     def finish(self) -> None:
         """Write what waits and make all of it survive a power cut."""
-        self._flush()
+        self.flush()
         os.fsync(self.descriptor)
 
 
@@ -106,7 +108,7 @@ def read(folder: Path, places: Sequence[ChunkPlace]) -> list[bytes]:
         return pieces
 
 
-def _free_pack(folder: Path, limit: int) -> _Pack | None:
+def _free_pack(folder: Path, limit: int) -> Pack | None:
     """Lock a pack with room that no process holds."""
     for path in _packs(folder):
         if path.stat().st_size < limit:
@@ -117,11 +119,11 @@ def _free_pack(folder: Path, limit: int) -> _Pack | None:
                 os.close(descriptor)
                 continue
             sync_folder(folder)  # whoever created it may have died before doing so
-            return _Pack(path.name, descriptor)
+            return Pack(path.name, descriptor)
     return None
 
 
-def _new_pack(folder: Path) -> _Pack:
+def _new_pack(folder: Path) -> Pack:
     make_folder(folder)
     number = 1 + max((int(path.stem) for path in _packs(folder)), default=0)
     while True:
@@ -133,7 +135,7 @@ def _new_pack(folder: Path) -> _Pack:
             continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         sync_folder(folder)
-        return _Pack(name, descriptor)
+        return Pack(name, descriptor)
 
 
 def _packs(folder: Path) -> list[Path]:

@@ -23,9 +23,9 @@ def require_plain(name: str) -> None:
         raise ValueError(f"{name!r} cannot name a file of a tree; use a relative name without '.', '..', backslash or NUL")
 
 
-def write_manifest(files: Mapping[str, bytes], digests: Mapping[str, Digest]) -> bytes:
+def write_manifest(sizes: Mapping[str, int], digests: Mapping[str, Digest]) -> bytes:
     """List the files in the order of their names, as JSON."""
-    return msgspec.json.encode([File(name, digests[name], len(files[name])) for name in sorted(files)])
+    return msgspec.json.encode([File(name, digests[name], sizes[name]) for name in sorted(sizes)])
 
 
 def read_manifest(data: bytes, digest: Digest) -> list[File]:

@@ -5,24 +5,28 @@ IMMEDIATE. PostgreSQL: psycopg 3; whoever appends to the chain of events holds a
 """
 
 import sqlite3
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import StaticPool
 
-from kedge.errors import ConfigError, KedgeError, StoreBroken, StoreFull
+from kedge.errors import ConfigError, KedgeError, SearchInvalid, StoreBroken, StoreFull
 
 BUSY_SECONDS = 30.0
 CONNECT_SECONDS = 10
 _KNOWN = "sqlite:///PATH or postgresql://HOST/DATABASE"
-_CHAIN_LOCK = 0x6B65646765  # "kedge"; advisory locks are numbers
+LOCK_CHAIN = f"SELECT pg_advisory_xact_lock({0x6B65646765})"  # "kedge"; advisory locks are numbers
 _DISK_FULL = "53100"  # PostgreSQL, appendix A
+LOWER = "kedge_lower"  # SQLite's own lower knows ASCII only
+_CANCELLED = "57014"
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}  # the second where not even the WAL's index can be made
 _NOT_A_STORE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 
@@ -31,7 +35,7 @@ def open_engine(url: str) -> Engine:
     """Make the engine of a store URL; connects on first use. Raises ConfigError."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the second for a port that is no number
         named = url.rpartition("@")[2]  # before it there may be a password
         raise ConfigError(f"store {named!r} is not a URL; use {_KNOWN}") from error
     match parsed.get_backend_name():
@@ -40,9 +44,14 @@ def open_engine(url: str) -> Engine:
         case "postgresql" | "postgres":
             engine = _open_postgresql(parsed)
         case other:
-            raise ConfigError(f"store {parsed!r}: {other!r} is not known; use {_KNOWN}")
+            raise ConfigError(f"store {shown(parsed)}: {other!r} is not known; use {_KNOWN}")
     event.listen(engine, "handle_error", _translate, retval=True)
     return engine
+
+
+def shown(url: URL) -> str:
+    """Write a store's URL for people: no password, and no options, for one of those may be a password too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def in_memory(engine: Engine) -> bool:
@@ -53,10 +62,7 @@ def in_memory(engine: Engine) -> bool:
 def lock_chain(connection: Connection) -> None:
     """Let no other transaction append events until this one ends."""
     if connection.dialect.name == "postgresql":
-        connection.execute(_lock, {"key": _CHAIN_LOCK})
-
-
-_lock = text("SELECT pg_advisory_xact_lock(:key)")
+        connection.exec_driver_sql(LOCK_CHAIN)
 
 
 def insert(connection: Connection, table: Table) -> Any:
@@ -83,6 +89,8 @@ def upsert(connection: Connection, table: Table, *, row: dict[str, Any]) -> None
 
 
 def _open_sqlite(url: URL) -> Engine:
+    if url.host or url.username or url.password or url.port:
+        raise ConfigError(f"store {shown(url)}: SQLite is a file on this machine and has no host or user; use {_KNOWN}")
     if url.database in (None, "", ":memory:"):
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
@@ -99,6 +107,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     _use_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.create_function(LOWER, 1, lambda text: None if text is None else str(text).lower(), deterministic=True)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -128,13 +137,28 @@ def _open_postgresql(url: URL) -> Engine:
     return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=24, pool_pre_ping=True)
 
 
-def _translate(context: ExceptionContext) -> KedgeError | None:
-    """Say what the driver's error means where it is a full disk or broken bytes; None leaves the error as it is."""
-    error = context.original_exception
-    store = f"the metadata store {context.engine.url!r}" if context.engine is not None else "the metadata store"
+def meaning(error: BaseException | None, engine: Engine | None) -> KedgeError | None:
+    """Say what the driver's error means where it is a full disk, broken bytes or a search stopped; None for any other."""
+    store = f"the metadata store {shown(engine.url)}" if engine is not None else "the metadata store"
     name = getattr(error, "sqlite_errorname", None)
     if name in _FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
         return StoreFull(f"no space is left for {store}; what was acknowledged is safe: free space, then run this again")
+    if name == "SQLITE_INTERRUPT" or getattr(error, "sqlstate", None) == _CANCELLED:
+        return SearchInvalid("the search took too long and was stopped; narrow it with a further condition")
     if name in _NOT_A_STORE:
         return StoreBroken(f"{store} is not a readable SQLite file ({error}); restore it from a backup")
     return None
+
+
+def _translate(context: ExceptionContext) -> KedgeError | None:
+    return meaning(context.original_exception, context.engine)
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """Name what a driver raises where the database is busy, locked or gone, and may be back later."""
+    found: tuple[type[Exception], ...] = (OperationalError, InterfaceError, PoolTimeout, sqlite3.OperationalError)
+    if "psycopg" in sys.modules:
+        import psycopg
+
+        found = (*found, psycopg.OperationalError, psycopg.InterfaceError)
+    return found

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, select
-from sqlalchemy import insert as plain_insert
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Row as TableRow
 
 from kedge.domain.events import Event, chained
 from kedge.domain.ids import Digest
@@ -18,6 +18,7 @@ from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.errors import StoreBroken
 from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.connections import Connections
+from kedge.storage.sql.hot import Row, Session, to_us
 
 PAGE = 1000
 
@@ -25,8 +26,10 @@ _table, _edges = schema.events, schema.edges
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(Event)
 
-_known = select(_table.c.serial).where(_table.c.key == bindparam("key"))
-_head = select(_table.c.serial, _table.c.hash).order_by(_table.c.serial.desc()).limit(1)
+_add_edge = (
+    "INSERT INTO edges (made_kind, made, role, source_kind, source, event, position) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO NOTHING"
+)
 _page = (
     select(_table.c.serial, _table.c.body, _table.c.hash)
     .where(_table.c.serial > bindparam("after"))
@@ -42,25 +45,29 @@ def canonical(event: Event) -> bytes:
 
 def record(connection: Connection, event: Event) -> int | None:
     """Append an event in the open transaction: its serial, or None where its key is already there."""
-    dialect.lock_chain(connection)
-    if connection.execute(_known, {"key": event.key}).first() is not None:
+    return append(Session.of(connection), event)
+
+
+def append(session: Session, event: Event) -> int | None:
+    """Append an event in the open session: its serial, or None where its key is already there."""
+    if session.postgresql:
+        session.run(dialect.LOCK_CHAIN)
+    if session.row("SELECT serial FROM events WHERE key = ?", event.key) is not None:
         return None
-    head = connection.execute(_head).first()
-    serial, previous = (head.serial + 1, head.hash) if head is not None else (1, "")
+    head = session.row("SELECT serial, hash FROM events ORDER BY serial DESC LIMIT 1")
+    serial, previous = (head[0] + 1, head[1]) if head is not None else (1, "")
     body = canonical(event)
-    row = {
-        "serial": serial,
-        "key": event.key,
-        "kind": event.kind.value,
-        "at": event.at,
-        "subject": event.subject,
-        "body": body.decode(),
-        "hash": chained(previous, body),
-    }
-    connection.execute(plain_insert(_table), row)
-    dialect.insert_new(
-        connection, _edges, rows=[_edge_row(edge, serial, position=at) for at, edge in enumerate(event.edges)]
+    session.run(
+        "INSERT INTO events (serial, key, kind, at, subject, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        serial,
+        event.key,
+        event.kind.value,
+        to_us(event.at),
+        event.subject,
+        body.decode(),
+        chained(previous, body),
     )
+    session.many(_add_edge, [_edge_row(edge, serial, position=at) for at, edge in enumerate(event.edges)])
     return serial
 
 
@@ -107,7 +114,7 @@ class SqlEvents:
         """List the edges from what was made of a node, in the order they were written."""
         return self._edges(kind=_edges.c.source_kind == node.kind.value, id=_edges.c.source == node.id)
 
-    def _after(self, serial: int) -> Sequence[Row[int, str, str]]:
+    def _after(self, serial: int) -> Sequence[TableRow[int, str, str]]:
         with self._connections.reading() as connection:
             return connection.execute(_page, {"after": serial}).all()
 
@@ -125,16 +132,8 @@ class SqlEvents:
         ]
 
 
-def _edge_row(edge: Edge, serial: int, *, position: int) -> dict[str, object]:
-    return {
-        "made_kind": edge.made.kind.value,
-        "made": edge.made.id,
-        "role": edge.role,
-        "source_kind": edge.source.kind.value,
-        "source": edge.source.id,
-        "event": serial,
-        "position": position,
-    }
+def _edge_row(edge: Edge, serial: int, *, position: int) -> Row:
+    return edge.made.kind.value, edge.made.id, edge.role, edge.source.kind.value, edge.source.id, serial, position
 
 
 def _event(body: str) -> Event:

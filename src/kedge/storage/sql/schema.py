@@ -35,6 +35,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 Whole: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
 Real: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
+Bytewise: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 Truth: TypeEngine[bool] = Boolean().with_variant(Integer(), "sqlite")
 
 
@@ -75,6 +76,21 @@ def _keyed(name: str, *items: Any) -> Table:
 
 def _event() -> Column[int]:
     return Column("event", Whole, ForeignKey("events.serial"), nullable=False)
+
+
+def _happened() -> Column[int]:
+    """Make an event column for rows that an older Kedge, or the store itself, wrote without one."""
+    return Column("event", Whole, ForeignKey("events.serial"))
+
+
+def _labels(name: str, owner: str, *, of: str) -> Table:
+    """Make a table of keys and values that belong to something."""
+    return _keyed(
+        name,
+        Column(owner, Text, ForeignKey(of), primary_key=True),
+        Column("key", Text, primary_key=True),
+        Column("value", Text, nullable=False),
+    )
 
 
 def _body() -> Column[str]:
@@ -133,40 +149,168 @@ validation_reports = _table(
     Index("validation_reports_by_version", "version", "event"),
 )
 
+experiments = _table(
+    "experiments",
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("lifecycle", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    _happened(),
+    Index("experiments_by_update", "lifecycle", "updated_at", "id"),
+)
+
+experiment_tags = _labels("experiment_tags", "experiment", of="experiments.id")
+
 runs = _table(
     "runs",
     Column("id", Text, primary_key=True),
-    Column("experiment", Text, nullable=False),
+    Column("experiment", Text, ForeignKey("experiments.id"), nullable=False),
     Column("name", Text, nullable=False),
-    Column("content_key", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
     Column("status", Text, nullable=False),
+    Column("lifecycle", Text, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("ended_at", Moment),
-    _event(),
+    Column("deleted_at", Moment),
+    Column("deleted_with", Text),  # the experiment that it was deleted with
+    Column("content_key", Text),
+    _happened(),
     _body(),
-    Index("runs_by_experiment", "experiment", "started_at"),
+    Index("runs_by_experiment", "experiment", "lifecycle", "started_at", "id"),
     Index(
         "runs_finished",
         "content_key",
         unique=True,
-        sqlite_where=text("status = 'finished'"),
-        postgresql_where=text("status = 'finished'"),
+        sqlite_where=text("status = 'finished' AND content_key IS NOT NULL"),
+        postgresql_where=text("status = 'finished' AND content_key IS NOT NULL"),
     ),
 )
 
-run_params = _keyed(
-    "run_params",
-    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+run_params = _labels("run_params", "run", of="runs.id")
+run_tags = _labels("run_tags", "run", of="runs.id")
+
+# the keys that the runs of an experiment have, each once; `subject` is "metric", "param" or "tag"
+run_keys = _keyed(
+    "run_keys",
+    Column("experiment", Text, ForeignKey("experiments.id"), primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
 )
 
-run_metrics = _keyed(
-    "run_metrics",
-    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("name", Text, primary_key=True),
+# a number for each (run, key), and its latest point; null is NaN; a run's experiment never changes
+series = _table(
+    "series",
+    Column("id", Whole, primary_key=True, autoincrement=True),
+    Column("run", Text, ForeignKey("runs.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("experiment", Text, nullable=False),
+    Column("at", Whole, nullable=False),
+    Column("step", Whole, nullable=False),
     Column("value", Real),
-    Index("run_metrics_by_value", "name", "value"),
+    Index("series_of_run", "run", "key", unique=True),
+    Index("series_by_value", "experiment", "key", "value", "run"),
+)
+
+# NaN, which no key may hold, is 0 with `nan` 1
+points = _keyed(
+    "points",
+    Column("series", Whole, primary_key=True, autoincrement=False),
+    Column("at", Whole, primary_key=True, autoincrement=False),
+    Column("step", Whole, primary_key=True, autoincrement=False),
+    Column("value", Real, primary_key=True),
+    Column("nan", Whole, primary_key=True, autoincrement=False),
+)
+
+input_datasets = _table(
+    "input_datasets",
+    Column("id", Whole, primary_key=True, autoincrement=True),
+    Column("experiment", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("source_type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Index("input_datasets_by_name", "experiment", "name", "digest", unique=True),
+)
+
+run_datasets = _keyed(
+    "run_datasets",
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("dataset", Whole, ForeignKey("input_datasets.id"), primary_key=True, autoincrement=False),
+    Column("context", Text, nullable=False),  # what the tag mlflow.data.context says, for searches
+    Column("tags", Text, nullable=False),
+    Index("run_datasets_by_dataset", "dataset", "run"),
+)
+
+run_models = _keyed(
+    "run_models",
+    Column("run", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("direction", Text, primary_key=True),  # "in" or "out"
+    Column("model", Text, primary_key=True),
+    Column("step", Whole, primary_key=True, autoincrement=False),
+    Index("run_models_by_model", "model", "direction", "run"),
+)
+
+logged_models = _table(
+    "logged_models",
+    Column("id", Text, primary_key=True),
+    Column("experiment", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model_type", Text, nullable=False),
+    Column("run", Text),
+    Column("status", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("lifecycle", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    _happened(),
+    Index("logged_models_by_experiment", "experiment", "lifecycle", "created_at", "id"),
+    Index("logged_models_by_run", "run"),
+)
+
+logged_model_params = _labels("logged_model_params", "model", of="logged_models.id")
+logged_model_tags = _labels("logged_model_tags", "model", of="logged_models.id")
+
+logged_model_metrics = _keyed(
+    "logged_model_metrics",
+    Column("model", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("at", Whole, primary_key=True, autoincrement=False),
+    Column("step", Whole, primary_key=True, autoincrement=False),
+    Column("value", Real, primary_key=True),
+    Column("nan", Whole, primary_key=True, autoincrement=False),
+    Column("run", Text, primary_key=True),
+    Column("dataset_name", Text, nullable=False),
+    Column("dataset_digest", Text, nullable=False),
+    Index("logged_model_metrics_by_value", "key", "value", "model"),
+)
+
+# files of runs and of logged models: `owner` is either
+run_files = _keyed(
+    "run_files",
+    Column("owner", Text, primary_key=True),
+    Column("path", Bytewise, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("size", Whole, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+)
+
+uploads = _keyed(
+    "uploads",
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("begun_at", Moment, nullable=False),
+)
+
+upload_parts = _keyed(
+    "upload_parts",
+    Column("upload", Text, primary_key=True),
+    Column("number", Whole, primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False),
+    Column("size", Whole, nullable=False),
 )
 
 leases = _keyed(
@@ -176,15 +320,67 @@ leases = _keyed(
     Column("expires_at", Moment, nullable=False),
 )
 
-model_versions = _table(
+registered_models = _table(  # a row stays for each name that ever was one: its numbers are never given again
+    "registered_models",
+    Column("model", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("description", Text),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("last_number", Whole, nullable=False),
+    _event(),
+)
+
+registered_model_tags = _keyed(
+    "registered_model_tags",
+    Column("model", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+model_versions = _table(  # `body` is the loop's own version; none where a client registered it
     "model_versions",
     Column("model", Text, primary_key=True),
     Column("number", Whole, primary_key=True, autoincrement=False),
-    Column("digest", Text, nullable=False),
-    Column("run", Text, nullable=False),
+    Column("digest", Text),
+    Column("run", Text),
     Column("registered_at", Moment, nullable=False),
     _event(),
-    _body(),
+    Column("body", Text),
+    Column("source", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("run_link", Text),
+    Column("logged_model", Text),
+    Column("user", Text),
+    Column("actor", Text, nullable=False),
+    Column("description", Text),
+    Column("stage", Text, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("deleted_at", Moment),
+    Column("facts", Text, nullable=False),
+    Index("model_versions_by_run", "run"),
+    Index("model_versions_by_update", "updated_at"),
+)
+
+model_version_tags = _keyed(
+    "model_version_tags",
+    Column("model", Text, primary_key=True),
+    Column("number", Whole, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+stage_moves = _table(
+    "stage_moves",
+    Column("model", Text, primary_key=True),
+    Column("serial", Whole, primary_key=True, autoincrement=False),
+    Column("number", Whole, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("moved_at", Moment, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _event(),
 )
 
 alias_moves = _table(

@@ -1,0 +1,65 @@
+"""The records alone: what a training script, or a server without a project, needs of the store. Light to import.
+
+`app.py` opens a whole house, with frames and models; a script that only logs opens its records.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from kedge.adapters.clock import SystemClock
+from kedge.errors import ConfigError
+from kedge.ports import BlobStore, Clock, MetaStore
+from kedge.settings import Settings
+from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.sql import open_store
+from kedge.tracking.artifacts import Artifacts
+from kedge.tracking.logging import Logging
+from kedge.tracking.telling import Telling
+
+
+@dataclass(frozen=True)
+class Records:
+    """What runs leave behind, and the rooms that keep it. Each room is made when it is first asked for."""
+
+    settings: Settings
+    meta: MetaStore
+    blobs: BlobStore
+    clock: Clock
+
+    @cached_property
+    def logging(self) -> Logging:
+        """Keep what clients log."""
+        return Logging(meta=self.meta, clock=self.clock)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Keep the files of runs and of logged models."""
+        return Artifacts(
+            files=self.meta.files,
+            runs=self.meta.runs,
+            models=self.meta.logged_models,
+            blobs=self.blobs,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def telling(self) -> Telling:
+        """Take what a client tells."""
+        return Telling(logging=self.logging, artifacts=self.artifacts)
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self.meta.close()
+
+
+def open_records(settings: Settings, *, clock: Clock | None = None) -> Records:
+    """Open the store of these settings, made where there is none. Raises ConfigError."""
+    folder = settings.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"the store's folder {folder} cannot be made: {error.strerror}; choose another with --store or KEDGE_STORE"
+        ) from None
+    meta = open_store(settings.url)
+    return Records(settings=settings, meta=meta, blobs=ChunkStore(folder, meta.chunks), clock=clock or SystemClock())

@@ -1,0 +1,63 @@
+"""Where a process works: the only reader of environment variables. Light to import: a training script pays for it."""
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from kedge.errors import ConfigError
+
+UPLOAD_LIMIT = 10 << 30
+_SIZES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this process works: the project's folder, the store (a folder or a database URL), the API token.
+
+    `server` is the address of a control plane that a script logs to; "" where it writes into the store itself.
+    `upload_limit` is how large one file may be that is sent to the server, in bytes.
+    """
+
+    project: Path
+    store: str
+    token: str = ""
+    server: str = ""
+    upload_limit: int = UPLOAD_LIMIT
+
+    @property
+    def folder(self) -> Path:
+        """Give the folder for files: the store itself, or `.kedge` in the project where the store is a database."""
+        return self.project / ".kedge" if "://" in self.store else Path(self.store)
+
+    @property
+    def url(self) -> str:
+        """Give the metadata store's URL."""
+        return self.store if "://" in self.store else f"sqlite:///{Path(self.store) / 'kedge.db'}"
+
+
+def settings(project: Path, *, store: str | None = None, server: str | None = None) -> Settings:
+    """Read the settings: `store` if given, else KEDGE_STORE, else `.kedge` in the project; `server` if given, else KEDGE_URL
+    unless a store is given; KEDGE_TOKEN; KEDGE_UPLOAD_LIMIT.
+
+    Raises ConfigError.
+    """
+    chosen = store or os.environ.get("KEDGE_STORE") or str(project / ".kedge")
+    address = server if server is not None else "" if store else os.environ.get("KEDGE_URL", "")
+    limit = os.environ.get("KEDGE_UPLOAD_LIMIT", "")
+    return Settings(
+        project=project.resolve(),
+        store=chosen,
+        token=os.environ.get("KEDGE_TOKEN", ""),
+        server=address,
+        upload_limit=_bytes_of(limit) if limit else UPLOAD_LIMIT,
+    )
+
+
+def _bytes_of(text: str) -> int:
+    """Read a number of bytes: `500000000`, `500 MB`, `10GiB`."""
+    match = re.fullmatch(r"([0-9]{1,15})\s*([A-Za-z]{0,3})", text.strip())
+    if match is None or match[2].upper() not in _SIZES or not int(match[1]):
+        raise ConfigError(f"KEDGE_UPLOAD_LIMIT is {text!r}; write a number of bytes such as 500MB or 10GiB")
+    return int(match[1]) * _SIZES[match[2].upper()]
