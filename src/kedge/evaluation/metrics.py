@@ -24,7 +24,7 @@ DEFAULT_LOSS = {Task.CLASSIFICATION: "log_loss", Task.REGRESSION: "squared_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Measure:
     """A metric: how it is measured, whether greater is better, and its losses by row (less is better) where it has them.
 
     `threshold` tells that it judges decisions, not answers.
@@ -133,27 +133,27 @@ def root_of(losses: Callable[[Vector, Vector, float], Vector]) -> Callable[[Vect
 
 
 _CLASSES, _NUMBERS = Task.CLASSIFICATION, Task.REGRESSION
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, Measure] = {
     metric.name: metric
     for metric in (
-        Metric(name="log_loss", task=_CLASSES, measure=mean_of(log_losses), losses=log_losses),
-        Metric(name="brier", task=_CLASSES, measure=mean_of(squared_errors), losses=squared_errors),
-        Metric(name="roc_auc", task=_CLASSES, measure=roc_auc, greater_is_better=True),
-        Metric(name="average_precision", task=_CLASSES, measure=average_precision, greater_is_better=True),
-        Metric(name="calibration_error", task=_CLASSES, measure=calibration_error),
-        Metric(name="accuracy", task=_CLASSES, measure=accuracy, losses=mistakes, greater_is_better=True, threshold=True),
-        Metric(name="precision", task=_CLASSES, measure=precision, greater_is_better=True, threshold=True),
-        Metric(name="recall", task=_CLASSES, measure=recall, greater_is_better=True, threshold=True),
-        Metric(name="f1", task=_CLASSES, measure=f1, greater_is_better=True, threshold=True),
-        Metric(name="squared_error", task=_NUMBERS, measure=mean_of(squared_errors), losses=squared_errors),
-        Metric(name="rmse", task=_NUMBERS, measure=root_of(squared_errors), losses=squared_errors),
-        Metric(name="absolute_error", task=_NUMBERS, measure=mean_of(absolute_errors), losses=absolute_errors),
-        Metric(name="r2", task=_NUMBERS, measure=r2, greater_is_better=True),
+        Measure(name="log_loss", task=_CLASSES, measure=mean_of(log_losses), losses=log_losses),
+        Measure(name="brier", task=_CLASSES, measure=mean_of(squared_errors), losses=squared_errors),
+        Measure(name="roc_auc", task=_CLASSES, measure=roc_auc, greater_is_better=True),
+        Measure(name="average_precision", task=_CLASSES, measure=average_precision, greater_is_better=True),
+        Measure(name="calibration_error", task=_CLASSES, measure=calibration_error),
+        Measure(name="accuracy", task=_CLASSES, measure=accuracy, losses=mistakes, greater_is_better=True, threshold=True),
+        Measure(name="precision", task=_CLASSES, measure=precision, greater_is_better=True, threshold=True),
+        Measure(name="recall", task=_CLASSES, measure=recall, greater_is_better=True, threshold=True),
+        Measure(name="f1", task=_CLASSES, measure=f1, greater_is_better=True, threshold=True),
+        Measure(name="squared_error", task=_NUMBERS, measure=mean_of(squared_errors), losses=squared_errors),
+        Measure(name="rmse", task=_NUMBERS, measure=root_of(squared_errors), losses=squared_errors),
+        Measure(name="absolute_error", task=_NUMBERS, measure=mean_of(absolute_errors), losses=absolute_errors),
+        Measure(name="r2", task=_NUMBERS, measure=r2, greater_is_better=True),
     )
 }
 
 
-def metric_of(name: str, task: Task) -> Metric:
+def metric_of(name: str, task: Task) -> Measure:
     """Find a metric by name. ConfigError where it is unknown or does not fit the task, with those that do."""
     found = METRICS.get(name)
     if found is None or found.task is not task:

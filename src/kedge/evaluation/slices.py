@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kedge.evaluation.metrics import Metric, Vector
+from kedge.evaluation.metrics import Measure, Vector
 
 NAMED = 5
 
@@ -47,7 +47,7 @@ def groups_of(column: str, values: Sequence[str]) -> list[Group]:
 
 
 def measure_slices(
-    metric: Metric,
+    metric: Measure,
     y: Vector,
     *,
     p: Vector,

@@ -16,7 +16,7 @@ import polars as pl
 from kedge.data.source import column_type
 from kedge.data.times import UTC as UTC_TYPE
 from kedge.domain.data import ColumnType
-from kedge.domain.durations import seconds_of
+from kedge.domain.durations import EPOCH, seconds_of
 from kedge.domain.features import FeatureService, FeatureView, feature_name
 from kedge.domain.ids import digest_of
 from kedge.domain.monitoring import Value
@@ -26,7 +26,6 @@ from kedge.features.join import key_text
 from kedge.ports import OnlineRow, OnlineStore
 
 LEAST = -(2**63)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 pack = msgspec.msgpack.Encoder().encode

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import msgspec
 
 from kedge.domain.evaluation import Verdict
-from kedge.domain.ids import Digest, PredictionId, digest_of
-from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind
-from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
+from kedge.domain.ids import Digest, ModelName, PredictionId, RunId, digest_of
+from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind, VersionExplanation
+from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, HistoryEntry, ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.errors import NotFound, StoreBroken
 from kedge.lineage.graph import sources_of, uses_of
@@ -27,7 +27,14 @@ from kedge.lineage.made import (
 )
 from kedge.lineage.prediction import Logged, find_prediction
 from kedge.lineage.route import route_link
-from kedge.ports import BlobStore, Datasets, Deployments, Events, Journal, Models, Runs
+from kedge.lineage.version import (
+    client_run_links,
+    files_link,
+    moves_link,
+    registration_link,
+    unjudged_link,
+)
+from kedge.ports import BlobStore, Datasets, Deployments, Events, Journal, Models, RegisteredModels, Runs
 
 
 class Lineage:
@@ -39,6 +46,7 @@ class Lineage:
         events: Events,
         runs: Runs,
         models: Models,
+        registered: RegisteredModels,
         deployments: Deployments,
         datasets: Datasets,
         blobs: BlobStore,
@@ -46,7 +54,7 @@ class Lineage:
     ) -> None:
         self._events, self._runs, self._models = events, runs, models
         self._deployments, self._datasets, self._blobs = deployments, datasets, blobs
-        self._predictions = predictions
+        self._predictions, self._registered = predictions, registered
 
     def get(self, prediction: PredictionId) -> Logged:
         """Read the logged request that holds an answer, and its row. Raises NotFound."""
@@ -71,6 +79,47 @@ class Lineage:
                 *self._made_links(logged, version, deployment=deployment),
             ),
         )
+
+    def why_version(self, version: CatalogVersion, history: Sequence[HistoryEntry]) -> VersionExplanation:
+        """Explain a version of a registered model; `history` are the moves of its model."""
+        links = [files_link(version, self._blobs), registration_link(version)]
+        links += self._copied_links(version)
+        if version.loop is not None:
+            links += [self._version_link(version.loop), self._verdict_link(version.loop)]
+        else:
+            links.append(unjudged_link(version))
+        links.append(moves_link(version, history))
+        if version.loop is not None:
+            links += [*self._run_links(version.loop), *map(self._dataset_link, version.loop.datasets)]
+        elif version.run is not None:
+            links += self._client_links(version, version.run)
+        return VersionExplanation(model=version.model, version=version.number, links=tuple(links))
+
+    def _copied_links(self, version: CatalogVersion) -> Sequence[Link]:
+        """Tell which version this one is a copy of, and compare their files."""
+        made = Node(NodeKind.MODEL_VERSION, f"{version.model}@{version.number}")
+        named = [edge.source.id for edge in self._events.sources(made) if edge.source.kind is NodeKind.MODEL_VERSION]
+        found = []
+        for name in named:
+            model, _, number = name.rpartition("@")
+            source = self._registered.find_version(ModelName(model), int(number))
+            same = source.digest == version.digest if source is not None and source.digest is not None else None
+            told = {True: "Both have the same files.", False: "Their files differ.", None: "There is nothing to compare."}
+            found.append(Link(title="copy of", summary=f"It is a copy of {name}.", verified=same, check=told[same]))
+        return found
+
+    def _client_links(self, version: CatalogVersion, run: RunId) -> Sequence[Link]:
+        try:
+            detail = self._runs.detail(run)
+        except NotFound:
+            told = f"Run {run}, which its client named, is not in the store."
+            return [Link(title="run", summary=told, verified=None, check="A client may name any run.")]
+        if detail.run.content_key is None:
+            return client_run_links(version, detail)
+        edges = self._events.sources(Node(NodeKind.RUN, run))
+        made, *_ = client_run_links(version, detail)
+        known = [code_link(detail.run, edges), environment_link(detail.run, edges), params_link(detail.run, edges)]
+        return [made, *known, *map(self._dataset_link, detail.run.inputs)]
 
     def sources(self, node: Node) -> tuple[Edge, ...]:
         """List the edges up from a node to everything it was made of, nearest first."""

@@ -75,7 +75,7 @@ def run_link(run: Run, version: ModelVersion) -> Link:
         summary=f"Run {run.id} ({run.name}) trained it in {run.usage.cpu_seconds:.1f} CPU seconds.",
         verified=same,
         check=f"The run's model {'is' if same else 'is not'} the registered one.",
-        digest=run.content_key,
+        digest=run.content_key or "",
         facts={
             "run": run.id,
             "name": run.name,
@@ -91,6 +91,8 @@ def run_link(run: Run, version: ModelVersion) -> Link:
 def code_link(run: Run, edges: Sequence[Edge]) -> Link:
     """Tell which code ran."""
     code = run.code
+    if code is None:
+        return _unknown("code", f"Run {run.id} says nothing of the code that ran.")
     where = f"commit {code.commit}" if code.commit else "files outside a git repository"
     changed = ", changed since" if code.dirty else ""
     return Link(
@@ -106,6 +108,8 @@ def code_link(run: Run, edges: Sequence[Edge]) -> Link:
 def environment_link(run: Run, edges: Sequence[Edge]) -> Link:
     """Tell what the code ran in."""
     environment = run.environment
+    if environment is None:
+        return _unknown("environment", f"Run {run.id} says nothing of what its code ran in.")
     return Link(
         title="environment",
         summary=f"Python {environment.python} on {environment.platform} with {len(environment.packages)} distributions.",
@@ -118,6 +122,10 @@ def environment_link(run: Run, edges: Sequence[Edge]) -> Link:
             "packages": "\n".join(environment.packages),
         },
     )
+
+
+def _unknown(title: str, summary: str) -> Link:
+    return Link(title=title, summary=summary, verified=False, check="It was logged by a client that did not say.")
 
 
 def params_link(run: Run, edges: Sequence[Edge]) -> Link:

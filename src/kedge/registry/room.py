@@ -14,11 +14,12 @@ from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, Candidate, ModelVersion
-from kedge.errors import AliasConflict, Conflict, ModelRefused, NotFound
+from kedge.errors import AliasConflict, AliasMoved, Conflict, ModelRefused, NotFound
 from kedge.evaluation.room import Evaluation, keep, verdict_node
 from kedge.features.frame import TrainingFrame
 from kedge.ports import BlobStore, Clock, Models, Tables
 from kedge.registry.holders import previous_holder
+from kedge.registry.moves import alias_moved
 
 ACTOR = "policy:gate"
 EXAMPLE_ROWS = 20
@@ -33,9 +34,9 @@ class Registry:
         self._evaluation, self._clock = evaluation, clock
 
     def champion(self, model: ModelName) -> ModelVersion | None:
-        """Find the version that the champion alias points to."""
+        """Find the version of the loop's own that the champion alias points to; what a client registered is none."""
         move = self._models.alias(model, CHAMPION)
-        return self.get(model, move.number) if move and move.number is not None else None
+        return self._models.find(model, move.number) if move and move.number is not None else None
 
     def get(self, model: ModelName, number: int) -> ModelVersion:
         """Read a version. Raises NotFound."""
@@ -89,29 +90,37 @@ class Registry:
                 " it runs in another environment or its files are not what was registered: register it anew"
             )
 
-    def promote(self, model: ModelName, number: int, *, actor: str, reason: str) -> None:
+    def require_serial(self, model: ModelName, serial: int | None) -> None:
+        """Check that the champion alias has moved so many times; None is content with any. Raises AliasConflict."""
+        _require(self._models.alias(model, CHAMPION), serial)
+
+    def promote(self, model: ModelName, number: int, *, actor: str, reason: str, serial: int | None = None) -> None:
         """Point the champion alias to a version; nothing where it does already.
 
-        Where someone moved it meanwhile it is tried once more, unless it then points to a newer version: AliasConflict.
+        Where someone moved it meanwhile it is tried once more, unless it then points to a newer version or `serial` was
+        given, the number of moves that the caller has seen: AliasConflict.
         """
         self.get(model, number)
         try:
-            self._point(model, number, actor=actor, reason=reason)
+            self._point(model, number, actor=actor, reason=reason, serial=serial)
         except AliasConflict:
+            if serial is not None:
+                raise
             found = self._models.alias(model, CHAMPION)
             if found is not None and (found.number or 0) > number:
                 raise
             self._point(model, number, actor=actor, reason=reason)
 
-    def roll_back(self, model: ModelName, *, actor: str, reason: str) -> ModelVersion:
+    def roll_back(self, model: ModelName, *, actor: str, reason: str, serial: int | None = None) -> ModelVersion:
         """Point the champion alias to its previous holder, and give that version.
 
         Twice in a row goes two back, never forth again. NotFound where nothing was champion before.
         """
-        previous = previous_holder(self._models.moves(model))
+        mine = {version.number for version in self._models.list(model)}
+        previous = previous_holder([move for move in self._models.moves(model) if move.number in {None, *mine}])
         if previous is None:
             raise NotFound(f"model {model!r} has no champion before this one; promote a version by its number instead")
-        self._point(model, previous, actor=actor, reason=reason)
+        self._point(model, previous, actor=actor, reason=reason, serial=serial)
         return self.get(model, previous)
 
     def _add(self, version: ModelVersion) -> ModelVersion:
@@ -123,8 +132,7 @@ class Registry:
             versions = self._models.list(version.model)
             if (known := _made_by(version, versions)) is not None:
                 return known
-            number = max((each.number for each in versions), default=0) + 1
-            version = msgspec.structs.replace(version, number=number)
+            version = msgspec.structs.replace(version, number=self._models.last_number(version.model) + 1)
             try:
                 self._models.add(version, self._registered(version))
                 break
@@ -133,9 +141,10 @@ class Registry:
                     raise
         return _made_by(version, self._models.list(version.model)) or version
 
-    def _point(self, model: ModelName, number: int, *, actor: str, reason: str) -> None:
+    def _point(self, model: ModelName, number: int, *, actor: str, reason: str, serial: int | None = None) -> None:
         """Move the champion alias from where it is found now: compare and set."""
         found = self._models.alias(model, CHAMPION)
+        _require(found, serial)
         if found is not None and found.number == number:
             return
         move = AliasMove(
@@ -148,7 +157,7 @@ class Registry:
             actor=actor,
             reason=reason,
         )
-        self._models.move(move, _moved(move))
+        self._models.move(move, alias_moved(move))
 
     def _keep_example(self, final: Candidate, frame: TrainingFrame) -> Digest:
         """Store some of the newest rows with the answers that the model gives them in one batch."""
@@ -179,20 +188,11 @@ class Registry:
         )
 
 
+def _require(found: AliasMove | None, serial: int | None) -> None:
+    if serial is not None and serial != (found.serial if found else 0):
+        raise AliasMoved(CHAMPION, serial, found=found.serial if found else 0)
+
+
 def _made_by(made: Candidate | ModelVersion, versions: Sequence[ModelVersion]) -> ModelVersion | None:
     """Find the version that a run made."""
     return next((version for version in versions if version.run == made.run), None)
-
-
-def _moved(move: AliasMove) -> Event:
-    """Make the event of an alias's move."""
-    whence = f" from version {move.previous}" if move.previous is not None else ""
-    return Event(
-        key=digest_of("alias-moved", move.model, move.alias, move.serial, move.number, move.previous),
-        kind=EventKind.ALIAS_MOVED,
-        at=move.moved_at,
-        subject=move.model,
-        actor=move.actor,
-        message=f"{move.alias} of {move.model} moved{whence} to version {move.number}: {move.reason}",
-        facts={"alias": move.alias, "number": move.number, "previous": move.previous},
-    )

@@ -109,17 +109,21 @@ class Rollout:
         self._act(spec, look)
         return look
 
-    def promote(self, model: ModelName, number: int | None = None, *, actor: str, reason: str) -> Deployment:
+    def promote(
+        self, model: ModelName, number: int | None = None, *, actor: str, reason: str, serial: int | None = None
+    ) -> Deployment:
         """Make a version champion now, by hand, for all traffic: the one on trial, or any by its number.
 
-        A trial of another version ends. NotFound where nothing is deployed, none is on trial or there is no such version.
+        A trial of another version ends. With `serial`, only where the alias has moved that many times: else AliasConflict.
+        NotFound where nothing is deployed, none is on trial or there is no such version.
         """
-        current = self._follow(self._newest(model))
+        self._registry.require_serial(model, serial)
+        current = self._settled(model)
         chosen = _challenger(current) if number is None else number
         now = self._clock.now()
         if chosen == current.champion and current.challenger is not None:
             return self._end(current, actor=actor, reason=reason, since=now)
-        return self._promote(current, chosen, actor=actor, reason=reason, since=now)
+        return self._promote(current, chosen, actor=actor, reason=reason, since=now, serial=serial)
 
     def abort(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
         """End the trial now, by hand: the champion answers everything. NotFound where none is on trial."""
@@ -127,14 +131,14 @@ class Rollout:
         _challenger(current)
         return self._end(current, actor=actor, reason=reason, since=self._clock.now())
 
-    def roll_back(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+    def roll_back(self, model: ModelName, *, actor: str, reason: str, serial: int | None = None) -> Deployment:
         """Go back, by hand: end the trial where one runs, else serve the previous champion again. NotFound where there is
         none."""
-        current = self._follow(self._newest(model))
+        current = self._settled(model)
         if current.challenger is not None:
             return self.abort(model, actor=actor, reason=reason)
-        self._registry.roll_back(model, actor=actor, reason=reason)
-        return self._follow(current)
+        self._registry.roll_back(model, actor=actor, reason=reason, serial=serial)
+        return self._settled(model)
 
     def _act(self, spec: ProjectSpec, look: RolloutLook) -> None:
         """Do what a look decided, as far as it is not done."""
@@ -166,10 +170,28 @@ class Rollout:
         message = f"Version {current.challenger} goes on to {shares[step]:.0%} of traffic"
         return self._put(advanced, EventKind.ROLLOUT_ADVANCED, message=message)
 
-    def _promote(self, current: Deployment, number: int, *, actor: str, reason: str, since: datetime) -> Deployment:
+    def _promote(
+        self,
+        current: Deployment,
+        number: int,
+        *,
+        actor: str,
+        reason: str,
+        since: datetime,
+        serial: int | None = None,
+    ) -> Deployment:
         """Move the alias to a version, then the deployment."""
-        self._registry.promote(current.model, number, actor=actor, reason=reason)
-        return self._follow(current, since=since)
+        self._registry.promote(current.model, number, actor=actor, reason=reason, serial=serial)
+        return self._settled(current.model, since=since)
+
+    def _settled(self, model: ModelName, since: datetime | None = None) -> Deployment:
+        """Read the deployment as the champion alias has it; again where another process wrote that revision first."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._follow(self._newest(model), since=since)
+            except RevisionConflict:
+                continue
+        return self._follow(self._newest(model), since=since)
 
     def _follow(self, current: Deployment, since: datetime | None = None) -> Deployment:
         """Let the deployment follow the champion alias, which may have moved without it (a kill between the two)."""

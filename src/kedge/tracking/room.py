@@ -6,15 +6,17 @@ A run left RUNNING by a killed process is taken up again under its name.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
 
 import msgspec
 
 from kedge.domain.events import Event, EventKind, Fact
-from kedge.domain.ids import Digest, RunId, digest_of, run_id
+from kedge.domain.ids import Digest, ExperimentId, RunId, digest_of, experiment_id, run_id
 from kedge.domain.lineage import Edge, Node, NodeKind
-from kedge.domain.tracking import Run, RunStatus, Usage
+from kedge.domain.tracking import Experiment, Run, RunStatus, Usage
 from kedge.errors import Conflict, NotFound
-from kedge.ports import Clock, Project, Runs
+from kedge.ports import Clock, Experiments, Project, Runs
 
 ACTOR = "kedge"
 
@@ -22,8 +24,8 @@ ACTOR = "kedge"
 class Tracking:
     """Keeps runs."""
 
-    def __init__(self, *, runs: Runs, project: Project, clock: Clock) -> None:
-        self._runs, self._project, self._clock = runs, project, clock
+    def __init__(self, *, runs: Runs, experiments: Experiments, project: Project, clock: Clock) -> None:
+        self._runs, self._experiments, self._project, self._clock = runs, experiments, project, clock
 
     def find(self, content_key: Digest) -> Run | None:
         """Find the finished run of these inputs."""
@@ -45,7 +47,7 @@ class Tracking:
             return known
         run = Run(
             id=wanted,
-            experiment=experiment,
+            experiment=self._experiment(experiment),
             name=name,
             content_key=content_key,
             status=RunStatus.RUNNING,
@@ -56,7 +58,7 @@ class Tracking:
             params=dict(params),
             tags=dict(tags),
         )
-        return self._write(run, EventKind.RUN_STARTED, f"Run {run.id} ({name}) of {experiment} started.")
+        return self._write(run, EventKind.RUN_STARTED, f"Run {run.id} ({name}) of {experiment} started.", of=experiment)
 
     def finish(
         self,
@@ -78,12 +80,13 @@ class Tracking:
             usage=usage,
             error="",
         )
-        message = f"Run {run.id} ({run.name}) of {run.experiment} finished after {usage.wall_seconds:.1f} s."
+        name = self._experiments.get(run.experiment).name
+        message = f"Run {run.id} ({run.name}) of {name} finished after {usage.wall_seconds:.1f} s."
         try:
-            return self._write(finished, EventKind.RUN_FINISHED, message, edges=edges_of(finished))
+            return self._write(finished, EventKind.RUN_FINISHED, message, of=name, edges=edges_of(finished))
         except Conflict:
             # our lease ended and another attempt came in first: same inputs, so its result is ours
-            if (done := self.find(run.content_key)) is None:
+            if run.content_key is None or (done := self.find(run.content_key)) is None:
                 raise
             return done
 
@@ -97,8 +100,25 @@ class Tracking:
             usage=usage,
             error=error,
         )
-        message = f"Run {run.id} ({run.name}) of {run.experiment} failed: {error}"
-        return self._write(failed, EventKind.RUN_FAILED, message)
+        name = self._experiments.get(run.experiment).name
+        return self._write(failed, EventKind.RUN_FAILED, f"Run {run.id} ({run.name}) of {name} failed: {error}", of=name)
+
+    def _experiment(self, name: str) -> ExperimentId:
+        """Find the project's experiment, or make it."""
+        attempts, now = count(), self._clock.now()
+        while (found := self._experiments.find(name)) is None:
+            made = Experiment(id=experiment_id(name, next(attempts)), name=name, created_at=now, updated_at=now)
+            event = Event(
+                key=digest_of(EventKind.EXPERIMENT_CREATED.value, made.id),
+                kind=EventKind.EXPERIMENT_CREATED,
+                at=now,
+                subject=name,
+                actor=ACTOR,
+                message=f"Experiment {name} was created for the runs of this project.",
+            )
+            with suppress(Conflict):  # another process was first, or this id now bears another name
+                self._experiments.add(made, event)
+        return found.id
 
     def _attempt(self, content_key: Digest) -> tuple[RunId, Run | None]:
         """Name the newest attempt at this key, with its run where that did not fail."""
@@ -113,12 +133,12 @@ class Tracking:
                 return name, run
             attempt += 1
 
-    def _write(self, run: Run, kind: EventKind, message: str, *, edges: tuple[Edge, ...] = ()) -> Run:
+    def _write(self, run: Run, kind: EventKind, message: str, *, of: str, edges: tuple[Edge, ...] = ()) -> Run:
         event = Event(
             key=digest_of(kind.value, run.id),
             kind=kind,
             at=run.ended_at or run.started_at,
-            subject=run.experiment,
+            subject=of,
             actor=ACTOR,
             message=message,
             facts=facts_of(run),
@@ -130,7 +150,9 @@ class Tracking:
 
 def facts_of(run: Run) -> dict[str, Fact]:
     """Pick the figures that a run's event carries."""
-    facts: dict[str, Fact] = {"run": run.id, "name": run.name, "commit": run.code.commit, "dirty": run.code.dirty}
+    facts: dict[str, Fact] = {"run": run.id, "name": run.name}
+    if run.code is not None:
+        facts |= {"commit": run.code.commit, "dirty": run.code.dirty}
     if run.status is not RunStatus.RUNNING:
         facts |= {"cpu_seconds": run.usage.cpu_seconds, "peak_bytes": run.usage.peak_bytes, **run.metrics}
     return facts
@@ -140,7 +162,9 @@ def edges_of(run: Run) -> tuple[Edge, ...]:
     """Give the edges from a run to the dataset versions, the code, the environment and the params it was made of."""
     made = Node(NodeKind.RUN, run.id)
     data = tuple(Edge(made, Node(NodeKind.DATASET_VERSION, digest), "training data") for digest in run.inputs)
-    code = Edge(made, Node(NodeKind.CODE, run.code.digest), "code")
-    environment = Edge(made, Node(NodeKind.ENVIRONMENT, run.environment.digest), "environment")
-    params = Edge(made, Node(NodeKind.PARAMS, digest_of(run.params)), "params")
-    return (*data, code, environment, params)
+    edges = list(data)
+    if run.code is not None:
+        edges.append(Edge(made, Node(NodeKind.CODE, run.code.digest), "code"))
+    if run.environment is not None:
+        edges.append(Edge(made, Node(NodeKind.ENVIRONMENT, run.environment.digest), "environment"))
+    return (*edges, Edge(made, Node(NodeKind.PARAMS, digest_of(run.params)), "params"))

@@ -9,7 +9,7 @@ from tests.unit.memory_journal import MemoryJournal
 from kedge.domain.data import Column, ColumnType, DatasetVersion, Part, Schema
 from kedge.domain.evaluation import Finding, Outcome, Task, conclude
 from kedge.domain.events import Event, EventKind
-from kedge.domain.ids import DatasetName, Digest, ModelName, RequestId, RunId, digest_bytes, digest_of
+from kedge.domain.ids import DEFAULT_EXPERIMENT, DatasetName, Digest, ModelName, RequestId, RunId, digest_bytes, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion, Signature
@@ -66,6 +66,7 @@ class House:
             events=self.store.events,
             runs=self.store.runs,
             models=self.store.models,
+            registered=self.store.registered,
             deployments=self.store.deployments,
             datasets=self.store.datasets,
             blobs=self.blobs,
@@ -99,7 +100,7 @@ class House:
     def train(self) -> Run:
         run = Run(
             id=RunId("run1"),
-            experiment=MODEL,
+            experiment=DEFAULT_EXPERIMENT,
             name="train.py:model",
             content_key=digest_of("key"),
             status=RunStatus.FINISHED,

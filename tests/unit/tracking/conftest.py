@@ -6,7 +6,7 @@ import pytest
 
 from kedge.domain.events import Event
 from kedge.domain.ids import Digest
-from kedge.domain.tracking import Code, Environment, Run, RunStatus
+from kedge.domain.tracking import Code, Environment, Experiment, Run, RunStatus
 from kedge.errors import Conflict, NotFound
 
 
@@ -51,6 +51,25 @@ class Runs:
     def find_key(self, key: str) -> Run | None:
         finished = (run for run in self.rows.values() if run.status is RunStatus.FINISHED)
         return next((run for run in finished if run.content_key == key), None)
+
+
+class Experiments:
+    def __init__(self) -> None:
+        self.rows: dict[str, Experiment] = {}
+
+    def add(self, experiment: Experiment, event: Event) -> None:
+        self.rows[experiment.name] = experiment
+
+    def find(self, name: str) -> Experiment | None:
+        return self.rows.get(name)
+
+    def get(self, experiment: str) -> Experiment:
+        return next(row for row in self.rows.values() if row.id == experiment)
+
+
+@pytest.fixture
+def experiments() -> Experiments:
+    return Experiments()
 
 
 @pytest.fixture

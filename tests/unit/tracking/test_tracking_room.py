@@ -14,8 +14,8 @@ DATA = (digest_of("flights"), digest_of("weather"))
 
 
 @pytest.fixture
-def tracking(runs, project, clock) -> Tracking:
-    return Tracking(runs=runs, project=project, clock=clock)
+def tracking(runs, experiments, project, clock) -> Tracking:
+    return Tracking(runs=runs, experiments=experiments, project=project, clock=clock)
 
 
 def start(tracking: Tracking) -> Run:
