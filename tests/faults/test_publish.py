@@ -1,6 +1,7 @@
 """Power cuts and kills while something is written: what was acknowledged is there, and what is there is whole."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -56,8 +57,33 @@ def test_no_power_cut_takes_an_acknowledged_blob(tmp_path):
     assert check_chunks(tmp_path, routine) >= 12
 
 
+def test_no_power_cut_takes_a_blob_that_arrived_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr("kedge.storage.blobs.incoming.BATCH", 300_000)
+
+    def routine(base, tell):
+        coming = ChunkStore(base / "store", TellingIndex(tell), pack_bytes=300_000).incoming()
+        for number in range(2):
+            coming.write(random.Random(number).randbytes(400_000))
+        coming.keep()
+
+    assert check_chunks(tmp_path, routine) >= 12
+
+
+def test_the_enumerator_finds_an_upload_whose_name_is_not_synced(tmp_path, monkeypatch):
+    monkeypatch.setattr("kedge.storage.blobs.incoming.BATCH", 300_000)
+    monkeypatch.setattr("kedge.storage.blobs.incoming.sync_folder", lambda folder: None)
+
+    def routine(base, tell):
+        coming = ChunkStore(base / "store", TellingIndex(tell)).incoming()
+        coming.write(random.Random(0).randbytes(400_000))
+        coming.keep()
+
+    with pytest.raises(Exception, match="cannot read pack"):
+        check_chunks(tmp_path, routine)
+
+
 def test_the_enumerator_finds_a_store_that_does_not_sync(tmp_path, monkeypatch):
-    monkeypatch.setattr("kedge.storage.blobs.packs._Pack.finish", lambda pack: pack._flush())
+    monkeypatch.setattr("kedge.storage.blobs.packs.Pack.finish", lambda pack: pack.flush())
 
     def routine(base, tell):
         ChunkStore(base / "store", TellingIndex(tell)).put(BLOBS[0])

@@ -3,6 +3,7 @@
 The worker dies when this process does, however it does: it watches a pipe that only this process holds open.
 """
 
+import importlib
 import json
 import os
 import pickle
@@ -40,7 +41,7 @@ class ProcessRunner:
     so that a training that walks a set is the same twice.
     """
 
-    def __init__(self, preload: tuple[str, ...] = ("sklearn.ensemble", "skops.io")) -> None:
+    def __init__(self, preload: tuple[str, ...] = ()) -> None:
         self._preload = preload
         self._turn = threading.Lock()
         self._worker: _Worker | None = None
@@ -188,10 +189,15 @@ def _stopped_after(seconds: float) -> Iterator[None]:
 
 class InlineRunner:
     """Runs functions in this process, for tests and rehearsals. The time limit stops what runs in Python, in a process's
-    main thread; peak memory is not known."""
+    main thread; peak memory is not known. `preload` names modules that are imported before the first job."""
+
+    def __init__(self, preload: tuple[str, ...] = ()) -> None:
+        self._preload = preload
 
     def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
         """Run a function. A raise gives JobFailed."""
+        for module in self._preload:
+            importlib.import_module(module)
         cpu, wall = time.process_time(), time.perf_counter()
         try:
             with _stopped_after(seconds):

@@ -11,6 +11,7 @@ import numpy as np
 
 from kedge.adapters.sklearn.archive import ALLOWED, canonical, examine
 from kedge.adapters.sklearn.trees import require_sound, run_alone
+from kedge.adapters.threads import OpenMp
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
 from kedge.errors import ModelRefused
@@ -28,7 +29,6 @@ _FAULTS = (
     TypeError,
     ValueError,
 )  # what constructing from a wrong file may raise
-_SMALL = 1000  # rows up to which starting OpenMP's threads costs more than they save
 
 
 class SklearnFormat:
@@ -54,11 +54,12 @@ class SklearnFormat:
 
     def dump(self, model: Any) -> dict[str, bytes]:
         """Write a model, and read it again at once: what could not be loaded is refused now. Raises ModelRefused."""
-        import skops.io
         from skops.io.exceptions import UnsupportedTypeException
 
+        from kedge.adapters.sklearn.library import skops_io
+
         try:
-            data = canonical(skops.io.dumps(model))
+            data = canonical(skops_io.dumps(model))
         except (UnsupportedTypeException, TypeError) as error:
             raise ModelRefused(f"{type(model).__name__} cannot be kept without pickle: {error}") from error
         _load(data)
@@ -83,31 +84,18 @@ class SklearnPredictor:
     """A loaded scikit-learn model."""
 
     def __init__(self, model: Any, task: Task) -> None:
-        from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
         run_alone(model)
         self._model = model
         self._column = _positive_column(model) if task is Task.CLASSIFICATION else None
         self._answers = model.predict_proba if task is Task.CLASSIFICATION else model.predict
-        self._pools = [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "openmp"]
+        self._threads = OpenMp()
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value."""
         if not len(matrix):
             return np.empty(0)
-        if len(matrix) > _SMALL:
-            return self._predict(matrix)
-        before = [pool.num_threads for pool in self._pools]
-        for pool in self._pools:  # this thread's own setting, 1 us; threadpoolctl's context would look for libraries anew
-            pool.set_num_threads(1)
-        try:
-            return self._predict(matrix)
-        finally:
-            for pool, threads in zip(self._pools, before, strict=True):
-                pool.set_num_threads(threads)
-
-    def _predict(self, matrix: np.ndarray) -> np.ndarray:
-        answers = np.asarray(self._answers(matrix), dtype=np.float64)
+        with self._threads.fitting(len(matrix)):
+            answers = np.asarray(self._answers(matrix), dtype=np.float64)
         return np.ascontiguousarray(answers if self._column is None else answers[:, self._column])
 
 
@@ -120,14 +108,14 @@ def _positive_column(model: Any) -> int:
 
 def _load(data: bytes) -> Any:
     """Look through the file, check its types, construct, check what came out."""
-    import skops.io
+    from kedge.adapters.sklearn.library import skops_io
 
     examine(data)
     try:
-        foreign = sorted(set(skops.io.get_untrusted_types(data=data)) - set(ALLOWED))
+        foreign = sorted(set(skops_io.get_untrusted_types(data=data)) - set(ALLOWED))
         if foreign:
             raise ModelRefused(f"{', '.join(foreign)} is not allowed in a model file; use estimators of scikit-learn itself")
-        model = skops.io.loads(data, trusted=list(ALLOWED))
+        model = skops_io.loads(data, trusted=list(ALLOWED))
         require_sound(model)
     except _FAULTS as error:
         raise ModelRefused(f"the model file cannot be loaded: {type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""LightGBM: models in its own text."""

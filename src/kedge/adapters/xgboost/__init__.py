@@ -1,0 +1,1 @@
+"""XGBoost: models in its own JSON."""

@@ -1,0 +1,164 @@
+"""Turns what a script gives (figures, tables, datasets, models, files) into files and descriptions to keep."""
+
+import getpass
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kedge.domain.tracking import DatasetInput
+from kedge.errors import RequestInvalid
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_DIGEST_BYTES = 16
+_READ = 1 << 20
+
+
+class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's files in its framework's safe format, by relative path."""
+
+    framework: str
+    files: dict[str, bytes]
+    tags: dict[str, str]
+
+
+def user() -> str:
+    """Name the person whose process this is; "" where the system does not know."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def files_of(path: Path, to: str) -> Iterator[tuple[str, Path]]:
+    """Name a file, or all files of a folder, as artifacts. Raises RequestInvalid where there is none."""
+    before = f"{to.strip('/')}/" if to.strip("/") else ""
+    if path.is_file():
+        yield f"{before}{path.name}", path
+    elif path.is_dir():
+        for folder, _, names in os.walk(path):
+            for name in sorted(names):
+                file = Path(folder, name)
+                yield f"{before}{path.name}/{file.relative_to(path).as_posix()}", file
+    else:
+        raise RequestInvalid(f"there is no file or folder {str(path)!r} to keep")
+
+
+def figure_file(figure: Any, path: str) -> tuple[str, bytes]:
+    """Draw a figure of matplotlib or Plotly. Raises RequestInvalid for what is neither, or for another kind of file."""
+    if hasattr(figure, "savefig"):
+        name = path or "figure.png"
+        out = io.BytesIO()
+        try:
+            figure.savefig(out, format=_ending(name), bbox_inches="tight")
+        except ValueError as error:
+            raise RequestInvalid(f"a figure cannot be kept as {name!r}: {error}") from error
+        return name, out.getvalue()
+    if hasattr(figure, "to_plotly_json"):
+        name = path or "figure.json"
+        match _ending(name):
+            case "json":
+                return name, str(figure.to_json()).encode()
+            case "html":
+                return name, str(figure.to_html(include_plotlyjs="cdn")).encode()
+            case other:
+                raise RequestInvalid(f"a Plotly figure is kept as .json or .html, not as .{other} ({name!r})")
+    raise RequestInvalid(f"{type(figure).__name__} is no figure of matplotlib or Plotly")
+
+
+def table_file(table: Any, path: str) -> bytes:
+    """Write a table as .parquet, .csv or .json. Raises RequestInvalid for what is no table."""
+    frame = frame_of(table)
+    out = io.BytesIO()
+    match _ending(path):
+        case "parquet":
+            frame.write_parquet(out)
+        case "csv":
+            frame.write_csv(out)
+        case "json":
+            frame.write_json(out)
+        case other:
+            raise RequestInvalid(f"a table is kept as .parquet, .csv or .json, not as .{other} ({path!r})")
+    return out.getvalue()
+
+
+def frame_of(table: Any) -> "pl.DataFrame":
+    """Read pandas, Polars, Arrow, columns by name, or rows as Polars. Raises RequestInvalid for anything else."""
+    import narwhals as nw
+    import polars as pl
+
+    try:
+        if isinstance(table, Mapping | list | tuple):
+            return pl.DataFrame(table if isinstance(table, Mapping) else list(table))
+        found = nw.from_native(table)
+        return (found.collect() if isinstance(found, nw.LazyFrame) else found).to_polars()
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise RequestInvalid(f"{type(table).__name__} is no table that can be kept: {error}") from error
+
+
+def dataset_of(data: Any, name: str, *, context: str, source: str) -> DatasetInput:
+    """Describe a dataset: its digest, columns and size. A path is a file; anything else is a table."""
+    tags = {"mlflow.data.context": context} if context else {}
+    if isinstance(data, str | Path):
+        path = Path(data)
+        if not path.is_file():
+            raise RequestInvalid(f"there is no file {str(data)!r} to describe")
+        return DatasetInput(
+            name=name or path.name,
+            digest=_digest_of_file(path),
+            source_type="file",
+            source=source or str(path),
+            profile=json.dumps({"num_bytes": path.stat().st_size}),
+            tags=tags,
+        )
+    frame = frame_of(data)
+    columns = [{"name": column, "type": str(kind)} for column, kind in frame.schema.items()]
+    return DatasetInput(
+        name=name or "dataset",
+        digest=_digest_of_frame(frame),
+        source_type="code",
+        source=source,
+        schema=json.dumps({"columns": columns}),
+        profile=json.dumps({"num_rows": frame.height, "num_columns": frame.width}),
+        tags=tags,
+    )
+
+
+def model_files(model: Any) -> ModelFiles:
+    """Write a model in its framework's safe format. Raises RequestInvalid where no format takes it, ModelRefused."""
+    from kedge.job import FORMATS
+
+    for form in FORMATS:
+        if form.accepts(model):
+            kind = f"{type(model).__module__}.{type(model).__qualname__}"
+            return ModelFiles(framework=form.name, files=form.dump(model), tags={"kedge.model.class": kind})
+    known = ", ".join(form.name for form in FORMATS)
+    raise RequestInvalid(f"{type(model).__name__} fits none of the model formats {known}; keep its file by log_artifact")
+
+
+def _ending(path: str) -> str:
+    return Path(path).suffix.lower().lstrip(".")
+
+
+def _digest_of_frame(frame: "pl.DataFrame") -> str:
+    from blake3 import blake3
+
+    out = io.BytesIO()
+    frame.rechunk().write_ipc(out, compression="uncompressed")
+    return blake3(out.getbuffer()).hexdigest(length=_DIGEST_BYTES)
+
+
+def _digest_of_file(path: Path) -> str:
+    from blake3 import blake3
+
+    hasher = blake3()
+    with path.open("rb") as file:
+        while piece := file.read(_READ):
+            hasher.update(piece)
+    return hasher.hexdigest(length=_DIGEST_BYTES)

@@ -1,0 +1,127 @@
+"""What a training script is given of the outside world: a spool, the store, the machine, the frameworks' own callbacks.
+
+The composition root of the tracking client. It imports nothing that a script has not asked for: no frames, no framework.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kedge.domain.told import Told
+from kedge.errors import ConfigError, NotFound, StoreBroken, StoreFull, StoreTooNew, Unreachable
+from kedge.security.redact import redact
+from kedge.settings import Settings
+from kedge.storage.spool import Spool, SpoolHead, claim, left_behind, read_head, sweep
+
+if TYPE_CHECKING:
+    from kedge.adapters.script import ScriptFacts
+    from kedge.records import Records
+    from kedge.training import Autologger, Machine
+
+_PIECE = 1 << 20
+_WAITS: tuple[type[Exception], ...] = (ConfigError, StoreTooNew, StoreFull, StoreBroken, Unreachable, OSError)
+
+
+def target_of(settings: Settings) -> str:
+    """Name where a script's records go: a control plane's address, or a store; without passwords."""
+    return settings.server or (redact(settings.store) if "://" in settings.store else str(Path(settings.store).resolve()))
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Begin this process's spool: in the store's folder, else, where that cannot be written, in the system's own for
+    temporary files. Raises StoreFull or StoreBroken where neither can."""
+    head = SpoolHead(target=target_of(settings), process=os.getpid(), host=platform.node())
+    try:
+        return Spool.create(_folder(settings), head)
+    except (StoreBroken, StoreFull):
+        return Spool.create(_second_folder(), head)
+
+
+def left_spools(settings: Settings, *, everywhere: bool = False) -> Iterator[Spool]:
+    """Take over, one after another, the spools that ended processes left behind for this target."""
+    for folder in (_folder(settings), _second_folder()):
+        sweep(folder)
+        for root in left_behind(folder):
+            head = read_head(root)
+            if head is not None and (everywhere or head.target == target_of(settings)):
+                spool = claim(root)
+                if spool is not None:
+                    yield spool
+
+
+class StoreDelivery:
+    """Writes records into a store. It is opened when there is something to write."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._records: Records | None = None
+
+    def deliver(self, records: Sequence[Told], files: Path) -> None:
+        """Write records. Raises Unreachable where the store cannot be opened or written now; what it refuses as it is."""
+        if not records:
+            return
+        from kedge.storage.sql.dialect import faults  # half a second of imports, paid in the sender's thread
+
+        try:
+            self._opened().telling.take(records, pieces=lambda name: _pieces(files / name), actor="client")
+        except FileNotFoundError as error:
+            raise NotFound(f"the spool has lost its copy {error.filename!r}") from error
+        except _WAITS + faults() as error:
+            raise Unreachable(f"the store {target_of(self._settings)} cannot be written: {redact(str(error))}") from error
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._records is not None:
+            self._records.close()
+            self._records = None
+
+    def _opened(self) -> Records:
+        from kedge.records import open_records
+
+        if self._records is None:
+            self._records = open_records(self._settings)
+        return self._records
+
+
+def _pieces(path: Path) -> Iterable[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.folder / "spool"
+
+
+def _second_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"kedge-spool-{os.getuid()}"
+
+
+def facts_of_script() -> ScriptFacts:
+    """Look at the script that runs: its code, its command line, its environment."""
+    from kedge.adapters.script import look_at_script
+
+    return look_at_script()
+
+
+def machine() -> Machine:
+    """Open the machine for sampling."""
+    from kedge.adapters.machine import LocalMachine
+
+    return LocalMachine()
+
+
+def autologgers() -> tuple[Autologger, ...]:
+    """List what has a framework log what it trains. None of these imports its framework."""
+    from kedge.adapters.lightgbm.autolog import LightgbmAutolog
+    from kedge.adapters.lightning.autolog import LightningAutolog
+    from kedge.adapters.sklearn.autolog import SklearnAutolog
+    from kedge.adapters.xgboost.autolog import XgboostAutolog
+
+    lightning = (LightningAutolog("lightning.pytorch"), LightningAutolog("pytorch_lightning"))
+    return (SklearnAutolog(), XgboostAutolog(), LightgbmAutolog(), *lightning)
