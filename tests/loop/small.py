@@ -93,8 +93,7 @@ def played(folder: Path, *, store: str | None = None, in_process: bool = True) -
     house, clock = opened(folder, store=store, in_process=in_process)
     try:
         timeline = lay_out(_by_window(house.spec), house.data.rows(house.spec))
-        served = house.features.joined(house.features.service(house.spec), timeline.rows, time=house.spec.data.time)
-        play(house, clock, timeline, InProcess(house, timeline, served))
+        play(house, clock, timeline, InProcess(house, timeline))
         return track(house, house.spec, policy=house.spec.retraining.policy)
     finally:
         house.close()

@@ -6,6 +6,7 @@ import pytest
 from tests.loop.small import PROJECT, opened, played, write
 
 from kedge.domain.events import EventKind
+from kedge.replay import rehearsal
 from kedge.replay.play import play
 from kedge.replay.rehearsal import InProcess, _by_window
 from kedge.replay.timeline import lay_out
@@ -66,10 +67,30 @@ def test_a_twin_with_the_same_policy_decides_the_same(live, folder) -> None:
 
     house, _ = opened(folder)
     timeline = lay_out(_by_window(house.spec), house.data.rows(house.spec))
-    served = house.features.joined(house.features.service(house.spec), timeline.rows, time=house.spec.data.time)
     clock = SetClock(timeline.start)
     twin = rehearse(replace(house), house.spec, clock=clock)
-    play(twin, clock, timeline, InProcess(twin, timeline, served))
+    play(twin, clock, timeline, InProcess(twin, timeline))
     kept = track(twin, house.spec, policy="twin")
     assert kept.digest == live.digest
     house.close()
+
+
+def test_rows_joined_a_few_at_a_time_are_answered_alike(live, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rehearsal, "ROWS_AHEAD", 150)  # two windows and a half
+    assert played(write(tmp_path / "small")).digest == live.digest
+
+
+def test_each_policy_pays_for_the_looks_that_it_took(folder, tmp_path) -> None:
+    looking = PROJECT.replace("retrain = 5.0", "retrain = 400.0, cpu_hour = 0.01")
+    track = played(write(tmp_path / "looking", project=looking))
+    assert track.looks > 0
+    assert track.refused == 0
+    house, _ = opened(tmp_path / "looking")
+    versions = house.meta.models.list(house.spec.name)
+    behind = {run for version in versions for run in (version.run, version.candidate_run)}
+    spare = [run for run in house.meta.runs.list(house.spec.name, limit=1000) if run.id not in behind]
+    house.close()
+    assert track.looks - track.trainings <= len(spare) <= track.looks
+    assert track.spare_cpu_seconds == sum(run.usage.cpu_seconds for run in spare) > 0
+    dear = track.cost(retrain=400.0, cpu_hour=3600.0) - track.cost(retrain=400.0)
+    assert dear == pytest.approx(track.spare_cpu_seconds)

@@ -1,16 +1,12 @@
 """Days, UTC: the blocks of time that losses are summed in. An answer belongs to the day that it holds for, start included;
 a label to the day in which it became known, end included, as a window's end belongs to the window."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from kedge.domain.durations import floor_to
+
 DAY = timedelta(days=1)
-
-
-def floor_to(moment: datetime, length: timedelta) -> datetime:
-    """Give the last border at or before a moment."""
-    return EPOCH + (moment - EPOCH) // length * length
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from kedge.domain.data import KNOWN_AT
-from kedge.domain.monitoring import ColumnProfile, Profile
+from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile
 from kedge.monitoring.detect import streams_of
 from kedge.monitoring.profile import most_common, number_borders
 from kedge.monitoring.risk import Accepted
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 LATEST_STEPS = 13
 LEAST_ROWS = 10_000
 MOST_ROWS = 50_000
-ANSWERS = "prediction__"
 """The name of the answers among the columns: one that no project's column has."""
 
 

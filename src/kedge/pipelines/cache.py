@@ -30,12 +30,14 @@ def params_of(rules: TrainingRules) -> dict[str, str]:
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training made: the tree of its model's files, its figures, the tags of its run, what it used."""
+    """What a training made: the tree of its model's files, its figures, the tags of its run, what it used, and the blob
+    of the points that it logged, if any."""
 
     files: Digest
     metrics: dict[str, float]
     tags: dict[str, str]
     usage: Usage
+    points: Digest | None = None
 
 
 class Results:

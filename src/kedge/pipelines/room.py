@@ -10,6 +10,7 @@ A killed training leaves a RUNNING run and a claim; the same call takes both up 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from kedge.domain.durations import seconds_of
@@ -17,8 +18,9 @@ from kedge.domain.ids import Digest
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import MODEL_ARTIFACT, Candidate, candidate_of, candidate_tags
 from kedge.domain.tracking import Run, RunStatus, Usage
-from kedge.errors import StoreBroken, TrainingFailed
+from kedge.errors import StoreBroken, TrainingFailed, WasDeleted
 from kedge.pipelines.cache import Result, Results, content_key, params_of
+from kedge.pipelines.measured import pack, unpack
 from kedge.pipelines.rows import work_of
 from kedge.pipelines.run import Made, Work
 from kedge.pipelines.trace import place_of, sentence_of
@@ -106,10 +108,11 @@ class Pipelines:
         limit = seconds_of(spec.training.time_limit)
         made, usage = self._jobs.call(self._execute, self._root, spec.training.pipeline, waiting.pop(), seconds=limit)
         if isinstance(made, JobFailed):
-            self._fail(run, made, usage=usage)
+            self._fail(run, made, of=spec.name, usage=usage)
         files = self._blobs.put_tree(made.files)
         tags = candidate_tags(made.format, signature, trained_upto=frame.trained_upto)
-        result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage)
+        points = self._blobs.put(pack(made.points)) if made.points else None
+        result = Result(files=files, metrics=made.metrics, tags=tags, usage=usage, points=points)
         self._results.keep(key, result)
         return self._finish(run, result)
 
@@ -125,6 +128,10 @@ class Pipelines:
 
     def _finish(self, run: Run, result: Result) -> Run:
         made = {MODEL_ARTIFACT: result.files}
+        if result.points is not None:
+            points = unpack(self._blobs.get(result.points), began=run.started_at)
+            with suppress(WasDeleted):  # who deleted the run meanwhile does not want its curve
+                self._runs.log(run.id, metrics=points)  # before it is finished: once more after a kill changes nothing
         return self._tracking.finish(run, metrics=result.metrics, artifacts=made, usage=result.usage, tags=result.tags)
 
     def _require_budget(self, spec: ProjectSpec, key: Digest) -> None:
@@ -140,10 +147,10 @@ class Pipelines:
         if reason := exhausted(budget, spent(runs, now)):
             raise TrainingFailed(f"not trained: {reason}; wait, or raise the limit in training.budget")
 
-    def _fail(self, run: Run, failed: JobFailed, *, usage: Usage) -> NoReturn:
+    def _fail(self, run: Run, failed: JobFailed, *, of: str, usage: Usage) -> NoReturn:
         place = place_of(failed.traceback, self._root)
         where = f" at {place.file}:{place.line}" if place else ""
-        error = redact(f"training of {run.experiment}{where}: {sentence_of(failed.reason)}")
+        error = redact(f"training of {of}{where}: {sentence_of(failed.reason)}")
         artifacts = {}
         if failed.traceback:
             artifacts[TRACEBACK_ARTIFACT] = self._blobs.put(redact(failed.traceback).encode())

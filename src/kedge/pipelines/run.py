@@ -18,6 +18,7 @@ from kedge.errors import TrainingFailed
 from kedge.evaluation.metrics import DEFAULT_LOSS, loss_rows
 from kedge.pipelines.boosting import boosting
 from kedge.pipelines.graph import model_step, plan
+from kedge.pipelines.measured import Measurement, measuring
 from kedge.pipelines.step import DATA, Pipeline, TrainingData, as_pipeline
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training gives back: the model's files, the format that wrote them, and figures of the training."""
+    """What a training gives back: the model's files, the format that wrote them, figures of the training, and the points
+    that its own code logged."""
 
     files: dict[str, bytes]
     format: str
     metrics: dict[str, float]
+    points: tuple[Measurement, ...] = ()
 
 
 def execute_pipeline(pipeline: Pipeline, data: TrainingData) -> Any:
@@ -56,7 +59,8 @@ def make(written: object | None, work: Work, *, formats: Sequence[ModelFormat]) 
     TrainingFailed saying what was returned and what would be right; ConfigError for a graph that cannot run.
     """
     pipeline = as_pipeline(boosting if written is None else written)
-    model = execute_pipeline(pipeline, work.data)
+    with measuring() as measured:
+        model = execute_pipeline(pipeline, work.data)
     kept_by = _format_for(model, formats, where=f"step {model_step(pipeline)!r} of pipeline {pipeline.name!r}")
     files = kept_by.dump(model)
     rows = sample_rows(len(work.data.y))
@@ -67,7 +71,9 @@ def make(written: object | None, work: Work, *, formats: Sequence[ModelFormat]) 
         "rows": float(len(work.data.y)),
         "columns": float(len(work.data.columns)),
     }
-    return Made(files=files, format=kept_by.name, metrics=metrics)
+    if measured.dropped:
+        metrics["points_dropped"] = float(measured.dropped)
+    return Made(files=files, format=kept_by.name, metrics=metrics, points=measured.points())
 
 
 def _format_for(model: Any, formats: Sequence[ModelFormat], *, where: str) -> ModelFormat:

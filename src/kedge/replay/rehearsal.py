@@ -1,7 +1,7 @@
 """Rehearse other policies on the same past: the same turn and watch, in this process, with decisions kept in memory.
 
-A rehearsal answers a window in one request from features joined once for all policies; a training whose content key
-is known is not made again. Only its track is kept, as a note: a killed rehearsal is played again from the start.
+A rehearsal answers a window in one request, from features joined some windows ahead; a training whose content key is
+known is not made again. Only its track is kept, as a note: a killed rehearsal is played again from the start.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from kedge.replay.timeline import Tick, Timeline, lay_out
 from kedge.rollout.split import Columns, answer, entities_of, sticky_column
 
 MODELS_KEPT = 64  # policies ask for the same versions one after another
+ROWS_AHEAD = 50_000  # that a rehearsal joins at a time: enough that a join costs little, few enough to hold
 
 
 class Rehearsal(msgspec.Struct, frozen=True):
@@ -54,14 +55,11 @@ def run(settings: Settings, spec: ProjectSpec, told: Callable[[str, int, int], N
     """Rehearse what has no track yet; `told` hears (policy, windows done, windows in all). Runs in a process of its own."""
     house = open_house(settings, spec, writer="rehearsal", clock=SetClock(datetime.now(UTC)), models_kept=MODELS_KEPT)
     try:
-        served: pl.DataFrame | None = None
         for rehearsal in rehearsals(spec):
             note = note_of(house, rehearsal)
             if house.meta.notes.get(note) is None:
                 timeline = lay_out(_by_window(rehearsal.spec), house.data.rows(spec))
-                if served is None:
-                    served = house.features.joined(house.features.service(spec), timeline.rows, time=spec.data.time)
-                kept = _rehearse(house, rehearsal, timeline, served, told)
+                kept = _rehearse(house, rehearsal, timeline, told)
                 house.meta.notes.put(note, msgspec.json.encode(kept))
     finally:
         house.close()
@@ -79,11 +77,12 @@ def note_of(house: House, rehearsal: Rehearsal) -> str:
 
 
 class InProcess:
-    """Answers a replay's requests in this process, from features that were joined beforehand."""
+    """Answers a replay's requests in this process, from features that it joins for some windows at a time."""
 
-    def __init__(self, house: House, timeline: Timeline, served: pl.DataFrame) -> None:
-        self._house, self._timeline, self._served = house, timeline, served
+    def __init__(self, house: House, timeline: Timeline) -> None:
+        self._house, self._timeline = house, timeline
         self._columns = house.features.service(timeline.spec).columns()
+        self._first, self._served = 0, pl.DataFrame()
 
     def refresh(self) -> None:
         """Take up the newest deployment revision."""
@@ -94,7 +93,7 @@ class InProcess:
         house, spec, deployment = self._house, self._timeline.spec, self._deployment
         assert deployment is not None, "a replay asks after its first model"  # noqa: S101
         for tick in ticks:
-            rows = self._served[tick.first : tick.last]
+            rows = self._rows(tick)
             sticky = sticky_column(spec, house.features.service(spec))
             entities = entities_of(tick.request, rows[sticky].to_list() if sticky else [None] * len(rows))
             features = {name: rows[name].to_list() for name in self._columns}
@@ -116,6 +115,16 @@ class InProcess:
             )
             house.predictions.append(encode_batch(batch))
 
+    def _rows(self, tick: Tick) -> pl.DataFrame:
+        """Give a tick's rows with their features."""
+        if not self._first <= tick.first <= tick.last <= self._first + len(self._served):
+            features, spec = self._house.features, self._timeline.spec
+            ahead = self._timeline.rows[tick.first : max(tick.last, tick.first + ROWS_AHEAD)]
+            self._served = pl.DataFrame()  # let go of the last rows before the next are joined
+            self._served = features.joined(features.service(spec), ahead, time=spec.data.time)
+            self._first = tick.first
+        return self._served[tick.first - self._first : tick.last - self._first]
+
     def _score(self, version: int, columns: Columns) -> NDArray[np.float64]:
         house = self._house
         return house.evaluation.score(house.registry.get(self._timeline.spec.name, version), columns)
@@ -126,14 +135,12 @@ def _by_window(spec: ProjectSpec) -> ProjectSpec:
     return msgspec.structs.replace(spec, replay=msgspec.structs.replace(spec.replay, tick=spec.monitoring.window))
 
 
-def _rehearse(
-    house: House, rehearsal: Rehearsal, timeline: Timeline, served: pl.DataFrame, told: Callable[[str, int, int], None]
-) -> Track:
+def _rehearse(house: House, rehearsal: Rehearsal, timeline: Timeline, told: Callable[[str, int, int], None]) -> Track:
     clock = SetClock(timeline.start)
     twin = rehearse(house, timeline.spec, clock=clock)
     shown = lambda done, _: told(rehearsal.name, done, len(timeline.windows))  # noqa: E731
     try:
-        play(twin, clock, timeline, InProcess(twin, timeline, served), shown=shown)
+        play(twin, clock, timeline, InProcess(twin, timeline), shown=shown)
         return track(twin, timeline.spec, policy=rehearsal.name)
     finally:
         twin.predictions.close()

@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 
 from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import Promotion
 from kedge.evaluation.metrics import loss_name
-from kedge.replay.score import Promotion, Track
+from kedge.replay.score import Track
 
 BLOCK_DAYS = 7
 RESAMPLES = 2000

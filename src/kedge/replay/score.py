@@ -1,7 +1,6 @@
 """What a replay came to: the loss of every answer, by day, by month and in total, and what the loop did for it."""
 
 from collections.abc import Iterable
-from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -14,7 +13,7 @@ from kedge.domain.ids import digest_of, split_prediction_id
 from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import Answers, decode_answers, decode_truth
-from kedge.domain.registry import CHAMPION
+from kedge.domain.registry import CHAMPION, Promotion
 from kedge.evaluation.metrics import METRICS, loss_name, loss_rows
 from kedge.ports import Journal
 
@@ -40,18 +39,10 @@ class Month(msgspec.Struct, frozen=True):
     metrics: dict[str, float]
 
 
-class Promotion(msgspec.Struct, frozen=True):
-    """A version that became champion: when, by whom, and why."""
-
-    at: datetime
-    version: int
-    actor: str
-    reason: str
-
-
 class Track(msgspec.Struct, frozen=True, kw_only=True):
     """One policy's way through the replay. `trainings` counts the versions made after the first, `looks` and `refused`
-    the candidates that were not released, `spare_cpu_seconds` what those cost in compute."""
+    the candidates that were not released, `spare_cpu_seconds` what those cost in compute: each policy pays for the
+    looks that it took, also where the training was shared with another policy and made once."""
 
     policy: str
     rows: int
@@ -114,7 +105,8 @@ def track(house: House, spec: ProjectSpec, *, policy: str) -> Track:
     outcomes = [str(event.facts.get("outcome")) for event in turns]
     ledger = house.meta.ledgers.list(spec.name)
     promotions = tuple(Promotion(m.moved_at, m.number or 0, m.actor, m.reason) for m in moves)
-    spare = sum(float(event.facts.get("spare_cpu_seconds") or 0.0) for event in events)
+    released = {run for version in versions for run in (version.run, version.candidate_run)}
+    runs = house.meta.runs.list(spec.name, limit=1_000_000)
     return Track(
         policy=policy,
         rows=len(rows),
@@ -132,7 +124,7 @@ def track(house: House, spec: ProjectSpec, *, policy: str) -> Track:
         rollbacks=sum(event.kind is EventKind.MODEL_ROLLED_BACK for event in events),
         alarms={kind: alarms.count(kind) for kind in sorted(set(alarms))},
         promotions=promotions,
-        spare_cpu_seconds=spare,
+        spare_cpu_seconds=sum(run.usage.cpu_seconds for run in runs if run.id not in released),
         digest=digest_of(
             [(v.number, v.digest, v.verdict.outcome) for v in versions],
             [(p.at, p.version, p.actor, p.reason) for p in promotions],

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from kedge.domain.data import KNOWN_AT
-from kedge.domain.durations import span_of
+from kedge.domain.durations import floor_to, span_of
 from kedge.domain.ids import PredictionId, RequestId, prediction_id
 from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
@@ -102,7 +102,7 @@ def lay_out(spec: ProjectSpec, rows: pl.DataFrame) -> Timeline:
     if spec.replay.live_from is not None:
         start = datetime.combine(spec.replay.live_from, time(), UTC)
     else:
-        start = _floor(first + (last - first) / 5, length) + length
+        start = floor_to(first + (last - first) / 5, length) + length
     if not first < start <= last:
         raise SourceFailed(
             f"the replay goes live at {start:%Y-%m-%d}, but the rows of {spec.data.source} run from {first:%Y-%m-%d} "
@@ -117,11 +117,6 @@ def _finite(rows: pl.DataFrame) -> pl.DataFrame:
     """Make infinite numbers and NaN missing. Columns without any are not copied: a replay holds its rows to its end."""
     numbers = [column for column in rows.iter_columns() if column.dtype == pl.Float64 and not column.is_finite().all()]
     return rows.with_columns(column.set(~column.is_finite(), None) for column in numbers)
-
-
-def _floor(moment: datetime, length: timedelta) -> datetime:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return moment - (moment - epoch) % length
 
 
 def _stamp(moment: datetime) -> int:

@@ -13,7 +13,7 @@ import pytest
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import Digest, ModelName, digest_bytes, digest_of
 from kedge.domain.project import DataRules, ProjectSpec
-from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
+from kedge.domain.tracking import Code, Environment, Experiment, Metric, Run, RunStatus, Usage
 from kedge.errors import NotFound
 from kedge.features.frame import TrainingFrame
 from kedge.pipelines.cache import Results
@@ -78,7 +78,13 @@ class Runs:
     def __init__(self) -> None:
         self.rows: dict[str, Run] = {}
         self.events: set[str] = set()
+        self.experiments = Experiments()
         self.leases: dict[str, tuple[str, datetime]] = {}
+        self.points: dict[str, list[Metric]] = {}
+
+    def log(self, run, *, metrics) -> None:
+        assert self.get(run).status is RunStatus.RUNNING
+        self.points.setdefault(run, []).extend(metrics)
 
     def put(self, run, event) -> None:
         if event.key not in self.events:
@@ -109,6 +115,22 @@ class Runs:
             del self.leases[key]
 
 
+class Experiments:
+    """Experiments in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Experiment] = {}
+
+    def add(self, experiment, event) -> None:
+        self.rows[experiment.name] = experiment
+
+    def find(self, name) -> Experiment | None:
+        return self.rows.get(name)
+
+    def get(self, experiment) -> Experiment:
+        return next(row for row in self.rows.values() if row.id == experiment)
+
+
 class Blobs:
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
@@ -116,6 +138,9 @@ class Blobs:
     def put(self, data: bytes) -> Digest:
         self.kept[digest_bytes(data)] = data
         return digest_bytes(data)
+
+    def get(self, digest: Digest) -> bytes:
+        return self.kept[digest]
 
     def put_tree(self, files) -> Digest:
         name = digest_of({file: digest_bytes(data) for file, data in files.items()})
@@ -155,13 +180,14 @@ class House:
     def __init__(self, *, runs: Runs, shared: Runs, blobs: Blobs, notes: Notes, owner: str = "here") -> None:
         self.runs, self.shared, self.blobs, self.notes = runs, shared, blobs, notes
         self.clock, self.wall, self.project, self.jobs = Clock(), Clock(), Project(), Jobs()
+        self.experiments = runs.experiments
         self.paused: list[float] = []
         self.made: Callable[[Work], Made] = lambda work: Made(
             files={"model": b"tree"}, format="skops", metrics={"training_loss": 0.5}
         )
         self.while_paused: Callable[[], None] = lambda: None
         self.pipelines = Pipelines(
-            tracking=Tracking(runs=runs, project=self.project, clock=self.clock),
+            tracking=Tracking(runs=runs, experiments=self.experiments, project=self.project, clock=self.clock),
             runs=runs,
             results=Results(notes=notes, runs=shared, wall=self.wall),
             jobs=self.jobs,

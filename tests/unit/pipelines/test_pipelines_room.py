@@ -26,7 +26,7 @@ def test_a_candidate_and_its_run(house, spec, frame) -> None:
     assert [column.name for column in candidate.signature.inputs] == ["wind", "carrier"]
     assert candidate.signature.positive == "1"
     assert house.blobs.kept[candidate.digest] == {"model": b"tree"}
-    assert (run.status, run.experiment, run.name, run.inputs) == (
+    assert (run.status, house.experiments.get(run.experiment).name, run.name, run.inputs) == (
         RunStatus.FINISHED,
         "delay",
         "boosting",

@@ -8,13 +8,13 @@ from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, Collected, SetC
 
 from kedge.domain.evaluation import Finding, Gain, Outcome, Verdict
 from kedge.domain.events import Event, EventKind
-from kedge.domain.ids import Digest, RunId, digest_of
+from kedge.domain.ids import Digest, ExperimentId, RunId, digest_of
 from kedge.domain.monitoring import Alert, AlertKind, Drift, Health, Risk, StepLosses, Window
 from kedge.domain.project import Budget
 from kedge.domain.registry import Candidate
 from kedge.domain.retraining import Look, Price, Retrain, RetrainingRules, Wait
 from kedge.domain.rollout import Deployment
-from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
+from kedge.domain.tracking import Code, Environment, Experiment, Run, RunStatus, Usage
 from kedge.errors import ConfigError, DataInvalid, TrainingFailed
 from kedge.retraining.budget import recent_runs, spent
 from kedge.retraining.room import Retraining
@@ -134,9 +134,15 @@ def test_the_ledger_trains_when_the_regret_meets_the_price() -> None:
 
 
 def run_of(made: Loop, *, cpu_seconds: float, name="run", at=START) -> None:
+    if (home := made.meta.experiments.find(MODEL)) is None:
+        home = Experiment(id=ExperimentId("7"), name=MODEL, created_at=START, updated_at=START)
+        made.meta.experiments.add(
+            home,
+            Event(key=digest_of(MODEL), kind=EventKind.EXPERIMENT_CREATED, at=START, subject=MODEL, actor="a", message=""),
+        )
     run = Run(
         id=RunId(name),
-        experiment=MODEL,
+        experiment=home.id,
         name="n",
         content_key=Digest(name),
         status=RunStatus.FINISHED,

@@ -1,0 +1,23 @@
+"""What a training job's process runs, and the formats that it may keep a model in.
+
+The composition root of that process alone: it gets its rows as a matrix, so it imports no frames and no SQL, and holds 60
+MiB less than the house beside it.
+"""
+
+from pathlib import Path
+
+from kedge.adapters.lightgbm.format import LightgbmFormat
+from kedge.adapters.project import FolderProject
+from kedge.adapters.sklearn.format import SklearnFormat
+from kedge.adapters.xgboost.format import XgboostFormat
+from kedge.pipelines.run import Made, Work, make
+from kedge.ports import ModelFormat
+
+# the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
+FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), SklearnFormat())
+
+
+def train_job(project_root: str, reference: str, work: Work) -> Made:
+    """Load the project's pipeline and run it."""
+    pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
+    return make(pipeline, work, formats=FORMATS)
