@@ -51,7 +51,10 @@ def test_health_and_files_are_open(client):
     assert client.get("/api/v1/health").status_code == 200
 
 
-@pytest.mark.parametrize("header", ["Bearer wrong", "Basic abc", f"Bearer {TOKEN}x", "Bearer", f"bearer  {TOKEN[:-1]}"])
+HEADERS = ["Bearer wrong", "Basic abc", f"Bearer {TOKEN}x", "Bearer", f"bearer  {TOKEN[:-1]}"]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=["wrong", "basic", "longer", "empty", "shorter"])
 def test_a_wrong_token_is_none(client, header):
     assert client.get("/api/v1/loop", headers={"authorization": header}).status_code == 401
 

@@ -51,7 +51,7 @@ def test_codes_are_unique():
         ("GET", "/api/v1/runs/none", 404, "not_found"),
         ("GET", "/api/v1/datasets/none", 404, "not_found"),
         ("GET", "/api/v1/predictions/none.1/why", 404, "not_found"),
-        ("DELETE", "/api/v1/models", 415, "media_type_unsupported"),
+        ("DELETE", "/api/v1/models", 405, "method_not_allowed"),
         ("GET", "/api/v1/ground-truth", 405, "method_not_allowed"),
         ("GET", "/api/v1/events?limit=0", 400, "request_invalid"),
         ("GET", "/api/v1/events?limit=many", 400, "request_invalid"),

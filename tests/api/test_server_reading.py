@@ -18,8 +18,8 @@ from kedge.domain.rollout import Strategy
 from kedge.server.application import application
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.glance import glance
-from kedge.server.reading.lists import metrics_of, tags_of
 from kedge.server.reading.model import model_page
+from kedge.server.reading.run import tags_of
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.sentence import retraining_line, trial_verdict, verdict
 from kedge.server.reading.shapes import shape_of
@@ -168,6 +168,13 @@ def test_a_mean_over_days_is_the_ratio_estimate():
     assert mean.upper - mean.loss == pytest.approx(12.706 * math.sqrt(spread) / 400)
 
 
+def test_the_interval_of_a_loss_ends_at_zero():
+    blocks = [Block(day=START + index * DAY, version=1, rows=100, loss=loss) for index, loss in enumerate([1.0, 90.0])]
+    assert mean_of(blocks).lower == 0.0
+    gains = [replace(block, loss=-block.loss) for block in blocks]
+    assert mean_of(gains).lower < -1.0
+
+
 def test_one_day_has_no_interval_and_no_rows_no_mean():
     block = Block(day=START, version=1, rows=10, loss=5.0)
     assert mean_of([block]).lower is None
@@ -230,13 +237,11 @@ def test_a_run_is_told_in_words(scene):
         scene.runs[0],
         artifacts={"model": digest_of("m")},
         tags={**candidate_tags("skops", signature, trained_upto=START), "service_digest": digest_of("s"), "mine": "x"},
-        metrics={"columns": 12.0, "training_loss": 0.123456, "rows": 3747.0},
     )
     told = tags_of(run)
     assert (told["signature"], told["mine"]) == ("2 columns to delay (regression)", "x")
     assert told["service_digest"] == words.short(digest_of("s"))
     assert tags_of(replace(run, artifacts={}))["signature"].startswith("{")
-    assert metrics_of(run) == {"columns": "12", "training_loss": "0.1235", "rows": "3,747"}
 
 
 def test_what_comes_next_names_dates(scene):

@@ -6,14 +6,17 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
 from tests.ui.filled import FilledHouse, year
 from tests.ui.seed import START, Year
+from tests.ui.tracked import write_runs, write_versions
 
 from kedge.server.application import application
 from kedge.storage.sql import open_store
+from kedge.tracking.search import runs_query
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -60,8 +63,20 @@ def site():
 def hostile_site():
     meta = open_store("sqlite://")
     Year(meta, hostile=HOSTILE).write(START.replace(month=5, day=9))
-    with served(FilledHouse(meta, at=START.replace(month=5, day=9, hour=5), hostile=HOSTILE)) as address:
+    house = FilledHouse(meta, at=START.replace(month=5, day=9, hour=5), hostile=HOSTILE)
+    write_runs(house.logging, house.artifacts, count=6, hostile=HOSTILE)
+    with served(house) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def tracked():
+    """Serve a store with an experiment of many runs; gives the address, the experiment and the house."""
+    house = FilledHouse(open_store("sqlite://"))
+    home = write_runs(house.logging, house.artifacts)
+    write_versions(house.catalog, house.logging.find_runs(runs_query("", experiments=[home], limit=1)).items[0])
+    with served(house) as address:
+        yield SimpleNamespace(site=address, home=home, house=house)
 
 
 @pytest.fixture(scope="session")

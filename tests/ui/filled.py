@@ -17,7 +17,13 @@ from kedge.domain.rollout import Deployment
 from kedge.domain.tracking import Usage
 from kedge.errors import Conflict, NotFound
 from kedge.ports import MetaStore
+from kedge.registry.catalog import Catalog
+from kedge.rollout.hand import ByHand
+from kedge.settings import UPLOAD_LIMIT
+from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.sql import open_store
+from kedge.tracking.artifacts import Artifacts
+from kedge.tracking.logging import Logging
 
 PREDICTION = PredictionId("flights-2013-12-27T19.3")
 
@@ -129,7 +135,23 @@ class FilledHouse:
         self, meta: MetaStore, *, at: datetime = END + timedelta(hours=5), hostile: str = "", token: str = ""
     ) -> None:
         self.meta, self.spec, self.clock = meta, spec(), StoppedClock(at)
-        self.settings = SimpleNamespace(token=token, project=".", store="sqlite://")
+        self.settings = SimpleNamespace(
+            token=token, project=".", store="sqlite://", url="sqlite://", upload_limit=UPLOAD_LIMIT
+        )
+        self.artifacts = Artifacts(
+            files=meta.files, runs=meta.runs, models=meta.logged_models, blobs=MemoryBlobs(), clock=self.clock
+        )
+        self.logging = Logging(meta=meta, clock=self.clock)
+        self.catalog = Catalog(
+            registered=meta.registered,
+            models=meta.models,
+            logged=meta.logged_models,
+            deployments=meta.deployments,
+            files=self.artifacts,
+            clock=self.clock,
+        )
+        registry = SimpleNamespace(history=meta.models.moves, require_serial=lambda model, serial: None)
+        self.by_hand = ByHand(catalog=self.catalog, registry=registry, rollout=self, deployments=meta.deployments)
         self.truths: list[TruthBatch] = []
         self.hostile, self.broken = hostile, False
         self.lineage = self.monitoring = self.rollout = self

@@ -22,7 +22,7 @@ from kedge.domain.data import (
 )
 from kedge.domain.evaluation import Finding, Outcome, Task, conclude
 from kedge.domain.events import Event, EventKind, Fact
-from kedge.domain.ids import DatasetName, ModelName, RunId, digest_of
+from kedge.domain.ids import DatasetName, ExperimentId, ModelName, RunId, digest_of
 from kedge.domain.monitoring import (
     Alert,
     AlertKind,
@@ -37,7 +37,7 @@ from kedge.domain.project import Budget, DataRules, ProjectSpec, TrainingRules
 from kedge.domain.registry import AliasMove, ModelVersion, Signature
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, Move, RolloutLook
-from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
+from kedge.domain.tracking import Code, Environment, Experiment, Run, RunStatus, Usage
 from kedge.ports import MetaStore
 
 START = datetime(2013, 3, 1, tzinfo=UTC)
@@ -144,7 +144,7 @@ class Year:
         key = digest_of("run", number, self.model)
         run = Run(
             id=RunId(key[:16]),
-            experiment=self.model,
+            experiment=self._home(at),
             name=f"refit v{number}{self.hostile}",
             content_key=key,
             status=status,
@@ -166,6 +166,14 @@ class Year:
             run, self.event(EventKind.RUN_FINISHED, at, f"Run {run.id} (refit v{number}) finished after 38 min", run=run.id)
         )
         return run
+
+    def _home(self, at: datetime) -> ExperimentId:
+        if (home := self.meta.experiments.find(self.model)) is None:
+            home = Experiment(id=ExperimentId("100000000000000001"), name=self.model, created_at=at, updated_at=at)
+            self.meta.experiments.add(
+                home, self.event(EventKind.EXPERIMENT_CREATED, at, f"Experiment {self.model} was created")
+            )
+        return home.id
 
     def _version(self, number: int) -> None:
         at = {**PROMOTED, 4: datetime(2013, 8, 5, tzinfo=UTC), 6: TRIAL_FROM}[number] - 2 * DAY

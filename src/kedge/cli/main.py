@@ -19,8 +19,9 @@ NOUNS = {
     "serve": "Serve the deployed model (Open Inference Protocol v2).",
     "up": "Start the control plane: API and UI.",
     "features": "Hold the features that were served against the join.",
-    "models": "List model versions, promote, roll back.",
-    "why": "Answer for a prediction: from the answer back to the source.",
+    "runs": "List, show and compare runs; send what ended scripts left behind.",
+    "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
+    "why": "Answer for a prediction or a model version: back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
 }
 

@@ -1,52 +1,270 @@
-"""`kedge models`: versions and aliases by hand."""
+"""`kedge models`: registered models, versions, aliases and stages by hand.
+
+Where MODEL is left out it is the project's. Exit codes: 0 done; 1 refused, said in one line; 2 wrong usage.
+"""
 
 import getpass
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from kedge.cli.opening import HERE, Folder, Json, Store, opened, print_json
-from kedge.domain.registry import CHAMPION
+from kedge.cli.opening import HERE, Json, Store, opened, print_json
+from kedge.domain.finding import Query
+from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
+from kedge.errors import NotFound, RequestInvalid
+from kedge.registry.catalog import Offered
 
 nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Reason = Annotated[str, typer.Option(help="Why; it goes into the history.")]
+Place = Annotated[Path, typer.Option("--project", help="The project's folder.", show_default="this folder")]
+Model = Annotated[str, typer.Argument(help="The registered model.", show_default="the project's")]
+Number = Annotated[int, typer.Argument(help="The version's number.")]
+Serial = Annotated[int | None, typer.Option(help="Only where the alias has moved so many times, as `history` counts them.")]
+PAGE = 1000
 
 
 @nouns.command("list")
-def show(folder: Folder = HERE, store: Store = None, as_json: Json = False) -> None:
-    """List the versions of the project's model, newest first."""
-    with opened(folder, store, writer="models") as house:
-        versions = house.meta.models.list(house.spec.name)
-        champion = house.registry.champion(house.spec.name)
+def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """List the registered models, by name."""
+    with opened(project, store, writer="models", bare=True) as house:
+        models: list[RegisteredModel] = []
+        page = ""
+        while True:
+            found = house.catalog.search(Query(limit=PAGE, page=page))
+            models += found.items
+            if not (page := found.next):
+                break
+        latest = house.catalog.latest_of([model.name for model in models])
     if as_json:
-        print_json(versions)
+        print_json([{"model": model, "latest": latest[model.name]} for model in models])
         return
-    table = Table(title=f"{house.spec.name}: {len(versions)} versions")
-    for name in ("version", "state", "trained up to", "run", "digest"):
-        table.add_column(name)
-    for version in versions:
-        state = CHAMPION if champion and champion.number == version.number else version.verdict.outcome.value
-        upto = f"{version.trained_upto:%Y-%m-%d %H:%M}"
-        table.add_row(f"v{version.number}", state, upto, version.run, version.digest[:12])
+    table = _table(f"{len(models)} registered models", "model", "newest", "aliases", "updated")
+    for model in models:
+        newest = max((each.number for each in latest[model.name]), default=0)
+        aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
+        table.add_row(model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}")
+    Console().print(table)
+
+
+@nouns.command("show")
+def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Show one registered model: what it is for, its aliases, the newest version of each stage."""
+    with opened(project, store, writer="models", bare=True) as house:
+        found = house.catalog.get(model or house.spec.name)
+        latest = house.catalog.latest(found.name)
+    if as_json:
+        print_json({"model": found, "latest": latest})
+        return
+    console = Console()
+    console.print(f"[bold]{found.name}[/]  {found.description or ''}", highlight=False)
+    for alias, number in sorted(found.aliases.items()):
+        console.print(f"  {alias}  v{number}", highlight=False)
+    console.print(_versions(latest, "newest of each stage"))
+
+
+@nouns.command()
+def versions(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """List the versions of a model, newest first."""
+    with opened(project, store, writer="models", bare=True) as house:
+        name = model or house.spec.name
+        found = house.catalog.versions(name)
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(_versions(found, f"{name}: {len(found)} versions"))
+
+
+@nouns.command()
+def history(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """List every move of aliases and stages, oldest first: who, when, why, and the gate's verdict on the version."""
+    with opened(project, store, writer="models", bare=True) as house:
+        name = model or house.spec.name
+        moves = house.catalog.history(name)
+    if as_json:
+        print_json(moves)
+        return
+    table = _table(f"{name}: {len(moves)} moves", "when", "what", "serial", "version", "from", "who", "why", "verdict")
+    for move in moves:
+        before = move.before or (f"v{move.previous}" if move.previous is not None else "·")
+        version = f"v{move.number}" if move.number is not None else "taken away"
+        when, what = f"{move.at:%Y-%m-%d %H:%M:%S}", f"{move.kind} {move.name}"
+        table.add_row(when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none")
     Console().print(table)
 
 
 @nouns.command()
-def promote(reason: Reason, folder: Folder = HERE, store: Store = None) -> None:
-    """End the trial that runs: its version becomes champion now, for all traffic."""
-    with opened(folder, store, writer="models") as house:
-        deployment = house.rollout.promote(house.spec.name, actor=_person(), reason=reason)
-    typer.echo(f"{house.spec.name} v{deployment.champion} is champion")
+def promote(
+    reason: Reason,
+    model: Model = "",
+    version: Annotated[int | None, typer.Option(help="The version; left out, the one on trial.")] = None,
+    serial: Serial = None,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
+    with opened(project, store, writer="models", bare=True) as house:
+        name = model or house.spec.name
+        move = house.by_hand.promote(name, version, actor=_person(), reason=_said(reason), serial=serial)
+    _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
 @nouns.command("roll-back")
-def roll_back(reason: Reason, folder: Folder = HERE, store: Store = None) -> None:
+def roll_back(
+    reason: Reason,
+    model: Model = "",
+    serial: Serial = None,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
     """Go back: end the trial if there is one, else return to the champion before."""
-    with opened(folder, store, writer="models") as house:
-        deployment = house.rollout.roll_back(house.spec.name, actor=_person(), reason=reason)
-    typer.echo(f"{house.spec.name} v{deployment.champion} is champion")
+    with opened(project, store, writer="models", bare=True) as house:
+        name = model or house.spec.name
+        move = house.by_hand.roll_back(name, actor=_person(), reason=_said(reason), serial=serial)
+    _told(f"{name} v{move.number} is champion", move, as_json=as_json)
+
+
+@nouns.command()
+def archive(
+    model: Model,
+    version: Number,
+    reason: Reason,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
+    with opened(project, store, writer="models", bare=True) as house:
+        found = house.by_hand.archive(model, version, actor=_person(), reason=_said(reason))
+    _told(f"{model} v{version} is archived", found, as_json=as_json)
+
+
+@nouns.command()
+def alias(
+    model: Model,
+    name: Annotated[str, typer.Argument(help="The alias.")],
+    reason: Reason,
+    version: Annotated[int | None, typer.Option(help="The version to point to; left out, the alias is taken away.")] = None,
+    serial: Serial = None,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Point an alias to a version, or take it away."""
+    with opened(project, store, writer="models", bare=True) as house:
+        who, why = _person(), _said(reason)
+        if version is None:
+            house.by_hand.delete_alias(model, name, actor=who, reason=why)
+        else:
+            house.by_hand.set_alias(model, name, number=version, actor=who, reason=why, serial=serial)
+        found = house.catalog.get(model)
+    where = f"points to v{version}" if version is not None else "is taken away"
+    _told(f"{name} of {model} {where}", found, as_json=as_json)
+
+
+@nouns.command()
+def stage(
+    model: Model,
+    version: Number,
+    to: Annotated[str, typer.Argument(help="None, Staging, Production or Archived.")],
+    reason: Reason,
+    archive_existing: Annotated[bool, typer.Option(help="Archive the other versions of that stage.")] = False,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a version to a stage."""
+    with opened(project, store, writer="models", bare=True) as house:
+        found = house.catalog.move_stage(
+            model, version, stage=to, actor=_person(), archive=archive_existing, reason=_said(reason)
+        )
+    _told(f"{model} v{version} is in stage {found.stage.value}", found, as_json=as_json)
+
+
+@nouns.command()
+def tag(
+    model: Model,
+    key: Annotated[str, typer.Argument(help="The tag's key.")],
+    value: Annotated[str | None, typer.Argument(help="Its value; left out, the tag is taken away.")] = None,
+    version: Annotated[int | None, typer.Option(help="A version's tag; left out, the model's.")] = None,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Set or take away a tag of a model or of a version."""
+    with opened(project, store, writer="models", bare=True) as house:
+        catalog = house.catalog
+        if version is None:
+            catalog.delete_tag(model, key) if value is None else catalog.set_tag(model, key, value=value)
+        elif value is None:
+            catalog.delete_version_tag(model, version, key=key)
+        else:
+            catalog.set_version_tag(model, version, key=key, value=value)
+        found = catalog.get(model) if version is None else catalog.version(model, version)
+    _told(f"{key} of {model} is {value!r}" if value is not None else f"{key} of {model} is gone", found, as_json=as_json)
+
+
+@nouns.command()
+def register(
+    model: Model,
+    source: Annotated[str, typer.Argument(help="runs:/RUN/PATH, models:/m-ID or models:/NAME/N.")],
+    description: Annotated[str, typer.Option(help="What the version is.")] = "",
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version of a run's files, a logged model or another version; the model is made where it is not there."""
+    with opened(project, store, writer="models", bare=True) as house:
+        who = _person()
+        try:
+            house.catalog.get(model)
+        except NotFound:
+            house.catalog.create(model, actor=who)
+        offered = Offered(source=source, description=description or None)
+        made = house.catalog.register(model, offered, actor=who)
+    _told(f"{model} v{made.number} is registered", made, as_json=as_json)
+
+
+def _versions(found: Sequence[CatalogVersion], title: str) -> Table:
+    table = _table(title, "version", "state", "stage", "aliases", "registered", "run", "digest")
+    for version in found:
+        judged = version.loop.verdict.outcome.value if version.loop else "not judged"
+        table.add_row(
+            f"v{version.number}",
+            CHAMPION if CHAMPION in version.aliases else judged,
+            version.stage.value,
+            ", ".join(version.aliases),
+            f"{version.created_at:%Y-%m-%d %H:%M}",
+            version.run or "·",
+            (version.digest or "no files")[:12],
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for name in columns:
+        table.add_column(name)
+    return table
+
+
+def _told(sentence: str, value: object, *, as_json: bool) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo(sentence)
+
+
+def _said(reason: str) -> str:
+    reason = " ".join(reason.split())
+    if not 3 <= len(reason) <= 300:
+        raise RequestInvalid("--reason: say in 3 to 300 characters why; it is kept in the history")
+    return reason
 
 
 def _person() -> str:

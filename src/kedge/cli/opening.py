@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from kedge.app import House, open_house
-from kedge.config import read_project, settings
+from kedge.config import bare_project, project_or_none, read_project, settings
+from kedge.domain.project import ProjectSpec
 from kedge.ports import Clock
 
 Folder = Annotated[Path, typer.Argument(help="The project's folder, with its kedge.toml.", show_default="this folder")]
@@ -22,15 +23,22 @@ HERE = Path()
 
 
 @contextmanager
-def opened(folder: Path, store: str | None, *, writer: str, clock: Clock | None = None) -> Iterator[House]:
+def opened(
+    folder: Path, store: str | None, *, writer: str, clock: Clock | None = None, bare: bool = False
+) -> Iterator[House]:
     """Open a project's house, and close it at the end. What the project's code prints meanwhile goes to standard error:
-    standard output is for what was asked for, and may be read by a program."""
+    standard output is for what was asked for, and may be read by a program. `bare` is content without a project file."""
     with redirect_stdout(sys.stderr):
-        house = open_house(settings(folder, store=store), read_project(folder), writer=writer, clock=clock)
+        house = open_house(settings(folder, store=store), _project(folder, bare=bare), writer=writer, clock=clock)
         try:
             yield house
         finally:
             house.close()
+
+
+def _project(folder: Path, *, bare: bool) -> ProjectSpec:
+    found = project_or_none(folder) if bare else read_project(folder)
+    return bare_project(folder) if found is None else found
 
 
 def print_json(value: object) -> None:

@@ -10,18 +10,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from kedge.app import House
+from kedge.domain.evaluation import METRIC_WORDS
 from kedge.domain.monitoring import AlertKind, Window
 from kedge.domain.registry import CHAMPION
 from kedge.replay.report import Cost, Report
 
-NAMES = {
-    "log_loss": "log loss",
-    "roc_auc": "ROC AUC",
-    "brier": "Brier",
-    "squared_error": "squared error",
-    "absolute_error": "absolute error",
-    "r2": "R2",
-}
 PRINTED_WIDTH = 110  # columns, where nobody's window says how many there are
 DRIFTS = (AlertKind.DATA_DRIFT, AlertKind.PREDICTION_DRIFT, AlertKind.RISK)
 
@@ -118,7 +111,7 @@ def _by_month(made: Report) -> Table:
     table.add_column("rows", justify="right", no_wrap=True)
     for metric in names:
         for policy in made.policies:
-            table.add_column(f"{NAMES.get(metric, metric)}\n{policy}", justify="right", no_wrap=True)
+            table.add_column(f"{METRIC_WORDS.get(metric, metric)}\n{policy}", justify="right", no_wrap=True)
     first = next(iter(made.policies.values()))
     for month, figures in first.months.items():
         cells = [_figure(made.policies[p].months[month][m]) for m in names for p in made.policies]
@@ -130,7 +123,7 @@ def _in_total(made: Report) -> Table:
     table = Table(title="in total")
     table.add_column("policy")
     metrics = list(next(iter(made.policies.values())).metrics)
-    for name in (*(NAMES.get(m, m) for m in metrics), "trainings", "looks", "refused", "rollbacks", "cost"):
+    for name in (*(METRIC_WORDS.get(m, m) for m in metrics), "trainings", "looks", "refused", "rollbacks", "cost"):
         table.add_column(name, justify="right")
     for name, result in made.policies.items():
         counts = (result.trainings, result.looks, result.refused, result.rollbacks)

@@ -1,4 +1,4 @@
-"""`kedge up`: the control plane of one project, API and UI."""
+"""`kedge up`: the control plane of one project, API and UI. In a folder without a project it keeps what clients log."""
 
 import sys
 from typing import Annotated
@@ -8,11 +8,11 @@ import uvicorn
 
 from kedge.app import open_house
 from kedge.cli.opening import HERE, Folder, Store
-from kedge.config import Settings, read_project, settings
+from kedge.config import PROJECT_FILE, Settings, bare_project, project_or_none, settings
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, PortInUse
 from kedge.security.hosts import is_loopback
-from kedge.server.application import application
+from kedge.server.early import Early
 
 
 def command(
@@ -21,8 +21,12 @@ def command(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port.")] = 8400,
 ) -> None:
-    """Start the control plane: the native API and the UI."""
-    show(settings(folder, store=store), read_project(folder), host=host, port=port)
+    """Start the control plane: the native API, the MLflow protocol and the UI."""
+    spec = project_or_none(folder)
+    if spec is None:
+        spec = bare_project(folder)
+        sys.stderr.write(f"no {PROJECT_FILE} in {folder.resolve()}: what clients log is kept, no loop runs\n")
+    show(settings(folder, store=store), spec, host=host, port=port)
 
 
 def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: int = 8400) -> None:
@@ -31,8 +35,10 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
         raise ConfigError(f"--host {host} is open to others: set KEDGE_TOKEN first, or stay on 127.0.0.1")
     house = open_house(where, spec, writer="up")
     try:
-        sys.stderr.write(f"the UI is on http://{host}:{port} (Ctrl-C ends it)\n")
-        uvicorn.run(application(house), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
+        house.artifacts.sweep()
+        sys.stderr.write(f"the UI and MLflow's clients are served on http://{host}:{port} (Ctrl-C ends it)\n")
+        served = Early(house)
+        uvicorn.run(served, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     except SystemExit:
         raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
     finally:

@@ -1,4 +1,4 @@
-"""`kedge why`: from one answer back to the source, link by link."""
+"""`kedge why`: from one answer, or one version of a model, back to the source, link by link."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,33 +10,51 @@ from rich.markup import escape
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
 from kedge.domain.evaluation import Recomputed
-from kedge.domain.ids import PredictionId
-from kedge.domain.lineage import Explanation, Link
+from kedge.domain.ids import ModelName, PredictionId
+from kedge.domain.lineage import Explanation, Link, VersionExplanation
 
 Signs = {True: "[green]✓ verified[/]", False: "[red]✗ does not hold[/]", None: "[dim]· not checked[/]"}
 
 
 def command(
-    prediction: Annotated[str, typer.Argument(help="The prediction's id: REQUEST.ROW.")],
+    what: Annotated[str, typer.Argument(help="A prediction's id, REQUEST.ROW, or a version: MODEL@NUMBER, MODEL@ALIAS.")],
     folder: Annotated[Path, typer.Option("--project", help="The project's folder.", show_default="this folder")] = HERE,
     store: Store = None,
     as_json: Json = False,
     replay: Annotated[bool, typer.Option("--replay", help="Compute the answer again and compare it bit for bit.")] = False,
 ) -> None:
-    """Walk from the answer to model version, gate, run, code, data. Exits with 3 if a link or the replay does not hold."""
-    with opened(folder, store, writer="why") as house:
-        name = PredictionId(prediction)
+    """Walk from an answer or a version to gate, run, code, data. Exits with 3 if a link or the replay does not hold."""
+    model, at, which = what.rpartition("@")
+    with opened(folder, store, writer="why", bare=True) as house:
+        if at and house.meta.registered.find(ModelName(model)) is not None:
+            version = house.catalog.named(model, which if which.isdecimal() else f"@{which}")
+            _answer_version(house.lineage.why_version(version, house.catalog.history(model)), as_json=as_json)
+            return
+        name = PredictionId(what)
         explanation = house.lineage.why(name)
         again = None
         if replay:
             logged = house.lineage.get(name)
-            version = house.registry.get(explanation.model, explanation.version)
-            again = house.evaluation.recompute(version, logged.batch, row=logged.row)
+            served = house.registry.get(explanation.model, explanation.version)
+            again = house.evaluation.recompute(served, logged.batch, row=logged.row)
     if as_json:
         print_json({**msgspec.to_builtins(explanation), "replay": msgspec.to_builtins(again)})
     else:
         _show(explanation, again)
     if not explanation.holds or (again is not None and not again.equal):
+        raise typer.Exit(3)
+
+
+def _answer_version(explanation: VersionExplanation, *, as_json: bool) -> None:
+    """Print what stands behind a version. Exits with 3 if a link does not hold."""
+    if as_json:
+        print_json(explanation)
+    else:
+        console = Console()
+        console.print(f"[bold]{escape(explanation.model)} v{explanation.version}[/]")
+        for link in explanation.links:
+            _show_link(console, link)
+    if not explanation.holds:
         raise typer.Exit(3)
 
 

@@ -12,8 +12,10 @@ HIDDEN = "***"
 
 # every repeat before a literal is bounded, so that no text can be made to be slow
 
+# a token is a secret; tokens are counted (max_tokens), and text is made of them (tokenizer, token_type)
+_ACCESS = r"token(?!i[sz]|s(?![a-z])|[_-]?(?:count|limit|length|type|budget))|(?:api|access|auth|refresh)[_-]?tokens"
 _SECRET_NAME = re.compile(
-    r"passw|pwd|passphrase|secret|token|(?:api|access|private|auth)[_-]?key|credential|authorization", re.IGNORECASE
+    rf"passw|pwd|passphrase|secret|{_ACCESS}|(?:api|access|private|auth)[_-]?key|credential|authorization", re.IGNORECASE
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
 # the password ends at the last @ before the host: passwords may hold an unescaped @
@@ -24,7 +26,7 @@ _NAMED = re.compile(
     r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&)\]}\"']+)",
     re.IGNORECASE,
 )
-_KNOWN_TOKEN = re.compile(
+_KNOWN_ACCESS = re.compile(
     r"\b(?:kedge_|gh[pousr]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|AKIA|ASIA|eyJ[A-Za-z0-9_-]{1,1000}\.)[A-Za-z0-9._-]{12,}"
 )
 _LONG = re.compile(r"(?<![A-Za-z0-9_+-])[A-Za-z0-9_+-]{32,}={0,2}")
@@ -42,7 +44,7 @@ def redact(text: str) -> str:
     text = _URL_PASSWORD.sub(rf"\g<before>{HIDDEN}", text)
     text = _BEARER.sub(rf"\g<scheme> {HIDDEN}", text)
     text = _NAMED.sub(_hide_value, text)
-    text = _KNOWN_TOKEN.sub(HIDDEN, text)
+    text = _KNOWN_ACCESS.sub(HIDDEN, text)
     return _LONG.sub(lambda match: HIDDEN if _random(match[0]) else match[0], text)
 
 

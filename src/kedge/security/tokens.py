@@ -3,6 +3,7 @@
 kedge_<43 letters of base64>     256 bits; SHA-256 needs no salt and no stretching for secrets that cannot be guessed
 """
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -42,10 +43,21 @@ def given_token(text: str, *, name: str = "KEDGE_TOKEN", right: Right = Right.AD
     return Token(name=name, hash=hash_of(text), right=right)
 
 
-def bearer_of(header: str | None) -> str | None:
-    """Read the token of an Authorization header, `Bearer TOKEN`; None for anything else."""
+def presented_by(header: str | None) -> str | None:
+    """Read the token of an Authorization header: `Bearer TOKEN`, or the password of `Basic ...`, whatever the user's name.
+
+    None for anything else.
+    """
     scheme, _, text = (header or "").strip().partition(" ")
-    return text.strip() or None if scheme.lower() == "bearer" else None
+    match scheme.lower():
+        case "bearer":
+            return text.strip() or None
+        case "basic":
+            try:
+                return base64.b64decode(text.strip(), validate=True).decode().partition(":")[2] or None
+            except ValueError:
+                return None
+    return None
 
 
 def find_holder(presented: str | None, tokens: Iterable[Token], *, now: datetime) -> Token | None:

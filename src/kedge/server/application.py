@@ -1,6 +1,7 @@
 """The control plane as one ASGI application: the native API, the pages, the event stream. `kedge up` runs it.
 
 Door (host, origin, content type, size, headers) -> Litestar -> Guard (policy table) -> route -> read model -> JSON or page
+                                                 -> the MLflow protocol's own router, which obeys the same table
 """
 
 from collections.abc import Collection
@@ -13,15 +14,24 @@ from litestar.handlers import HTTPRouteHandler
 
 from kedge.security.hosts import LOOPBACK
 from kedge.server.document import document
-from kedge.server.door import BODY_LIMIT, Door
+from kedge.server.door import BODY_LIMIT, App, Door
 from kedge.server.guard import Guard
 from kedge.server.house import House
+from kedge.server.mlflow.protocol import protocol
+from kedge.server.mlflow.router import is_ours
 from kedge.server.problems import handle
 from kedge.server.reading.scene import Scenes
 from kedge.server.routes.acts import Acts
+from kedge.server.routes.artifacts import RunArtifacts
+from kedge.server.routes.catalogs import Catalogs
+from kedge.server.routes.edits import Edits
 from kedge.server.routes.live import Signals
+from kedge.server.routes.models_by_hand import ModelsByHand
 from kedge.server.routes.pages import Files, Shown
 from kedge.server.routes.reads import Reads
+from kedge.server.routes.searches import Searches
+from kedge.server.routes.tracked import Tracked
+from kedge.server.routes.tracking import Tellings
 from kedge.server.routes.writes import Writes
 from kedge.server.stream import Pulse
 from kedge.version import installed
@@ -46,7 +56,22 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
     }
     given = {name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()}
     app = Litestar(
-        route_handlers=[Reads, Writes, Signals, _described(given), Shown, Acts, Files],
+        route_handlers=[
+            Reads,
+            Searches,
+            Writes,
+            Tellings,
+            Catalogs,
+            Signals,
+            RunArtifacts,
+            _described(given),
+            Shown,
+            Tracked,
+            Acts,
+            Edits,
+            ModelsByHand,
+            Files,
+        ],
         dependencies=given,
         guards=[guard],
         exception_handlers={Exception: handle},
@@ -56,8 +81,20 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
         request_max_body_size=BODY_LIMIT,
     )
     # around the router, not in it: what has no route comes through the door as well
-    app.asgi_handler = Door(app.asgi_handler, hosts=answered)  # type: ignore[assignment]
+    forked = _Fork(protocol(house, guard), app.asgi_handler)
+    app.asgi_handler = Door(forked, hosts=answered, upload_limit=house.settings.upload_limit)  # type: ignore[assignment]
     return app
+
+
+class _Fork:
+    """Sends the MLflow protocol's paths its way, and all else on."""
+
+    def __init__(self, mlflow: App, native: App) -> None:
+        self._mlflow, self._native = mlflow, native
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        chosen = self._mlflow if scope["type"] == "http" and is_ours(scope["path"]) else self._native
+        await chosen(scope, receive, send)
 
 
 def _giver(part: Any) -> Any:
@@ -74,7 +111,8 @@ def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
     def openapi() -> dict[str, Any]:
         """Describe the API, OpenAPI 3.1."""
         if not kept:
-            kept.append(document((Reads, Writes, Signals), given, version=installed()))
+            native = (Reads, Searches, Writes, Tellings, Catalogs, Signals, RunArtifacts)
+            kept.append(document(native, given, version=installed()))
         return kept[0]
 
     return openapi

@@ -7,6 +7,8 @@ decoding takes any content type, so a page elsewhere could post JSON as text/pla
     another site's Origin on a write              403
     a write whose body is not JSON (or a form)    415
     a body over the limit, declared or not        413
+    a body that is packed (Content-Encoding)      415     what it unpacks to has no limit
+Files are let through as they come, on their own paths and with a limit of their own (`uploads.py`).
 """
 
 import secrets
@@ -16,7 +18,10 @@ from typing import Any
 import msgspec
 
 from kedge.security.hosts import address_of, host_allowed, origin_allowed
+from kedge.server.mlflow.errors import ErrorAnswer, code_of
+from kedge.server.mlflow.router import is_ours
 from kedge.server.problems import ErrorBody, Problem, Refused
+from kedge.server.uploads import carries_file, check_file_type
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,7 +31,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 BODY_LIMIT = 8 * 1024 * 1024
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+_LENGTH_DIGITS = 18
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_PACKED = "application/msgpack"
 _FORM = "application/x-www-form-urlencoded"
 _HEADERS = (
     (b"content-security-policy", POLICY.encode()),
@@ -40,8 +47,8 @@ _HEADERS = (
 class Door:
     """Checks host, origin, content type and size, then passes on; adds request id and security headers to every answer."""
 
-    def __init__(self, app: App, *, hosts: Collection[str]) -> None:
-        self._app, self._hosts = app, frozenset(hosts)
+    def __init__(self, app: App, *, hosts: Collection[str], upload_limit: int = BODY_LIMIT) -> None:
+        self._app, self._hosts, self._upload_limit = app, frozenset(hosts), upload_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -52,15 +59,16 @@ class Door:
         scope.setdefault("state", {})["request_id"] = name
         answer = _Answer(send, name)
         try:
-            check(scope, self._hosts)
-            await self._app(scope, _limited(scope, receive), answer)
+            limit = self._upload_limit if carries_file(scope["method"], scope["path"]) else BODY_LIMIT
+            check(scope, self._hosts, limit=limit)
+            await self._app(scope, _limited(scope, receive, limit=limit), answer)
         except Refused as refused:
             if answer.started:
                 raise
-            await _refuse(answer, refused, name=name)
+            await _refuse(answer, refused, body=body_of(scope["path"], refused, name=name))
 
 
-def check(scope: Scope, hosts: Collection[str]) -> None:
+def check(scope: Scope, hosts: Collection[str], *, limit: int = BODY_LIMIT) -> None:
     """Check a request's head. Raises Refused."""
     headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
     host = headers.get("host", "")
@@ -70,9 +78,9 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
         )
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdecimal()):
-        raise Refused(400, "request_invalid", message=f"the content length {length!r} is not a number of bytes")
-    if int(length) > BODY_LIMIT:
-        raise _too_large()
+        raise Refused(400, "request_invalid", message=f"the content length {length[:40]!r} is not a number of bytes")
+    if len(length) > _LENGTH_DIGITS or int(length) > limit:
+        raise _too_large(limit)
     if scope["method"] in _SAFE:
         return
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
@@ -86,7 +94,7 @@ def check(scope: Scope, hosts: Collection[str]) -> None:
         raise Refused(
             403, "origin_foreign", message=f"the origin {origin!r} is not this server; writes are taken from this site only"
         )
-    _check_type(scope["path"], headers.get("content-type", ""))
+    _check_body(scope, headers)
 
 
 def _own(host: str) -> Collection[str]:
@@ -94,17 +102,32 @@ def _own(host: str) -> Collection[str]:
     return (address.name,) if address else ()
 
 
-def _check_type(path: str, given: str) -> None:
-    wanted = "application/json" if path.startswith("/api/") else _FORM
-    if given.split(";", maxsplit=1)[0].strip().lower() != wanted:
+def _check_body(scope: Scope, headers: dict[str, str]) -> None:
+    method, path, given = scope["method"], scope["path"], headers.get("content-type", "")
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        told = f"a body packed as {headers['content-encoding']!r} is not taken; send it as it is"
+        raise Refused(415, "media_type_unsupported", message=told)
+    if carries_file(method, path):
+        check_file_type(method, given)
+        return
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    if method != "POST" and empty and not given:  # no page can send these unasked
+        return
+    kind = given.split(";", maxsplit=1)[0].strip().lower()
+    if kind == _PACKED and path.startswith("/api/v1/runs"):
+        return  # a page elsewhere cannot send it without asking first
+    wanted = "application/json" if path.startswith(("/api/", "/ajax-api/")) else _FORM
+    if kind != wanted:
         raise Refused(415, "media_type_unsupported", message=f"the content type {given!r} is not taken here; send {wanted}")
 
 
-def _too_large() -> Refused:
-    return Refused(413, "too_large", message=f"the body is over {BODY_LIMIT // 1024**2} MB; send it in several requests")
+def _too_large(limit: int) -> Refused:
+    if limit == BODY_LIMIT:
+        return Refused(413, "too_large", message=f"the body is over {limit // 1024**2} MB; send it in several requests")
+    return Refused(413, "too_large", message=f"the file is over {limit:,} bytes; KEDGE_UPLOAD_LIMIT of the server sets this")
 
 
-def _limited(scope: Scope, receive: Receive) -> Receive:
+def _limited(scope: Scope, receive: Receive, *, limit: int) -> Receive:
     """Count the bytes of a body that comes without its length, or with a wrong one."""
     seen = 0
 
@@ -112,8 +135,8 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > BODY_LIMIT:
-            raise _too_large()
+        if seen > limit:
+            raise _too_large(limit)
         return message
 
     return counted if scope["method"] not in _SAFE else receive
@@ -135,8 +158,14 @@ class _Answer:
         await self._send(message)
 
 
-async def _refuse(send: Send, refused: Refused, *, name: str) -> None:
-    body = msgspec.json.encode(ErrorBody(Problem(refused.code, str(refused), name)))
+def body_of(path: str, refused: Refused, *, name: str) -> bytes:
+    """Write a refusal as the client of this path reads errors."""
+    if is_ours(path):
+        return msgspec.json.encode(ErrorAnswer(code_of(refused.status), str(refused)))
+    return msgspec.json.encode(ErrorBody(Problem(refused.code, str(refused), name)))
+
+
+async def _refuse(send: Send, refused: Refused, *, body: bytes) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -1,21 +1,26 @@
 """Who is asking, and whether they may: the policy table of `security/access.py` decides, here it is only obeyed.
 
 Without KEDGE_TOKEN the server answers this machine only, and whoever is on it may do everything. With it, a request
-carries the token: as `Authorization: Bearer ...`, or, from a browser, as the cookie that /login sets.
+carries the token: as `Authorization: Bearer ...`, as the password of `Basic ...` (any user name), or, from a browser, as
+the cookie that /login sets.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from litestar import Request
-from litestar.connection import ASGIConnection
-from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
-from litestar.handlers import BaseRouteHandler
-
 from kedge.security.access import Right, allowed, needed
-from kedge.security.tokens import Token, bearer_of, find_holder, given_token
+from kedge.security.tokens import Token, find_holder, given_token, presented_by
 from kedge.server.house import House
 from kedge.server.problems import wants_page
+
+if TYPE_CHECKING:
+    from litestar import Request
+    from litestar.connection import ASGIConnection
+    from litestar.handlers import BaseRouteHandler
 
 COOKIE = "kedge_session"
 LOCAL = Token(name="local", hash="", right=Right.ADMIN)
@@ -38,8 +43,18 @@ class Guard:
         """Find who holds a token; None where it is none of ours."""
         return find_holder(presented, self._tokens, now=self._house.clock.now())
 
+    def of_scope(self, scope: Mapping[str, Any]) -> Token:
+        """Find who sends a raw ASGI request."""
+        if not self._tokens:
+            return LOCAL
+        headers = {key: value.decode("latin-1") for key, value in scope["headers"] if key in (b"authorization", b"cookie")}
+        presented = presented_by(headers.get(b"authorization")) or _session(headers.get(b"cookie", ""))
+        return self.holder(presented) or _NOBODY
+
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """Let a request through, with its holder noted. Raises 401 or 403."""
+        from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+
         method, path = str(connection.scope.get("method", "GET")), connection.url.path
         who = self._who(connection)
         connection.scope.setdefault("state", {})["holder"] = who.name
@@ -57,8 +72,21 @@ class Guard:
     def _who(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Token:
         if not self._tokens:
             return LOCAL
-        presented = bearer_of(connection.headers.get("authorization")) or connection.cookies.get(COOKIE)
+        presented = presented_by(connection.headers.get("authorization")) or connection.cookies.get(COOKIE)
         return self.holder(presented) or _NOBODY
+
+
+def holder_is_unknown(who: Token) -> bool:
+    """Tell whether a request came without a token of ours."""
+    return who is _NOBODY
+
+
+def _session(header: str) -> str | None:
+    try:
+        cookie = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return None
+    return cookie.value if cookie else None
 
 
 def actor_of(request: Request[Any, Any, Any]) -> str:

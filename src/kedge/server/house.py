@@ -3,15 +3,25 @@
 `app.House` fits it; so does a hand-filled one in a test.
 """
 
-from typing import Protocol
+from __future__ import annotations
 
-from kedge.config import Settings
-from kedge.domain.ids import ModelName, PredictionId
-from kedge.domain.lineage import Explanation
-from kedge.domain.monitoring import Profile, TruthBatch
-from kedge.domain.project import ProjectSpec
-from kedge.domain.rollout import Deployment
-from kedge.ports import Clock, JobRunner, MetaStore
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedge.config import Settings
+    from kedge.domain.ids import ModelName, PredictionId
+    from kedge.domain.lineage import Explanation, VersionExplanation
+    from kedge.domain.monitoring import Profile, TruthBatch
+    from kedge.domain.project import ProjectSpec
+    from kedge.domain.registry import CatalogVersion, HistoryEntry
+    from kedge.domain.rollout import Deployment
+    from kedge.ports import Clock, JobRunner, MetaStore
+    from kedge.registry.catalog import Catalog
+    from kedge.rollout.hand import ByHand
+    from kedge.tracking.artifacts import Artifacts
+    from kedge.tracking.logging import Logging
 
 
 class Lineage(Protocol):
@@ -19,6 +29,10 @@ class Lineage(Protocol):
 
     def why(self, prediction: PredictionId) -> Explanation:
         """Walk from one answer to its sources. Raises NotFound."""
+        ...
+
+    def why_version(self, version: CatalogVersion, history: Sequence[HistoryEntry]) -> VersionExplanation:
+        """Walk from a version to its sources."""
         ...
 
 
@@ -73,6 +87,21 @@ class House(Protocol):
         ...
 
     @property
+    def logging(self) -> Logging:
+        """The logging room: experiments, runs, logged models."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """The registry's catalog: registered models whole."""
+        ...
+
+    @property
+    def by_hand(self) -> ByHand:
+        """Releases by hand, of any model."""
+        ...
+
+    @property
     def clock(self) -> Clock:
         """The time."""
         ...
@@ -95,6 +124,11 @@ class House(Protocol):
     @property
     def jobs(self) -> JobRunner:
         """Processes for work that needs tables or models."""
+        ...
+
+    @property
+    def artifacts(self) -> Artifacts:
+        """The files of runs and logged models."""
         ...
 
     @property

@@ -3,15 +3,19 @@
 {"error": {"code": "not_found", "message": "what, where, what to do", "request_id": "4f1c9a..."}}
 """
 
+from __future__ import annotations
+
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar import Request, Response
-from litestar.exceptions import HTTPException
 
 from kedge import errors
+
+if TYPE_CHECKING:
+    from litestar import Request, Response
+    from litestar.exceptions import HTTPException
 
 log = logging.getLogger("kedge.server")
 
@@ -21,16 +25,22 @@ STATUS: dict[type[errors.KedgeError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.AliasConflict: 409,
+    errors.AliasMoved: 409,
     errors.RevisionConflict: 409,
+    errors.NameTaken: 409,
+    errors.ParamChanged: 409,
+    errors.WasDeleted: 409,
     errors.DataInvalid: 422,
     errors.SourceFailed: 502,
     errors.TrainingFailed: 500,
     errors.ModelRefused: 409,
     errors.RequestInvalid: 400,
+    errors.SearchInvalid: 400,
     errors.StoreTooNew: 503,
     errors.StoreBroken: 500,
     errors.StoreFull: 507,
     errors.PortInUse: 500,
+    errors.Unreachable: 503,
 }
 _CODES = {
     400: "request_invalid",
@@ -76,12 +86,16 @@ def status_of(error: errors.KedgeError) -> int:
 
 def problem_of(error: Exception, request_id: str, *, asked: str) -> tuple[int, Problem]:
     """Turn any error into status and problem. Only what Kedge raised on purpose speaks in its own words."""
+    from litestar.exceptions import HTTPException
+
     if isinstance(error, Refused):
         return error.status, Problem(error.code, str(error), request_id)
     if isinstance(error, errors.KedgeError):
         return status_of(error), Problem(error.code, str(error), request_id)
     if isinstance(error, HTTPException) and error.status_code != 500:
         return error.status_code, Problem(_code(error.status_code), _http_message(error, asked), request_id)
+    if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+        return 400, Problem("request_invalid", f"{asked}: the body is nested too deeply", request_id)
     log.error("request %s (%s) failed", request_id, asked, exc_info=error.__cause__ or error)
     return 500, Problem(
         "internal_error",
@@ -118,6 +132,9 @@ def request_id(scope: Any) -> str:
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer any error: a page for who asked for a page, else JSON."""
+    from litestar import Response
+    from litestar.exceptions import HTTPException
+
     status, problem = problem_of(error, request_id(request.scope), asked=f"{request.method} {request.url.path}")
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if status == 401 and "Location" in headers:

@@ -1,12 +1,15 @@
 """What goes over the wire and is not the domain's own: bodies of writes, and answers without a struct of their own."""
 
 from datetime import datetime
+from math import isnan
+from typing import Literal
 
 import msgspec
 
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment
-from kedge.domain.tracking import Run
+from kedge.domain.told import PointTold
+from kedge.domain.tracking import DatasetInput, Experiment, Run, RunCount
 from kedge.server.reading.model import ModelLine
 
 
@@ -22,6 +25,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """How many facts were taken. The same id again counts once."""
 
     recorded: int
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files were taken away."""
+
+    removed: int
 
 
 class Promote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +60,13 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelLine, ...]
 
 
+class ExperimentCounted(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment, and how many runs it has."""
+
+    experiment: Experiment
+    count: RunCount
+
+
 class OneRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
@@ -76,3 +92,36 @@ class KedgeVersion(msgspec.Struct, frozen=True, kw_only=True):
 
     kedge: str
     api: str = "v1"
+
+
+class PointGiven(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One point: [key, value, milliseconds since 1970, step]. JSON has no NaN: write "NaN", "Infinity", "-Infinity"."""
+
+    key: str
+    value: float | Literal["NaN", "Infinity", "-Infinity"]
+    at: int
+    step: int = 0
+
+    def told(self) -> PointTold:
+        """Give the point with its value as a number."""
+        return PointTold(self.key, float(self.value), self.at, self.step)
+
+
+class LogGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged to a run at once."""
+
+    points: list[PointGiven] = []
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    datasets: list[DatasetInput] = []
+
+
+class PointsTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """How many points were taken. The same point again counts once."""
+
+    points: int
+
+
+def number_word(value: float) -> str:
+    """Write a number that JSON lacks."""
+    return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"

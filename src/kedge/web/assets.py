@@ -1,7 +1,7 @@
 """The files a page needs, served by content: the address holds a digest, so a browser keeps them for ever.
 
-Own files are read once at start (the style sheets become one). Plotly's script is found in the installed package without
-importing it, and read, hashed and compressed when a page first asks for it.
+Own files are read once at start (the style sheets become one, so do the scripts of figures). Plotly's script is found in the
+installed package without importing it, and read, hashed and compressed when a page first asks for it.
 """
 
 import gzip
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-_STYLES = ("tokens", "ground", "frame", "parts", "charts", "plotly")
-_SCRIPTS = ("theme.js", "live.js", "year.js")
+_STYLES = ("tokens", "ground", "frame", "parts", "charts", "tracking", "plotly")
+_SCRIPTS = ("theme.js", "live.js", "table.js")
+_PLOTS = ("plotting", "year", "course")
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _STYLE_ID = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
 
@@ -47,6 +48,8 @@ class Assets:
         self._own = {name: _asset(name, (HERE / "static" / name).read_bytes()) for name in (*_SCRIPTS, "anchor.svg")}
         styles = b"\n".join((HERE / "static" / f"{name}.css").read_bytes() for name in _STYLES)
         self._own["kedge.css"] = _asset("kedge.css", styles)
+        plots = b"\n".join((HERE / "static" / f"{name}.js").read_bytes() for name in _PLOTS)
+        self._own["plots.js"] = _asset("plots.js", plots)
         self._lock = threading.Lock()
 
     def url(self, name: str) -> str:

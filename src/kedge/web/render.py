@@ -8,7 +8,8 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from kedge.web import charts, words, year
+from kedge.web import charts, curves, spread, words, year
+from kedge.web.addresses import address, part
 from kedge.web.assets import HERE, Assets
 
 _VERSION = re.compile(r"\b(?:v|[Vv]ersion )(\d{1,6})\b")
@@ -42,6 +43,9 @@ class Pages:
             "charts": charts,
             "words": words,
             "figure": year.figure,
+            "curves": curves,
+            "spread": spread,
+            "address": address,
         }
         self._jinja.filters |= {
             "css": state_class,
@@ -49,6 +53,8 @@ class Pages:
             "time": time_element,
             "versions": link_versions,
             "script_json": script_json,
+            "part": part,
+            "zip": zip,
         }
 
     def render(self, template: str, **values: Any) -> bytes:

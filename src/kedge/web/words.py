@@ -5,20 +5,13 @@ then the day; the exact UTC time always stands beside it in `title` and `datetim
 """
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from kedge.domain.evaluation import METRIC_WORDS
+
 NONE = "–"
-_METRICS = {
-    "log_loss": "log loss",
-    "roc_auc": "ROC AUC",
-    "brier": "Brier score",
-    "rmse": "RMSE",
-    "accuracy": "accuracy",
-    "squared_error": "squared error",
-    "absolute_error": "absolute error",
-    "r2": "R²",
-}
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -34,6 +27,35 @@ def number(value: float | None, digits: int = 3) -> str:
     if places > 9:
         return f"{value:.{digits - 1}e}".replace("-", "−")
     return f"{value:,.{places}f}".replace("-", "−")
+
+
+def value(measured: float | None) -> str:
+    """Write a measured value as tables compare it: five significant digits, whole numbers as counts, NaN as a word."""
+    if measured is None:
+        return NONE
+    if math.isnan(measured):
+        return "NaN"
+    if math.isinf(measured):
+        return number(measured)
+    if measured == int(measured) and abs(measured) < 1e12:
+        return count(int(measured))
+    if abs(measured) >= 1e6 or abs(measured) < 1e-4:
+        return f"{measured:.4e}".replace("-", "−")
+    return f"{measured:,.5g}".replace("-", "−")
+
+
+def from_ms(milliseconds: int) -> datetime | None:
+    """Read a client's time, in milliseconds since 1970; None for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
+def source(text: str) -> str:
+    """Write where data came from: of a description in JSON its address, else the text, cut."""
+    found = re.search(r'"(?:uri|url|path|name)"\s*:\s*"([^"]{1,300})"', text)
+    return found[1] if found else text[:300]
 
 
 def loss(value: float | None) -> str:
@@ -117,7 +139,7 @@ def _two_digits(value: float) -> int:
 
 def metric(name: str) -> str:
     """Give a metric's name as people say it."""
-    return _METRICS.get(name, name.replace("_", " "))
+    return METRIC_WORDS.get(name, name.replace("_", " "))
 
 
 def duration(seconds: float | None) -> str:

@@ -99,7 +99,23 @@ def test_named_values() -> None:
 
 @pytest.mark.parametrize(
     ("name", "secret"),
-    [("DB_PASSWORD", True), ("apiKey", True), ("Authorization", True), ("depth", False), ("key", False), ("", False)],
+    [
+        ("DB_PASSWORD", True),
+        ("apiKey", True),
+        ("Authorization", True),
+        ("HF_TOKEN", True),
+        ("token", True),
+        ("token_2", True),
+        ("authTokens", True),
+        ("depth", False),
+        ("key", False),
+        ("", False),
+        ("max_tokens", False),
+        ("maxTokens", False),
+        ("tokens_per_second", False),
+        ("tokenizer", False),
+        ("token_count", False),
+    ],
 )
 def test_secret_names(name: str, secret: bool) -> None:
     assert looks_secret(name) is secret

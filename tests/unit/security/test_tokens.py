@@ -1,5 +1,6 @@
 """Tokens: written from random bytes, kept as hashes, found in constant time, refused when weak or over."""
 
+import base64
 import hmac
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 from kedge.errors import ConfigError
 from kedge.security.access import Right
 from kedge.security.redact import HIDDEN, redact
-from kedge.security.tokens import Token, bearer_of, find_holder, given_token, hash_of
+from kedge.security.tokens import Token, find_holder, given_token, hash_of, presented_by
 
 NOW = datetime(2013, 3, 1, tzinfo=UTC)
 TEXT = "kedge_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"  # as the advice of `given_token` makes one
@@ -103,8 +104,14 @@ def test_an_error_never_shows_the_token() -> None:
         ("Bearer ", None),
         (TEXT, None),
         (f"Basic {TEXT}", None),
+        (f"Basic {base64.b64encode(f'any:{TEXT}'.encode()).decode()}", TEXT),
+        (f"basic {base64.b64encode(f':{TEXT}'.encode()).decode()}", TEXT),
+        (f"Basic {base64.b64encode(b'any:').decode()}", None),
+        (f"Basic {base64.b64encode(b'any').decode()}", None),
+        ("Basic \u00e9", None),
+        ("Basic /////w==", None),
         (f"Bearer{TEXT}", None),
     ],
 )
 def test_authorization_headers(header, text) -> None:
-    assert bearer_of(header) == text
+    assert presented_by(header) == text

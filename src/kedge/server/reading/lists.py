@@ -1,4 +1,4 @@
-"""The plain lists: runs, datasets, alerts and features watched, events. Each is a page and its JSON."""
+"""The plain lists: datasets, alerts and features watched, events. Each is a page and its JSON."""
 
 from datetime import datetime
 
@@ -7,8 +7,6 @@ import msgspec
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.ids import DatasetName
 from kedge.domain.monitoring import Alert, AlertKind, Health, Risk, VersionHealth
-from kedge.domain.registry import candidate_of
-from kedge.domain.tracking import Run, RunStatus
 from kedge.errors import NotFound
 from kedge.ports import MetaStore
 from kedge.server.reading.glance import Drifts, drifts
@@ -18,15 +16,7 @@ from kedge.server.reading.sentence import verdict
 from kedge.server.reading.state import Happened, Sentence, State
 from kedge.web import words
 
-RUN_STATES = {RunStatus.RUNNING: State.RUNNING, RunStatus.FINISHED: State.WELL, RunStatus.FAILED: State.ALARM}
 _KINDS = {AlertKind.RISK: State.ALARM, AlertKind.SILENCE: State.ALARM}
-
-
-class RunsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs, newest first, and the sentence that counts them."""
-
-    say: str
-    runs: tuple[Run, ...]
 
 
 class DatasetPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +54,6 @@ class EventsPage(msgspec.Struct, frozen=True, kw_only=True):
 
     events: tuple[Happened, ...]
     next: str
-
-
-def runs_page(scene: Scene) -> RunsPage:
-    """List the newest runs of the project."""
-    failed = sum(run.status is RunStatus.FAILED for run in scene.runs)
-    running = sum(run.status is RunStatus.RUNNING for run in scene.runs)
-    say = words.many(len(scene.runs), "run")
-    extra = [f"{words.small(number)} {word}" for number, word in ((failed, "failed"), (running, "running")) if number]
-    return RunsPage(say=f"{say}{', ' if extra else ''}{', '.join(extra)}.", runs=scene.runs)
 
 
 def datasets_page(meta: MetaStore) -> DatasetsPage:
@@ -153,33 +134,3 @@ def from_token(token: str) -> int:
     if not token.startswith("e"):
         raise ValueError("not a page token; take the `next` of the page before, as it is")
     return int(token[1:], 16)
-
-
-def run_sentence(run: Run) -> Sentence:
-    """Say what became of a run."""
-    took = words.duration(run.usage.wall_seconds)
-    say = {
-        RunStatus.RUNNING: f"Run {run.id} is running.",
-        RunStatus.FINISHED: f"Run {run.id} finished in {took}.",
-        RunStatus.FAILED: f"Run {run.id} failed after {took}.",
-    }[run.status]
-    started = f"{run.name}, started {words.utc(run.started_at)}; {words.duration(run.usage.cpu_seconds)} of CPU."
-    return Sentence(state=RUN_STATES[run.status], say=say, sub=f"{words.sentence(run.error)} {started}".strip())
-
-
-def metrics_of(run: Run) -> dict[str, str]:
-    """Write a run's metrics."""
-    return {
-        name: words.count(int(value)) if value.is_integer() else words.number(value, 4)
-        for name, value in run.metrics.items()
-    }
-
-
-def tags_of(run: Run) -> dict[str, str]:
-    """Write a run's tags: a digest short, and of a model's signature what it reads and answers; all of it is in the JSON."""
-    tags = {name: words.short(value) if name.endswith("_digest") else value for name, value in run.tags.items()}
-    made = candidate_of(run)
-    if made is not None:
-        columns = words.many(len(made.signature.inputs), "column")
-        tags["signature"] = f"{columns} to {made.signature.output} ({made.signature.task.value})"
-    return tags

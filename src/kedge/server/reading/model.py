@@ -7,7 +7,7 @@ import msgspec
 from kedge.domain.evaluation import Finding, Verdict
 from kedge.domain.features import ParityReport
 from kedge.domain.monitoring import Alert, AlertKind, Block
-from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
+from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion, Promotion
 from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
 from kedge.errors import NotFound
@@ -21,15 +21,6 @@ from kedge.server.reading.weeks import Mean, Week, blocks_of, life_of, weeks_of
 from kedge.web import words
 
 _MARKED = (AlertKind.RISK, AlertKind.SILENCE)
-
-
-class Promotion(msgspec.Struct, frozen=True, kw_only=True):
-    """A version that became champion: when, by whom, why."""
-
-    version: int
-    at: datetime
-    actor: str
-    reason: str
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,14 +13,12 @@ from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.durations import span_of
 from kedge.domain.features import ParityReport, parity_note
 from kedge.domain.ids import ModelName
-from kedge.domain.monitoring import Alert, AlertKind, Drift, Health, Profile
+from kedge.domain.monitoring import ANSWERS, Alert, AlertKind, Drift, Health, Profile
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import Run
-from kedge.evaluation.metrics import loss_name
-from kedge.monitoring.reference import ANSWERS
 from kedge.ports import MetaStore
 from kedge.server.house import House
 
@@ -92,6 +90,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def metric(self) -> str:
         """Name the loss that the monitors measure: the gate's metric, or what stands in for it."""
+        from kedge.evaluation.metrics import loss_name  # with numpy, which a server without a project does not need
+
         return loss_name(self.spec.gate.metric, self.spec.data.task)
 
     @property

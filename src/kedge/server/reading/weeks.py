@@ -8,7 +8,7 @@ with Student's t for D - 1 degrees of freedom.
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 
 import msgspec
 
@@ -55,7 +55,8 @@ def mean_of(blocks: Iterable[Block]) -> Mean | None:
         return Mean(loss=mean, rows=total, days=len(days))
     spread = sum((loss - mean * rows) ** 2 for rows, loss in days) * len(days) / (len(days) - 1)
     half = _quantile(len(days) - 1) * sqrt(spread) / total
-    return Mean(loss=mean, rows=total, days=len(days), lower=mean - half, upper=mean + half)
+    least = 0.0 if all(loss >= 0 for _, loss in days) else -inf  # a loss that is never below zero has no mean below it
+    return Mean(loss=mean, rows=total, days=len(days), lower=max(least, mean - half), upper=mean + half)
 
 
 def _quantile(freedom: int) -> float:

@@ -1,44 +1,27 @@
-"""Dangerous actions as pages: consequences first, the name typed, a reason for the history, the revision checked again.
-
-A form carries a token that must equal the cookie set beside it: a page elsewhere can neither read nor set that cookie.
-Names typed into a form protect from haste only; the policy table decides who may.
+"""Dangerous actions as pages, and the page that asks for the token: consequences first, the name typed, a reason for the
+history, the revision checked again.
 """
 
-import hmac
-import secrets
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
-from litestar import Controller, Request, Response, get, post
-from litestar.datastructures import Cookie
-from litestar.datastructures import State as Shared
-from litestar.exceptions import ClientException, PermissionDeniedException
+from litestar import Controller, Response, get, post
+from litestar.exceptions import ClientException
 from litestar.params import FromPath, FromQuery, URLEncodedBody
 from litestar.response import Redirect
 
 from kedge.domain.ids import ModelName
-from kedge.errors import Conflict, NotFound, RequestInvalid
+from kedge.domain.registry import CHAMPION
+from kedge.errors import NotFound, RequestInvalid
 from kedge.server import wire
+from kedge.server.forms import HTML, Asked, Asking, Field, Page, act, ask, cookie
 from kedge.server.guard import COOKIE, actor_of
+from kedge.server.house import House
 from kedge.server.reading.scene import Scene
 from kedge.server.routes.given import TheGuard, TheHouse, ThePages, TheScenes
-from kedge.server.routes.pages import HTML, Page
+from kedge.server.routes.models_by_hand import reason_of
 from kedge.server.routes.writes import promote, roll_back
-from kedge.web import words
-from kedge.web.render import Pages
-
-_FORM_COOKIE = "kedge_form"
-Asked = Request[None, None, Shared]
-
-
-class Form(msgspec.Struct, frozen=True, kw_only=True):
-    """What the forms send."""
-
-    token: str
-    name: str
-    reason: str
-    revision: int
-    version: int = 0
+from kedge.web.addresses import part
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +31,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     next: str = "/"
 
 
-Sent = URLEncodedBody[Form]
+Sent = URLEncodedBody[dict[str, str]]
 Told = URLEncodedBody[Login]
 
 
@@ -59,37 +42,58 @@ class Acts(Controller):
 
     @get("/models/{model:str}/promote", sync_to_thread=True)
     def ask_promote(
-        self, request: Asked, pages: ThePages, scenes: TheScenes, model: FromPath[str], version: FromQuery[int] = 0
+        self,
+        request: Asked,
+        pages: ThePages,
+        scenes: TheScenes,
+        *,
+        house: TheHouse,
+        model: FromPath[str],
+        version: FromQuery[int] = 0,
     ) -> Page:
         """Ask before promoting."""
-        return _ask(request, pages, asked=_promoting(scenes.of(ModelName(model)), version))
+        return ask(request, pages, asking=_promoting(house, scenes.of(ModelName(model)), version=version))
 
     @post("/models/{model:str}/promote", sync_to_thread=True)
     def do_promote(
         self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: FromPath[str], data: Sent
     ) -> Page | Redirect:
         """Promote."""
-        asked = _promoting(scenes.of(ModelName(model)), data.version)
-        body = wire.Promote(version=data.version, reason=data.reason, revision=data.revision)
-        return _do(
-            request, pages, asked=asked, data=data, act=lambda: promote(house, model, data=body, actor=actor_of(request))
-        )
+        asking = _promoting(house, scenes.of(ModelName(model)), version=_number(data, "version"))
+
+        def do() -> None:
+            if not house.by_hand.is_deployed(model):
+                promote_alone(house, model, data=data, actor=actor_of(request))
+                return
+            body = wire.Promote(
+                version=_number(data, "version"), reason=data.get("reason", ""), revision=_number(data, "revision")
+            )
+            promote(house, model, data=body, actor=actor_of(request))
+
+        return act(request, pages, asking=asking, given=data, do=do)
 
     @get("/models/{model:str}/roll-back", sync_to_thread=True)
-    def ask_roll_back(self, request: Asked, pages: ThePages, scenes: TheScenes, model: FromPath[str]) -> Page:
+    def ask_roll_back(
+        self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: FromPath[str]
+    ) -> Page:
         """Ask before rolling back."""
-        return _ask(request, pages, asked=_rolling_back(scenes.of(ModelName(model))))
+        return ask(request, pages, asking=_rolling_back(house, scenes.of(ModelName(model))))
 
     @post("/models/{model:str}/roll-back", sync_to_thread=True)
     def do_roll_back(
         self, request: Asked, pages: ThePages, scenes: TheScenes, *, house: TheHouse, model: FromPath[str], data: Sent
     ) -> Page | Redirect:
         """Roll back."""
-        asked = _rolling_back(scenes.of(ModelName(model)))
-        body = wire.RollBack(reason=data.reason, revision=data.revision)
-        return _do(
-            request, pages, asked=asked, data=data, act=lambda: roll_back(house, model, data=body, actor=actor_of(request))
-        )
+        asking = _rolling_back(house, scenes.of(ModelName(model)))
+
+        def do() -> None:
+            if not house.by_hand.is_deployed(model):
+                roll_back_alone(house, model, data=data, actor=actor_of(request))
+                return
+            body = wire.RollBack(reason=data.get("reason", ""), revision=_number(data, "revision"))
+            roll_back(house, model, data=body, actor=actor_of(request))
+
+        return act(request, pages, asking=asking, given=data, do=do)
 
     @get("/login", sync_to_thread=False)
     def ask_login(self, pages: ThePages, next: FromQuery[str] = "/") -> Page:
@@ -104,33 +108,33 @@ class Acts(Controller):
             page = pages.render("login", title="Token", noun="", next=_own(data.next), fault=fault)
             return Response(page, media_type=HTML, status_code=403)
         answer = Redirect(_own(data.next), status_code=303)
-        answer.set_cookie(_cookie(request, COOKIE, value=data.secret.strip()))
+        answer.set_cookie(cookie(request, COOKIE, value=data.secret.strip()))
         return answer
 
 
-class _Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A question before an action."""
-
-    model: str
-    verb: str
-    path: str
-    heading: str
-    button: str
-    typed: str
-    consequences: tuple[str, ...]
-    revision: int
-    version: int = 0
-
-
-def _promoting(scene: Scene, version: int) -> _Asked:
+def _promoting(house: House, scene: Scene, *, version: int) -> Asking:
     deployment = scene.deployment
-    if deployment is None or scene.version(version) is None:
+    if deployment is None:
+        found = house.catalog.version(scene.model, version)
+        return _asking(
+            scene.model,
+            "promote",
+            heading=f"Make v{version} the champion?",
+            button=f"Promote v{version}",
+            typed=f"{scene.model} v{version}",
+            consequences=(
+                "Whoever asks for the champion gets it from now on",
+                "Nothing of this model is deployed, so no traffic moves",
+                *(() if found.loop else ("No gate has judged it",)),
+            ),
+            hidden={"serial": champion_serial(house, scene.model), "version": version},
+        )
+    if scene.version(version) is None:
         raise NotFound(f"model {scene.model!r} has no version {version} that could be promoted")
     trial = deployment.challenger == version
-    return _Asked(
-        model=scene.model,
-        verb="promote",
-        path="promote",
+    return _asking(
+        scene.model,
+        "promote",
         heading=f"Promote v{version} before the trial has decided?" if trial else f"Promote v{version}?",
         button=f"Promote v{version}",
         typed=f"{scene.model} v{version}",
@@ -138,64 +142,90 @@ def _promoting(scene: Scene, version: int) -> _Asked:
             f"All traffic moves from v{deployment.champion} to v{version} at once",
             *((f"The trial of v{deployment.challenger} ends",) if deployment.challenger else ()),
             f"v{deployment.champion} can be called back by one pointer swap",
-            "Your name and reason stand in the history",
         ),
-        revision=deployment.revision,
-        version=version,
+        hidden={"revision": deployment.revision, "version": version},
     )
 
 
-def _rolling_back(scene: Scene) -> _Asked:
+def _rolling_back(house: House, scene: Scene) -> Asking:
     deployment = scene.deployment
     if deployment is None:
-        raise NotFound(f"nothing is deployed for model {scene.model!r}, so nothing can be rolled back")
+        champion = house.catalog.by_alias(scene.model, CHAMPION).number
+        return _asking(
+            scene.model,
+            "roll back",
+            heading=f"Go back from v{champion}?",
+            button="Roll back",
+            typed=f"{scene.model} v{champion}",
+            consequences=(f"The champion before v{champion} is champion again", "The version stays in the registry"),
+            hidden={"serial": champion_serial(house, scene.model)},
+        )
     trial = deployment.challenger
-    heading = f"End the trial of v{trial}?" if trial else f"Roll back v{deployment.champion}?"
     traffic = (
         f"v{deployment.champion} answers everything again"
         if trial
         else f"The champion before v{deployment.champion} answers everything"
     )
-    return _Asked(
-        model=scene.model,
-        verb="roll back",
-        path="roll-back",
-        heading=heading,
+    return _asking(
+        scene.model,
+        "roll back",
+        heading=f"End the trial of v{trial}?" if trial else f"Roll back v{deployment.champion}?",
         button="Roll back",
         typed=f"{scene.model} v{trial or deployment.champion}",
-        consequences=(traffic, "The version stays in the registry", "Your name and reason stand in the history"),
-        revision=deployment.revision,
+        consequences=(traffic, "The version stays in the registry"),
+        hidden={"revision": deployment.revision},
     )
 
 
-def _ask(request: Asked, pages: Pages, *, asked: _Asked, fault: str = "", reason: str = "", status: int = 200) -> Page:
-    token = request.cookies.get(_FORM_COOKIE) or secrets.token_urlsafe(24)
-    values = msgspec.structs.asdict(asked) | {"action": request.url.path, "token": token, "fault": fault, "reason": reason}
-    page: Page = Response(
-        pages.render("act", title=asked.heading, noun="Models", **values), media_type=HTML, status_code=status
+def _asking(
+    model: str,
+    verb: str,
+    *,
+    heading: str,
+    button: str,
+    typed: str,
+    consequences: tuple[str, ...],
+    hidden: Mapping[str, int],
+) -> Asking:
+    """Make the form of a dangerous action on a model: what follows, the name typed, a reason for the history."""
+    back = f"/models/{part(model)}"
+    return Asking(
+        heading=heading,
+        button=button,
+        fields=(
+            *(Field(name=name, value=str(value), kind="hidden") for name, value in hidden.items()),
+            Field(name="name", label=verb, code=typed, required=True),
+            Field(name="reason", label="Reason, kept in the history", required=True),
+        ),
+        noun="Models",
+        crumbs=(("Models", "/models"), (model, back)),
+        back=back,
+        consequences=(*consequences, "Your name and reason stand in the history"),
+        danger=True,
     )
-    page.set_cookie(_cookie(request, _FORM_COOKIE, value=token))
-    return page
 
 
-def _do(request: Asked, pages: Pages, *, asked: _Asked, data: Form, act: Any) -> Page | Redirect:
-    kept = request.cookies.get(_FORM_COOKIE) or ""
-    if not kept or not hmac.compare_digest(kept.encode(), data.token.encode()):
-        raise PermissionDeniedException("this form was not opened here, or long ago; open it again")
-    if words_of(data.name) != words_of(asked.typed):
-        return _ask(
-            request, pages, asked=asked, fault=f"The name typed is not {asked.typed}.", reason=data.reason, status=422
-        )
-    try:
-        act()
-    except (Conflict, RequestInvalid) as error:
-        return _ask(request, pages, asked=asked, fault=words.sentence(str(error)), reason=data.reason, status=409)
-    return Redirect(f"/models/{asked.model}", status_code=303)
+def champion_serial(house: House, model: str) -> int:
+    """Count the moves of a model's champion: who acts on another count is told so."""
+    return max((move.serial for move in house.catalog.alias_moves(model) if move.alias == CHAMPION), default=0)
 
 
-def words_of(name: str) -> list[str]:
-    """Take a typed name apart, so that spaces do not count."""
-    return name.split()
+def promote_alone(house: House, model: str, *, data: Mapping[str, str], actor: str) -> None:
+    """Make a version of a model that is not deployed champion. Raises AliasConflict, RequestInvalid, NotFound."""
+    serial, version = _number(data, "serial"), _number(data, "version")
+    house.by_hand.promote(model, version, actor=actor, reason=reason_of(data), serial=serial)
+
+
+def roll_back_alone(house: House, model: str, *, data: Mapping[str, str], actor: str) -> None:
+    """Go back to the champion before, of a model that is not deployed. Raises AliasConflict, RequestInvalid, NotFound."""
+    house.by_hand.roll_back(model, actor=actor, reason=reason_of(data), serial=_number(data, "serial"))
+
+
+def _number(data: Mapping[str, str], name: str) -> int:
+    text = data.get(name, "")
+    if not (text.isascii() and text.isdecimal()):
+        raise RequestInvalid(f"{name}: {text!r} is no number; open the form again")
+    return int(text)
 
 
 def _own(address: str) -> str:
@@ -205,7 +235,3 @@ def _own(address: str) -> str:
     if any(ord(letter) < 32 for letter in address):
         raise ClientException("next: an address has no control characters")
     return address
-
-
-def _cookie(request: Asked, name: str, *, value: str) -> Cookie:
-    return Cookie(key=name, value=value, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https")

@@ -9,10 +9,11 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect
 
-from kedge.domain.ids import DatasetName, ModelName, RunId
+from kedge.domain.ids import DatasetName, ModelName
 from kedge.server.reading import lists
 from kedge.server.reading.glance import glance
-from kedge.server.reading.model import model_line, model_page
+from kedge.server.reading.model import model_page
+from kedge.server.reading.registered import find_registered, registered_list, registered_version
 from kedge.server.routes.finding import find
 from kedge.server.routes.given import TheHouse, ThePages, TheScenes
 from kedge.server.routes.reads import describe_version, describe_why, list_events
@@ -20,6 +21,7 @@ from kedge.server.yearly import chart_data, chart_of
 from kedge.web.render import Pages
 
 Page = Response[bytes]
+PageAfter = Annotated[str, QueryParameter(name="page")]
 After = Annotated[str, QueryParameter(name="after")]
 Named = Annotated[str, QueryParameter(name="id")]
 HTML = "text/html; charset=utf-8"
@@ -43,49 +45,38 @@ class Shown(Controller):
         return show(pages, "loop", title="Loop", noun="Loop", page=page, live=scene.serial)
 
     @get("/models", sync_to_thread=True)
-    def models(self, pages: ThePages, scenes: TheScenes, house: TheHouse) -> Page:
+    def models(
+        self, pages: ThePages, scenes: TheScenes, house: TheHouse, *, q: FromQuery[str] = "", after: PageAfter = ""
+    ) -> Page:
         """List the models."""
-        page = [model_line(scenes.of(name)) for name in house.meta.models.names()]
-        return show(pages, "models", title="Models", noun="Models", page=page)
+        page = registered_list(house, scenes, look=q[:2000], page=after)
+        return show(pages, "models", title="Models", noun="Models", page=page, now=house.clock.now())
 
     @get("/models/{model:str}", sync_to_thread=True)
-    def model(self, pages: ThePages, scenes: TheScenes, model: FromPath[str]) -> Page:
-        """Show one model."""
+    def model(self, pages: ThePages, scenes: TheScenes, house: TheHouse, model: FromPath[str]) -> Page:
+        """Show one model: one of the loop with its year, any with its versions, aliases and history."""
         scene = scenes.of(ModelName(model))
+        kept = find_registered(house, scenes, name=model)
+        values = {"title": model, "noun": "Models", "kept": kept, "now": scene.now, "live": scene.serial}
+        if kept is not None and not scene.versions and scene.deployment is None:
+            return show(pages, "registered", **values)
         page = model_page(scene)
         chart = chart_of(page)
         data = chart_data(page) if chart else None
-        return show(pages, "model", title=model, noun="Models", page=page, chart=chart, chart_data=data, live=scene.serial)
+        return show(pages, "model", page=page, chart=chart, chart_data=data, **values)
 
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True)
     def version(
-        self, pages: ThePages, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]
+        self, pages: ThePages, scenes: TheScenes, house: TheHouse, *, model: FromPath[str], number: FromPath[int]
     ) -> Page:
-        """Show one version."""
+        """Show one version: one of the loop with its verdict, any with what it is and how it moved."""
+        scene = scenes.of(ModelName(model))
+        values = {"title": f"{model} v{number}", "noun": "Models", "model": model, "now": scene.now}
+        if scene.version(number) is None:
+            kept = registered_version(house, model, number=number)
+            return show(pages, "registered_version", page=kept, kept=kept, **values)
         page = describe_version(scenes, house, model=model, number=number)
-        return show(pages, "version", title=f"{model} v{number}", noun="Models", page=page, model=model)
-
-    @get("/runs", sync_to_thread=True)
-    def runs(self, pages: ThePages, scenes: TheScenes) -> Page:
-        """List the runs."""
-        scene = scenes.of()
-        page = lists.runs_page(scene)
-        return show(pages, "runs", title="Runs", noun="Runs", page=page, states=lists.RUN_STATES, live=scene.serial)
-
-    @get("/runs/{run:str}", sync_to_thread=True)
-    def run(self, pages: ThePages, house: TheHouse, run: FromPath[str]) -> Page:
-        """Show one run."""
-        found = house.meta.runs.get(RunId(run))
-        return show(
-            pages,
-            "run",
-            title=run,
-            noun="Runs",
-            run=found,
-            sentence=lists.run_sentence(found),
-            metrics=lists.metrics_of(found),
-            tags=lists.tags_of(found),
-        )
+        return show(pages, "version", page=page, kept=registered_version(house, model, number=number), **values)
 
     @get("/data", sync_to_thread=True)
     def datasets(self, pages: ThePages, house: TheHouse) -> Page:

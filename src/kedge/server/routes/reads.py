@@ -6,7 +6,7 @@ from litestar import Controller, get
 from litestar.exceptions import ClientException
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from kedge.domain.ids import DatasetName, ModelName, PredictionId, RunId
+from kedge.domain.ids import DatasetName, ModelName, PredictionId
 from kedge.errors import NotFound
 from kedge.server import wire
 from kedge.server.again import again
@@ -17,15 +17,13 @@ from kedge.server.reading.lists import (
     DatasetPage,
     DatasetsPage,
     EventsPage,
-    RunsPage,
     alerts_page,
     dataset_page,
     datasets_page,
     events_page,
     from_token,
-    runs_page,
 )
-from kedge.server.reading.model import ModelPage, VersionPage, model_line, model_page, version_page
+from kedge.server.reading.model import VersionPage, version_page
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.why import Why, why_page
 from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
@@ -46,31 +44,6 @@ class Reads(Controller):
     def loop(self, scenes: TheScenes, house: TheHouse) -> Glance:
         """Look at the whole loop: verdict, stations, panels, what happened, what comes next."""
         return glance(scenes.of(), house.meta.events)
-
-    @get("/models", sync_to_thread=True, responses=ANSWERS)
-    def models(self, scenes: TheScenes, house: TheHouse) -> wire.ModelList:
-        """List the registered models."""
-        return wire.ModelList(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
-
-    @get("/models/{model:str}", sync_to_thread=True, responses=ANSWERS)
-    def model(self, scenes: TheScenes, model: FromPath[str]) -> ModelPage:
-        """Describe one model."""
-        return model_page(scenes.of(ModelName(model)))
-
-    @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
-    def model_version(self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionPage:
-        """Describe one version of a model."""
-        return describe_version(scenes, house, model=model, number=number)
-
-    @get("/runs", sync_to_thread=True, responses=ANSWERS)
-    def runs(self, scenes: TheScenes) -> RunsPage:
-        """List the newest runs."""
-        return runs_page(scenes.of())
-
-    @get("/runs/{run:str}", sync_to_thread=True, responses=ANSWERS)
-    def run(self, house: TheHouse, run: FromPath[str]) -> wire.OneRun:
-        """Read one run."""
-        return wire.OneRun(run=house.meta.runs.get(RunId(run)))
 
     @get("/datasets", sync_to_thread=True, responses=ANSWERS)
     def datasets(self, house: TheHouse) -> DatasetsPage:

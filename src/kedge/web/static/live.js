@@ -54,18 +54,39 @@ function offer(part, fresh) {
   button.onclick = () => { part.replaceWith(fresh); button.remove(); };
 }
 
+// Rows that are known change in place, in their place; new ones wait behind a button. What is ticked stays ticked.
+function rows(part, fresh) {
+  const known = new Map([...part.children].map((row) => [row.dataset.serial, row]));
+  let news = 0;
+  for (const row of fresh.children) {
+    const old = known.get(row.dataset.serial);
+    if (!old) { news += 1; continue; }
+    const box = row.querySelector("input[type=checkbox]"), was = old.querySelector("input[type=checkbox]");
+    if (box && was) { box.toggleAttribute("checked", was.hasAttribute("checked")); }
+    if (old.innerHTML === row.innerHTML || busy(old)) continue;
+    const ticked = was?.checked;
+    old.replaceChildren(...row.childNodes);
+    if (ticked !== undefined) old.querySelector("input[type=checkbox]").checked = ticked;
+  }
+  const place = document.getElementById(part.dataset.rows);
+  if (!place) return;
+  place.hidden = !news;
+  place.textContent = `${news} new, show`;
+}
+
 function take(fetched, exact) {
   showTimes(fetched, exact);
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = fetched.getElementById(part.id);
-    if (!fresh || fresh.innerHTML === part.innerHTML || busy(part)) continue;
-    if (part.dataset.grow !== undefined) offer(part, fresh); else part.replaceWith(fresh);
+    if (!fresh || fresh.innerHTML === part.innerHTML || (part.dataset.rows === undefined && busy(part))) continue;
+    if (part.dataset.rows !== undefined) rows(part, fresh); else if (part.dataset.grow !== undefined) offer(part, fresh); else part.replaceWith(fresh);
   }
   document.dispatchEvent(new CustomEvent("kedge-fresh"));
 }
 
 function follow(line, isExact) {
-  let seen = document.querySelector("main").dataset.stream;
+  const main = document.querySelector("main");
+  let seen = main.dataset.stream;
   let waiting = false, source = null, lostAt = null;
 
   async function redraw() {
@@ -75,7 +96,17 @@ function follow(line, isExact) {
     waiting = false;
     if (document.hidden) return;
     const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
-    if (answer?.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"), isExact());
+    if (!answer?.ok) return;
+    const fetched = new DOMParser().parseFromString(await answer.text(), "text/html");
+    take(fetched, isExact());
+    main.dataset.poll = fetched.querySelector("main")?.dataset.poll ?? "";
+  }
+
+  // What a run measures writes no event: a page that shows a run going on asks again by itself.
+  function poll() {
+    const seconds = Number(main.dataset.poll);
+    if (!seconds) return;
+    setTimeout(async () => { await redraw(); poll(); }, Math.max(1, seconds - 1) * 1000);
   }
 
   function open() {
@@ -99,6 +130,7 @@ function follow(line, isExact) {
     else if (!source) { open(); redraw(); }
   });
   if (!document.hidden) open();
+  poll();
   addEventListener("pagehide", () => source?.close());
 }
 
@@ -113,6 +145,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Clients of the MLflow protocol print addresses like /#/experiments/7/runs/5f: they lead to the same thing here.
+function sendOn() {
+  const [, kind, name, below, number] = location.hash.match(/^#\/(experiments|models)\/([^/?]+)(?:\/(runs|versions)\/([^/?]+))?/) ?? [];
+  if (location.pathname !== "/" || !kind) return;
+  location.replace(below === "runs" ? `/runs/${number}` : below ? `/models/${name}/versions/${number}` : `/${kind}/${name}`);
+}
+
+sendOn();
 themeSwitch(document.getElementById("theme"));
 const isExact = timesSwitch(document.getElementById("times"));
 if (document.querySelector("main[data-stream]")) follow(document.getElementById("line"), isExact);

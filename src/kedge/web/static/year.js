@@ -1,11 +1,6 @@
 // The figure of the year, made explorable with Plotly once the server's drawing stands. Where it does not load, the drawing stays.
 
 const stage = document.getElementById("stage");
-const wide = matchMedia("(hover: hover) and (min-width: 40rem)");
-
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
 
 function traces(data) {
   const x = data.weeks.map((week) => week.at);
@@ -67,20 +62,9 @@ function spread(wanted, data) {
   });
 }
 
-function load(address) {
-  return new Promise((done, failed) => {
-    document.head.append(Object.assign(document.createElement("script"), { src: address, onload: done, onerror: failed }));
-  });
-}
-
-// The script would write a style sheet of its own for maps, which the content policy refuses: its place is taken first.
-function holdPlace(id) {
-  if (id && !document.getElementById(id)) document.head.append(Object.assign(document.createElement("template"), { id }));
-}
-
 async function explore() {
   const source = document.getElementById("year-data");
-  if (!stage?.dataset.script || !source || !wide.matches) return;
+  if (!stage?.dataset.script || !source || !roomy.matches) return;
   const data = JSON.parse(source.textContent);
   holdPlace(stage.dataset.styleId);
   await load(stage.dataset.script);
@@ -98,8 +82,7 @@ async function explore() {
   for (const one of stage.querySelectorAll("svg.chart")) one.setAttribute("hidden", "");
   stage.dataset.drawn = "plotly";
   const again = () => globalThis.Plotly.react(plot, traces(data), { ...layout(data), height }, settings);
-  document.documentElement.addEventListener("kedge-theme", again);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  onTheme(again);
 }
 
-if (document.readyState === "complete") explore(); else addEventListener("load", explore, { once: true });
+whenLoaded(explore);
