@@ -22,7 +22,7 @@ demo: .venv/made ## play a year of real flights through the loop, then show the 
 	@$(BIN)/kedge demo $(ARGS)
 
 test: .venv/made ## run the tests (ARGS="tests/unit -k gate" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: .venv/made ## lint, format, types, floors
 	@$(BIN)/ruff check .
@@ -37,7 +37,7 @@ bench: .venv/made ## measure (each file of bench/ also runs by itself)
 	@for b in bench/*.py; do $(BIN)/python $$b || exit 1; done
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	@uv pip compile pyproject.toml --extra demo --extra dev --extra postgresql --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -q -o requirements.lock $(ARGS)
 
 clean: ## remove .venv and the demo's store

@@ -3,56 +3,82 @@
 open_house   the real house: metadata, blobs, journals and online features in the store
 rehearse     a twin whose registry, deployments, monitors and ledgers live in memory, sharing what is content
              addressed (runs, datasets, blobs) with the real one: for comparing policies on a project's past
+
+Rooms are imported when they are first asked for: a server that only keeps what clients log needs no frames and no models.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from time import sleep
+from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
 from kedge.adapters.jobs import InlineRunner, ProcessRunner
 from kedge.adapters.notify import LogNotifier, SilentNotifier
 from kedge.adapters.project import FolderProject
-from kedge.adapters.sklearn.format import SklearnFormat
+from kedge.adapters.sklearn import LIBRARIES
 from kedge.config import Settings
-from kedge.data.room import Data
 from kedge.domain.project import ProjectSpec
-from kedge.errors import ConfigError
-from kedge.evaluation.load import ModelLoader
-from kedge.evaluation.room import Evaluation
-from kedge.features.parity import Parity
-from kedge.features.room import Features
-from kedge.lineage.explain import Lineage
-from kedge.monitoring.room import Monitoring
-from kedge.pipelines.cache import Results
-from kedge.pipelines.room import Pipelines
-from kedge.pipelines.run import Made, Work, make
 from kedge.ports import (
     BlobStore,
     Clock,
     JobRunner,
     Journal,
     MetaStore,
-    ModelFormat,
     Notifier,
     OnlineStore,
     Project,
     Tables,
 )
-from kedge.registry.room import Registry
-from kedge.retraining.room import Retraining
-from kedge.rollout.room import Rollout
-from kedge.storage.blobs.chunks import ChunkStore
+from kedge.records import open_records
 from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.journal import FileJournal
 from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
-from kedge.storage.tables import PolarsTables
-from kedge.tracking.room import Tracking
+from kedge.tracking.artifacts import Artifacts
+from kedge.tracking.logging import Logging
 
-FORMATS: tuple[ModelFormat, ...] = (SklearnFormat(),)
+if TYPE_CHECKING:
+    from kedge.data.room import Data
+    from kedge.evaluation.load import ModelLoader
+    from kedge.evaluation.room import Evaluation
+    from kedge.features.parity import Parity
+    from kedge.features.room import Features
+    from kedge.lineage.explain import Lineage
+    from kedge.monitoring.room import Monitoring
+    from kedge.pipelines.room import Pipelines
+    from kedge.registry.catalog import Catalog
+    from kedge.registry.room import Registry
+    from kedge.retraining.room import Retraining
+    from kedge.rollout.hand import ByHand
+    from kedge.rollout.room import Rollout
+    from kedge.tracking.room import Tracking
+
+
+class Bench:
+    """What needs the libraries of frames and models: made when it is first asked for, shared by a house and its twins."""
+
+    def __init__(self, root: Path, project: Project, *, blobs: BlobStore, models_kept: int) -> None:
+        self._root, self._project, self._blobs, self._models_kept = root, project, blobs, models_kept
+
+    @cached_property
+    def loader(self) -> ModelLoader:
+        """Load models, and keep those that were used last."""
+        from kedge.evaluation.load import ModelLoader
+        from kedge.job import FORMATS
+
+        return ModelLoader(blobs=self._blobs, formats=FORMATS, kept=self._models_kept)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Read and write tables."""
+        from kedge.storage.tables import PolarsTables
+
+        return PolarsTables(self._root, self._project)
 
 
 @dataclass(frozen=True)
@@ -70,8 +96,7 @@ class House:
     shared: MetaStore
     blobs: BlobStore
     parts: BlobStore
-    loader: ModelLoader
-    tables: Tables
+    bench: Bench
     project: Project
     online: OnlineStore
     predictions: Journal
@@ -80,19 +105,35 @@ class House:
     notifier: Notifier
     clock: Clock
 
+    @property
+    def loader(self) -> ModelLoader:
+        """Load models."""
+        return self.bench.loader
+
+    @property
+    def tables(self) -> Tables:
+        """Read and write tables."""
+        return self.bench.tables
+
     @cached_property
     def data(self) -> Data:
         """Version and validate."""
+        from kedge.data.room import Data
+
         return Data(datasets=self.meta.datasets, blobs=self.parts, tables=self.tables, clock=self.clock)
 
     @cached_property
     def features(self) -> Features:
         """Join for training, look up for serving."""
+        from kedge.features.room import Features
+
         return Features(data=self.data, online=self.online, tables=self.tables, project=self.project, clock=self.clock)
 
     @cached_property
     def parity(self) -> Parity:
         """Compare what was served with what the join gives."""
+        from kedge.features.parity import Parity
+
         return Parity(
             features=self.features,
             predictions=self.predictions,
@@ -103,12 +144,34 @@ class House:
 
     @cached_property
     def tracking(self) -> Tracking:
-        """Keep runs."""
-        return Tracking(runs=self.meta.runs, project=self.project, clock=self.clock)
+        """Keep the loop's own runs."""
+        from kedge.tracking.room import Tracking
+
+        return Tracking(runs=self.meta.runs, experiments=self.meta.experiments, project=self.project, clock=self.clock)
+
+    @cached_property
+    def logging(self) -> Logging:
+        """Keep what clients log."""
+        return Logging(meta=self.meta, clock=self.clock)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Keep the files of runs and logged models."""
+        return Artifacts(
+            files=self.meta.files,
+            runs=self.meta.runs,
+            models=self.meta.logged_models,
+            blobs=self.blobs,
+            clock=self.clock,
+        )
 
     @cached_property
     def pipelines(self) -> Pipelines:
         """Train."""
+        from kedge.job import train_job
+        from kedge.pipelines.cache import Results
+        from kedge.pipelines.room import Pipelines
+
         return Pipelines(
             tracking=self.tracking,
             runs=self.meta.runs,
@@ -126,18 +189,45 @@ class House:
     @cached_property
     def evaluation(self) -> Evaluation:
         """Score and judge."""
+        from kedge.evaluation.room import Evaluation
+
         return Evaluation(blobs=self.blobs, loader=self.loader, events=self.meta.events, clock=self.clock)
 
     @cached_property
     def registry(self) -> Registry:
         """Keep model versions and their aliases."""
+        from kedge.registry.room import Registry
+
         return Registry(
             models=self.meta.models, blobs=self.blobs, tables=self.tables, evaluation=self.evaluation, clock=self.clock
         )
 
     @cached_property
+    def catalog(self) -> Catalog:
+        """Keep registered models, whoever made their versions."""
+        from kedge.registry.catalog import Catalog
+
+        return Catalog(
+            registered=self.meta.registered,
+            models=self.meta.models,
+            logged=self.meta.logged_models,
+            deployments=self.meta.deployments,
+            files=self.artifacts,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def by_hand(self) -> ByHand:
+        """Promote, roll back and archive for people."""
+        from kedge.rollout.hand import ByHand
+
+        return ByHand(catalog=self.catalog, registry=self.registry, rollout=self.rollout, deployments=self.meta.deployments)
+
+    @cached_property
     def rollout(self) -> Rollout:
         """Replace one version by another."""
+        from kedge.rollout.room import Rollout
+
         return Rollout(
             deployments=self.meta.deployments,
             registry=self.registry,
@@ -149,6 +239,8 @@ class House:
     @cached_property
     def monitoring(self) -> Monitoring:
         """Watch what is served."""
+        from kedge.monitoring.room import Monitoring
+
         return Monitoring(
             watches=self.meta.watches,
             predictions=self.predictions,
@@ -166,6 +258,8 @@ class House:
     @cached_property
     def retraining(self) -> Retraining:
         """Decide when to train again."""
+        from kedge.retraining.room import Retraining
+
         return Retraining(
             ledgers=self.meta.ledgers,
             watches=self.meta.watches,
@@ -180,10 +274,13 @@ class House:
     @cached_property
     def lineage(self) -> Lineage:
         """Answer for a prediction."""
+        from kedge.lineage.explain import Lineage
+
         return Lineage(
             events=self.meta.events,
             runs=self.meta.runs,
             models=self.meta.models,
+            registered=self.meta.registered,
             deployments=self.meta.deployments,
             datasets=self.meta.datasets,
             blobs=self.blobs,
@@ -204,33 +301,24 @@ def open_house(
 ) -> House:
     """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to;
     `models_kept` is how many models stay loaded."""
-    folder = settings.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"the store's folder {folder} cannot be made: {error.strerror}; choose another with --store or KEDGE_STORE"
-        ) from None
-    meta = open_store(settings.url)
+    folder, records = settings.folder, open_records(settings, clock=clock)
     project = FolderProject(settings.project)
-    blobs = ChunkStore(folder, meta.chunks)
     return House(
         settings=settings,
         spec=spec,
         writer=writer,
-        meta=meta,
-        shared=meta,
-        blobs=blobs,
-        parts=blobs,
-        loader=ModelLoader(blobs=blobs, formats=FORMATS, kept=models_kept),
-        tables=PolarsTables(settings.project, project),
+        meta=records.meta,
+        shared=records.meta,
+        blobs=records.blobs,
+        parts=records.blobs,
+        bench=Bench(settings.project, project, blobs=records.blobs, models_kept=models_kept),
         project=project,
         online=SqliteOnline(folder / "online.db"),
         predictions=FileJournal(folder / "predictions", writer),
         truths=FileJournal(folder / "truths", writer),
-        jobs=ProcessRunner(),
+        jobs=ProcessRunner(LIBRARIES),
         notifier=LogNotifier() if "log" in spec.monitoring.alerts else SilentNotifier(),
-        clock=clock or SystemClock(),
+        clock=records.clock,
     )
 
 
@@ -247,16 +335,10 @@ def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
         online=MemoryOnline(),
         predictions=FileJournal(scratch / "predictions", house.writer),
         truths=FileJournal(scratch / "truths", house.writer),
-        jobs=InlineRunner(),
+        jobs=InlineRunner(LIBRARIES),
         notifier=SilentNotifier(),
         clock=clock,
     )
     twin.data.share_sources(house.data)
     twin.features.share_sources(house.features)
     return twin
-
-
-def train_job(project_root: str, reference: str, work: Work) -> Made:
-    """Train in a job's own process: load the project's pipeline there and run it."""
-    pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
-    return make(pipeline, work, formats=FORMATS)

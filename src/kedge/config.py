@@ -1,10 +1,9 @@
-"""Settings and the project file: the only reader of environment variables and of `kedge.toml`.
+"""The project file: the only reader of `kedge.toml`; and the settings, for whoever needs both.
 
 A project file becomes one `ProjectSpec`, checked whole before anything runs. Each error names file and line and says
 what would be right.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -20,35 +19,12 @@ from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRul
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
-from kedge.evaluation.gate import FORMS_WRITTEN, has_one_form
-from kedge.evaluation.metrics import loss_name, metric_of
 from kedge.retraining.policy import policy_of
+from kedge.settings import Settings, settings
+
+__all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this process works: the project's folder, the store (a folder or a database URL), the API token."""
-
-    project: Path
-    store: str
-    token: str = ""
-
-    @property
-    def folder(self) -> Path:
-        """Give the folder for files: the store itself, or `.kedge` in the project where the store is a database."""
-        return self.project / ".kedge" if "://" in self.store else Path(self.store)
-
-    @property
-    def url(self) -> str:
-        """Give the metadata store's URL."""
-        return self.store if "://" in self.store else f"sqlite:///{Path(self.store) / 'kedge.db'}"
-
-
-def settings(project: Path, *, store: str | None = None) -> Settings:
-    """Read the settings: `store` if given, else KEDGE_STORE, else `.kedge` in the project; KEDGE_TOKEN."""
-    chosen = store or os.environ.get("KEDGE_STORE") or str(project / ".kedge")
-    return Settings(project=project.resolve(), store=chosen, token=os.environ.get("KEDGE_TOKEN", ""))
 
 
 def read_project(folder: Path) -> ProjectSpec:
@@ -77,6 +53,17 @@ def read_project(folder: Path) -> ProjectSpec:
     _check_gate(document, spec)
     _check_files(document, spec, folder=folder)
     return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder=folder))
+
+
+def project_or_none(folder: Path) -> ProjectSpec | None:
+    """Read the project file of a folder; None where there is none. Raises ConfigError for one that is wrong."""
+    return read_project(folder) if (folder / PROJECT_FILE).exists() else None
+
+
+def bare_project(folder: Path) -> ProjectSpec:
+    """Make what stands for a project where there is none: named as the folder, without data, so nothing is ever trained."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-_")[:63]
+    return ProjectSpec(name=ModelName(plain or "kedge"), data=DataRules(source="", time="", label=""))
 
 
 def _check_durations(document: Document, spec: ProjectSpec) -> None:
@@ -137,6 +124,10 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:
+    # here, not above: both need numpy, which a server without a project does not
+    from kedge.evaluation.gate import FORMS_WRITTEN, has_one_form
+    from kedge.evaluation.metrics import loss_name, metric_of
+
     try:
         loss_name(spec.gate.metric, spec.data.task)
         for check in spec.gate.checks:

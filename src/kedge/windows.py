@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from kedge.app import House
-from kedge.domain.durations import span_of
+from kedge.domain.durations import floor_to, span_of
 from kedge.domain.monitoring import Window
 from kedge.domain.turning import Turned
 from kedge.errors import NotFound, SourceFailed
 from kedge.loop import watch
-from kedge.monitoring.days import floor_to
 
 
 def watch_closed(house: House) -> dict[str, Turned]:
