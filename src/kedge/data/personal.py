@@ -63,16 +63,16 @@ def _diff(diff: TableDiff, personal: Collection[str]) -> TableDiff:
     return replace(
         diff,
         columns=tuple(_moved(column, personal) for column in diff.columns),
-        examples_added=_examples(diff, diff.examples_added, hidden),
-        examples_removed=_examples(diff, diff.examples_removed, hidden),
-        examples_changed=_examples(diff, diff.examples_changed, hidden),
+        examples_added=_examples(diff.examples_added, hidden, key=diff.key),
+        examples_removed=_examples(diff.examples_removed, hidden, key=diff.key),
+        examples_changed=_examples(diff.examples_changed, hidden, key=diff.key),
     )
 
 
-def _examples(diff: TableDiff, rows: tuple[ExampleRow, ...], personal: Collection[str]) -> tuple[ExampleRow, ...]:
+def _examples(rows: tuple[ExampleRow, ...], personal: Collection[str], *, key: tuple[str, ...]) -> tuple[ExampleRow, ...]:
     return tuple(
         ExampleRow(
-            key=tuple(MASK if name in personal else value for name, value in zip(diff.key, row.key, strict=True)),
+            key=tuple(MASK if name in personal else value for name, value in zip(key, row.key, strict=True)),
             cells=tuple(_cell(cell) if cell.column in personal else cell for cell in row.cells),
         )
         for row in rows
