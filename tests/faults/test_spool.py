@@ -87,7 +87,7 @@ def test_a_torn_tail_is_left_out(tmp_path, cut) -> None:
     again.close()
 
 
-def test_a_broken_record_in_the_middle_costs_its_segment_only(tmp_path) -> None:
+def test_a_broken_record_in_the_middle_costs_its_segment_only(tmp_path, caplog) -> None:
     left(tmp_path, [b"%d" % place * 20 for place in range(9)], segment_bytes=60)
     (root,) = left_behind(tmp_path)
     segment = root / "00000002.log"
@@ -97,8 +97,21 @@ def test_a_broken_record_in_the_middle_costs_its_segment_only(tmp_path) -> None:
     again = claim(root)
     found = all_of(again)
     assert (found[0], found[-1]) == (b"0" * 20, b"8" * 20)
-    assert again.damaged > 0
+    assert "00000002.log are damaged and left out" in caplog.text
+    assert again.is_empty
     again.close()
+
+
+@pytest.mark.parametrize("torn", [b"", b"\x40\0\0\0torn"], ids=["nothing", "half a record"])
+def test_a_segment_that_was_killed_at_its_first_record_holds_nobody_up(tmp_path, torn) -> None:
+    left(tmp_path, [b"whole"])
+    (root,) = left_behind(tmp_path)
+    (root / "00000002.log").write_bytes(torn)
+    again = claim(root)
+    assert all_of(again) == [b"whole"]
+    assert again.is_empty
+    again.close()
+    assert left_behind(tmp_path) == []
 
 
 def test_a_full_disk_keeps_records_in_memory_up_to_a_bound_and_counts_the_rest(tmp_path, monkeypatch) -> None:
