@@ -274,6 +274,7 @@ def test_a_model_is_registered_moved_and_archived_by_hand(client, world):
     assert sent(client, "/models/hours/edit", model_name="hours of delay", note="x", tags="").status_code == 303
     assert sent(client, "/models/hours of delay/delete", name="hours of delay").status_code == 303
     assert client.get("/models/hours of delay", headers=PAGE).status_code == 404
+    assert "hours of delay" not in client.get(f"/runs/{run}", headers=PAGE).text
 
 
 def test_labels_are_written_one_a_line_and_read_back():

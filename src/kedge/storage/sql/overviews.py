@@ -22,6 +22,8 @@ _CHILDREN = (
     " WHERE run_tags.key = ? AND run_tags.value = ? AND runs.lifecycle = 'active' ORDER BY runs.started_at, runs.id LIMIT ?"
 )
 
+_VERSIONS = "SELECT model, number FROM model_versions WHERE run = ? AND deleted_at IS NULL ORDER BY model, number"
+
 
 class SqlOverviews:
     """Runs as lines of tables (port `Overviews`)."""
@@ -74,9 +76,9 @@ class SqlOverviews:
         return {RunId(run): started // 1000 for run, started in rows}
 
     def versions_of(self, run: RunId) -> Sequence[tuple[ModelName, int]]:
-        """List the registered versions that were made of a run."""
+        """List the registered versions that were made of a run and are there still."""
         with self._hot.reading() as session:
-            rows = session.rows("SELECT model, number FROM model_versions WHERE run = ? ORDER BY model, number", run)
+            rows = session.rows(_VERSIONS, run)
         return [(ModelName(model), number) for model, number in rows]
 
 
