@@ -8,6 +8,7 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse
 from tests.ui.tracked import write_runs
 
+from kedge.domain.events import EventKind
 from kedge.domain.finding import Subject
 from kedge.domain.ids import RunId
 from kedge.domain.overview import RunKey
@@ -229,6 +230,8 @@ def test_runs_are_edited_deleted_and_restored(client, world):
     run = world.house.logging.get_run(first).run
     assert (run.name, run.tags["team"], run.tags["mlflow.note.content"]) == ("a better name", "a", "good")
     assert run.tags["mlflow.source.name"] == "train.py"
+    ((_, event),) = world.house.meta.events.list(limit=1)
+    assert (event.kind, event.actor) == (EventKind.RUN_RENAMED, "person:local")
     assert sent(client, f"/runs/delete?run={first}&run={second}").status_code == 303
     assert world.house.logging.get_run(second).run.lifecycle is Lifecycle.DELETED
     assert table(world, deleted=True).found == 2

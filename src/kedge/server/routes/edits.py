@@ -129,7 +129,11 @@ class Edits(Controller):
         """Rename, describe and tag a run."""
         found = house.logging.get_run(RunId(run)).run
         return act(
-            request, pages, asking=_edit_run(house, found), given=data, do=lambda: _change_run(house, found, data=data)
+            request,
+            pages,
+            asking=_edit_run(house, found),
+            given=data,
+            do=lambda: _change_run(house, found, data=data, actor=actor_of(request)),
         )
 
 
@@ -262,10 +266,10 @@ def _edit_run(house: House, run: Run) -> Asking:
     )
 
 
-def _change_run(house: House, run: Run, *, data: Mapping[str, str]) -> None:
+def _change_run(house: House, run: Run, *, data: Mapping[str, str], actor: str) -> None:
     changed, name = _labels(run.tags, data), data.get("name", "").strip()
     if name != run.name:
-        house.logging.update_run(run.id, name=name)
+        house.logging.update_run(run.id, name=name, actor=actor)
     house.logging.log(run.id, tags={key: value for key, value in changed.items() if value is not None})
     for key in [key for key, value in changed.items() if value is None]:
         house.logging.delete_tag(run.id, key)
