@@ -15,8 +15,9 @@ from rich.table import Table
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
 from kedge.domain.finding import Query
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
-from kedge.errors import NotFound, RequestInvalid
+from kedge.errors import NotFound
 from kedge.registry.catalog import Offered
+from kedge.registry.names import check_reason
 
 nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Reason = Annotated[str, typer.Option(help="Why; it goes into the history.")]
@@ -109,7 +110,9 @@ def promote(
     """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
     with opened(project, store, writer="models", bare=True) as house:
         name = model or house.spec.name
-        move = house.by_hand.promote(name, version, actor=_person(), reason=_said(reason), serial=serial)
+        move = house.by_hand.promote(
+            name, version, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+        )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
@@ -125,7 +128,9 @@ def roll_back(
     """Go back: end the trial if there is one, else return to the champion before."""
     with opened(project, store, writer="models", bare=True) as house:
         name = model or house.spec.name
-        move = house.by_hand.roll_back(name, actor=_person(), reason=_said(reason), serial=serial)
+        move = house.by_hand.roll_back(
+            name, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+        )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
@@ -140,7 +145,7 @@ def archive(
 ) -> None:
     """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
     with opened(project, store, writer="models", bare=True) as house:
-        found = house.by_hand.archive(model, version, actor=_person(), reason=_said(reason))
+        found = house.by_hand.archive(model, version, actor=_person(), reason=check_reason(reason, parameter="--reason"))
     _told(f"{model} v{version} is archived", found, as_json=as_json)
 
 
@@ -157,7 +162,7 @@ def alias(
 ) -> None:
     """Point an alias to a version, or take it away."""
     with opened(project, store, writer="models", bare=True) as house:
-        who, why = _person(), _said(reason)
+        who, why = _person(), check_reason(reason, parameter="--reason")
         if version is None:
             house.by_hand.delete_alias(model, name, actor=who, reason=why)
         else:
@@ -181,7 +186,12 @@ def stage(
     """Bring a version to a stage."""
     with opened(project, store, writer="models", bare=True) as house:
         found = house.catalog.move_stage(
-            model, version, stage=to, actor=_person(), archive=archive_existing, reason=_said(reason)
+            model,
+            version,
+            stage=to,
+            actor=_person(),
+            archive=archive_existing,
+            reason=check_reason(reason, parameter="--reason"),
         )
     _told(f"{model} v{version} is in stage {found.stage.value}", found, as_json=as_json)
 
@@ -200,11 +210,9 @@ def tag(
     with opened(project, store, writer="models", bare=True) as house:
         catalog = house.catalog
         if version is None:
-            catalog.delete_tag(model, key) if value is None else catalog.set_tag(model, key, value=value)
-        elif value is None:
-            catalog.delete_version_tag(model, version, key=key)
+            catalog.retag(model, {key: value})
         else:
-            catalog.set_version_tag(model, version, key=key, value=value)
+            catalog.retag_version(model, version, tags={key: value})
         found = catalog.get(model) if version is None else catalog.version(model, version)
     _told(f"{key} of {model} is {value!r}" if value is not None else f"{key} of {model} is gone", found, as_json=as_json)
 
@@ -258,13 +266,6 @@ def _told(sentence: str, value: object, *, as_json: bool) -> None:
         print_json(value)
     else:
         typer.echo(sentence)
-
-
-def _said(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 3 <= len(reason) <= 300:
-        raise RequestInvalid("--reason: say in 3 to 300 characters why; it is kept in the history")
-    return reason
 
 
 def _person() -> str:

@@ -198,11 +198,8 @@ def _change_experiment(house: House, experiment: Experiment, *, data: Mapping[st
     changed, name = _labels(experiment.tags, data), data.get("name", "").strip()
     if name != experiment.name:
         house.logging.rename_experiment(experiment.id, name, actor=actor)
-    for key, value in changed.items():
-        if value is None:
-            house.logging.delete_experiment_tag(experiment.id, key)
-        else:
-            house.logging.set_experiment_tag(experiment.id, key, value=value)
+    if changed:
+        house.logging.retag_experiment(experiment.id, changed)
 
 
 def _mark(house: House, experiment: str, *, restore: bool) -> Asking:
