@@ -161,7 +161,7 @@ def test_runs_and_keys_of_experiments_are_counted(logging: Logging, run: RunId) 
         run, metrics=[Metric(key="b", value=1, at=0), Metric(key="a", value=1, at=0)], params={"p": "1"}, tags={"t": ""}
     )
     assert logging.count_runs([DEFAULT_EXPERIMENT, empty]) == {
-        DEFAULT_EXPERIMENT: RunCount(2, newest.started_at),
+        DEFAULT_EXPERIMENT: RunCount(2, newest.started_at, running=2),
         empty: RunCount(0, None),
     }
     assert logging.keys([DEFAULT_EXPERIMENT, empty]) == RunKeys(metrics=("a", "b"), params=("p",), tags=("t",))

@@ -1,4 +1,4 @@
-"""A served control plane and a real Chromium, one of each a session."""
+"""A served control plane for the session, a real Chromium for each file."""
 
 import os
 import shutil
@@ -85,8 +85,9 @@ def empty_site():
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """Open Chromium for one file of tests: its event loop would stand in the way of other files' own."""
     path = chromium()
     if path is None:
         pytest.skip("NO CHROMIUM: the pages are not tested; install one, or name it with KEDGE_CHROMIUM")
@@ -97,9 +98,9 @@ def browser():
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def contexts(browser):
-    """Give a browsing context for a width and a colour scheme, kept for the session."""
+    """Give a browsing context for a width and a colour scheme, kept for the file."""
     kept = {}
 
     def context(width, scheme="light", **more):

@@ -16,12 +16,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from kedge.client.life import FORKS
 from kedge.domain.ids import RunId
 from kedge.domain.told import FileTold, PointsTold, PointTold, RunEnded, Told, WordsTold, packed, unpacked
 from kedge.errors import KedgeError, Unreachable
@@ -249,7 +251,8 @@ class Channel:
 
     def _send_on(self) -> None:
         spool = self._started()
-        delivery = self._make_delivery()
+        with FORKS.kept_off():
+            delivery = self._make_delivery()
         replayed = False
         while not self._stopping:
             if not self._try(delivery, spool):
@@ -272,7 +275,8 @@ class Channel:
     def _try(self, delivery: Delivery, spool: Spool) -> bool:
         """Bring some of a spool. False where the destination does not answer."""
         try:
-            send_some(spool, delivery)
+            with nullcontext() if self.failure else FORKS.kept_off():  # a destination that is away must not hold forks up
+                send_some(spool, delivery)
         except Unreachable as error:
             self.failure = str(error)
             self._failed_tries += 1

@@ -4,6 +4,7 @@ import random
 import sys
 from typing import TYPE_CHECKING
 
+from kedge.client.life import FORKS
 from kedge.client.values import LONGEST_TAG, text
 from kedge.scripts import facts_of_script
 from kedge.security.redact import redact
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 def describe(run: "ActiveRun") -> None:
     """Record commit, branch, the diff where files differ, command, host, Python and packages."""
-    facts = facts_of_script()
+    with FORKS.kept_off():
+        facts = facts_of_script()
     run.set_tags({key: text(redact(value), longest=LONGEST_TAG) for key, value in facts.tags.items() if value})
     if facts.packages:
         run.keep_text("environment/packages.txt", "\n".join(facts.packages) + "\n")

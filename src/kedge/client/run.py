@@ -69,6 +69,7 @@ class ActiveRun:
         self._append: Callable[[Any], None] = self._not_open
         self._ring: Any = ()
         self._channel: Channel | None = None
+        self._began: RunBegan | None = None
         self._keys: set[str] = set()
         self._params: dict[str, str] = {}
         self._sampler: Sampler | None = None
@@ -101,7 +102,7 @@ class ActiveRun:
         self._params = {key: redact(value) for key, value in flat(plan.params)}
         self.owner, self.is_open, self._lost_before = os.getpid(), True, channel.lost
         self._bind(channel)
-        began = RunBegan(
+        self._began = RunBegan(
             run=self.id,
             started_at=datetime.now(UTC),
             experiment=plan.experiment,
@@ -110,7 +111,7 @@ class ActiveRun:
             params=self._params,
             tags=tags,
         )
-        self._append(began)
+        self._append(self._began)
         PROCESS.opened(self)
         PROCESS.current.set(self)
         if plan.seed is not None:
@@ -258,13 +259,18 @@ class ActiveRun:
 
     def forked(self) -> None:
         """Go on in a forked child: with a channel of its own, opened by the first thing logged there."""
-        self._append, self._ring, self._sampler, self._describing = self._reopen, (), None, None
+        self._append, self._ring, self._sampler, self._describing = self._reopened, (), None, None
 
     def _bind(self, channel: Channel) -> None:
         self._channel, self._ring, self._append = channel, channel.ring, channel.append
 
-    def _reopen(self, item: Any) -> None:
+    def _reopen(self) -> None:
+        """Open the child's own channel. What it tells may arrive before the parent's: so it too says that the run began."""
         self._bind(PROCESS.channel(self._plan.settings))
+        self._append(self._began)
+
+    def _reopened(self, item: Any) -> None:
+        self._reopen()
         self._append(item)
 
     def _has_room(self, points: int) -> bool:
@@ -276,8 +282,8 @@ class ActiveRun:
     def _keep(self, path: str, source: Path | bytes, *, model: LoggedModelId | None = None) -> None:
         if not self.is_open:
             self._not_open(path)
-        if self._append == self._reopen:
-            self._bind(PROCESS.channel(self._plan.settings))
+        if self._append == self._reopened:
+            self._reopen()
         if self._channel is None:
             return
         try:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 
+from kedge.client.life import FORKS
 from kedge.training import Machine
 
 EVERY_SECONDS = 10.0
@@ -34,7 +35,8 @@ class Sampler:
         self._stops.put(None)
 
     def _sample_on(self) -> None:
-        machine = self._machine()
+        with FORKS.kept_off():
+            machine = self._machine()
         pause = min(FIRST_SECONDS, self._every)
         while True:
             try:
@@ -44,4 +46,6 @@ class Sampler:
             if self._stopped:
                 machine.close()
                 return
-            self._log({f"system/{name}": value for name, value in machine.sample().items()})
+            with FORKS.kept_off():
+                sample = machine.sample()
+            self._log({f"system/{name}": value for name, value in sample.items()})
