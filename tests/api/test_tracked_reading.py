@@ -20,12 +20,12 @@ from kedge.server.forms import changes, labels_of, lines_of
 from kedge.server.reading.compare import CompareAsked, compare_page
 from kedge.server.reading.curves import curves
 from kedge.server.reading.experiments import experiments_page
+from kedge.server.reading.looking import filter_of
 from kedge.server.reading.run import run_page
 from kedge.server.reading.table import (
     TableAsked,
     choice,
     default_columns,
-    filter_of,
     key_of,
     keys_of,
     name_of,
@@ -75,9 +75,16 @@ def test_a_filter_counts_what_it_finds(world):
 
 
 def test_plain_words_look_for_a_part_of_a_name(world):
-    assert filter_of("  brisk   heron ") == "attributes.run_name ILIKE '%brisk heron%'"
-    assert filter_of("metrics.loss < 1") == "metrics.loss < 1"
+    assert filter_of("  brisk   heron ", name="run_name") == "run_name ILIKE '%brisk heron%'"
+    assert filter_of("this is it") == "name ILIKE '%this is it%'"
+    for said in ("", "metrics.loss < 1", "tags.team IS NULL", "tags.team is not  null"):
+        assert filter_of(said) == " ".join(said.split())
     assert all("brisk" in row.name for row in table(world, filter="brisk").rows)
+
+
+@pytest.mark.parametrize("key", ["loss", "val/loss", "values", "from", "in", "case", "desc"])
+def test_a_column_is_sorted_whatever_its_name(world, key):
+    assert not table(world, order=f"{sort_of(RunKey(Subject.METRIC, key))} DESC").fault
 
 
 def test_a_filter_that_cannot_be_read_says_so_and_shows_no_rows(world):
@@ -92,6 +99,7 @@ def test_names_of_columns_are_read_and_written():
     odd = RunKey(Subject.METRIC, "val/acc")
     assert (key_of("metrics.val/acc"), name_of(odd), sort_of(odd)) == (odd, "metrics.val/acc", "metrics.`val/acc`")
     assert sort_of(RunKey(Subject.PARAM, "a`b")) == 'params."a`b"'
+    assert sort_of(RunKey(Subject.PARAM, '`"')) == 'params.`"'
     known = keys_of(RunKeys(metrics=("loss", "system/cpu"), params=("lr",), tags=("mlflow.user", "team")))
     assert [name_of(one) for one in known] == ["metrics.loss", "metrics.system/cpu", "params.lr", "tags.team"]
     assert [name_of(one) for one in default_columns(known)] == ["metrics.loss", "params.lr"]

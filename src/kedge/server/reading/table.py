@@ -4,7 +4,6 @@ The address is the state, in the words of the search grammar: `q` is the filter,
 `column` a column ("metrics.loss", "params.lr", "tags.team"), repeated. Only the chosen columns are read.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
@@ -17,8 +16,10 @@ from kedge.domain.overview import RunGlance, RunKey
 from kedge.domain.tracking import Experiment, RunCount, RunKeys, RunStatus
 from kedge.errors import RequestInvalid, SearchInvalid
 from kedge.server.house import House
+from kedge.server.reading.looking import filter_of
 from kedge.server.reading.state import State
 from kedge.tracking.search import runs_query
+from kedge.tracking.spelling import written
 from kedge.web import words
 
 PARENT = RunKey(Subject.TAG, "mlflow.parentRunId")
@@ -35,8 +36,6 @@ RUN_STATES = {
 }
 _SUBJECTS = {"metrics": Subject.METRIC, "params": Subject.PARAM, "tags": Subject.TAG}
 _WORDS = {subject: word for word, subject in _SUBJECTS.items()}
-_GRAMMAR = re.compile(r"[=<>!'\"`()]|\b(?:like|ilike|in|is)\b", re.IGNORECASE)
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class TableAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,17 +129,11 @@ def name_of(wanted: RunKey) -> str:
 
 
 def sort_of(wanted: RunKey) -> str:
-    """Write a column as the grammar wants it: a key that is no plain word stands in backquotes."""
-    key = wanted.key
-    if not _PLAIN.fullmatch(key):
-        key = f'"{key}"' if "`" in key else f"`{key}`"
-    return f"{_WORDS[wanted.subject]}.{key}"
-
-
-def filter_of(text: str) -> str:
-    """Read the box: words without any sign of the grammar look for a part of a run's name."""
-    text = " ".join(text.split())
-    return f"attributes.run_name ILIKE '%{text}%'" if text and not _GRAMMAR.search(text) else text
+    """Write a column as the grammar wants it."""
+    try:
+        return written(wanted.subject, wanted.key)
+    except SearchInvalid:  # a name that no text says: the table shows it, and says so where it is asked to sort by it
+        return name_of(wanted)
 
 
 def runs_table(house: House, experiments: Sequence[Experiment], *, asked: TableAsked) -> RunsTable:
@@ -179,7 +172,7 @@ def runs_table(house: House, experiments: Sequence[Experiment], *, asked: TableA
 
 def _query(asked: TableAsked, experiments: Sequence[ExperimentId]) -> Query:
     return runs_query(
-        filter_of(asked.filter),
+        filter_of(asked.filter, name="run_name"),
         order=(asked.order or NEWEST,),
         limit=asked.limit,
         page=asked.page,
