@@ -159,13 +159,6 @@ class ToldRun(msgspec.Struct, frozen=True):
     outputs: RunOutputs = RunOutputs()
 
 
-class Registration(msgspec.Struct, frozen=True):
-    """A model version that was made of a logged model."""
-
-    name: str
-    version: str
-
-
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a logged model is."""
 

@@ -218,7 +218,7 @@ def log_metric(ask: Ask, sent: LogMetric) -> None:
 
 def log_batch(ask: Ask, sent: LogBatch) -> None:
     """Log points, params and tags: all of it, or nothing."""
-    run = checks.run_name(sent.run_id)
+    run = checks.run_id(sent.run_id)
     checks.points(sent.metrics, batch=True)
     params, tags = checks.params(sent.params, batch=True), checks.tags(sent.tags, batch=True)
     checks.batch(sent.metrics, params=sent.params, tags=sent.tags)
