@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kedge.domain.paths import clean_path
-from kedge.domain.tracking import DatasetInput
+from kedge.domain.tracking import CONTEXT_TAG, DatasetInput
 from kedge.errors import RequestInvalid
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def frame_of(table: Any) -> "pl.DataFrame":
 
 def dataset_of(data: Any, name: str, *, context: str, source: str) -> DatasetInput:
     """Describe a dataset: its digest, columns and size. A path is a file; anything else is a table."""
-    tags = {"mlflow.data.context": context} if context else {}
+    tags = {CONTEXT_TAG: context} if context else {}
     if isinstance(data, str | Path):
         path = Path(data)
         if not path.is_file():

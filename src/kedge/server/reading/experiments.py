@@ -6,7 +6,7 @@ import msgspec
 
 from kedge.domain.finding import LifecycleView
 from kedge.domain.ids import ExperimentId
-from kedge.domain.tracking import Experiment, Lifecycle, RunCount
+from kedge.domain.tracking import NOTE_TAG, Experiment, Lifecycle, RunCount
 from kedge.errors import SearchInvalid
 from kedge.server.house import House
 from kedge.server.reading.looking import filter_of
@@ -15,7 +15,6 @@ from kedge.tracking.search import experiments_query
 from kedge.web import words
 
 ROWS = 50
-NOTE = "mlflow.note.content"
 
 
 class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +86,7 @@ def _row(experiment: Experiment, count: RunCount) -> ExperimentRow:
         name=experiment.name,
         state=state,
         word=word,
-        note=experiment.tags.get(NOTE, "").strip().split("\n")[0][:200],
+        note=experiment.tags.get(NOTE_TAG, "").strip().split("\n")[0][:200],
         runs=count.runs,
         failed=count.failed,
         created_at=experiment.created_at,

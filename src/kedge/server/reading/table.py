@@ -13,7 +13,7 @@ import msgspec
 from kedge.domain.finding import LifecycleView, Query, Subject
 from kedge.domain.ids import ExperimentId, RunId
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.tracking import Experiment, RunCount, RunKeys, RunStatus
+from kedge.domain.tracking import PARENT_TAG, Experiment, RunCount, RunKeys, RunStatus
 from kedge.errors import RequestInvalid, SearchInvalid
 from kedge.server.house import House
 from kedge.server.reading.looking import filter_of
@@ -22,7 +22,6 @@ from kedge.tracking.search import runs_query
 from kedge.tracking.spelling import written
 from kedge.web import words
 
-PARENT = RunKey(Subject.TAG, "mlflow.parentRunId")
 HIDDEN = ("mlflow.", "kedge.")  # tags that clients keep for themselves
 ROWS = 50
 MOST_COLUMNS = 60
@@ -148,7 +147,7 @@ def runs_table(house: House, experiments: Sequence[Experiment], *, asked: TableA
         query = _query(asked, ids)
         page = house.logging.find_runs(query)
         count, found_next = page.total or 0, page.next
-        rows = overviews.rows(page.items, (*wanted, PARENT))
+        rows = overviews.rows(page.items, (*wanted, RunKey(Subject.TAG, PARENT_TAG)))
     except SearchInvalid as error:
         fault = words.sentence(str(error))
     curves = _curves(house, asked.curve, rows=rows)
@@ -259,7 +258,7 @@ def _row(run: RunGlance, wanted: Sequence[RunKey], *, now: datetime, curve: tupl
         started_at=run.started_at,
         seconds=max(0.0, (until - run.started_at).total_seconds()) if until else None,
         user=run.user,
-        parent=run.tags.get(PARENT.key, ""),
+        parent=run.tags.get(PARENT_TAG, ""),
         values=tuple(run.value(one) for one in wanted),
         curve=curve,
     )

@@ -7,12 +7,11 @@ from litestar.params import FromPath, FromQuery, URLEncodedBody
 from litestar.response import Redirect
 
 from kedge.domain.ids import ExperimentId, RunId
-from kedge.domain.tracking import Experiment, Run
+from kedge.domain.tracking import NOTE_TAG, Experiment, Run
 from kedge.errors import RequestInvalid
 from kedge.server.forms import Asked, Asking, Field, Page, act, ask, changes, labels_of, lines_of
 from kedge.server.guard import actor_of
 from kedge.server.house import House
-from kedge.server.reading.run import NOTE
 from kedge.server.reading.table import HIDDEN
 from kedge.server.routes import asked as given
 from kedge.server.routes.given import TheHouse, ThePages
@@ -41,7 +40,7 @@ class Edits(Controller):
         """Create an experiment."""
 
         def do() -> str:
-            tags = {NOTE: note} if (note := data.get("note", "").strip()) else {}
+            tags = {NOTE_TAG: note} if (note := data.get("note", "").strip()) else {}
             made = house.logging.create_experiment(data.get("name", "").strip(), tags=tags, actor=actor_of(request))
             return _experiment_page(made.id)
 
@@ -165,7 +164,7 @@ def _edit(experiment: Experiment) -> Asking:
     back = _experiment_page(experiment.id)
     fields = (
         Field(name="name", label="Name", value=experiment.name, required=True, longest=500),
-        Field(name="note", label="What it is for", value=experiment.tags.get(NOTE, ""), kind="area", longest=5000),
+        Field(name="note", label="What it is for", value=experiment.tags.get(NOTE_TAG, ""), kind="area", longest=5000),
         _tags(experiment.tags),
     )
     return Asking(
@@ -189,8 +188,8 @@ def _labels(tags: Mapping[str, str], data: Mapping[str, str]) -> dict[str, str |
         raise RequestInvalid(f"tag {kept[0]!r}: names that begin with {' or '.join(HIDDEN)} are kept by clients")
     changed: dict[str, str | None] = changes(_own(tags), after)
     note = data.get("note", "").strip().replace("\r\n", "\n")
-    if note != tags.get(NOTE, ""):
-        changed[NOTE] = note or None
+    if note != tags.get(NOTE_TAG, ""):
+        changed[NOTE_TAG] = note or None
     return changed
 
 
@@ -250,7 +249,7 @@ def _edit_run(house: House, run: Run) -> Asking:
     home, back = house.logging.get_experiment(run.experiment), f"/runs/{part(run.id)}"
     fields = (
         Field(name="name", label="Name", value=run.name, required=True, longest=500),
-        Field(name="note", label="Note", value=run.tags.get(NOTE, ""), kind="area", longest=5000),
+        Field(name="note", label="Note", value=run.tags.get(NOTE_TAG, ""), kind="area", longest=5000),
         _tags(run.tags),
     )
     return Asking(

@@ -9,12 +9,11 @@ from typing import TypeVar
 from kedge.domain.finding import Subject
 from kedge.domain.ids import ExperimentId, ModelName, RunId
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.tracking import Lifecycle, RunStatus
+from kedge.domain.tracking import PARENT_TAG, Lifecycle, RunStatus
 from kedge.storage.sql.hot import Hot, Session, from_us, maybe_time, places
 
 T = TypeVar("T")
 
-PARENT = "mlflow.parentRunId"
 _LINES = "SELECT id, experiment, name, user_name, status, lifecycle, started_at, ended_at FROM runs WHERE id IN ({})"
 _VALUES = "SELECT run, key, value FROM {} WHERE run IN ({}) AND key IN ({})"
 _CHILDREN = (
@@ -65,7 +64,7 @@ class SqlOverviews:
     def children(self, run: RunId, *, limit: int) -> Sequence[RunId]:
         """List the active runs nested in a run, oldest first."""
         with self._hot.reading() as session:
-            return [RunId(row[0]) for row in session.rows(_CHILDREN, PARENT, run, limit)]
+            return [RunId(row[0]) for row in session.rows(_CHILDREN, PARENT_TAG, run, limit)]
 
     def starts(self, runs: Sequence[RunId]) -> Mapping[RunId, int]:
         """Say when runs began, in milliseconds since 1970."""
