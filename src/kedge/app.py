@@ -1,4 +1,6 @@
-"""The composition root: settings and project in, a house of rooms out. The only place that knows rooms and adapters.
+"""The composition root: settings and project in, a house of rooms out. The one place that knows all rooms and adapters.
+
+A part of the house is wired by itself where it must be light: `records.py`, `scripts.py` for training scripts, `job.py`.
 
 open_house   the real house: metadata, blobs, journals and online features in the store
 rehearse     a twin whose registry, deployments, monitors and ledgers live in memory, sharing what is content
