@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
@@ -47,7 +48,7 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
     for model in models:
         newest = max((each.number for each in latest[model.name]), default=0)
         aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
-        table.add_row(model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}")
+        _add(table, model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}")
     Console().print(table)
 
 
@@ -61,9 +62,9 @@ def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: 
         print_json({"model": found, "latest": latest})
         return
     console = Console()
-    console.print(f"[bold]{found.name}[/]  {found.description or ''}", highlight=False)
+    console.print(f"[bold]{escape(found.name)}[/]  {escape(found.description or '')}", highlight=False)
     for alias, number in sorted(found.aliases.items()):
-        console.print(f"  {alias}  v{number}", highlight=False)
+        console.print(f"  {escape(alias)}  v{number}", highlight=False)
     console.print(_versions(latest, "newest of each stage"))
 
 
@@ -93,7 +94,7 @@ def history(model: Model = "", project: Place = HERE, store: Store = None, as_js
         before = move.before or (f"v{move.previous}" if move.previous is not None else "·")
         version = f"v{move.number}" if move.number is not None else "taken away"
         when, what = f"{move.at:%Y-%m-%d %H:%M:%S}", f"{move.kind} {move.name}"
-        table.add_row(when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none")
+        _add(table, when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none")
     Console().print(table)
 
 
@@ -242,7 +243,8 @@ def _versions(found: Sequence[CatalogVersion], title: str) -> Table:
     table = _table(title, "version", "state", "stage", "aliases", "registered", "run", "digest")
     for version in found:
         judged = version.loop.verdict.outcome.value if version.loop else "not judged"
-        table.add_row(
+        _add(
+            table,
             f"v{version.number}",
             CHAMPION if CHAMPION in version.aliases else judged,
             version.stage.value,
@@ -255,10 +257,15 @@ def _versions(found: Sequence[CatalogVersion], title: str) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for name in columns:
         table.add_column(name)
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row as it is: what clients and people wrote may look like markup."""
+    table.add_row(*map(escape, cells))
 
 
 def _told(sentence: str, value: object, *, as_json: bool) -> None:
