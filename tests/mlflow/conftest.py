@@ -91,6 +91,15 @@ def up(tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture
+def empty_up(tmp_path_factory):
+    """A server with a store that nobody else writes to."""
+    server = Up(tmp_path_factory.mktemp("empty"))
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(params=PEERS)
 def peer(request):
     """An interpreter with MLflow's client; skipped, and said so, where there is none."""

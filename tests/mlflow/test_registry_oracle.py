@@ -177,7 +177,7 @@ DIFFERS = {
 
 
 @pytest.mark.slow
-def test_answers_are_those_of_mlflow(up, tmp_path):
+def test_answers_are_those_of_mlflow(empty_up, tmp_path):
     python = find("new")
     if python is None:
         pytest.skip("no MLflow (new): python -m tests.mlflow.peers makes it")
@@ -189,7 +189,7 @@ def test_answers_are_those_of_mlflow(up, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout)
-    ours = play(lambda method, path, body: send(up, method, path, body=body), CALLS)
+    ours = play(lambda method, path, body: send(empty_up, method, path, body=body), CALLS)
     wrong = [
         f"{call}\n    MLflow {json.dumps(their)}\n    Kedge  {json.dumps(our)}"
         for call, their, our in zip(CALLS[1:], theirs[1:], ours[1:], strict=True)
