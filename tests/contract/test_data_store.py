@@ -138,9 +138,9 @@ def test_a_file_that_keeps_changing_is_refused(store, tmp_path, monkeypatch, siz
 
 
 def test_many_keep_at_a_time_and_one_removes_alone(tmp_path):
-    with hold(tmp_path, seconds=0), hold(tmp_path, seconds=0), pytest.raises(Conflict, match="keeps files"):
-        with hold(tmp_path, alone=True, seconds=0):
-            pass
+    one, two, other = hold(tmp_path, seconds=0), hold(tmp_path, seconds=0), hold(tmp_path, alone=True, seconds=0)
+    with one, two, pytest.raises(Conflict, match="keeps files"), other:
+        pass
     with hold(tmp_path, alone=True, seconds=0), pytest.raises(Conflict, match="removes data"), hold(tmp_path, seconds=0):
         pass
     with hold(tmp_path, alone=True, seconds=0):

@@ -10,13 +10,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
 from kedge.domain.finding import Query
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
-from kedge.errors import NotFound, RequestInvalid
+from kedge.errors import NotFound
 from kedge.registry.catalog import Offered
+from kedge.registry.names import check_reason
 
 nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Reason = Annotated[str, typer.Option(help="Why; it goes into the history.")]
@@ -46,7 +48,7 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
     for model in models:
         newest = max((each.number for each in latest[model.name]), default=0)
         aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
-        table.add_row(model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}")
+        _add(table, model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}")
     Console().print(table)
 
 
@@ -60,9 +62,9 @@ def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: 
         print_json({"model": found, "latest": latest})
         return
     console = Console()
-    console.print(f"[bold]{found.name}[/]  {found.description or ''}", highlight=False)
+    console.print(f"[bold]{escape(found.name)}[/]  {escape(found.description or '')}", highlight=False)
     for alias, number in sorted(found.aliases.items()):
-        console.print(f"  {alias}  v{number}", highlight=False)
+        console.print(f"  {escape(alias)}  v{number}", highlight=False)
     console.print(_versions(latest, "newest of each stage"))
 
 
@@ -92,7 +94,7 @@ def history(model: Model = "", project: Place = HERE, store: Store = None, as_js
         before = move.before or (f"v{move.previous}" if move.previous is not None else "·")
         version = f"v{move.number}" if move.number is not None else "taken away"
         when, what = f"{move.at:%Y-%m-%d %H:%M:%S}", f"{move.kind} {move.name}"
-        table.add_row(when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none")
+        _add(table, when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none")
     Console().print(table)
 
 
@@ -109,7 +111,9 @@ def promote(
     """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
     with opened(project, store, writer="models", bare=True) as house:
         name = model or house.spec.name
-        move = house.by_hand.promote(name, version, actor=_person(), reason=_said(reason), serial=serial)
+        move = house.by_hand.promote(
+            name, version, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+        )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
@@ -125,7 +129,9 @@ def roll_back(
     """Go back: end the trial if there is one, else return to the champion before."""
     with opened(project, store, writer="models", bare=True) as house:
         name = model or house.spec.name
-        move = house.by_hand.roll_back(name, actor=_person(), reason=_said(reason), serial=serial)
+        move = house.by_hand.roll_back(
+            name, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+        )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
@@ -140,7 +146,7 @@ def archive(
 ) -> None:
     """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
     with opened(project, store, writer="models", bare=True) as house:
-        found = house.by_hand.archive(model, version, actor=_person(), reason=_said(reason))
+        found = house.by_hand.archive(model, version, actor=_person(), reason=check_reason(reason, parameter="--reason"))
     _told(f"{model} v{version} is archived", found, as_json=as_json)
 
 
@@ -157,7 +163,7 @@ def alias(
 ) -> None:
     """Point an alias to a version, or take it away."""
     with opened(project, store, writer="models", bare=True) as house:
-        who, why = _person(), _said(reason)
+        who, why = _person(), check_reason(reason, parameter="--reason")
         if version is None:
             house.by_hand.delete_alias(model, name, actor=who, reason=why)
         else:
@@ -181,7 +187,12 @@ def stage(
     """Bring a version to a stage."""
     with opened(project, store, writer="models", bare=True) as house:
         found = house.catalog.move_stage(
-            model, version, stage=to, actor=_person(), archive=archive_existing, reason=_said(reason)
+            model,
+            version,
+            stage=to,
+            actor=_person(),
+            archive=archive_existing,
+            reason=check_reason(reason, parameter="--reason"),
         )
     _told(f"{model} v{version} is in stage {found.stage.value}", found, as_json=as_json)
 
@@ -200,11 +211,9 @@ def tag(
     with opened(project, store, writer="models", bare=True) as house:
         catalog = house.catalog
         if version is None:
-            catalog.delete_tag(model, key) if value is None else catalog.set_tag(model, key, value=value)
-        elif value is None:
-            catalog.delete_version_tag(model, version, key=key)
+            catalog.retag(model, {key: value})
         else:
-            catalog.set_version_tag(model, version, key=key, value=value)
+            catalog.retag_version(model, version, tags={key: value})
         found = catalog.get(model) if version is None else catalog.version(model, version)
     _told(f"{key} of {model} is {value!r}" if value is not None else f"{key} of {model} is gone", found, as_json=as_json)
 
@@ -234,7 +243,8 @@ def _versions(found: Sequence[CatalogVersion], title: str) -> Table:
     table = _table(title, "version", "state", "stage", "aliases", "registered", "run", "digest")
     for version in found:
         judged = version.loop.verdict.outcome.value if version.loop else "not judged"
-        table.add_row(
+        _add(
+            table,
             f"v{version.number}",
             CHAMPION if CHAMPION in version.aliases else judged,
             version.stage.value,
@@ -247,10 +257,15 @@ def _versions(found: Sequence[CatalogVersion], title: str) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for name in columns:
         table.add_column(name)
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row as it is: what clients and people wrote may look like markup."""
+    table.add_row(*map(escape, cells))
 
 
 def _told(sentence: str, value: object, *, as_json: bool) -> None:
@@ -258,13 +273,6 @@ def _told(sentence: str, value: object, *, as_json: bool) -> None:
         print_json(value)
     else:
         typer.echo(sentence)
-
-
-def _said(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 3 <= len(reason) <= 300:
-        raise RequestInvalid("--reason: say in 3 to 300 characters why; it is kept in the history")
-    return reason
 
 
 def _person() -> str:
