@@ -94,10 +94,9 @@ class ChunkStore:
         try:
             for piece in write_entries(files):
                 coming.write(piece)
-        except BaseException:
-            coming.drop()
-            raise
-        return coming.keep()
+            return coming.keep()
+        finally:
+            coming.drop()  # nothing, once it is kept
 
     def manifest(self, tree: Digest) -> Iterator[TreeFile]:
         """List the files of a tree, however many. Raises NotFound, StoreBroken."""
