@@ -20,7 +20,7 @@ def restore(
         if file.link:
             links.append((file, path))
             continue
-        stat = _write(file, path, read)
+        stat = _write(file, path, read=read)
         done, size = done + 1, size + file.size
         told(done, size)
         yield StoredFile(file.name, file.digest, file.size, stat)
@@ -30,7 +30,7 @@ def restore(
         told(done, size)
 
 
-def _write(file: TreeFile, path: Path, read: Callable[[Digest], Iterator[bytes]]) -> os.stat_result:
+def _write(file: TreeFile, path: Path, *, read: Callable[[Digest], Iterator[bytes]]) -> os.stat_result:
     part = path.parent / f".kedge-{secrets.token_hex(8)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
