@@ -1,17 +1,15 @@
 """`kedge runs`: what scripts logged: list, show, compare; and sync, which sends what ended scripts left behind."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from kedge.cli.opening import Json, Store, print_json
+from kedge.cli.tables import print_table
 from kedge.domain.ids import RunId
 from kedge.domain.tracking import Run, RunDetail
 from kedge.errors import NotFound, Unreachable
@@ -53,7 +51,8 @@ def listed(
         (run.id[:12], run.name, names[run.experiment], run.status.value, f"{run.started_at:%Y-%m-%d %H:%M}", _briefly(run))
         for run in runs
     ]
-    _print(f"{len(runs)} runs", ("run", "name", "experiment", "status", "started", "metrics"), rows=rows)
+    columns = ("run", "name", "experiment", "status", "started", "metrics")
+    print_table(f"{len(runs)} runs", columns, rows=rows, whole={"run", "status"})
 
 
 @nouns.command()
@@ -69,7 +68,7 @@ def show(run: str, store: Store = None, as_json: Json = False) -> None:
     rows += [("metric", key, f"{value:.6g}") for key, value in sorted(found.metrics.items())]
     rows += [("tag", key, value) for key, value in sorted(found.tags.items())]
     rows += [("dataset", one.name, one.digest) for one in detail.datasets]
-    _print(f"{found.id} {found.name}: {found.status.value}", ("", "key", "value"), rows=rows)
+    print_table(f"{found.id} {found.name}: {found.status.value}", ("", "key", "value"), rows=rows)
 
 
 @nouns.command()
@@ -88,7 +87,7 @@ def compare(runs: Ids, store: Store = None, as_json: Json = False) -> None:
         print_json({"runs": [run.id for run in found], "differences": rows})
         return
     told = [(key, *(value or "" for value in values)) for key, values in rows.items()]
-    _print(f"{len(rows)} differences", ("", *(f"{run.name} ({run.id[:8]})" for run in found)), rows=told)
+    print_table(f"{len(rows)} differences", ("", *(f"{run.name} ({run.id[:8]})" for run in found)), rows=told)
 
 
 @nouns.command()
@@ -170,12 +169,3 @@ def _letters(run: str) -> str:
 def _briefly(run: Run) -> str:
     told = [f"{key}={value:.4g}" for key, value in sorted(run.metrics.items()) if not key.startswith("system/")]
     return " ".join(told[:4]) + (" ..." if len(told) > 4 else "")
-
-
-def _print(title: str, columns: tuple[str, ...], *, rows: Sequence[tuple[str, ...]]) -> None:
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
