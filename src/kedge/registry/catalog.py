@@ -169,6 +169,13 @@ class Catalog:
         if not self._registered.delete_tag(model, names.check_key(key)):
             raise _no_model(name)
 
+    def require_files(self, offered: Offered) -> None:
+        """Require that a source names files that are here now, before anything is made of it. Raises as `register` does."""
+        if self._resolved(offered).digest is None:
+            raise NotFound(
+                f"there are no files at {offered.source!r}; name a run or logged model of this store, and its path"
+            )
+
     def register(self, name: str, offered: Offered, *, actor: str) -> CatalogVersion:
         """Make a version of the files that a source names now. Raises NotFound, RequestInvalid for a source that is not of
         this server's own runs, logged models and versions."""
