@@ -23,9 +23,12 @@ def number(key: str, value: Any) -> float:
 
 
 def checked_key(key: Any) -> str:
-    """Give a key. Raises RequestInvalid where it is no text, empty, or too long."""
-    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or "\x00" in key:
-        raise RequestInvalid(f"{key!r} cannot be a key; keys are texts of 1 to {LONGEST_KEY} characters")
+    """Give a key. Raises RequestInvalid where it is no text, empty, too long, or cannot be written as UTF-8."""
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY:
+        shown = f"{key[:40]!r}..., {len(key):,} characters," if isinstance(key, str) and key else repr(key)
+        raise RequestInvalid(f"{shown} cannot be a key; keys are texts of 1 to {LONGEST_KEY} characters")
+    if "\x00" in key or any("\ud800" <= letter <= "\udfff" for letter in key):
+        raise RequestInvalid(f"{key!r} cannot be a key; a zero byte or half a surrogate pair in it cannot be kept")
     return key
 
 

@@ -23,7 +23,7 @@ def test_what_is_no_number_is_refused_by_name(value) -> None:
         number("loss", value)
 
 
-@pytest.mark.parametrize("key", ["", None, 3, "x" * 251, "a\x00b"])
+@pytest.mark.parametrize("key", ["", None, 3, "x" * 251, "a\x00b", "a\ud800b"])
 def test_keys_are_texts(key) -> None:
     with pytest.raises(RequestInvalid):
         checked_key(key)
@@ -53,3 +53,9 @@ def test_params_within_params_have_dotted_names() -> None:
 def test_long_values_are_cut_and_odd_ones_kept_as_text() -> None:
     assert len(text("x" * 7000, longest=6000)) == 6000
     assert text("half \ud800 a\x00", longest=100) == "half ? a"
+
+
+def test_a_long_key_is_not_repeated_in_full() -> None:
+    with pytest.raises(RequestInvalid, match=r"100,000 characters") as caught:
+        checked_key("k" * 100_000)
+    assert len(str(caught.value)) < 200
