@@ -55,6 +55,13 @@ def settings(project: Path, *, store: str | None = None, server: str | None = No
     )
 
 
+def project_root(start: Path) -> Path:
+    """Find the project that a folder belongs to: the nearest one above it with a `.kedge` or a `kedge.toml`, else itself."""
+    here = start.resolve()
+    homes = (folder for folder in (here, *here.parents) if (folder / "kedge.toml").is_file() or (folder / ".kedge").is_dir())
+    return next(homes, here)
+
+
 def _bytes_of(text: str) -> int:
     """Read a number of bytes: `500000000`, `500 MB`, `10GiB`."""
     match = re.fullmatch(r"([0-9]{1,15})\s*([A-Za-z]{0,3})", text.strip())

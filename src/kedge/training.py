@@ -1,6 +1,6 @@
 """Ports of what trains: where a script's records go, the machine it is on, the frameworks that log by themselves.
 
-Like `ports.py`: protocols only, no implementation here.
+Like `ports/`: protocols only, no implementation here.
 """
 
 from __future__ import annotations

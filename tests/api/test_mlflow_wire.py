@@ -86,6 +86,7 @@ def data(client, run):
         ("runs/update", {"run_id": "x", "status": "DONE"}, "it is one of RUNNING, SCHEDULED, FINISHED, FAILED, KILLED"),
         ("runs/search", {"experiment_ids": ["0"], "max_results": 50001}, "max_results"),
         ("runs/search", {"experiment_ids": ["0"], "max_results": 0}, "max_results"),
+        ("logged-models/search", {"experiment_ids": []}, "Missing value for required parameter 'experiment_ids'."),
         ("runs/search", {"experiment_ids": ["0"], "page_token": "garbage"}, ""),
         ("experiments/create", {"name": "n" * 501}, "'name' exceeds the maximum length of 500 characters"),
         ("experiments/create", {"name": "x", "artifact_location": "s3://b"}, "artifact_location is not taken"),

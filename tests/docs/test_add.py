@@ -32,7 +32,7 @@ def test_what_a_row_names_is_there(what: str, touch: str, then: str) -> None:
     assert [file for file in files if not (ROOT / "src" / "kedge" / file).exists()] == []
     assert [file for file in words(then)[0] if not (ROOT / file).exists()] == []
     modules = [import_module(f"kedge.{file[:-3].replace('/', '.')}") for file in files if file.endswith(".py")]
-    known = {name for module in modules for name in vars(module)} | {"command", "nouns"}
+    known = {name for module in modules for name in vars(module)} | {"command", "nouns", "nouns_of"}
     assert set(names) <= known
 
 
@@ -40,4 +40,4 @@ def test_a_command_is_a_command_or_nouns() -> None:
     from kedge.cli.main import NOUNS
 
     for noun in NOUNS:
-        assert {"command", "nouns"} & set(vars(import_module(f"kedge.cli.{noun}"))), noun
+        assert {"command", "nouns", "nouns_of"} & set(vars(import_module(f"kedge.cli.{noun}"))), noun

@@ -18,6 +18,7 @@ NOUNS = {
     "watch": "Look at the windows that have closed, then settle rollouts and decide on retraining.",
     "serve": "Serve the deployed model (Open Inference Protocol v2).",
     "up": "Start the control plane: API and UI.",
+    "data": "Version files and tables; validate, profile and find them.",
     "features": "Hold the features that were served against the join.",
     "runs": "List, show and compare runs; send what ended scripts left behind.",
     "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
@@ -64,7 +65,9 @@ def application(words: list[str]) -> typer.Typer:
     for noun, text in NOUNS.items():
         if noun == named:
             module = import_module(f"kedge.cli.{noun}")
-            if hasattr(module, "nouns"):
+            if hasattr(module, "nouns_of"):
+                app.add_typer(module.nouns_of(words), name=noun, help=text)
+            elif hasattr(module, "nouns"):
                 app.add_typer(module.nouns, name=noun, help=text)
             else:
                 app.command(noun, help=text)(module.command)

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
-from kedge.cli.tables import plain, print_table
+from kedge.cli.showing import plain, show_rows
 from kedge.config import PROJECT_FILE, project_or_none
 from kedge.domain.finding import Query
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
 from kedge.errors import NotFound, RequestInvalid
 from kedge.registry.catalog import Offered
+from kedge.registry.names import check_reason
 
 nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Reason = Annotated[str, typer.Option(help="Why; it goes into the history.")]
@@ -49,7 +50,7 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
         newest = max((each.number for each in latest[model.name]), default=0)
         aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
         rows.append((model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}"))
-    print_table(f"{len(models)} registered models", ("model", "newest", "aliases", "updated"), rows=rows)
+    show_rows(f"{len(models)} registered models", ("model", "newest", "aliases", "updated"), rows=rows)
 
 
 @nouns.command("show")
@@ -96,7 +97,7 @@ def history(model: Model = "", project: Place = HERE, store: Store = None, as_js
         version = f"v{move.number}" if move.number is not None else "taken away"
         when, what = f"{move.at:%Y-%m-%d %H:%M:%S}", f"{move.kind} {move.name}"
         rows.append((when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none"))
-    print_table(f"{name}: {len(moves)} moves", columns, rows=rows, whole={"serial"})
+    show_rows(f"{name}: {len(moves)} moves", columns, rows=rows, whole={"serial"})
 
 
 @nouns.command()
@@ -112,7 +113,9 @@ def promote(
     """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
     with opened(project, store, writer="models", bare=True) as house:
         name = _named(model, project, house.spec.name)
-        move = house.by_hand.promote(name, version, actor=_person(), reason=_said(reason), serial=serial)
+        move = house.by_hand.promote(
+            name, version, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+        )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
@@ -128,7 +131,9 @@ def roll_back(
     """Go back: end the trial if there is one, else return to the champion before."""
     with opened(project, store, writer="models", bare=True) as house:
         name = _named(model, project, house.spec.name)
-        move = house.by_hand.roll_back(name, actor=_person(), reason=_said(reason), serial=serial)
+        move = house.by_hand.roll_back(
+            name, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+        )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
@@ -143,7 +148,7 @@ def archive(
 ) -> None:
     """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
     with opened(project, store, writer="models", bare=True) as house:
-        found = house.by_hand.archive(model, version, actor=_person(), reason=_said(reason))
+        found = house.by_hand.archive(model, version, actor=_person(), reason=check_reason(reason, parameter="--reason"))
     _told(f"{model} v{version} is archived", found, as_json=as_json)
 
 
@@ -163,7 +168,7 @@ def alias(
     if remove == (version is not None):
         raise RequestInvalid(f"say what becomes of {name!r}: --version N points it to a version, --remove takes it away")
     with opened(project, store, writer="models", bare=True) as house:
-        who, why = _person(), _said(reason)
+        who, why = _person(), check_reason(reason, parameter="--reason")
         if version is None:
             house.by_hand.delete_alias(model, name, actor=who, reason=why)
         else:
@@ -187,7 +192,12 @@ def stage(
     """Bring a version to a stage."""
     with opened(project, store, writer="models", bare=True) as house:
         found = house.catalog.move_stage(
-            model, version, stage=to, actor=_person(), archive=archive_existing, reason=_said(reason)
+            model,
+            version,
+            stage=to,
+            actor=_person(),
+            archive=archive_existing,
+            reason=check_reason(reason, parameter="--reason"),
         )
     _told(f"{model} v{version} is in stage {found.stage.value}", found, as_json=as_json)
 
@@ -206,11 +216,9 @@ def tag(
     with opened(project, store, writer="models", bare=True) as house:
         catalog = house.catalog
         if version is None:
-            catalog.delete_tag(model, key) if value is None else catalog.set_tag(model, key, value=value)
-        elif value is None:
-            catalog.delete_version_tag(model, version, key=key)
+            catalog.retag(model, {key: value})
         else:
-            catalog.set_version_tag(model, version, key=key, value=value)
+            catalog.retag_version(model, version, tags={key: value})
         found = catalog.get(model) if version is None else catalog.version(model, version)
     _told(f"{key} of {model} is {value!r}" if value is not None else f"{key} of {model} is gone", found, as_json=as_json)
 
@@ -241,11 +249,7 @@ def _print_versions(found: Sequence[CatalogVersion], title: str) -> None:
     rows = [
         (
             f"v{version.number}",
-            CHAMPION
-            if CHAMPION in version.aliases
-            else version.loop.verdict.outcome.value
-            if version.loop
-            else "not judged",
+            _state(version),
             version.stage.value,
             ", ".join(version.aliases),
             f"{version.created_at:%Y-%m-%d %H:%M}",
@@ -254,7 +258,13 @@ def _print_versions(found: Sequence[CatalogVersion], title: str) -> None:
         )
         for version in found
     ]
-    print_table(title, columns, rows=rows, whole={"version", "stage", "run"})
+    show_rows(title, columns, rows=rows, whole={"version", "stage", "run"})
+
+
+def _state(version: CatalogVersion) -> str:
+    if CHAMPION in version.aliases:
+        return CHAMPION
+    return version.loop.verdict.outcome.value if version.loop else "not judged"
 
 
 def _named(model: str, project: Path, of_project: str) -> str:
@@ -269,13 +279,6 @@ def _told(sentence: str, value: object, *, as_json: bool) -> None:
         print_json(value)
     else:
         typer.echo(sentence)
-
-
-def _said(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 3 <= len(reason) <= 300:
-        raise RequestInvalid("--reason: say in 3 to 300 characters why; it is kept in the history")
-    return reason
 
 
 def _person() -> str:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from kedge.cli.opening import Json, Store, print_json
-from kedge.cli.tables import print_table
+from kedge.cli.showing import show_rows
 from kedge.domain.ids import RunId
 from kedge.domain.tracking import Run, RunDetail
 from kedge.errors import NotFound, Unreachable
@@ -52,7 +52,7 @@ def listed(
         for run in runs
     ]
     columns = ("run", "name", "experiment", "status", "started", "metrics")
-    print_table(f"{len(runs)} runs", columns, rows=rows, whole={"run", "status"})
+    show_rows(f"{len(runs)} runs", columns, rows=rows, whole={"run", "status"})
 
 
 @nouns.command()
@@ -68,7 +68,7 @@ def show(run: str, store: Store = None, as_json: Json = False) -> None:
     rows += [("metric", key, f"{value:.6g}") for key, value in sorted(found.metrics.items())]
     rows += [("tag", key, value) for key, value in sorted(found.tags.items())]
     rows += [("dataset", one.name, one.digest) for one in detail.datasets]
-    print_table(f"{found.id} {found.name}: {found.status.value}", ("", "key", "value"), rows=rows)
+    show_rows(f"{found.id} {found.name}: {found.status.value}", ("", "key", "value"), rows=rows)
 
 
 @nouns.command()
@@ -87,7 +87,7 @@ def compare(runs: Ids, store: Store = None, as_json: Json = False) -> None:
         print_json({"runs": [run.id for run in found], "differences": rows})
         return
     told = [(key, *(value or "" for value in values)) for key, values in rows.items()]
-    print_table(f"{len(rows)} differences", ("", *(f"{run.name} ({run.id[:8]})" for run in found)), rows=told)
+    show_rows(f"{len(rows)} differences", ("", *(f"{run.name} ({run.id[:8]})" for run in found)), rows=told)
 
 
 @nouns.command()

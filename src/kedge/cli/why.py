@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from kedge.app import House
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
-from kedge.cli.tables import brief, plain
+from kedge.cli.showing import brief, plain
 from kedge.domain.evaluation import Recomputed
 from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
 from kedge.domain.lineage import Explanation, Link, VersionExplanation

@@ -1,10 +1,12 @@
 """Brings records to a control plane over its native API, on one kept connection of the standard library.
 
-refused by the network, silent too long, 5xx, 401, 403, 408, 415, 425, 429   Unreachable: it is tried again later
-any other error of Kedge's                                                    refused for good, with the server's words
+refused by the network, silent too long, not an answer of Kedge's,
+5xx, 401, 403, 408, 415, 421, 425, 429; a run that 404 or 405 does not begin    Unreachable: it is tried again later
+any other error of Kedge's                                                 refused for good, with the server's words
 """
 
 import http.client
+import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -73,18 +75,19 @@ class RemoteDelivery:
     def _send_file(self, told: FileTold, kept: Path) -> None:
         owner = place_of(told.run) if told.model is None else f"/api/v1/logged-models/{quote(told.model, safe='')}"
         try:
-            with kept.open("rb") as file:
-                size = kept.stat().st_size
-                headers = {**self._headers, "Content-Type": "application/octet-stream", "Content-Length": str(size)}
-                self._exchange("PUT", f"{owner}/artifacts/{quote(told.path)}", data=file, headers=headers)
+            file = kept.open("rb")
         except FileNotFoundError:
             raise NotFound(f"the spool has lost its copy of {told.path!r}") from None
+        except OSError as error:
+            raise Unreachable(f"the spool's copy of {told.path!r} cannot be read: {error}") from error
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            headers = {**self._headers, "Content-Type": "application/octet-stream", "Content-Length": str(size)}
+            self._exchange("PUT", f"{owner}/artifacts/{quote(told.path)}", data=file, headers=headers)
 
     def _exchange(self, method: str, path: str, *, data: Any, headers: dict[str, str]) -> Any:
         try:
             status, kind, answer = self._answered(method, path, data=data, headers=headers)
-        except FileNotFoundError:
-            raise
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unreachable(f"no answer from {self._url}: {error or type(error).__name__}") from error

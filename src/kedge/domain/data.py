@@ -1,7 +1,7 @@
 """Datasets: immutable versions of a table, and what is expected of their rows.
 
-A version is a list of parts, each a Parquet file in the blob store. A commit appends one part and shares the others
-with its parent, so that a growing table costs what has grown.
+A version of a table is a list of parts, each a Parquet file in the blob store. A commit appends one part and shares the
+others with its parent, so that a growing table costs what has grown. A version of files is a tree of blobs.
 """
 
 from datetime import datetime
@@ -43,18 +43,69 @@ class Schema(msgspec.Struct, frozen=True):
         return tuple(column.name for column in self.columns)
 
 
+class DatasetKind(Enum):
+    """What a dataset is: a table, or a file or folder of any format."""
+
+    TABLE = "table"
+    FILES = "files"
+
+
+class ColumnNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What people say of a column. The values of a `personal` one are never shown: not in profiles, examples or logs."""
+
+    name: str
+    meaning: str = ""
+    unit: str = ""
+    personal: bool = False
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset's entry in the catalogue: what it is, who answers for it, what its columns mean.
+
+    `source` says where its data comes from, `fresh_within` how old its newest version may be (a duration such as "2d").
+    """
+
+    name: DatasetName
+    kind: DatasetKind
+    created_at: datetime
+    owner: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    columns: tuple[ColumnNote, ...] = ()
+    source: str = ""
+    fresh_within: str = ""
+
+    def personal(self) -> frozenset[str]:
+        """Name the columns whose values are never shown."""
+        return frozenset(note.name for note in self.columns if note.personal)
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One Parquet file of a version: its blob, its rows, and the span (exclusive, inclusive] of its order column."""
+    """One Parquet file of a version: its blob, its rows, and the span (exclusive, inclusive] of its order column.
+
+    `deleted` is a blob with one bit for each of its rows, set where this version no longer holds the row; `gone` counts
+    those.
+    """
 
     digest: Digest
     rows: int
     bytes: int
-    after: datetime | None
-    upto: datetime
+    after: datetime | None = None
+    upto: datetime | None = None
+    deleted: Digest | None = None
+    gone: int = 0
 
 
 class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable state of a named table. `order` is the column by which it grows: when a row became known."""
+    """One immutable state of a dataset.
+
+    Of a table: `parts`, in order, less the rows deleted from them; `rows` are those left, `key` tells them apart, and
+    `order` is the column by which it grows: when a row became known. Of files: `tree`, the digest of their manifest,
+    and how many they are. `bytes` is the size of what the version holds, not of what it added to the store.
+
+    `digest` names what was committed. Where rows or files were erased from a version later, it keeps its name, and
+    `erased_at` says when.
+    """
 
     dataset: DatasetName
     number: int
@@ -65,6 +116,15 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     order: str
     created_at: datetime
     parent: Digest | None = None
+    kind: DatasetKind = DatasetKind.TABLE
+    key: tuple[str, ...] = ()
+    tree: Digest | None = None
+    files: int = 0
+    bytes: int = 0
+    message: str = ""
+    actor: str = ""
+    source: str = ""
+    erased_at: datetime | None = None
 
     @property
     def upto(self) -> datetime | None:
@@ -123,3 +183,52 @@ class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     breaches: tuple[Breach, ...] = ()
     quarantined: int = 0
+
+
+class Bar(msgspec.Struct, frozen=True, array_like=True):
+    """A bar of a column's histogram: from `low` to below `high` (the last one: up to it), in the column's own unit."""
+
+    low: float
+    high: float
+    rows: int
+
+
+class Frequency(msgspec.Struct, frozen=True, array_like=True):
+    """How many rows have a value; shown as text."""
+
+    value: str
+    rows: int
+
+
+class ColumnSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one column of a version holds. `distinct` may be an estimate. A `personal` column has no values here.
+
+    Numbers have `least` to `deviation` and `bins`, times `least` and `greatest` as seconds since 1970, text and booleans
+    their `top` values; `shortest` and `longest` count characters.
+    """
+
+    name: str
+    type: ColumnType
+    missing: int = 0
+    distinct: int = 0
+    personal: bool = False
+    least: float | None = None
+    greatest: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    quantiles: tuple[float, ...] = ()
+    bins: tuple[Bar, ...] = ()
+    top: tuple[Frequency, ...] = ()
+    shortest: int | None = None
+    longest: int | None = None
+
+
+class TableProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version of a table holds, column by column. `quantiles` of a column are at 1, 5, 25, 50, 75, 95, 99 %."""
+
+    dataset: DatasetName
+    version: Digest
+    rows: int
+    columns: tuple[ColumnSummary, ...]
+    created_at: datetime
+    duplicates: int = 0

@@ -16,6 +16,10 @@ class EventKind(Enum):
     """Past tense, always."""
 
     DATASET_COMMITTED = "dataset_committed"
+    DATASET_DESCRIBED = "dataset_described"
+    DATASET_TAGGED = "dataset_tagged"
+    DATASET_VERSIONS_DROPPED = "dataset_versions_dropped"
+    DATA_ERASED = "data_erased"
     DATA_VALIDATED = "data_validated"
     DATA_REFUSED = "data_refused"
     PARITY_CHECKED = "parity_checked"

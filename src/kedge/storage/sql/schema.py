@@ -140,6 +140,31 @@ dataset_versions = _table(
     Index("dataset_versions_by_digest", "digest"),
 )
 
+datasets = _table(
+    "datasets",
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    _happened(),
+    _body(),
+)
+
+dataset_tags = _keyed(
+    "dataset_tags",
+    Column("dataset", Text, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("number", Whole, nullable=False),
+    _event(),
+)
+
+dataset_profiles = _table(
+    "dataset_profiles",
+    Column("version", Text, primary_key=True),
+    Column("dataset", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    _body(),
+)
+
 validation_reports = _table(
     "validation_reports",
     Column("event", Whole, ForeignKey("events.serial"), primary_key=True, autoincrement=False),
@@ -481,4 +506,6 @@ blobs = _table(
     Column("digest", LargeBinary, primary_key=True),
     Column("size", Whole, nullable=False),
     Column("chunks", LargeBinary, nullable=False),
+    Column("reclaimable", Truth),
+    Index("blobs_reclaimable", "reclaimable", sqlite_where=text("reclaimable"), postgresql_where=text("reclaimable")),
 )

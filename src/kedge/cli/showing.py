@@ -1,4 +1,4 @@
-"""Prints what people have named. A name may hold anything: what a terminal or Rich would obey is shown, never obeyed."""
+"""How the commands show what they found. What a terminal or Rich would obey in a name is shown, never obeyed."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,7 +21,7 @@ def brief(text: str) -> str:
     return f"{plain(text[:LONGEST])}... ({len(text):,} characters; --json prints all)"
 
 
-def print_table(title: str, columns: Sequence[str], *, rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> None:
+def show_rows(title: str, columns: Sequence[str], *, rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> None:
     """Print rows under their columns. Those named in `whole` are never cut, whatever the terminal's width."""
     table = Table(title=Text(plain(title)))
     for column in columns:

@@ -1,30 +1,24 @@
-"""What the rooms need of the outside world, one small protocol per aggregate. No implementation here.
-
-Writes that take an `Event` happen once: where an event with the same key is already written, the write changes nothing.
-State and event are written in one transaction. `get` raises NotFound; `find` returns None.
-"""
+"""Ports of the metadata store: one protocol for each aggregate, each implemented in `storage/sql/`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kedge.domain.artifacts import Listed, RunFile, Upload, UploadPart
-from kedge.domain.data import DatasetVersion, ValidationReport
+from kedge.domain.data import Dataset, DatasetVersion, TableProfile, ValidationReport
 from kedge.domain.events import Event
 from kedge.domain.finding import Page, Query
 from kedge.domain.ids import DatasetName, Digest, ExperimentId, LoggedModelId, ModelName, RunId
 from kedge.domain.lineage import Edge, Node
 from kedge.domain.monitoring import Alert, Health
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, Signature, StageMove
+from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, StageMove
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import (
-    Code,
     DatasetInput,
-    Environment,
     Experiment,
     Lifecycle,
     LoggedModel,
@@ -37,25 +31,47 @@ from kedge.domain.tracking import (
     RunDetail,
     RunKeys,
     RunStatus,
-    Usage,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
-
-
-class Clock(Protocol):
-    """The only source of time."""
-
-    def now(self) -> datetime:
-        """Tell the time, UTC."""
+    pass
 
 
 class Datasets(Protocol):
-    """Dataset versions and their validation reports."""
+    """The catalogue of datasets; their versions, tags, validation reports and profiles."""
 
-    def add(self, version: DatasetVersion, event: Event) -> None: ...
+    def describe(self, dataset: Dataset, event: Event) -> None:
+        """Write a dataset's entry in the catalogue, in place of the one that is there."""
+
+    def entry(self, name: DatasetName) -> Dataset | None:
+        """Find a dataset's entry in the catalogue."""
+
+    def entries(self) -> Sequence[Dataset]:
+        """List the catalogue, by name."""
+
+    def tag(self, name: DatasetName, tag: str, *, number: int | None, event: Event) -> None:
+        """Have a tag name a version, or, without a number, nothing any more. Raises NotFound for a version."""
+
+    def tags(self, name: DatasetName) -> Mapping[str, int]:
+        """List a dataset's tags with the numbers of the versions they name."""
+
+    def drop(self, name: DatasetName, numbers: Sequence[int], *, event: Event) -> None:
+        """Forget versions, their reports and profiles; their tags too. What they held is the blob store's matter."""
+
+    def amend(self, versions: Sequence[DatasetVersion], event: Event) -> None:
+        """Replace versions after an erasure, all at once: their digests stay; reports and profiles on them go."""
+
+    def add_profile(self, profile: TableProfile) -> None:
+        """Write a version's profile, in place of the one that is there."""
+
+    def find_profile(self, version: Digest) -> TableProfile | None: ...
+    def reports(self, name: DatasetName) -> Sequence[tuple[datetime, ValidationReport]]:
+        """List all reports on a dataset's versions with their times, oldest first."""
+
+    def add(self, version: DatasetVersion, event: Event) -> None:
+        """Write a version; a dataset that the catalogue does not have gets its entry. Raises Conflict where another
+        has its number."""
+
     def find(self, name: DatasetName, number: int | None = None) -> DatasetVersion | None:
         """Find a version by number, or the newest."""
 
@@ -432,159 +448,3 @@ class MetaStore(Protocol):
     @property
     def notes(self) -> Notes: ...
     def close(self) -> None: ...
-
-
-class TreeFile(NamedTuple):
-    """A file of a tree: name, blob, size in bytes."""
-
-    name: str
-    digest: Digest
-    size: int
-
-
-class Incoming(Protocol):
-    """A blob that arrives piece by piece. `keep` or `drop` ends it; a process that dies before has kept nothing."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next bytes. Raises StoreFull, and has dropped the blob then."""
-
-    def keep(self) -> Digest:
-        """Make the blob be there, whole, and give its name. Raises StoreFull."""
-
-    def drop(self) -> None: ...
-
-
-class BlobStore(Protocol):
-    """Content-addressed bytes: cut into chunks, each kept once, verified on every read. Names are BLAKE3."""
-
-    def put(self, data: bytes) -> Digest: ...
-    def get(self, digest: Digest) -> bytes:
-        """Read a blob. Raises NotFound; StoreBroken where a bit has changed."""
-
-    def has(self, digest: Digest) -> bool: ...
-    def put_tree(self, files: Mapping[str, bytes]) -> Digest:
-        """Write named files as one tree; its digest is that of the manifest (name, digest, size; sorted)."""
-
-    def get_tree(self, digest: Digest) -> dict[str, bytes]: ...
-    def bind(self, files: Mapping[str, Digest]) -> Digest:
-        """Make a tree of blobs that are there; the same digest as that of `put_tree`."""
-
-    def files(self, tree: Digest) -> Sequence[TreeFile]:
-        """List the files of a tree without reading them. Raises StoreBroken for a blob that is no tree."""
-
-    def size(self, digest: Digest) -> int: ...
-    def read(self, digest: Digest, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Read the bytes from `start` to before `end`, some at a time, in bounded memory."""
-
-    def incoming(self) -> Incoming: ...
-    def join(self, parts: Sequence[Digest]) -> Digest:
-        """Make one blob of several, end to end."""
-
-    def sweep(self) -> int:
-        """Remove what uploads that were killed left behind; give its bytes."""
-
-
-class Position(NamedTuple):
-    """Where a record stands in a journal: segment name and the offset after it."""
-
-    segment: str
-    end: int
-
-
-class Journal(Protocol):
-    """An append log of framed records (length, crc32, payload), one segment per writing process.
-
-    An append has reached the operating system when it returns (it survives kill -9); `sync` makes it survive power loss.
-    """
-
-    def append(self, payload: bytes) -> Position: ...
-    def sync(self) -> None: ...
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
-        """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""
-
-    def close(self) -> None: ...
-
-
-class OnlineRow(NamedTuple):
-    """The newest features of one entity: times in microseconds UTC, values packed as MessagePack."""
-
-    event_us: int
-    created_us: int
-    values: bytes
-
-
-class OnlineStore(Protocol):
-    """Features by entity key for serving. Keeps the row with the greatest (event time, created time)."""
-
-    def put(self, view: str, rows: Mapping[str, OnlineRow]) -> int:
-        """Write rows that are newer than what is there; give their number."""
-
-    def get(self, view: str, entities: Sequence[str]) -> Sequence[OnlineRow | None]: ...
-    def close(self) -> None: ...
-
-
-class Tables(Protocol):
-    """Frames in and out: a project's sources, and Parquet."""
-
-    def source(self, source: Callable[[], Any] | str) -> pl.DataFrame:
-        """Read a source (callable, file, glob) as Polars, once per process. Raises SourceFailed."""
-
-    def encode(self, frame: pl.DataFrame) -> bytes:
-        """Write Parquet with content-defined pages of 32 to 128 KiB, one row group."""
-
-    def decode(self, data: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
-
-
-class Project(Protocol):
-    """The user's project folder: its code, its commit, its environment."""
-
-    def load(self, reference: str) -> Any:
-        """Load "FILE.py:NAME" of the project. Raises ConfigError saying what is missing."""
-
-    def code(self) -> Code: ...
-    def environment(self) -> Environment: ...
-
-
-class JobFailed(NamedTuple):
-    """Why a job ended without a result: one sentence, and the traceback where there is one."""
-
-    reason: str
-    traceback: str
-
-
-class JobRunner(Protocol):
-    """Runs functions of importable modules in a process of their own, with a time limit.
-
-    Arguments that the caller does not hold on to are let go of once they are sent.
-    """
-
-    def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
-        """Run and wait. A raise, a death or the time limit gives JobFailed."""
-
-    def close(self) -> None: ...
-
-
-class Predictor(Protocol):
-    """A loaded model."""
-
-    def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Answer rows: float64 (n, inputs) to float64 (n,): probability of the positive class, or the value."""
-
-
-class ModelFormat(Protocol):
-    """How models of one framework are kept. Loading never runs code that is in the files."""
-
-    @property
-    def name(self) -> str: ...
-    def accepts(self, model: Any) -> bool:
-        """Say whether this format can keep such an object."""
-
-    def dump(self, model: Any) -> dict[str, bytes]: ...
-    def load(self, files: Mapping[str, bytes], signature: Signature) -> Predictor:
-        """Load. Raises ModelRefused for a type that is not on the allow-list."""
-
-
-class Notifier(Protocol):
-    """Tells people."""
-
-    def notify(self, alert: Alert) -> None: ...

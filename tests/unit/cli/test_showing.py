@@ -2,7 +2,7 @@
 
 import pytest
 
-from kedge.cli.tables import LONGEST, brief, plain, print_table
+from kedge.cli.showing import LONGEST, brief, plain, show_rows
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_a_long_value_says_how_long_it_is() -> None:
 
 
 def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table("[/] runs", ("[/red]", "value"), rows=[("[bold]x[/bold]", "[/]")])
+    show_rows("[/] runs", ("[/red]", "value"), rows=[("[bold]x[/bold]", "[/]")])
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("[/] runs", "[/red]", "[bold]x[/bold]"))
 
@@ -28,5 +28,5 @@ def test_a_column_that_is_needed_whole_is_never_cut(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    print_table("runs", ("run", "why", "more"), rows=[("0123456789ab", "word " * 30, "word " * 30)], whole={"run"})
+    show_rows("runs", ("run", "why", "more"), rows=[("0123456789ab", "word " * 30, "word " * 30)], whole={"run"})
     assert "0123456789ab" in capsys.readouterr().out

@@ -1,0 +1,25 @@
+"""`kedge data`: versions of files and tables. Each command is imported only when it is named: a look at what has changed
+costs no frame library and no database library."""
+
+from importlib import import_module
+
+import typer
+
+# command: its module here, the function in it, and what it does
+COMMANDS = {
+    "list": ("catalogue", "listed", "List the datasets of the catalogue."),
+}
+
+
+def nouns_of(words: list[str]) -> typer.Typer:
+    """Build the commands of `kedge data` for these words: only the one that is named is imported."""
+    nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    named = next((word for word in words[words.index("data") + 1 :] if not word.startswith("-")), None)
+    for word, (home, name, text) in COMMANDS.items():
+        command = getattr(import_module(f"kedge.cli.data.{home}"), name) if word == named else _unnamed
+        nouns.command(word, help=text)(command)
+    return nouns
+
+
+def _unnamed() -> None:
+    """Stand for a command that was not named: only its help line is ever used."""

@@ -1,0 +1,45 @@
+"""How people name a version: `flights`, `flights@12`, `flights@v12`, `flights@TAG`, `flights@0f3a9c` (digest)."""
+
+import difflib
+import re
+
+from kedge.domain.data import DatasetVersion
+from kedge.domain.ids import DatasetName
+from kedge.errors import NotFound
+from kedge.ports import Datasets
+
+_SHORTEST = 6
+
+
+def split(reference: str) -> tuple[DatasetName, str]:
+    """Take a reference apart: the dataset, and what names the version ("" for the newest)."""
+    name, _, which = reference.partition("@")
+    return DatasetName(name), which
+
+
+def resolve(datasets: Datasets, reference: str) -> DatasetVersion:
+    """Find the version that a reference names. A tag wins over a number, a number over a digest. Raises NotFound."""
+    name, which = split(reference)
+    newest = datasets.find(name)
+    if newest is None:
+        raise _unknown(datasets, name)
+    if not which:
+        return newest
+    tags = datasets.tags(name)
+    number = tags.get(which, int(which.removeprefix("v")) if re.fullmatch(r"v?[0-9]{1,9}", which) else None)
+    found = None
+    if number is not None:
+        found = datasets.find(name, number)
+    elif len(which) >= _SHORTEST:
+        found = next((one for one in reversed(datasets.list(name)) if one.digest.startswith(which)), None)
+    if found is None:
+        known = ", ".join([f"v{newest.number}", *tags])
+        raise NotFound(f"dataset {name!r} has no version or tag {which!r}; it has, among others: {known}")
+    return found
+
+
+def _unknown(datasets: Datasets, name: str) -> NotFound:
+    names = datasets.names()
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]!r}?" if near else "; list them with `kedge data list`"
+    return NotFound(f"there is no dataset {name!r}{hint}")

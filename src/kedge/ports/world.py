@@ -1,0 +1,183 @@
+"""Ports of everything else: time, bytes, journals, tables, a project's code, jobs, model formats, people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from kedge.domain.ids import Digest
+from kedge.domain.monitoring import Alert
+from kedge.domain.registry import Signature
+from kedge.domain.tracking import (
+    Code,
+    Environment,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Tell the time, UTC."""
+
+
+class TreeFile(NamedTuple):
+    """A file of a tree: name, blob, size in bytes."""
+
+    name: str
+    digest: Digest
+    size: int
+
+
+class Incoming(Protocol):
+    """A blob that arrives piece by piece. `keep` or `drop` ends it; a process that dies before has kept nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises StoreFull, and has dropped the blob then."""
+
+    def keep(self) -> Digest:
+        """Make the blob be there, whole, and give its name. Raises StoreFull."""
+
+    def drop(self) -> None: ...
+
+
+class BlobStore(Protocol):
+    """Content-addressed bytes: cut into chunks, each kept once, verified on every read. Names are BLAKE3."""
+
+    def put(self, data: bytes) -> Digest: ...
+    def get(self, digest: Digest) -> bytes:
+        """Read a blob. Raises NotFound; StoreBroken where a bit has changed."""
+
+    def has(self, digest: Digest) -> bool: ...
+    def put_tree(self, files: Mapping[str, bytes]) -> Digest:
+        """Write named files as one tree; its digest is that of the manifest (name, digest, size; sorted)."""
+
+    def get_tree(self, digest: Digest) -> dict[str, bytes]: ...
+    def bind(self, files: Mapping[str, Digest]) -> Digest:
+        """Make a tree of blobs that are there; the same digest as that of `put_tree`."""
+
+    def files(self, tree: Digest) -> Sequence[TreeFile]:
+        """List the files of a tree without reading them. Raises StoreBroken for a blob that is no tree."""
+
+    def size(self, digest: Digest) -> int: ...
+    def read(self, digest: Digest, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Read the bytes from `start` to before `end`, some at a time, in bounded memory."""
+
+    def incoming(self) -> Incoming: ...
+    def join(self, parts: Sequence[Digest]) -> Digest:
+        """Make one blob of several, end to end."""
+
+    def sweep(self) -> int:
+        """Remove what uploads that were killed left behind; give its bytes."""
+
+
+class Position(NamedTuple):
+    """Where a record stands in a journal: segment name and the offset after it."""
+
+    segment: str
+    end: int
+
+
+class Journal(Protocol):
+    """An append log of framed records (length, crc32, payload), one segment per writing process.
+
+    An append has reached the operating system when it returns (it survives kill -9); `sync` makes it survive power loss.
+    """
+
+    def append(self, payload: bytes) -> Position: ...
+    def sync(self) -> None: ...
+    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
+        """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""
+
+    def close(self) -> None: ...
+
+
+class OnlineRow(NamedTuple):
+    """The newest features of one entity: times in microseconds UTC, values packed as MessagePack."""
+
+    event_us: int
+    created_us: int
+    values: bytes
+
+
+class OnlineStore(Protocol):
+    """Features by entity key for serving. Keeps the row with the greatest (event time, created time)."""
+
+    def put(self, view: str, rows: Mapping[str, OnlineRow]) -> int:
+        """Write rows that are newer than what is there; give their number."""
+
+    def get(self, view: str, entities: Sequence[str]) -> Sequence[OnlineRow | None]: ...
+    def close(self) -> None: ...
+
+
+class Tables(Protocol):
+    """Frames in and out: a project's sources, and Parquet."""
+
+    def source(self, source: Callable[[], Any] | str) -> pl.DataFrame:
+        """Read a source (callable, file, glob) as Polars, once per process. Raises SourceFailed."""
+
+    def encode(self, frame: pl.DataFrame) -> bytes:
+        """Write Parquet with content-defined pages of 32 to 128 KiB, one row group."""
+
+    def decode(self, data: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
+
+
+class Project(Protocol):
+    """The user's project folder: its code, its commit, its environment."""
+
+    def load(self, reference: str) -> Any:
+        """Load "FILE.py:NAME" of the project. Raises ConfigError saying what is missing."""
+
+    def code(self) -> Code: ...
+    def environment(self) -> Environment: ...
+
+
+class JobFailed(NamedTuple):
+    """Why a job ended without a result: one sentence, and the traceback where there is one."""
+
+    reason: str
+    traceback: str
+
+
+class JobRunner(Protocol):
+    """Runs functions of importable modules in a process of their own, with a time limit.
+
+    Arguments that the caller does not hold on to are let go of once they are sent.
+    """
+
+    def call(self, function: Callable[..., Any], *args: Any, seconds: float) -> tuple[Any | JobFailed, Usage]:
+        """Run and wait. A raise, a death or the time limit gives JobFailed."""
+
+    def close(self) -> None: ...
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    def predict(self, matrix: np.ndarray) -> np.ndarray:
+        """Answer rows: float64 (n, inputs) to float64 (n,): probability of the positive class, or the value."""
+
+
+class ModelFormat(Protocol):
+    """How models of one framework are kept. Loading never runs code that is in the files."""
+
+    @property
+    def name(self) -> str: ...
+    def accepts(self, model: Any) -> bool:
+        """Say whether this format can keep such an object."""
+
+    def dump(self, model: Any) -> dict[str, bytes]: ...
+    def load(self, files: Mapping[str, bytes], signature: Signature) -> Predictor:
+        """Load. Raises ModelRefused for a type that is not on the allow-list."""
+
+
+class Notifier(Protocol):
+    """Tells people."""
+
+    def notify(self, alert: Alert) -> None: ...
