@@ -36,9 +36,13 @@ class ConfigError(KedgeError):
 
 
 class NotFound(KedgeError):
-    """A name or id that does not exist."""
+    """A name or id that does not exist. `what` and `id` say of what, where a door has words of its own for it."""
 
     code = "not_found"
+
+    def __init__(self, message: str, *, what: str = "", id: str = "") -> None:
+        super().__init__(message)
+        self.what, self.id = what, id
 
 
 class Conflict(KedgeError):
