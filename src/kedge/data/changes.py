@@ -21,7 +21,7 @@ _FAN = 16
 _SMALLEST = 4096
 
 
-class Change(NamedTuple):
+class TableChange(NamedTuple):
     """Parts that stay (with what they are now without), how many rows left them, and the rows to be written."""
 
     parts: tuple[Part, ...]
@@ -29,12 +29,12 @@ class Change(NamedTuple):
     new: pl.DataFrame
 
 
-def changed(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> Change:
+def changed(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> TableChange:
     """Say how the rows of the parts before become these rows. Types must be the same on both sides."""
-    return _changed_by_key(parts, before, rows=rows, key=key) if key else _changed_by_place(parts, before, rows)
+    return _changed_by_key(parts, before, rows=rows, key=key) if key else _changed_by_place(parts, before, rows=rows)
 
 
-def left(parts: Parts, before: Sequence[Part], gone: np.ndarray) -> tuple[Part, ...]:
+def left(parts: Parts, before: Sequence[Part], *, gone: np.ndarray) -> tuple[Part, ...]:
     """Leave rows out: `gone` says it of each row that the parts hold, end to end."""
     kept, first = [], 0
     for part in before:
@@ -95,7 +95,7 @@ def require_key(rows: pl.DataFrame, key: Sequence[str], *, table: str, hidden: b
             )
 
 
-def _changed_by_key(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> Change:
+def _changed_by_key(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> TableChange:
     places = rows.select(key).with_row_index(_PLACE)
     values = [name for name in rows.columns if name not in key]
     stays, kept, gone = np.zeros(len(rows), dtype=bool), [], 0
@@ -112,17 +112,17 @@ def _changed_by_key(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame,
         one = parts.without(part, ~same.to_numpy())
         if one is not None:
             kept.append(one)
-    return Change(tuple(kept), gone, rows.filter(pl.Series(~stays)))
+    return TableChange(tuple(kept), gone, rows.filter(pl.Series(~stays)))
 
 
-def _changed_by_place(parts: Parts, before: Sequence[Part], rows: pl.DataFrame) -> Change:
+def _changed_by_place(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame) -> TableChange:
     kept, first = 0, 0
     for part in before:
         if first + held(part) > len(rows) or not _equal(parts.read(part), rows.slice(first, held(part))):
             break
         kept += 1
         first += held(part)
-    return Change(tuple(before[:kept]), sum(map(held, before[kept:])), rows.slice(first))
+    return TableChange(tuple(before[:kept]), sum(map(held, before[kept:])), rows.slice(first))
 
 
 def _equal(old: pl.DataFrame, new: pl.DataFrame) -> bool:

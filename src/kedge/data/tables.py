@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from kedge.data.changes import Change, changed, compacted, left, require_key, settled, written
+from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, written
 from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
 from kedge.data.parts import Parts, conformed, held, stacked
 from kedge.data.references import check_name, resolve, split
@@ -30,7 +30,7 @@ from kedge.ports import BlobStore, Clock, Datasets, Tables
 _TRIES = 50
 
 
-class Made(NamedTuple):
+class NextTable(NamedTuple):
     """What the next version holds: its parts, the schema of its rows, its key, and what to say of it."""
 
     parts: tuple[Part, ...]
@@ -64,16 +64,16 @@ class TableVersions:
         """
         rows = self._given(table, name)
 
-        def next_of(newest: DatasetVersion | None) -> Made | None:
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
             columns = self._key(key, newest)
             require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
-            there = Change((), newest.rows if newest else 0, rows)
+            there = TableChange((), newest.rows if newest else 0, rows)
             if newest is not None and newest.key == columns and _alike(self.schema(newest), rows.schema):
                 there = changed(self._parts, newest.parts, rows=rows, key=columns)
                 if not there.gone and there.new.is_empty():
                     return None
                 if 2 * len(there.new) > len(rows) and columns:
-                    there = Change((), newest.rows, rows)
+                    there = TableChange((), newest.rows, rows)
             return self._grown(there, schema=rows.schema, key=columns)
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
@@ -96,7 +96,7 @@ class TableVersions:
         """
         rows = self._given(table, name)
 
-        def next_of(newest: DatasetVersion | None) -> Made | None:
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
             columns = self._key(key, newest)
             if newest is not None and newest.key != columns:
                 raise RequestInvalid(
@@ -107,14 +107,14 @@ class TableVersions:
             schema = _joined_schema(self.schema(newest) if newest else {}, rows.schema, table=name)
             if newest is not None and rows.is_empty() and [*schema] == [*self.schema(newest)]:
                 return None
-            gone = self._there(newest, rows, columns) if newest and columns else np.zeros(0, dtype=bool)
+            gone = self._there(newest, rows, key=columns) if newest and columns else np.zeros(0, dtype=bool)
             if gone.any() and not replace:
                 raise RequestInvalid(
                     f"{int(gone.sum())} rows of table {name!r} have their keys ({', '.join(columns)}) already; nothing was "
                     "committed: append with replace=True to put the new rows in their place"
                 )
-            kept = left(self._parts, before, gone) if gone.any() else tuple(before)
-            return self._grown(Change(kept, int(gone.sum()), rows), schema=schema, key=columns)
+            kept = left(self._parts, before, gone=gone) if gone.any() else tuple(before)
+            return self._grown(TableChange(kept, int(gone.sum()), rows), schema=schema, key=columns)
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
 
@@ -126,7 +126,7 @@ class TableVersions:
         Where none is meant, the newest version is given. Raises NotFound, RequestInvalid, Conflict.
         """
 
-        def next_of(newest: DatasetVersion | None) -> Made | None:
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
             if newest is None:
                 raise NotFound(f"there is no dataset {name!r}; list them with `kedge data list`")
             gone = self.meant(newest, where=where, keys=keys)
@@ -134,7 +134,9 @@ class TableVersions:
                 return None
             schema = self.schema(newest)
             kept = left(self._parts, newest.parts, gone)
-            return self._grown(Change(kept, int(gone.sum()), pl.DataFrame(schema=schema)), schema=schema, key=newest.key)
+            return self._grown(
+                TableChange(kept, int(gone.sum()), pl.DataFrame(schema=schema)), schema=schema, key=newest.key
+            )
 
         return self._publish(name, next_of, message=message, source="", actor=actor)
 
@@ -144,14 +146,14 @@ class TableVersions:
         Commits do that by themselves as far as it pays; this reads faster at once. Raises NotFound, Conflict.
         """
 
-        def next_of(newest: DatasetVersion | None) -> Made | None:
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
             if newest is None:
                 raise NotFound(f"there is no dataset {name!r}; list them with `kedge data list`")
             now = compacted(self._parts, newest.parts)
             if now == newest.parts or not now:
                 return None
             said = f"{len(newest.parts)} parts written as {len(now)}"
-            return Made(now, self.schema(newest), newest.key, said, {"parts": len(now)})
+            return NextTable(now, self.schema(newest), newest.key, said, {"parts": len(now)})
 
         return self._publish(name, next_of, message="", source="", actor=actor)
 
@@ -249,25 +251,25 @@ class TableVersions:
         entry = self._datasets.entry(DatasetName(name))
         return entry is not None and not entry.personal().isdisjoint(key)
 
-    def _there(self, newest: DatasetVersion, rows: pl.DataFrame, key: tuple[str, ...]) -> np.ndarray:
+    def _there(self, newest: DatasetVersion, rows: pl.DataFrame, *, key: tuple[str, ...]) -> np.ndarray:
         """Say of each row of a version whether its key is among those of new rows."""
         if lacking := [name for name in key if newest.rows and rows.schema[name] != self.schema(newest)[name]]:
             raise SourceFailed(f"column {lacking[0]!r}, of the key, has another type than in the version before")
         return among(self._read(newest, key), rows.select(key))
 
-    def _grown(self, change: Change, *, schema: Mapping[str, pl.DataType], key: tuple[str, ...]) -> Made:
+    def _grown(self, change: TableChange, *, schema: Mapping[str, pl.DataType], key: tuple[str, ...]) -> NextTable:
         new = written(self._parts, change.new)
         parts = settled(self._parts, (*change.parts, *new)) or (self._parts.put(pl.DataFrame(schema=schema)),)
         count, rows = len(change.new), sum(map(held, parts))
         said = ", ".join(
             [f"{count} new rows"] * bool(count) + [f"{change.gone} left out"] * bool(change.gone) + [f"{rows} in all"]
         )
-        return Made(parts, schema, key, said, {"new_rows": count, "left_out": change.gone})
+        return NextTable(parts, schema, key, said, {"new_rows": count, "left_out": change.gone})
 
     def _publish(
         self,
         name: str,
-        next_of: Callable[[DatasetVersion | None], Made | None],
+        next_of: Callable[[DatasetVersion | None], NextTable | None],
         *,
         message: str,
         source: str,
@@ -292,7 +294,7 @@ class TableVersions:
         raise Conflict(f"table {name!r} is being committed by others all the time; try again later")
 
     def _version(
-        self, name: DatasetName, made: Made, *, newest: DatasetVersion | None, message: str, source: str, actor: str
+        self, name: DatasetName, made: NextTable, *, newest: DatasetVersion | None, message: str, source: str, actor: str
     ) -> DatasetVersion:
         schema = schema_of(pl.DataFrame(schema=made.schema))
         return DatasetVersion(
@@ -313,7 +315,7 @@ class TableVersions:
         )
 
 
-def _committed(version: DatasetVersion, made: Made) -> Event:
+def _committed(version: DatasetVersion, made: NextTable) -> Event:
     node = Node(NodeKind.DATASET_VERSION, version.digest)
     parent = (Edge(node, Node(NodeKind.DATASET_VERSION, version.parent), "parent"),) if version.parent else ()
     return Event(
