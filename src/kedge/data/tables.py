@@ -133,7 +133,7 @@ class TableVersions:
             if not gone.any():
                 return None
             schema = self.schema(newest)
-            kept = left(self._parts, newest.parts, gone)
+            kept = left(self._parts, newest.parts, gone=gone)
             return self._grown(
                 TableChange(kept, int(gone.sum()), pl.DataFrame(schema=schema)), schema=schema, key=newest.key
             )
