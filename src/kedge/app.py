@@ -28,6 +28,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.ports import (
     BlobStore,
     Clock,
+    DataStore,
     JobRunner,
     Journal,
     MetaStore,
@@ -97,7 +98,7 @@ class House:
     writer: str
     meta: MetaStore
     shared: MetaStore
-    blobs: BlobStore
+    blobs: DataStore
     parts: BlobStore
     bench: Bench
     project: Project

@@ -124,6 +124,12 @@ class SourceFailed(KedgeError):
     code = "source_failed"
 
 
+class FileChanged(SourceFailed):
+    """A file kept changing while it was read. Nothing of it was kept; what was kept before stays."""
+
+    code = "file_changed"
+
+
 class TrainingFailed(KedgeError):
     """The project's training raised, returned nothing usable, or ran out of time. What is live stays live."""
 
