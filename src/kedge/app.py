@@ -1,4 +1,6 @@
-"""The composition root: settings and project in, a house of rooms out. The only place that knows rooms and adapters.
+"""The composition root: settings and project in, a house of rooms out. The one place that knows all rooms and adapters.
+
+A part of the house is wired by itself where it must be light: `records.py`, `scripts.py` for training scripts, `job.py`.
 
 open_house   the real house: metadata, blobs, journals and online features in the store
 rehearse     a twin whose registry, deployments, monitors and ledgers live in memory, sharing what is content
@@ -26,6 +28,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.ports import (
     BlobStore,
     Clock,
+    DataStore,
     JobRunner,
     Journal,
     MetaStore,
@@ -34,13 +37,11 @@ from kedge.ports import (
     Project,
     Tables,
 )
-from kedge.records import open_records
+from kedge.records import Records, open_records
 from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.journal import FileJournal
 from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
-from kedge.tracking.artifacts import Artifacts
-from kedge.tracking.logging import Logging
 
 if TYPE_CHECKING:
     from kedge.data.room import Data
@@ -56,7 +57,10 @@ if TYPE_CHECKING:
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
     from kedge.rollout.room import Rollout
+    from kedge.tracking.artifacts import Artifacts
+    from kedge.tracking.logging import Logging
     from kedge.tracking.room import Tracking
+    from kedge.tracking.telling import Telling
 
 
 class Bench:
@@ -94,7 +98,7 @@ class House:
     writer: str
     meta: MetaStore
     shared: MetaStore
-    blobs: BlobStore
+    blobs: DataStore
     parts: BlobStore
     bench: Bench
     project: Project
@@ -150,20 +154,24 @@ class House:
         return Tracking(runs=self.meta.runs, experiments=self.meta.experiments, project=self.project, clock=self.clock)
 
     @cached_property
+    def records(self) -> Records:
+        """Keep what runs leave behind, by the rooms that a script without a house has too."""
+        return Records(settings=self.settings, meta=self.meta, blobs=self.blobs, clock=self.clock)
+
+    @property
     def logging(self) -> Logging:
         """Keep what clients log."""
-        return Logging(meta=self.meta, clock=self.clock)
+        return self.records.logging
 
-    @cached_property
+    @property
     def artifacts(self) -> Artifacts:
         """Keep the files of runs and logged models."""
-        return Artifacts(
-            files=self.meta.files,
-            runs=self.meta.runs,
-            models=self.meta.logged_models,
-            blobs=self.blobs,
-            clock=self.clock,
-        )
+        return self.records.artifacts
+
+    @property
+    def telling(self) -> Telling:
+        """Take what a client tells."""
+        return self.records.telling
 
     @cached_property
     def pipelines(self) -> Pipelines:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,16 +41,22 @@ def open_spool(settings: Settings) -> Spool:
     try:
         return Spool.create(_folder(settings), head)
     except (StoreBroken, StoreFull):
-        return Spool.create(_second_folder(), head)
+        second = _second_folder()
+        with suppress(OSError):
+            second.mkdir(mode=0o700)
+        if not _is_own(second):
+            raise
+        return Spool.create(second, head)
 
 
-def left_spools(settings: Settings, *, everywhere: bool = False) -> Iterator[Spool]:
+def left_spools(settings: Settings) -> Iterator[Spool]:
     """Take over, one after another, the spools that ended processes left behind for this target."""
-    for folder in (_folder(settings), _second_folder()):
+    second = _second_folder()
+    for folder in (_folder(settings), *((second,) if _is_own(second) else ())):
         sweep(folder)
         for root in left_behind(folder):
             head = read_head(root)
-            if head is not None and (everywhere or head.target == target_of(settings)):
+            if head is not None and head.target == target_of(settings):
                 spool = claim(root)
                 if spool is not None:
                     yield spool
@@ -69,8 +77,6 @@ class StoreDelivery:
 
         try:
             self._opened().telling.take(records, pieces=lambda name: _pieces(files / name), actor="client")
-        except FileNotFoundError as error:
-            raise NotFound(f"the spool has lost its copy {error.filename!r}") from error
         except _WAITS + faults() as error:
             raise Unreachable(f"the store {target_of(self._settings)} cannot be written: {redact(str(error))}") from error
 
@@ -89,7 +95,11 @@ class StoreDelivery:
 
 
 def _pieces(path: Path) -> Iterable[bytes]:
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise NotFound(f"the spool has lost its copy {path}") from error
+    with file:
         while piece := file.read(_PIECE):
             yield piece
 
@@ -100,6 +110,15 @@ def _folder(settings: Settings) -> Path:
 
 def _second_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"kedge-spool-{os.getuid()}"
+
+
+def _is_own(folder: Path) -> bool:
+    """Say whether a folder is there and this person's own: anyone may make one of any name where temporary files are."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 def facts_of_script() -> ScriptFacts:

@@ -86,6 +86,7 @@ def data(client, run):
         ("runs/update", {"run_id": "x", "status": "DONE"}, "it is one of RUNNING, SCHEDULED, FINISHED, FAILED, KILLED"),
         ("runs/search", {"experiment_ids": ["0"], "max_results": 50001}, "max_results"),
         ("runs/search", {"experiment_ids": ["0"], "max_results": 0}, "max_results"),
+        ("logged-models/search", {"experiment_ids": []}, "Missing value for required parameter 'experiment_ids'."),
         ("runs/search", {"experiment_ids": ["0"], "page_token": "garbage"}, ""),
         ("experiments/create", {"name": "n" * 501}, "'name' exceeds the maximum length of 500 characters"),
         ("experiments/create", {"name": "x", "artifact_location": "s3://b"}, "artifact_location is not taken"),
@@ -277,3 +278,18 @@ def test_a_logged_model_lives_and_goes(client, run):
     assert told(client.get(path))[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
     assert client.get(path, params={"allow_deleted": "true"}).json()["model"]["info"]["model_id"] == model
     assert told(client.get(path, params={"allow_deleted": "perhaps"}))[1] == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "asked", "said"),
+    [
+        ("GET", "runs/get", {"run_id": "none"}, "Run with id=none not found"),
+        ("POST", "runs/set-tag", {"run_id": "none", "key": "a", "value": "b"}, "Run with id=none not found"),
+        ("GET", "experiments/get", {"experiment_id": "999"}, "No Experiment with id=999 exists"),
+        ("POST", "experiments/delete", {"experiment_id": "999"}, "No Experiment with id=999 exists"),
+    ],
+)
+def test_what_is_missing_is_said_in_mlflows_words(client, method, path, asked, said):
+    sent = {"params": asked} if method == "GET" else {"json": asked}
+    answer = client.request(method, f"/api/2.0/mlflow/{path}", **sent)
+    assert told(answer) == (404, "RESOURCE_DOES_NOT_EXIST", said)

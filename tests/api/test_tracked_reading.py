@@ -8,6 +8,7 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse
 from tests.ui.tracked import write_runs
 
+from kedge.domain.events import EventKind
 from kedge.domain.finding import Subject
 from kedge.domain.ids import RunId
 from kedge.domain.overview import RunKey
@@ -19,12 +20,12 @@ from kedge.server.forms import changes, labels_of, lines_of
 from kedge.server.reading.compare import CompareAsked, compare_page
 from kedge.server.reading.curves import curves
 from kedge.server.reading.experiments import experiments_page
+from kedge.server.reading.looking import filter_of
 from kedge.server.reading.run import run_page
 from kedge.server.reading.table import (
     TableAsked,
     choice,
     default_columns,
-    filter_of,
     key_of,
     keys_of,
     name_of,
@@ -74,9 +75,16 @@ def test_a_filter_counts_what_it_finds(world):
 
 
 def test_plain_words_look_for_a_part_of_a_name(world):
-    assert filter_of("  brisk   heron ") == "attributes.run_name ILIKE '%brisk heron%'"
-    assert filter_of("metrics.loss < 1") == "metrics.loss < 1"
+    assert filter_of("  brisk   heron ", name="run_name") == "run_name ILIKE '%brisk heron%'"
+    assert filter_of("this is it") == "name ILIKE '%this is it%'"
+    for said in ("", "metrics.loss < 1", "tags.team IS NULL", "tags.team is not  null"):
+        assert filter_of(said) == " ".join(said.split())
     assert all("brisk" in row.name for row in table(world, filter="brisk").rows)
+
+
+@pytest.mark.parametrize("key", ["loss", "val/loss", "values", "from", "in", "case", "desc"])
+def test_a_column_is_sorted_whatever_its_name(world, key):
+    assert not table(world, order=f"{sort_of(RunKey(Subject.METRIC, key))} DESC").fault
 
 
 def test_a_filter_that_cannot_be_read_says_so_and_shows_no_rows(world):
@@ -91,6 +99,7 @@ def test_names_of_columns_are_read_and_written():
     odd = RunKey(Subject.METRIC, "val/acc")
     assert (key_of("metrics.val/acc"), name_of(odd), sort_of(odd)) == (odd, "metrics.val/acc", "metrics.`val/acc`")
     assert sort_of(RunKey(Subject.PARAM, "a`b")) == 'params."a`b"'
+    assert sort_of(RunKey(Subject.PARAM, '`"')) == 'params.`"'
     known = keys_of(RunKeys(metrics=("loss", "system/cpu"), params=("lr",), tags=("mlflow.user", "team")))
     assert [name_of(one) for one in known] == ["metrics.loss", "metrics.system/cpu", "params.lr", "tags.team"]
     assert [name_of(one) for one in default_columns(known)] == ["metrics.loss", "params.lr"]
@@ -229,6 +238,8 @@ def test_runs_are_edited_deleted_and_restored(client, world):
     run = world.house.logging.get_run(first).run
     assert (run.name, run.tags["team"], run.tags["mlflow.note.content"]) == ("a better name", "a", "good")
     assert run.tags["mlflow.source.name"] == "train.py"
+    ((_, event),) = world.house.meta.events.list(limit=1)
+    assert (event.kind, event.actor) == (EventKind.RUN_RENAMED, "person:local")
     assert sent(client, f"/runs/delete?run={first}&run={second}").status_code == 303
     assert world.house.logging.get_run(second).run.lifecycle is Lifecycle.DELETED
     assert table(world, deleted=True).found == 2
@@ -274,12 +285,15 @@ def test_a_model_is_registered_moved_and_archived_by_hand(client, world):
     assert sent(client, "/models/hours/edit", model_name="hours of delay", note="x", tags="").status_code == 303
     assert sent(client, "/models/hours of delay/delete", name="hours of delay").status_code == 303
     assert client.get("/models/hours of delay", headers=PAGE).status_code == 404
+    assert "hours of delay" not in client.get(f"/runs/{run}", headers=PAGE).text
 
 
 def test_labels_are_written_one_a_line_and_read_back():
     before = {"a": "1", "two words": "x = y", "lines": "one\ntwo"}
     text = lines_of(before)
     assert labels_of(text) == {"a": "1", "two words": "x = y", "lines": "one two"}
+    assert labels_of(lines_of({"a=b": "c=d"})) == {"a=b": "c=d"}
+    assert labels_of("a=b=c") == {"a": "b=c"}
     assert changes(before, labels_of(text)) == {}
     assert changes(before, {"a": "2"}) == {"a": "2", "two words": None, "lines": None}
     with pytest.raises(RequestInvalid, match="line 2"):

@@ -66,10 +66,17 @@ def the_model(records, detail):
     return model
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_scikit_learn_logs_a_fit_whenever_it_was_imported(ran, when) -> None:
-    line = "from sklearn.linear_model import LogisticRegression"
-    records = ran("LogisticRegression(C=0.5).fit(rows, labels)", **{when: line})
+IMPORTED = "from sklearn.linear_model import LogisticRegression"
+ONLY_ASKED = "from importlib.util import find_spec; assert find_spec('sklearn.base')"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [{"before": IMPORTED}, {"after": IMPORTED}, {"after": f"{ONLY_ASKED}; {IMPORTED}"}],
+    ids=["before", "after", "asked"],
+)
+def test_scikit_learn_logs_a_fit_whenever_it_was_imported(ran, script) -> None:
+    records = ran("LogisticRegression(C=0.5).fit(rows, labels)", **script)
     (found,) = runs(records)
     assert (found.run.name, found.run.status) == ("LogisticRegression", RunStatus.FINISHED)
     assert found.run.params["C"] == "0.5"

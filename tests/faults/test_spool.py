@@ -4,10 +4,15 @@ import errno
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
-from kedge.errors import StoreFull
+from kedge.domain.ids import RunId
+from kedge.domain.told import FileTold, RunBegan
+from kedge.errors import NotFound, StoreBroken, StoreFull, Unreachable
+from kedge.scripts import StoreDelivery, left_spools, open_spool
+from kedge.settings import settings
 from kedge.storage import spool as spools
 from kedge.storage.spool import Spool, SpoolHead, claim, left_behind, sweep
 
@@ -87,7 +92,7 @@ def test_a_torn_tail_is_left_out(tmp_path, cut) -> None:
     again.close()
 
 
-def test_a_broken_record_in_the_middle_costs_its_segment_only(tmp_path) -> None:
+def test_a_broken_record_in_the_middle_costs_its_segment_only(tmp_path, caplog) -> None:
     left(tmp_path, [b"%d" % place * 20 for place in range(9)], segment_bytes=60)
     (root,) = left_behind(tmp_path)
     segment = root / "00000002.log"
@@ -97,8 +102,21 @@ def test_a_broken_record_in_the_middle_costs_its_segment_only(tmp_path) -> None:
     again = claim(root)
     found = all_of(again)
     assert (found[0], found[-1]) == (b"0" * 20, b"8" * 20)
-    assert again.damaged > 0
+    assert "00000002.log are damaged and left out" in caplog.text
+    assert again.is_empty
     again.close()
+
+
+@pytest.mark.parametrize("torn", [b"", b"\x40\0\0\0torn"], ids=["nothing", "half a record"])
+def test_a_segment_that_was_killed_at_its_first_record_holds_nobody_up(tmp_path, torn) -> None:
+    left(tmp_path, [b"whole"])
+    (root,) = left_behind(tmp_path)
+    (root / "00000002.log").write_bytes(torn)
+    again = claim(root)
+    assert all_of(again) == [b"whole"]
+    assert again.is_empty
+    again.close()
+    assert left_behind(tmp_path) == []
 
 
 def test_a_full_disk_keeps_records_in_memory_up_to_a_bound_and_counts_the_rest(tmp_path, monkeypatch) -> None:
@@ -192,3 +210,44 @@ def test_what_was_killed_while_it_began_is_swept_away_after_an_hour(tmp_path) ->
     os.utime(half, (1, 1))
     sweep(tmp_path)
     assert (half.exists(), fresh.exists()) == (False, True)
+
+
+def test_the_second_folder_is_this_persons_own_and_closed_to_others(tmp_path, monkeypatch) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "spool").write_text("no folder can be made here")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    where = settings(tmp_path, store=str(tmp_path / "store"), server="")
+    second = tmp_path / f"kedge-spool-{os.getuid()}"
+    (tmp_path / "elsewhere").mkdir()
+    second.symlink_to(tmp_path / "elsewhere")  # as another person of this machine may make it
+    with pytest.raises(StoreBroken):
+        open_spool(where)
+    left(tmp_path / "elsewhere", [b"planted"])
+    assert list(left_spools(where)) == []
+    second.unlink()
+    spool = open_spool(where)
+    spool.append([b"mine"])
+    assert second.stat().st_mode & 0o077 == 0
+    spool.forget()
+    (again,) = left_spools(where)
+    assert all_of(again) == [b"mine"]
+    again.close()
+
+
+def test_a_copy_that_is_lost_is_refused_and_a_store_that_is_lost_is_waited_for(tmp_path, monkeypatch) -> None:
+    where = settings(tmp_path, store=str(tmp_path / "store"), server="")
+    delivery = StoreDelivery(where)
+    run = RunId("a")
+    file = FileTold(run=run, path="a.txt", kept="gone")
+    delivery.deliver([RunBegan(run=run, started_at=datetime.now(UTC))], tmp_path)
+    with pytest.raises(NotFound, match="lost its copy"):
+        delivery.deliver([file], tmp_path)
+    (tmp_path / "gone").write_bytes(b"there")
+
+    def lost(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file", "pack")
+
+    monkeypatch.setattr("kedge.tracking.artifacts.Artifacts.place", lost)
+    with pytest.raises(Unreachable):
+        delivery.deliver([file], tmp_path)
+    delivery.close()

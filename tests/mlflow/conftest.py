@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.contract.metastore import fresh_schema, postgresql_url
 from tests.mlflow.peers import PEERS, find
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -91,6 +92,15 @@ def up(tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture
+def empty_up(tmp_path_factory):
+    """A server with a store that nobody else writes to."""
+    server = Up(tmp_path_factory.mktemp("empty"))
+    server.start()
+    yield server
+    server.stop()
+
+
 @pytest.fixture(params=PEERS)
 def peer(request):
     """An interpreter with MLflow's client; skipped, and said so, where there is none."""
@@ -101,14 +111,32 @@ def peer(request):
 
 
 @pytest.fixture
+def postgresql_up(tmp_path_factory):
+    """A server whose records are in PostgreSQL."""
+    found = postgresql_url()
+    if found is None:
+        pytest.skip("NO POSTGRESQL: MLflow's client is not tested on it; name one with KEDGE_TEST_POSTGRESQL")
+    with fresh_schema(found) as url:
+        server = Up(tmp_path_factory.mktemp("postgresql"), KEDGE_STORE=url)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
 def script(up, peer, tmp_path):
     """Run a client's script against the server; it asserts by itself what it reads back."""
+    return playing(up, peer, tmp_path)
+
+
+def playing(up, peer, folder):
+    """Give what runs a client's script against a server."""
 
     def run(name, **environment):
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MLFLOW"))}
         done = subprocess.run(
             [str(peer), str(SCRIPTS / f"{name}.py")],
-            cwd=tmp_path,
+            cwd=folder,
             env={
                 **plain,
                 "MLFLOW_TRACKING_URI": up.url,

@@ -24,6 +24,7 @@ from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.sql import open_store
 from kedge.tracking.artifacts import Artifacts
 from kedge.tracking.logging import Logging
+from kedge.tracking.telling import Telling
 
 PREDICTION = PredictionId("flights-2013-12-27T19.3")
 
@@ -142,6 +143,7 @@ class FilledHouse:
             files=meta.files, runs=meta.runs, models=meta.logged_models, blobs=MemoryBlobs(), clock=self.clock
         )
         self.logging = Logging(meta=meta, clock=self.clock)
+        self.telling = Telling(logging=self.logging, artifacts=self.artifacts)
         self.catalog = Catalog(
             registered=meta.registered,
             models=meta.models,

@@ -72,8 +72,9 @@ def test_a_filter_that_cannot_be_read_is_told_beside_the_box(contexts, tracked):
     page.close()
 
 
-def test_the_address_is_the_state_of_the_table(contexts, tracked):
-    with opened(contexts(1440), tracked.site, f"/experiments/{tracked.home}") as (page, wrong):
+def test_the_address_is_the_state_of_the_table(browser, tracked):
+    context = browser.new_context(viewport={"width": 1440, "height": 900})  # one that has not chosen columns
+    with opened(context, tracked.site, f"/experiments/{tracked.home}") as (page, wrong):
         page.get_by_role("link", name="loss", exact=True).click()
         expect(page.locator("th[aria-sort=descending]")).to_contain_text("loss")
         page.get_by_role("link", name="loss", exact=True).click()
@@ -89,6 +90,7 @@ def test_the_address_is_the_state_of_the_table(contexts, tracked):
         page.go_back()
         expect(page.locator("th[aria-sort=ascending]")).to_contain_text("loss")
         assert wrong == []
+    context.close()
 
 
 def test_columns_are_chosen_in_a_dialog_and_kept(browser, tracked):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SMALL = 1000  # rows up to which one thread is faster
+FEW = 1000  # rows up to which one thread is faster
 
 
 class OpenMp:
@@ -17,7 +17,7 @@ class OpenMp:
     @contextmanager
     def fitting(self, rows: int) -> Iterator[None]:
         """Keep to one thread within, where `rows` are few."""
-        if rows > _SMALL:
+        if rows > FEW:
             yield
             return
         before = [pool.num_threads for pool in self._pools]

@@ -108,20 +108,20 @@ class _Finder(importlib.abc.MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Let the others find a module that is waited for, and prepare it after it has run."""
-        autologger = self._waiting.pop(name, None)
-        if autologger is None:
+        if name not in self._waiting:
             return None
-        spec = importlib.util.find_spec(name) if path is None else importlib.machinery.PathFinder.find_spec(name, path)
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next((found for finder in others if (found := finder.find_spec(name, path, target)) is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, autologger, fits=self._fits)
+            spec.loader = _Loader(spec.loader, name, waiting=self._waiting, fits=self._fits)
         return spec
 
 
 class _Loader(importlib.abc.Loader):
     """Runs a module with its own loader, then prepares what it belongs to."""
 
-    def __init__(self, own: Any, autologger: Autologger, *, fits: Fitting) -> None:
-        self._own, self._autologger, self._fits = own, autologger, fits
+    def __init__(self, own: Any, name: str, *, waiting: dict[str, Autologger], fits: Fitting) -> None:
+        self._own, self._name, self._waiting, self._fits = own, name, waiting, fits
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         """Make the module as its own loader does."""
@@ -131,7 +131,9 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, then prepare."""
         self._own.exec_module(module)
-        self._autologger.prepare(self._fits)
+        autologger = self._waiting.pop(self._name, None)  # now, not when it was found: whoever only asks imports nothing
+        if autologger is not None:
+            autologger.prepare(self._fits)
 
     def __getattr__(self, name: str) -> Any:
         """Answer for the module's own loader: resources and sources are asked of it."""

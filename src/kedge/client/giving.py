@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kedge.domain.tracking import DatasetInput
+from kedge.domain.paths import clean_path
+from kedge.domain.tracking import CONTEXT_TAG, DatasetInput
 from kedge.errors import RequestInvalid
 
 if TYPE_CHECKING:
@@ -37,21 +38,21 @@ def user() -> str:
 
 
 def files_of(path: Path, to: str) -> Iterator[tuple[str, Path]]:
-    """Name a file, or all files of a folder, as artifacts. Raises RequestInvalid where there is none."""
+    """Name a file, or all files of a folder, as artifacts. Raises RequestInvalid where there is none, or for a name."""
     before = f"{to.strip('/')}/" if to.strip("/") else ""
     if path.is_file():
-        yield f"{before}{path.name}", path
+        yield clean_path(f"{before}{path.name}"), path
     elif path.is_dir():
-        for folder, _, names in os.walk(path):
-            for name in sorted(names):
-                file = Path(folder, name)
-                yield f"{before}{path.name}/{file.relative_to(path).as_posix()}", file
+        files = [Path(folder, name) for folder, _, names in os.walk(path) for name in sorted(names)]
+        yield from [(clean_path(f"{before}{path.name}/{file.relative_to(path).as_posix()}"), file) for file in files]
     else:
         raise RequestInvalid(f"there is no file or folder {str(path)!r} to keep")
 
 
 def figure_file(figure: Any, path: str) -> tuple[str, bytes]:
-    """Draw a figure of matplotlib or Plotly. Raises RequestInvalid for what is neither, or for another kind of file."""
+    """Draw a figure of matplotlib or Plotly. Raises RequestInvalid for what is neither, another kind of file, the path."""
+    if path:
+        clean_path(path)
     if hasattr(figure, "savefig"):
         name = path or "figure.png"
         out = io.BytesIO()
@@ -66,14 +67,15 @@ def figure_file(figure: Any, path: str) -> tuple[str, bytes]:
             case "json":
                 return name, str(figure.to_json()).encode()
             case "html":
-                return name, str(figure.to_html(include_plotlyjs="cdn")).encode()
+                return name, str(figure.to_html(include_plotlyjs=True)).encode()  # it shows without a network, too
             case other:
                 raise RequestInvalid(f"a Plotly figure is kept as .json or .html, not as .{other} ({name!r})")
     raise RequestInvalid(f"{type(figure).__name__} is no figure of matplotlib or Plotly")
 
 
 def table_file(table: Any, path: str) -> bytes:
-    """Write a table as .parquet, .csv or .json. Raises RequestInvalid for what is no table."""
+    """Write a table as .parquet, .csv or .json. Raises RequestInvalid for what is no table, or for the path."""
+    clean_path(path)
     frame = frame_of(table)
     out = io.BytesIO()
     match _ending(path):
@@ -104,7 +106,7 @@ def frame_of(table: Any) -> "pl.DataFrame":
 
 def dataset_of(data: Any, name: str, *, context: str, source: str) -> DatasetInput:
     """Describe a dataset: its digest, columns and size. A path is a file; anything else is a table."""
-    tags = {"mlflow.data.context": context} if context else {}
+    tags = {CONTEXT_TAG: context} if context else {}
     if isinstance(data, str | Path):
         path = Path(data)
         if not path.is_file():

@@ -10,6 +10,7 @@ from kedge.errors import RequestInvalid
 LONGEST_KEY = 250
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
+MANY = 1 << 62  # steps below it need no second look
 
 
 def number(key: str, value: Any) -> float:
@@ -23,8 +24,13 @@ def number(key: str, value: Any) -> float:
 
 
 def checked_key(key: Any) -> str:
-    """Give a key. Raises RequestInvalid where it is no text, empty, or too long."""
-    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY or "\x00" in key:
+    """Give a key. Raises RequestInvalid where it is no text, empty, too long, or cannot be written."""
+    if (
+        not isinstance(key, str)
+        or not 1 <= len(key) <= LONGEST_KEY
+        or "\x00" in key
+        or text(key, longest=LONGEST_KEY) != key
+    ):
         raise RequestInvalid(f"{key!r} cannot be a key; keys are texts of 1 to {LONGEST_KEY} characters")
     return key
 
@@ -35,9 +41,7 @@ def whole(step: Any) -> int:
         found = index(step)
     except TypeError:
         raise RequestInvalid(f"step is {step!r}, which is not a whole number") from None
-    if not -(2**63) <= found < 2**63:
-        raise RequestInvalid(f"step {found} does not fit into 64 bits")
-    return found
+    return _of_64_bits("step", found)
 
 
 def milliseconds(at: datetime | float) -> int:
@@ -47,9 +51,15 @@ def milliseconds(at: datetime | float) -> int:
             raise RequestInvalid(f"the time {at} has no zone; write datetime.now(UTC)")
         at = at.timestamp()
     try:
-        return int(at * 1000)
+        return _of_64_bits("the time in milliseconds", int(at * 1000))
     except (TypeError, ValueError, OverflowError):
         raise RequestInvalid(f"the time {at!r} is neither a datetime nor seconds since 1970") from None
+
+
+def _of_64_bits(what: str, number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise RequestInvalid(f"{what}, {number}, does not fit into 64 bits")
+    return number
 
 
 def flat(params: Mapping[str, Any], *, before: str = "") -> Iterator[tuple[str, str]]:

@@ -12,6 +12,13 @@ import msgspec
 
 from kedge.domain.ids import Digest, ExperimentId, LoggedModelId, RunId
 
+# tags that clients of the MLflow protocol and Kedge's own set alike, and what they say
+NAME_TAG = "mlflow.runName"
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+DELETED_TAG = "kedge.experiment"  # of a run that was told for an experiment that is deleted: where it belongs
+CONTEXT_TAG = "mlflow.data.context"  # of a dataset: what it was read for
+
 # a measured point as plain values: milliseconds since 1970, step, value
 Point = tuple[int, int, float]
 

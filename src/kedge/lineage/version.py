@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kedge.domain.ids import Digest, digest_of
 from kedge.domain.lineage import Link
 from kedge.domain.registry import CatalogVersion, HistoryEntry
-from kedge.domain.tracking import DatasetInput, RunDetail
+from kedge.domain.tracking import CONTEXT_TAG, DatasetInput, RunDetail
 from kedge.errors import NotFound, StoreBroken
 from kedge.ports import BlobStore
 
@@ -145,7 +145,7 @@ def client_run_links(version: CatalogVersion, detail: RunDetail) -> tuple[Link, 
 
 
 def _dataset_input_link(one: DatasetInput) -> Link:
-    context = one.tags.get("mlflow.data.context", "")
+    context = one.tags.get(CONTEXT_TAG, "")
     return Link(
         title="dataset",
         summary=f"It read {one.name}{f' for {context}' if context else ''}.",

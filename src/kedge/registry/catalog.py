@@ -169,6 +169,23 @@ class Catalog:
         if not self._registered.delete_tag(model, names.check_key(key)):
             raise _no_model(name)
 
+    def require_files(self, offered: Offered) -> None:
+        """Require that a source names files that are here now, before anything is made of it. Raises as `register` does."""
+        if self._resolved(offered).digest is None:
+            raise NotFound(
+                f"there are no files at {offered.source!r}; name a run or logged model of this store, and its path"
+            )
+
+    def retag(self, name: str, tags: Mapping[str, str | None]) -> None:
+        """Set tags of a model; one of None is taken away. Nothing is set where one cannot be. Raises NotFound,
+        RequestInvalid."""
+        names.check_tags({key: value for key, value in tags.items() if value is not None})
+        for key, value in tags.items():
+            if value is None:
+                self.delete_tag(name, key)
+            else:
+                self.set_tag(name, key, value=value)
+
     def register(self, name: str, offered: Offered, *, actor: str) -> CatalogVersion:
         """Make a version of the files that a source names now. Raises NotFound, RequestInvalid for a source that is not of
         this server's own runs, logged models and versions."""
@@ -265,6 +282,15 @@ class Catalog:
         model = ModelName(names.check_name(name))
         if not self._registered.delete_version_tag(model, number, key=names.check_key(key)):
             raise _no_version(name, number)
+
+    def retag_version(self, name: str, number: int, *, tags: Mapping[str, str | None]) -> None:
+        """Set tags of a version, as `retag` does those of a model. Raises NotFound, RequestInvalid."""
+        names.check_tags({key: value for key, value in tags.items() if value is not None})
+        for key, value in tags.items():
+            if value is None:
+                self.delete_version_tag(name, number, key=key)
+            else:
+                self.set_version_tag(name, number, key=key, value=value)
 
     def delete_version(self, name: str, number: int, *, actor: str) -> None:
         """Put a version away and take away its aliases. Raises NotFound, RequestInvalid where it was ever deployed."""

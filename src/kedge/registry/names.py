@@ -10,6 +10,7 @@ from kedge.errors import RequestInvalid
 
 KEY, VALUE, ALIAS, NAME = 250, 100_000, 255, 256
 TEXT = 5_000  # characters of a description
+REASON_LEAST, REASON_MOST = 3, 300
 _ALIAS = re.compile(r"[\w\-]*")
 _VERSION_ALIAS = re.compile(r"[vV]\d+")
 _KEY = re.compile(r"[/\w.\- :]*")
@@ -89,6 +90,16 @@ def check_description(description: str | None) -> str | None:
             raise _too_long("description", TEXT)
         _check_letters("description", description)
     return description
+
+
+def check_reason(reason: str, *, parameter: str = "reason") -> str:
+    """Give why a person moves something, as it stands in the history. Raises RequestInvalid."""
+    told = " ".join(reason.split())
+    if not REASON_LEAST <= len(told) <= REASON_MOST:
+        raise RequestInvalid(
+            f"{parameter}: say in {REASON_LEAST} to {REASON_MOST} characters why; it is kept in the history"
+        )
+    return told
 
 
 def check_stage(stage: str) -> ModelStage:

@@ -12,7 +12,6 @@ from litestar.datastructures import State as Shared
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 
-from kedge.security.hosts import LOOPBACK
 from kedge.server.document import document
 from kedge.server.door import BODY_LIMIT, App, Door
 from kedge.server.guard import Guard
@@ -40,13 +39,9 @@ from kedge.web.render import Pages
 
 
 def application(house: House, *, hosts: Collection[str] | None = None) -> Litestar:
-    """Build the control plane of a house. It answers to `hosts` only ("*": any).
-
-    Left out: this machine's own names, or any where a token is asked for: a foreign name that leads here has none.
-    """
+    """Build the control plane of a house. It answers to `hosts` only ("*": any); left out, to those of `Guard.hosts`."""
     pages = Pages(Assets(), project=house.spec.name)
     guard = Guard(house, house.settings.token)
-    answered = hosts if hosts is not None else ("*",) if guard.asks_for_token else LOOPBACK
     parts: dict[str, Any] = {
         "house": house,
         "scenes": Scenes(house),
@@ -82,7 +77,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
     )
     # around the router, not in it: what has no route comes through the door as well
     forked = _Fork(protocol(house, guard), app.asgi_handler)
-    app.asgi_handler = Door(forked, hosts=answered, upload_limit=house.settings.upload_limit)  # type: ignore[assignment]
+    app.asgi_handler = Door(forked, hosts=guard.hosts(hosts), upload_limit=house.settings.upload_limit)  # type: ignore[assignment]
     return app
 
 

@@ -78,7 +78,7 @@ def etag_of(file: RunFile) -> bytes:
     return f'"{file.digest}"'.encode()
 
 
-async def give(send: Send, file: RunFile, *, artifacts: Artifacts, asked: dict[str, str], head: bool = False) -> None:
+async def give(send: Send, file: RunFile, *, artifacts: Artifacts, asked: dict[str, str]) -> None:
     """Answer with a file, or with the part of it that was asked for. `asked` has the request's headers."""
     headers = headers_of(file)
     etag = etag_of(file).decode()
@@ -93,9 +93,6 @@ async def give(send: Send, file: RunFile, *, artifacts: Artifacts, asked: dict[s
     if span is not None:
         headers.append((b"content-range", f"bytes {part.start}-{part.end - 1}/{file.size}".encode()))
     headers.append((b"content-length", str(part.end - part.start).encode()))
-    if head:
-        await _answer(send, status, headers=headers)
-        return
     pieces = await asyncio.to_thread(artifacts.read, file, start=part.start, end=part.end)
     first = await asyncio.to_thread(_next, pieces)  # what is broken at its beginning is still an answer with an error
     await send({"type": "http.response.start", "status": status, "headers": headers})

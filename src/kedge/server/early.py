@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from kedge.security.hosts import LOOPBACK
 from kedge.server.door import App, Door, Receive, Scope, Send
 from kedge.server.guard import Guard
 from kedge.server.house import House
@@ -25,9 +24,8 @@ class Early:
 
     def __init__(self, house: House, *, hosts: Collection[str] | None = None) -> None:
         guard = Guard(house, house.settings.token)
-        answered = hosts if hosts is not None else ("*",) if guard.asks_for_token else LOOPBACK
         self._house, self._hosts = house, hosts
-        self._protocol = Door(protocol(house, guard), hosts=answered, upload_limit=house.settings.upload_limit)
+        self._protocol = Door(protocol(house, guard), hosts=guard.hosts(hosts), upload_limit=house.settings.upload_limit)
         self._building: asyncio.Task[App] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

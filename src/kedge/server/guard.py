@@ -7,12 +7,13 @@ the cookie that /login sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kedge.security.access import Right, allowed, needed
+from kedge.security.hosts import LOOPBACK
 from kedge.security.tokens import Token, find_holder, given_token, presented_by
 from kedge.server.house import House
 from kedge.server.problems import wants_page
@@ -38,6 +39,11 @@ class Guard:
     def asks_for_token(self) -> bool:
         """Tell whether a token is needed at all."""
         return bool(self._tokens)
+
+    def hosts(self, given: Collection[str] | None) -> Collection[str]:
+        """Name the hosts that are answered for: those given, else this machine's own names, or any ("*") where a token is
+        asked for: a foreign name that leads here has none."""
+        return given if given is not None else ("*",) if self.asks_for_token else LOOPBACK
 
     def holder(self, presented: str | None) -> Token | None:
         """Find who holds a token; None where it is none of ours."""

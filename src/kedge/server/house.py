@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kedge.rollout.hand import ByHand
     from kedge.tracking.artifacts import Artifacts
     from kedge.tracking.logging import Logging
+    from kedge.tracking.telling import Telling
 
 
 class Lineage(Protocol):
@@ -89,6 +90,11 @@ class House(Protocol):
     @property
     def logging(self) -> Logging:
         """The logging room: experiments, runs, logged models."""
+        ...
+
+    @property
+    def telling(self) -> Telling:
+        """What takes the records of Kedge's own client."""
         ...
 
     @property

@@ -12,6 +12,7 @@ what goes over a bound is counted, and told as `lost`. A spool whose lock nobody
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import struct
@@ -28,6 +29,8 @@ import msgspec
 
 from kedge.errors import KedgeError, StoreFull
 from kedge.storage.durable import make_folder, refusal, write_all
+
+_log = logging.getLogger("kedge.storage")
 
 SEGMENT_BYTES = 8 << 20
 DISK_BYTES = 1 << 30
@@ -60,7 +63,6 @@ class Spool:
         self.root, self.head, self.files = root, head, root / "files"
         self.refused: KedgeError | None = None
         self.lost = 0
-        self.damaged = 0
         self._lock, self._segment_bytes, self._disk_bytes = lock, segment_bytes, disk_bytes
         self._memory: deque[tuple[bytes, int]] = deque()
         self._in_memory = 0
@@ -149,10 +151,11 @@ class Spool:
             records, place = self._read_segment(place, last, limit_bytes=limit_bytes)
             if records:
                 return records, place
-            if place.segment >= last.segment:
-                break
-            self.damaged += max(0, _size(self._path(place.segment)) - place.offset)
-            place = SpoolPlace(place.segment + 1, 0)
+            size = last.offset if place.segment == last.segment else _size(self._path(place.segment))
+            if size > place.offset:
+                _log.warning("%d bytes of %s are damaged and left out", size - place.offset, self._path(place.segment))
+            place = SpoolPlace(place.segment + 1, 0) if place.segment < last.segment else last
+        self._arrive(place)  # what cannot be read, such as a killed process's torn tail, waits for nothing
         with self._guard:
             taken: list[bytes] = []
             size = 0
@@ -174,14 +177,7 @@ class Spool:
         with suppress(OSError), _opened(self.root / "done", os.O_WRONLY | os.O_CREAT) as descriptor:
             # a disk that refuses this only has records told twice
             os.pwrite(descriptor, data + struct.pack("<I", crc32(data)), 0)
-        with self._guard:
-            first, self._arrived = self._arrived.segment, upto
-        for number in range(first, upto.segment):
-            path = self._path(number)
-            size = _size(path)
-            path.unlink(missing_ok=True)
-            with self._guard:
-                self._bytes -= size
+        self._arrive(upto)
 
     def close(self) -> None:
         """Let go; a spool that is empty is removed. What still waits in memory is tried on the disk once more."""
@@ -201,6 +197,17 @@ class Spool:
         if self._open is not None:
             os.close(self._open)
         os.close(self._lock)
+
+    def _arrive(self, upto: SpoolPlace) -> None:
+        """Need nothing up to a place any more."""
+        with self._guard:
+            first, self._arrived = self._arrived.segment, upto
+        for number in range(first, upto.segment):
+            path = self._path(number)
+            size = _size(path)
+            path.unlink(missing_ok=True)
+            with self._guard:
+                self._bytes -= size
 
     def _last(self) -> SpoolPlace:
         return SpoolPlace(self._number, self._end)

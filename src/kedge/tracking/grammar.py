@@ -29,7 +29,6 @@ ORDERS = 32
 ORDER_CHARACTERS = 2_000
 
 _NUMBERS = {WordKind.INTEGER, WordKind.FLOAT}
-_NULLS = {"IS NULL", "IS NOT NULL"}
 _LISTS = {Operator.IN, Operator.NOT_IN}
 _PATTERNS = {Operator.LIKE, Operator.ILIKE}
 _TAGGED = MappingProxyType({"attribute": Subject.ATTRIBUTE, "tag": Subject.TAG, "tags": Subject.TAG})

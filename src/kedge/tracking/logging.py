@@ -104,14 +104,22 @@ class Logging(LoggedModelsRoom, Searching):
         event = self._event(EventKind.EXPERIMENT_RESTORED, experiment, subject=subject, actor=actor)
         self._experiments.mark(experiment, Lifecycle.ACTIVE, event=event)
 
+    def retag_experiment(self, experiment: ExperimentId, tags: Mapping[str, str | None]) -> None:
+        """Set tags of an active experiment; one of None is taken away. All of it or nothing.
+
+        Raises NotFound, also for a tag to take away that is not there; WasDeleted, RequestInvalid.
+        """
+        fresh = {key: value for key, value in tags.items() if value is not None}
+        limits.check_labels("tag", fresh, longest=limits.EXPERIMENT_TAG)
+        self._experiments.tag(experiment, tags, at=self._clock.now())
+
     def set_experiment_tag(self, experiment: ExperimentId, key: str, *, value: str) -> None:
         """Set a tag of an active experiment. Raises NotFound, WasDeleted, RequestInvalid."""
-        tags = limits.check_labels("tag", {key: value}, longest=limits.EXPERIMENT_TAG)
-        self._experiments.tag(experiment, tags, at=self._clock.now())
+        self.retag_experiment(experiment, {key: value})
 
     def delete_experiment_tag(self, experiment: ExperimentId, key: str) -> None:
         """Take a tag away. Raises NotFound where there is none, WasDeleted."""
-        self._experiments.tag(experiment, {key: None}, at=self._clock.now())
+        self.retag_experiment(experiment, {key: None})
 
     def count_runs(self, experiments: Sequence[ExperimentId]) -> Mapping[ExperimentId, RunCount]:
         """Count the active runs of experiments, and say when the newest of each started."""

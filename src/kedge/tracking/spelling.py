@@ -1,10 +1,10 @@
-"""Writes conditions and orders as the text that reads back as the same: for pages that build a filter piece by piece."""
+"""Writes names and conditions as the text that reads back as the same: for pages that make filters and orders."""
 
 import math
 import re
 from collections.abc import Sequence
 
-from kedge.domain.finding import Condition, Operator, Order, Subject
+from kedge.domain.finding import Condition, Operator, Subject
 from kedge.errors import SearchInvalid
 from kedge.tracking.words import WordKind, words_of
 
@@ -23,25 +23,8 @@ def filter_of(where: Sequence[Condition]) -> str:
     return " AND ".join(_condition(one) for one in where)
 
 
-def order_of(order: Order) -> str:
-    """Write an order. Raises SearchInvalid for a name that no text says."""
-    return f"{_name(order.subject, order.key)} {'ASC' if order.ascending else 'DESC'}"
-
-
-def _condition(one: Condition) -> str:
-    name = _name(one.subject, one.key)
-    if one.operator in {Operator.IS_NULL, Operator.IS_NOT_NULL}:
-        return f"{name} {one.operator.value}"
-    if isinstance(one.value, tuple):
-        return f"{name} {one.operator.value} ({', '.join(_item(value) for value in one.value)})"
-    if isinstance(one.value, str):
-        return f"{name} {one.operator.value} {_text(one.value)}"
-    if one.value is None or not math.isfinite(one.value):
-        raise SearchInvalid(f"no filter says {name} {one.operator.value} {one.value}")
-    return f"{name} {one.operator.value} {repr(one.value).replace('e+', 'e')}"
-
-
-def _name(subject: Subject, key: str) -> str:
+def written(subject: Subject, key: str) -> str:
+    """Write a name, as a filter and an order have it. Raises SearchInvalid for one that no text says."""
     if subject is Subject.ATTRIBUTE:
         return key
     # a bare key may be a word that the language keeps for itself: only plain words of attributes and datasets stay bare
@@ -52,6 +35,19 @@ def _name(subject: Subject, key: str) -> str:
             raise SearchInvalid(f"no filter says the name {key!r}")
         return f'{_ENTITIES[subject]}."{key}"'
     return f"{_ENTITIES[subject]}.`{key}`"
+
+
+def _condition(one: Condition) -> str:
+    name = written(one.subject, one.key)
+    if one.operator in {Operator.IS_NULL, Operator.IS_NOT_NULL}:
+        return f"{name} {one.operator.value}"
+    if isinstance(one.value, tuple):
+        return f"{name} {one.operator.value} ({', '.join(_item(value) for value in one.value)})"
+    if isinstance(one.value, str):
+        return f"{name} {one.operator.value} {_text(one.value)}"
+    if one.value is None or not math.isfinite(one.value):
+        raise SearchInvalid(f"no filter says {name} {one.operator.value} {one.value}")
+    return f"{name} {one.operator.value} {repr(one.value).replace('e+', 'e')}"
 
 
 def _kept(key: str) -> bool:

@@ -89,7 +89,7 @@ def link_versions(text: str, model: str) -> Markup:
     parts, after = [], 0
     for match in _VERSION.finditer(text):
         parts.append(escape(text[after : match.start()]))
-        parts.append(Markup('<a href="/models/{}/versions/{}">{}</a>').format(model, match[1], match[0]))
+        parts.append(Markup('<a href="/models/{}/versions/{}">{}</a>').format(part(model), match[1], match[0]))
         after = match.end()
     parts.append(escape(text[after:]))
     return Markup("").join(parts)

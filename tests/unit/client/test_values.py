@@ -1,11 +1,13 @@
 """What may be logged, and what is refused at the call."""
 
+import os
 from datetime import UTC, datetime
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from kedge.client.giving import figure_file, files_of, table_file
 from kedge.client.values import checked_key, flat, milliseconds, number, text, whole
 from kedge.errors import RequestInvalid
 
@@ -23,7 +25,7 @@ def test_what_is_no_number_is_refused_by_name(value) -> None:
         number("loss", value)
 
 
-@pytest.mark.parametrize("key", ["", None, 3, "x" * 251, "a\x00b"])
+@pytest.mark.parametrize("key", ["", None, 3, "x" * 251, "a\x00b", "half \ud800"])
 def test_keys_are_texts(key) -> None:
     with pytest.raises(RequestInvalid):
         checked_key(key)
@@ -40,7 +42,7 @@ def test_steps_are_whole(step) -> None:
 def test_times_need_a_zone() -> None:
     assert milliseconds(datetime(2026, 1, 1, tzinfo=UTC)) == 1767225600000
     assert milliseconds(1.5) == 1500
-    for wrong in (datetime(2026, 1, 1), float("nan"), "today"):
+    for wrong in (datetime(2026, 1, 1), float("nan"), "today", 1e30, -1e30):
         with pytest.raises(RequestInvalid):
             milliseconds(wrong)
 
@@ -53,3 +55,19 @@ def test_params_within_params_have_dotted_names() -> None:
 def test_long_values_are_cut_and_odd_ones_kept_as_text() -> None:
     assert len(text("x" * 7000, longest=6000)) == 6000
     assert text("half \ud800 a\x00", longest=100) == "half ? a"
+
+
+def test_paths_of_files_are_refused_at_the_call(tmp_path) -> None:
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "roc.png").write_text("")
+    assert [name for name, _ in files_of(tmp_path / "plots", "all/")] == ["all/plots/roc.png"]
+    for to in ("..", "a//b", "a\\b"):
+        with pytest.raises(RequestInvalid, match="path of an artifact"):
+            list(files_of(tmp_path / "plots", to))
+    (tmp_path / "plots" / os.fsdecode(b"caf\xe9.png")).write_text("")
+    with pytest.raises(RequestInvalid, match="path of an artifact"):
+        list(files_of(tmp_path / "plots", ""))
+    with pytest.raises(RequestInvalid, match="path of an artifact"):
+        table_file({"a": [1]}, "../a.csv")
+    with pytest.raises(RequestInvalid, match="path of an artifact"):
+        figure_file(object(), "../a.png")

@@ -12,7 +12,7 @@ from kedge.domain.evaluation import Outcome
 from kedge.domain.events import EventKind
 from kedge.errors import AliasConflict, AliasMoved, ModelRefused, NotFound, RequestInvalid
 from kedge.registry.catalog import Offered
-from kedge.registry.names import check_stage
+from kedge.registry.names import check_reason, check_stage
 from kedge.storage.sql import open_store
 
 WHO = {"actor": "person:ada"}
@@ -83,7 +83,19 @@ def test_tags_that_are_refused(catalog, key, value):
     catalog.create("m", **WHO)
     with pytest.raises(RequestInvalid):
         catalog.set_tag("m", key, value=value)
-    assert catalog.get("m").tags == {}
+    catalog.register("m", RUN, **WHO)
+    with pytest.raises(RequestInvalid):
+        catalog.retag("m", {"good": "x", key: value})
+    with pytest.raises(RequestInvalid):
+        catalog.retag_version("m", 1, tags={"good": "x", key: value})
+    assert catalog.get("m").tags == catalog.version("m", 1).tags == {}
+
+
+def test_a_reason_is_told_on_one_line():
+    assert check_reason("  worse \n on Monday ") == "worse on Monday"
+    for reason in ("", " no ", "x" * 301):
+        with pytest.raises(RequestInvalid, match="--reason: say in 3 to 300 characters why"):
+            check_reason(reason, parameter="--reason")
 
 
 def test_a_stage_is_read_whatever_its_case():

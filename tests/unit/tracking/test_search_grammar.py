@@ -13,7 +13,7 @@ from kedge.domain.finding import Condition, Operator, Order, Query, Subject, pos
 from kedge.errors import SearchInvalid
 from kedge.tracking.search import experiments_query, runs_query
 from kedge.tracking.search_models import logged_models_query, model_versions_query, registered_models_query
-from kedge.tracking.spelling import filter_of, order_of
+from kedge.tracking.spelling import filter_of, written
 
 IN_LIST = "While parsing a list in the query, expected a non-empty list of string values, but got"
 ILL_FORMED = f"{IN_LIST} ill-formed list."
@@ -139,7 +139,9 @@ def test_a_bad_filter_of_runs_is_refused_with_the_text_that_clients_know(text: s
 )
 def test_a_good_order_is_read(text: str, order: Order) -> None:
     assert runs_query(order=[text]).order == (order,)
-    assert runs_query(order=[order_of(order)]).order == (order,)
+    assert runs_query(order=[f"{written(order.subject, order.key)} {'ASC' if order.ascending else 'DESC'}"]).order == (
+        order,
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Has LightGBM log each iteration's metrics through a callback, and params and model of `lightgbm.train`."""
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from kedge.adapters.boosters import replace_train, with_callback
 from kedge.training import Fitting, Trained
 
 _KIND = "lightgbm"
@@ -24,7 +24,7 @@ class LightgbmAutolog:
         @functools.wraps(own)
         def train(*args: Any, **named: Any) -> Any:
             if (wrapper := fitting.current(_KIND)) is not None:  # the wrappers log their params and model themselves
-                return own(*args, **_with(named, _hears(wrapper)))
+                return own(*args, **with_callback(named, _hears(wrapper)))
             with fitting.outermost(_KIND, "train") as run:
                 if run is None:
                     return own(*args, **named)
@@ -32,20 +32,13 @@ class LightgbmAutolog:
                 rounds = named.get("num_boost_round", args[2] if len(args) > 2 else 100)
                 run.log_params({"num_boost_round": rounds, **dict(params)})
                 run.set_tags({"kedge.autolog": _KIND, "kedge.model.class": "lightgbm.Booster"})
-                booster = own(*args, **_with(named, _hears(run)))
+                booster = own(*args, **with_callback(named, _hears(run)))
                 if booster.best_iteration > 0:
                     run.log({"best_iteration": booster.best_iteration})
                 fitting.keep_model(run, booster)
                 return booster
 
-        places: list[Any] = list(sys.modules.values())
-        for module in places:
-            if getattr(module, "__name__", "").partition(".")[0] == "lightgbm" and vars(module).get("train") is own:
-                module.train = train
-
-
-def _with(named: dict[str, Any], callback: Any) -> dict[str, Any]:
-    return {**named, "callbacks": [*(named.get("callbacks") or ()), callback]}
+        replace_train(_KIND, own, train=train)
 
 
 def _hears(run: Trained) -> Callable[[Any], None]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kedge.adapters.threads import FEW
 from kedge.adapters.trees import require_columns, require_tree
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
@@ -18,7 +19,6 @@ _FILE = "model.txt"
 _TASKS = {"binary": Task.CLASSIFICATION} | dict.fromkeys(
     ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"), Task.REGRESSION
 )
-_SMALL = 1000  # rows up to which one thread is faster
 _OF_SPLITS = ("split_feature", "threshold", "decision_type", "left_child", "right_child")
 
 
@@ -67,7 +67,7 @@ class LightgbmPredictor:
         """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value."""
         if not len(matrix):
             return np.empty(0)
-        few = {"num_threads": 1} if len(matrix) <= _SMALL else {}
+        few = {"num_threads": 1} if len(matrix) <= FEW else {}
         return np.asarray(self._booster.predict(matrix, **few), dtype=np.float64)
 
 

@@ -2,9 +2,9 @@
 
 import functools
 import importlib
-import sys
 from typing import Any
 
+from kedge.adapters.boosters import replace_train, with_callback
 from kedge.training import Fitting, Trained
 
 _KIND = "xgboost"
@@ -24,7 +24,7 @@ class XgboostAutolog:
         @functools.wraps(own)
         def train(*args: Any, **named: Any) -> Any:
             if (wrapper := fitting.current(_KIND)) is not None:  # the wrappers log their params and model themselves
-                return own(*args, **_with(named, heard(wrapper)))
+                return own(*args, **with_callback(named, heard(wrapper)))
             with fitting.outermost(_KIND, "train") as run:
                 if run is None:
                     return own(*args, **named)
@@ -32,18 +32,11 @@ class XgboostAutolog:
                 rounds = named.get("num_boost_round", args[2] if len(args) > 2 else 10)
                 run.log_params({**dict(params), "num_boost_round": rounds})
                 run.set_tags({"kedge.autolog": _KIND, "kedge.model.class": "xgboost.Booster"})
-                booster = own(*args, **_with(named, heard(run)))
+                booster = own(*args, **with_callback(named, heard(run)))
                 fitting.keep_model(run, booster)
                 return booster
 
-        places: list[Any] = list(sys.modules.values())
-        for module in places:
-            if getattr(module, "__name__", "").partition(".")[0] == "xgboost" and vars(module).get("train") is own:
-                module.train = train
-
-
-def _with(named: dict[str, Any], callback: Any) -> dict[str, Any]:
-    return {**named, "callbacks": [*(named.get("callbacks") or ()), callback]}
+        replace_train(_KIND, own, train=train)
 
 
 def _callback_class() -> Any:

@@ -254,7 +254,7 @@ async def _give(ask: Ask, send: Send, *, place: ArtifactPlace) -> None:
 
 async def _send(ask: Ask, send: Send, *, file: RunFile) -> None:
     asked = {name: ask.header(name) for name in ASKED if ask.header(name)}
-    await give(send, file, artifacts=ask.house.artifacts, asked=asked, head=ask.method == "HEAD")
+    await give(send, file, artifacts=ask.house.artifacts, asked=asked)
 
 
 async def upload(ask: Ask, send: Send) -> None:

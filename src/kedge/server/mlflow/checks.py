@@ -28,7 +28,7 @@ _CHARACTERS = (
 )
 
 
-def run_name(run: str) -> str:
+def run_id(run: str) -> str:
     """Check a run's id."""
     if _RUN.fullmatch(run) is None:
         raise _invalid("run_id", run)

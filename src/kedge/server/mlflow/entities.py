@@ -12,6 +12,7 @@ import msgspec
 
 from kedge.domain.ids import ExperimentId, LoggedModelId, RunId
 from kedge.domain.tracking import (
+    NAME_TAG,
     DatasetInput,
     Experiment,
     LoggedModel,
@@ -29,7 +30,6 @@ T = TypeVar("T")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
-RUN_NAME = "mlflow.runName"
 
 STATUSES: dict[str | int, RunStatus] = {status.name: status for status in RunStatus}
 STATUSES |= dict(enumerate((STATUSES[name] for name in ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")), start=1))
@@ -159,13 +159,6 @@ class ToldRun(msgspec.Struct, frozen=True):
     outputs: RunOutputs = RunOutputs()
 
 
-class Registration(msgspec.Struct, frozen=True):
-    """A model version that was made of a logged model."""
-
-    name: str
-    version: str
-
-
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a logged model is."""
 
@@ -282,7 +275,7 @@ def told_run(detail: RunDetail) -> ToldRun:
         data=RunData(
             metrics=tuple(told_point(one) for one in detail.latest),
             params=pairs(run.params),
-            tags=pairs({**run.tags, RUN_NAME: run.name}),
+            tags=pairs({**run.tags, NAME_TAG: run.name}),
         ),
         inputs=RunInputs(
             dataset_inputs=tuple(_told_input(one) for one in detail.datasets),

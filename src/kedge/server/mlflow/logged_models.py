@@ -1,7 +1,5 @@
 """/api/2.0/mlflow/logged-models/...: models as runs leave them: create, get, finish, search, tag, delete."""
 
-from typing import Annotated
-
 import msgspec
 
 from kedge.domain.ids import LoggedModelId, RunId
@@ -81,7 +79,7 @@ class ModelOrder(msgspec.Struct, frozen=True):
 class SearchModels(msgspec.Struct, frozen=True):
     """Search logged models."""
 
-    experiment_ids: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    experiment_ids: tuple[str, ...]
     filter: str = ""
     datasets: tuple[OnDataset, ...] = ()
     max_results: Int | None = None

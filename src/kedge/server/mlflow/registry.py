@@ -4,23 +4,21 @@ A client's `champion` of a model that is deployed is a promotion: it goes throug
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import msgspec
 
 from kedge.domain.registry import CatalogVersion, RegisteredModel
 from kedge.registry.catalog import Offered
 from kedge.registry.names import check_alias, check_name, check_new_alias, check_number
-from kedge.server.mlflow.entities import Pair, millis
+from kedge.server.mlflow.entities import Pair, millis, pairs
 from kedge.server.mlflow.errors import NOT_BUILT, ProtocolError
 from kedge.server.mlflow.router import Ask, Handled, calls
-from kedge.server.mlflow.wire import Text
+from kedge.server.mlflow.wire import Long, Text
 from kedge.tracking.search_models import model_versions_query, registered_models_query
 
 REASON = "asked for by an MLflow client"
 PROMPT = "mlflow.prompt.is_prompt"
 MODELS, VERSIONS = "/api/2.0/mlflow/registered-models", "/api/2.0/mlflow/model-versions"
-Count = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class OneRegistered(msgspec.Struct, frozen=True):
@@ -85,7 +83,7 @@ class ModelSearch(msgspec.Struct, frozen=True):
     """Search registered models."""
 
     filter: str = ""
-    max_results: Count = 100
+    max_results: Long = 100
     order_by: tuple[str, ...] = ()
     page_token: str = ""
 
@@ -139,16 +137,9 @@ class VersionSearch(msgspec.Struct, frozen=True):
     """Search versions."""
 
     filter: str = ""
-    max_results: Count = 10_000
+    max_results: Long = 10_000
     order_by: tuple[str, ...] = ()
     page_token: str = ""
-
-
-class ToldTag(msgspec.Struct, frozen=True):
-    """A tag."""
-
-    key: str
-    value: str
 
 
 class ToldAlias(msgspec.Struct, frozen=True):
@@ -171,7 +162,7 @@ class ToldVersion(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str
     run_link: str
     description: str | None = None
-    tags: list[ToldTag] = []
+    tags: list[Pair] = []
     aliases: list[str] = []
 
 
@@ -183,7 +174,7 @@ class ToldRegistered(msgspec.Struct, frozen=True, omit_defaults=True):
     last_updated_timestamp: int
     description: str = ""
     latest_versions: list[ToldVersion] = []
-    tags: list[ToldTag] = []
+    tags: list[Pair] = []
     aliases: list[ToldAlias] = []
 
 
@@ -232,7 +223,7 @@ def told_version(version: CatalogVersion, *, aliases: bool = True) -> ToldVersio
         status="READY",
         run_link=version.run_link or "",
         description=version.description,
-        tags=[ToldTag(key, value) for key, value in version.tags.items()],
+        tags=list(pairs(version.tags)),
         aliases=list(version.aliases) if aliases else [],
     )
 
@@ -245,7 +236,7 @@ def told_model(model: RegisteredModel, latest: Sequence[CatalogVersion]) -> Told
         last_updated_timestamp=millis(model.updated_at),
         description=model.description or "",
         latest_versions=[told_version(version, aliases=False) for version in latest],
-        tags=[ToldTag(key, value) for key, value in model.tags.items()],
+        tags=list(pairs(model.tags)),
         aliases=[ToldAlias(alias, str(number)) for alias, number in model.aliases.items()],
     )
 

@@ -6,10 +6,9 @@ from typing import Annotated
 import msgspec
 
 from kedge.domain.ids import RunId
-from kedge.domain.tracking import RunDetail
+from kedge.domain.tracking import NAME_TAG, RunDetail
 from kedge.server.mlflow import checks
 from kedge.server.mlflow.entities import (
-    RUN_NAME,
     STATUSES,
     Pair,
     RunInfo,
@@ -146,7 +145,7 @@ class LogModel(msgspec.Struct, frozen=True):
 def create(ask: Ask, sent: CreateRun) -> GivenRun:
     """Begin a run. Its name is the one given, else that of its tag, else one that is made up."""
     tags = checks.tags(sent.tags)
-    tagged = tags.get(RUN_NAME, "")
+    tagged = tags.get(NAME_TAG, "")
     if sent.run_name and tagged and sent.run_name != tagged:
         raise ProtocolError(
             INVALID,
@@ -159,7 +158,7 @@ def create(ask: Ask, sent: CreateRun) -> GivenRun:
         name=name,
         started_at=moment(sent.start_time, "start_time"),
         user=sent.user_id,
-        tags={**tags, RUN_NAME: name},
+        tags={**tags, NAME_TAG: name},
         actor=ask.actor,
     )
     return GivenRun(told_run(RunDetail(run=run)))
@@ -180,7 +179,7 @@ def update(ask: Ask, sent: UpdateRun) -> UpdatedRun:
         actor=ask.actor,
     )
     if sent.run_name:
-        ask.house.logging.log(run.id, tags={RUN_NAME: sent.run_name})
+        ask.house.logging.log(run.id, tags={NAME_TAG: sent.run_name})
     return UpdatedRun(run_info(run))
 
 
@@ -218,7 +217,7 @@ def log_metric(ask: Ask, sent: LogMetric) -> None:
 
 def log_batch(ask: Ask, sent: LogBatch) -> None:
     """Log points, params and tags: all of it, or nothing."""
-    run = checks.run_name(sent.run_id)
+    run = checks.run_id(sent.run_id)
     checks.points(sent.metrics, batch=True)
     params, tags = checks.params(sent.params, batch=True), checks.tags(sent.tags, batch=True)
     checks.batch(sent.metrics, params=sent.params, tags=sent.tags)
@@ -241,8 +240,8 @@ def set_tag(ask: Ask, sent: LogPair) -> None:
 
 def _rename(ask: Ask, run: RunId, *, tags: dict[str, str]) -> None:
     """Let the tag of the name rename the run."""
-    if tags.get(RUN_NAME):
-        ask.house.logging.update_run(run, name=tags[RUN_NAME], actor=ask.actor)
+    if tags.get(NAME_TAG):
+        ask.house.logging.update_run(run, name=tags[NAME_TAG], actor=ask.actor)
 
 
 def delete_tag(ask: Ask, sent: DeleteTag) -> None:

@@ -47,7 +47,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One value over the runs, in their order. `best` and `spread` are of numbers: the places of the least and greatest."""
+    """One value over the runs, in their order. `spread` is of numbers: how far the greatest is from the least."""
 
     name: str
     subject: str

@@ -1,22 +1,20 @@
 """The list of experiments: what each is for, how many runs it has, when something last happened in it."""
 
-import re
 from datetime import datetime
 
 import msgspec
 
 from kedge.domain.finding import LifecycleView
 from kedge.domain.ids import ExperimentId
-from kedge.domain.tracking import Experiment, Lifecycle, RunCount
+from kedge.domain.tracking import NOTE_TAG, Experiment, Lifecycle, RunCount
 from kedge.errors import SearchInvalid
 from kedge.server.house import House
+from kedge.server.reading.looking import filter_of
 from kedge.server.reading.state import State
 from kedge.tracking.search import experiments_query
 from kedge.web import words
 
 ROWS = 50
-NOTE = "mlflow.note.content"
-_GRAMMAR = re.compile(r"[=<>!'\"`()]|\b(?:like|ilike|in)\b", re.IGNORECASE)
 
 
 class ExperimentRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +49,7 @@ def experiments_page(house: House, *, look: str = "", page: str = "", deleted: b
     found: tuple[Experiment, ...] = ()
     try:
         query = experiments_query(
-            f"name ILIKE '%{look}%'" if look and not _GRAMMAR.search(look) else look,
+            filter_of(look),
             order=("last_update_time DESC",),
             limit=ROWS,
             page=page,
@@ -88,7 +86,7 @@ def _row(experiment: Experiment, count: RunCount) -> ExperimentRow:
         name=experiment.name,
         state=state,
         word=word,
-        note=experiment.tags.get(NOTE, "").strip().split("\n")[0][:200],
+        note=experiment.tags.get(NOTE_TAG, "").strip().split("\n")[0][:200],
         runs=count.runs,
         failed=count.failed,
         created_at=experiment.created_at,

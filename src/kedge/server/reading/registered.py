@@ -1,13 +1,12 @@
 """Registered models as people and clients keep them: the list, one model's versions and history, one version."""
 
-import re
-
 import msgspec
 
 from kedge.domain.evaluation import Outcome
 from kedge.domain.registry import CatalogVersion, HistoryEntry, ModelStage, RegisteredModel
 from kedge.errors import NotFound, SearchInvalid
 from kedge.server.house import House
+from kedge.server.reading.looking import filter_of
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.sentence import trial_verdict
 from kedge.server.reading.state import Sentence, State
@@ -15,7 +14,6 @@ from kedge.tracking.search_models import registered_models_query
 from kedge.web import words
 
 ROWS = 50
-_GRAMMAR = re.compile(r"[=<>!'\"`()]|\b(?:like|ilike|in)\b", re.IGNORECASE)
 _VERDICTS = {Outcome.PASSED.value: State.WELL, Outcome.REFUSED.value: State.ALARM, Outcome.HELD.value: State.HOLDS}
 
 
@@ -73,7 +71,7 @@ def registered_list(house: House, scenes: Scenes, *, look: str = "", page: str =
     look = " ".join(look.split())
     try:
         query = registered_models_query(
-            f"name ILIKE '%{look}%'" if look and not _GRAMMAR.search(look) else look,
+            filter_of(look),
             order=("last_updated_timestamp DESC",),
             limit=ROWS,
             page=page,

@@ -9,14 +9,25 @@ import msgspec
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import RunId
 from kedge.domain.registry import candidate_of
-from kedge.domain.tracking import Experiment, Lifecycle, LoggedModel, Metric, ModelOutput, Run, RunDetail, RunStatus
+from kedge.domain.tracking import (
+    CONTEXT_TAG,
+    NOTE_TAG,
+    PARENT_TAG,
+    Experiment,
+    Lifecycle,
+    LoggedModel,
+    Metric,
+    ModelOutput,
+    Run,
+    RunDetail,
+    RunStatus,
+)
 from kedge.server.house import House
 from kedge.server.reading.state import Figure, Sentence, State
-from kedge.server.reading.table import HIDDEN, PARENT, RUN_STATES, RunRow, row_of
+from kedge.server.reading.table import HIDDEN, RUN_STATES, RunRow, row_of
 from kedge.web import words
 
 SYSTEM = "system/"
-NOTE = "mlflow.note.content"
 _SAID = {
     "mlflow.source.name": "Source",
     "mlflow.source.type": "Source type",
@@ -91,14 +102,14 @@ def run_page(house: House, run: RunId, *, most: int = 100) -> RunPage:
     detail = house.logging.get_run(run)
     found = detail.run
     lines = tuple(metric_line(one) for one in sorted(detail.latest, key=lambda one: one.key))
-    parent = found.tags.get(PARENT.key, "")
+    parent = found.tags.get(PARENT_TAG, "")
     wanted = [RunId(parent)] if parent else []
     now = house.clock.now()
     return RunPage(
         run=found,
         experiment=house.logging.get_experiment(found.experiment),
         verdict=run_sentence(found, now=now),
-        note=found.tags.get(NOTE, ""),
+        note=found.tags.get(NOTE_TAG, ""),
         metrics=tuple(one for one in lines if not one.key.startswith(SYSTEM)),
         system=tuple(one for one in lines if one.key.startswith(SYSTEM)),
         tags=tags_of(found),
@@ -131,7 +142,7 @@ def _datasets(house: House, detail: RunDetail) -> tuple[DatasetLine, ...]:
         DatasetLine(
             name=one.name,
             digest=one.digest,
-            context=one.tags.get("mlflow.data.context", ""),
+            context=one.tags.get(CONTEXT_TAG, ""),
             source=f"{one.source_type}: {words.source(one.source)}",
         )
         for one in detail.datasets

@@ -4,7 +4,6 @@ The address is the state, in the words of the search grammar: `q` is the filter,
 `column` a column ("metrics.loss", "params.lr", "tags.team"), repeated. Only the chosen columns are read.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
@@ -14,14 +13,15 @@ import msgspec
 from kedge.domain.finding import LifecycleView, Query, Subject
 from kedge.domain.ids import ExperimentId, RunId
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.tracking import Experiment, RunCount, RunKeys, RunStatus
+from kedge.domain.tracking import PARENT_TAG, Experiment, RunCount, RunKeys, RunStatus
 from kedge.errors import RequestInvalid, SearchInvalid
 from kedge.server.house import House
+from kedge.server.reading.looking import filter_of
 from kedge.server.reading.state import State
 from kedge.tracking.search import runs_query
+from kedge.tracking.spelling import written
 from kedge.web import words
 
-PARENT = RunKey(Subject.TAG, "mlflow.parentRunId")
 HIDDEN = ("mlflow.", "kedge.")  # tags that clients keep for themselves
 ROWS = 50
 MOST_COLUMNS = 60
@@ -35,8 +35,6 @@ RUN_STATES = {
 }
 _SUBJECTS = {"metrics": Subject.METRIC, "params": Subject.PARAM, "tags": Subject.TAG}
 _WORDS = {subject: word for word, subject in _SUBJECTS.items()}
-_GRAMMAR = re.compile(r"[=<>!'\"`()]|\b(?:like|ilike|in|is)\b", re.IGNORECASE)
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class TableAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,17 +128,11 @@ def name_of(wanted: RunKey) -> str:
 
 
 def sort_of(wanted: RunKey) -> str:
-    """Write a column as the grammar wants it: a key that is no plain word stands in backquotes."""
-    key = wanted.key
-    if not _PLAIN.fullmatch(key):
-        key = f'"{key}"' if "`" in key else f"`{key}`"
-    return f"{_WORDS[wanted.subject]}.{key}"
-
-
-def filter_of(text: str) -> str:
-    """Read the box: words without any sign of the grammar look for a part of a run's name."""
-    text = " ".join(text.split())
-    return f"attributes.run_name ILIKE '%{text}%'" if text and not _GRAMMAR.search(text) else text
+    """Write a column as the grammar wants it."""
+    try:
+        return written(wanted.subject, wanted.key)
+    except SearchInvalid:  # a name that no text says: the table shows it, and says so where it is asked to sort by it
+        return name_of(wanted)
 
 
 def runs_table(house: House, experiments: Sequence[Experiment], *, asked: TableAsked) -> RunsTable:
@@ -155,7 +147,7 @@ def runs_table(house: House, experiments: Sequence[Experiment], *, asked: TableA
         query = _query(asked, ids)
         page = house.logging.find_runs(query)
         count, found_next = page.total or 0, page.next
-        rows = overviews.rows(page.items, (*wanted, PARENT))
+        rows = overviews.rows(page.items, (*wanted, RunKey(Subject.TAG, PARENT_TAG)))
     except SearchInvalid as error:
         fault = words.sentence(str(error))
     curves = _curves(house, asked.curve, rows=rows)
@@ -179,7 +171,7 @@ def runs_table(house: House, experiments: Sequence[Experiment], *, asked: TableA
 
 def _query(asked: TableAsked, experiments: Sequence[ExperimentId]) -> Query:
     return runs_query(
-        filter_of(asked.filter),
+        filter_of(asked.filter, name="run_name"),
         order=(asked.order or NEWEST,),
         limit=asked.limit,
         page=asked.page,
@@ -266,7 +258,7 @@ def _row(run: RunGlance, wanted: Sequence[RunKey], *, now: datetime, curve: tupl
         started_at=run.started_at,
         seconds=max(0.0, (until - run.started_at).total_seconds()) if until else None,
         user=run.user,
-        parent=run.tags.get(PARENT.key, ""),
+        parent=run.tags.get(PARENT_TAG, ""),
         values=tuple(run.value(one) for one in wanted),
         curve=curve,
     )

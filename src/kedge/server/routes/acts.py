@@ -13,13 +13,13 @@ from litestar.response import Redirect
 from kedge.domain.ids import ModelName
 from kedge.domain.registry import CHAMPION
 from kedge.errors import NotFound, RequestInvalid
+from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.forms import HTML, Asked, Asking, Field, Page, act, ask, cookie
 from kedge.server.guard import COOKIE, actor_of
 from kedge.server.house import House
 from kedge.server.reading.scene import Scene
 from kedge.server.routes.given import TheGuard, TheHouse, ThePages, TheScenes
-from kedge.server.routes.models_by_hand import reason_of
 from kedge.server.routes.writes import promote, roll_back
 from kedge.web.addresses import part
 
@@ -63,7 +63,7 @@ class Acts(Controller):
 
         def do() -> None:
             if not house.by_hand.is_deployed(model):
-                promote_alone(house, model, data=data, actor=actor_of(request))
+                _promote_alone(house, model, data=data, actor=actor_of(request))
                 return
             body = wire.Promote(
                 version=_number(data, "version"), reason=data.get("reason", ""), revision=_number(data, "revision")
@@ -88,7 +88,7 @@ class Acts(Controller):
 
         def do() -> None:
             if not house.by_hand.is_deployed(model):
-                roll_back_alone(house, model, data=data, actor=actor_of(request))
+                _roll_back_alone(house, model, data=data, actor=actor_of(request))
                 return
             body = wire.RollBack(reason=data.get("reason", ""), revision=_number(data, "revision"))
             roll_back(house, model, data=body, actor=actor_of(request))
@@ -127,7 +127,7 @@ def _promoting(house: House, scene: Scene, *, version: int) -> Asking:
                 "Nothing of this model is deployed, so no traffic moves",
                 *(() if found.loop else ("No gate has judged it",)),
             ),
-            hidden={"serial": champion_serial(house, scene.model), "version": version},
+            hidden={"serial": _champion_serial(house, scene.model), "version": version},
         )
     if scene.version(version) is None:
         raise NotFound(f"model {scene.model!r} has no version {version} that could be promoted")
@@ -158,7 +158,7 @@ def _rolling_back(house: House, scene: Scene) -> Asking:
             button="Roll back",
             typed=f"{scene.model} v{champion}",
             consequences=(f"The champion before v{champion} is champion again", "The version stays in the registry"),
-            hidden={"serial": champion_serial(house, scene.model)},
+            hidden={"serial": _champion_serial(house, scene.model)},
         )
     trial = deployment.challenger
     traffic = (
@@ -205,20 +205,20 @@ def _asking(
     )
 
 
-def champion_serial(house: House, model: str) -> int:
+def _champion_serial(house: House, model: str) -> int:
     """Count the moves of a model's champion: who acts on another count is told so."""
     return max((move.serial for move in house.catalog.alias_moves(model) if move.alias == CHAMPION), default=0)
 
 
-def promote_alone(house: House, model: str, *, data: Mapping[str, str], actor: str) -> None:
+def _promote_alone(house: House, model: str, *, data: Mapping[str, str], actor: str) -> None:
     """Make a version of a model that is not deployed champion. Raises AliasConflict, RequestInvalid, NotFound."""
     serial, version = _number(data, "serial"), _number(data, "version")
-    house.by_hand.promote(model, version, actor=actor, reason=reason_of(data), serial=serial)
+    house.by_hand.promote(model, version, actor=actor, reason=check_reason(data.get("reason", "")), serial=serial)
 
 
-def roll_back_alone(house: House, model: str, *, data: Mapping[str, str], actor: str) -> None:
+def _roll_back_alone(house: House, model: str, *, data: Mapping[str, str], actor: str) -> None:
     """Go back to the champion before, of a model that is not deployed. Raises AliasConflict, RequestInvalid, NotFound."""
-    house.by_hand.roll_back(model, actor=actor, reason=reason_of(data), serial=_number(data, "serial"))
+    house.by_hand.roll_back(model, actor=actor, reason=check_reason(data.get("reason", "")), serial=_number(data, "serial"))
 
 
 def _number(data: Mapping[str, str], name: str) -> int:

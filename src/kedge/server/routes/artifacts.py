@@ -5,7 +5,7 @@ checked.
 """
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import unquote
 
 from litestar import Controller, Request, delete, get, put
@@ -39,9 +39,8 @@ class FileAnswer(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        del receive
-        head = scope.get("method") == "HEAD"
-        await give(_plain(send), self._file, artifacts=self._artifacts, asked=self._asked, head=head)
+        del scope, receive
+        await give(cast("Any", send), self._file, artifacts=self._artifacts, asked=self._asked)
 
 
 class RunArtifacts(Controller):
@@ -80,7 +79,7 @@ class RunArtifacts(Controller):
         """Upload a file: the body is its bytes, of any type. What had its path is replaced; a retry is safe."""
         del path
         coming = await asyncio.to_thread(house.artifacts.receive, owner, _path(request))
-        return await take(_received(request), coming)
+        return await take(cast("Any", request.receive), coming)
 
     @delete(
         ["/runs/{owner:str}/artifacts/{path:path}", "/logged-models/{owner:str}/artifacts/{path:path}"],
@@ -98,11 +97,3 @@ def _path(request: Asked) -> str:
     """Decode the path of a file, once, from what was sent: the router has tidied its own copy."""
     sent = request.scope["raw_path"].partition(b"?")[0].partition(b"/artifacts/")[2]
     return unquote(sent.decode("latin-1"), errors="replace")
-
-
-def _plain(send: Send) -> Any:
-    return send
-
-
-def _received(request: Asked) -> Any:
-    return request.receive

@@ -14,8 +14,8 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from kedge.domain.ids import ModelName
 from kedge.domain.lineage import VersionExplanation
 from kedge.domain.registry import AliasMove, CatalogVersion, HistoryEntry, RegisteredModel
-from kedge.errors import RequestInvalid
-from kedge.registry.catalog import Catalog, Offered
+from kedge.registry.catalog import Offered
+from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.guard import actor_of
 from kedge.server.reading.model import ModelPage, VersionPage, model_line, model_page
@@ -134,7 +134,7 @@ class Catalogs(Controller):
         """Change a model's description and tags."""
         if data.description is not msgspec.UNSET:
             house.catalog.describe(model, data.description)
-        _retag_model(house.catalog, model, tags=data.tags)
+        house.catalog.retag(model, data.tags)
         return house.catalog.get(model)
 
     @delete("/models/{model:str}", sync_to_thread=True, responses=ANSWERS)
@@ -166,11 +166,7 @@ class Catalogs(Controller):
         """Change a version's description and tags."""
         if data.description is not msgspec.UNSET:
             house.catalog.describe_version(model, number, description=data.description)
-        for key, value in data.tags.items():
-            if value is None:
-                house.catalog.delete_version_tag(model, number, key=key)
-            else:
-                house.catalog.set_version_tag(model, number, key=key, value=value)
+        house.catalog.retag_version(model, number, tags=data.tags)
         return house.catalog.version(model, number)
 
     @delete("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
@@ -194,7 +190,7 @@ class Catalogs(Controller):
             stage=data.stage,
             actor=actor_of(request),
             archive=data.archive_existing,
-            reason=said(data.reason),
+            reason=check_reason(data.reason),
         )
 
     @post("/models/{model:str}/versions/{number:int}/archive", sync_to_thread=True, status_code=200, responses=ANSWERS)
@@ -207,7 +203,7 @@ class Catalogs(Controller):
         data: JSONBody[Because],
     ) -> CatalogVersion:
         """Take a version out of use; refused for one that is served."""
-        return house.by_hand.archive(model, number, actor=actor_of(request), reason=said(data.reason))
+        return house.by_hand.archive(model, number, actor=actor_of(request), reason=check_reason(data.reason))
 
     @get("/models/{model:str}/versions/{number:int}/why", sync_to_thread=True, responses=ANSWERS)
     def why(self, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionExplanation:
@@ -224,7 +220,7 @@ class Catalogs(Controller):
             alias,
             number=data.version,
             actor=actor_of(request),
-            reason=said(data.reason),
+            reason=check_reason(data.reason),
             serial=data.serial,
         )
 
@@ -233,25 +229,9 @@ class Catalogs(Controller):
         self, request: Asked, house: TheHouse, model: FromPath[str], alias: FromPath[str], reason: FromQuery[str]
     ) -> None:
         """Take an alias away."""
-        house.by_hand.delete_alias(model, alias, actor=actor_of(request), reason=said(reason))
+        house.by_hand.delete_alias(model, alias, actor=actor_of(request), reason=check_reason(reason))
 
     @get("/models/{model:str}/history", sync_to_thread=True, responses=ANSWERS)
     def history(self, house: TheHouse, model: FromPath[str]) -> ModelHistory:
         """List all moves of a model's aliases and stages, oldest first."""
         return ModelHistory(model=model, moves=house.catalog.history(model))
-
-
-def said(reason: str) -> str:
-    """Give a reason that can stand in the history. Raises RequestInvalid."""
-    reason = " ".join(reason.split())
-    if not 3 <= len(reason) <= 300:
-        raise RequestInvalid("reason: say in 3 to 300 characters why; it is kept in the history")
-    return reason
-
-
-def _retag_model(catalog: Catalog, model: str, *, tags: dict[str, str | None]) -> None:
-    for key, value in tags.items():
-        if value is None:
-            catalog.delete_tag(model, key)
-        else:
-            catalog.set_tag(model, key, value=value)

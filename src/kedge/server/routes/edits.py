@@ -7,12 +7,11 @@ from litestar.params import FromPath, FromQuery, URLEncodedBody
 from litestar.response import Redirect
 
 from kedge.domain.ids import ExperimentId, RunId
-from kedge.domain.tracking import Experiment, Run
+from kedge.domain.tracking import NOTE_TAG, Experiment, Run
 from kedge.errors import RequestInvalid
 from kedge.server.forms import Asked, Asking, Field, Page, act, ask, changes, labels_of, lines_of
 from kedge.server.guard import actor_of
 from kedge.server.house import House
-from kedge.server.reading.run import NOTE
 from kedge.server.reading.table import HIDDEN
 from kedge.server.routes import asked as given
 from kedge.server.routes.given import TheHouse, ThePages
@@ -41,7 +40,7 @@ class Edits(Controller):
         """Create an experiment."""
 
         def do() -> str:
-            tags = {NOTE: note} if (note := data.get("note", "").strip()) else {}
+            tags = {NOTE_TAG: note} if (note := data.get("note", "").strip()) else {}
             made = house.logging.create_experiment(data.get("name", "").strip(), tags=tags, actor=actor_of(request))
             return _experiment_page(made.id)
 
@@ -129,7 +128,11 @@ class Edits(Controller):
         """Rename, describe and tag a run."""
         found = house.logging.get_run(RunId(run)).run
         return act(
-            request, pages, asking=_edit_run(house, found), given=data, do=lambda: _change_run(house, found, data=data)
+            request,
+            pages,
+            asking=_edit_run(house, found),
+            given=data,
+            do=lambda: _change_run(house, found, data=data, actor=actor_of(request)),
         )
 
 
@@ -161,7 +164,7 @@ def _edit(experiment: Experiment) -> Asking:
     back = _experiment_page(experiment.id)
     fields = (
         Field(name="name", label="Name", value=experiment.name, required=True, longest=500),
-        Field(name="note", label="What it is for", value=experiment.tags.get(NOTE, ""), kind="area", longest=5000),
+        Field(name="note", label="What it is for", value=experiment.tags.get(NOTE_TAG, ""), kind="area", longest=5000),
         _tags(experiment.tags),
     )
     return Asking(
@@ -185,8 +188,8 @@ def _labels(tags: Mapping[str, str], data: Mapping[str, str]) -> dict[str, str |
         raise RequestInvalid(f"tag {kept[0]!r}: names that begin with {' or '.join(HIDDEN)} are kept by clients")
     changed: dict[str, str | None] = changes(_own(tags), after)
     note = data.get("note", "").strip().replace("\r\n", "\n")
-    if note != tags.get(NOTE, ""):
-        changed[NOTE] = note or None
+    if note != tags.get(NOTE_TAG, ""):
+        changed[NOTE_TAG] = note or None
     return changed
 
 
@@ -194,11 +197,8 @@ def _change_experiment(house: House, experiment: Experiment, *, data: Mapping[st
     changed, name = _labels(experiment.tags, data), data.get("name", "").strip()
     if name != experiment.name:
         house.logging.rename_experiment(experiment.id, name, actor=actor)
-    for key, value in changed.items():
-        if value is None:
-            house.logging.delete_experiment_tag(experiment.id, key)
-        else:
-            house.logging.set_experiment_tag(experiment.id, key, value=value)
+    if changed:
+        house.logging.retag_experiment(experiment.id, changed)
 
 
 def _mark(house: House, experiment: str, *, restore: bool) -> Asking:
@@ -249,7 +249,7 @@ def _edit_run(house: House, run: Run) -> Asking:
     home, back = house.logging.get_experiment(run.experiment), f"/runs/{part(run.id)}"
     fields = (
         Field(name="name", label="Name", value=run.name, required=True, longest=500),
-        Field(name="note", label="Note", value=run.tags.get(NOTE, ""), kind="area", longest=5000),
+        Field(name="note", label="Note", value=run.tags.get(NOTE_TAG, ""), kind="area", longest=5000),
         _tags(run.tags),
     )
     return Asking(
@@ -262,10 +262,10 @@ def _edit_run(house: House, run: Run) -> Asking:
     )
 
 
-def _change_run(house: House, run: Run, *, data: Mapping[str, str]) -> None:
+def _change_run(house: House, run: Run, *, data: Mapping[str, str], actor: str) -> None:
     changed, name = _labels(run.tags, data), data.get("name", "").strip()
     if name != run.name:
-        house.logging.update_run(run.id, name=name)
+        house.logging.update_run(run.id, name=name, actor=actor)
     house.logging.log(run.id, tags={key: value for key, value in changed.items() if value is not None})
     for key in [key for key, value in changed.items() if value is None]:
         house.logging.delete_tag(run.id, key)

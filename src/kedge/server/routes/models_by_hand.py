@@ -9,6 +9,7 @@ from litestar.response import Redirect
 
 from kedge.domain.registry import CatalogVersion, ModelStage, RegisteredModel
 from kedge.errors import RequestInvalid
+from kedge.registry.names import TEXT, check_reason
 from kedge.server.forms import Asked, Asking, Field, Page, act, ask, changes, labels_of, lines_of
 from kedge.server.guard import actor_of
 from kedge.server.house import House
@@ -100,7 +101,7 @@ class ModelsByHand(Controller):
         alias, version = data.get("alias", "").strip(), data.get("version", "").strip().removeprefix("v")
 
         def do() -> None:
-            reason, actor = reason_of(data), actor_of(request)
+            reason, actor = check_reason(data.get("reason", "")), actor_of(request)
             if not version:
                 house.by_hand.delete_alias(model, alias, actor=actor, reason=reason)
             elif version.isascii() and version.isdecimal():
@@ -142,7 +143,7 @@ class ModelsByHand(Controller):
         """Bring a version to a stage."""
 
         def do() -> None:
-            stage, reason = data.get("stage", "").strip(), reason_of(data)
+            stage, reason = data.get("stage", "").strip(), check_reason(data.get("reason", ""))
             house.catalog.move_stage(model, number, stage=stage, actor=actor_of(request), reason=reason)
 
         return act(request, pages, asking=_stage(house.catalog.version(model, number)), given=data, do=do)
@@ -161,17 +162,9 @@ class ModelsByHand(Controller):
         """Take a version out of use."""
 
         def do() -> None:
-            house.by_hand.archive(model, number, actor=actor_of(request), reason=reason_of(data))
+            house.by_hand.archive(model, number, actor=actor_of(request), reason=check_reason(data.get("reason", "")))
 
         return act(request, pages, asking=_archive(house.catalog.version(model, number)), given=data, do=do)
-
-
-def reason_of(data: Mapping[str, str]) -> str:
-    """Read the reason. Raises RequestInvalid for none."""
-    reason = " ".join(data.get("reason", "").split())
-    if not 3 <= len(reason) <= 300:
-        raise RequestInvalid("reason: say in 3 to 300 characters why; it is kept in the history")
-    return reason
 
 
 def _model_page(model: str) -> str:
@@ -181,7 +174,7 @@ def _model_page(model: str) -> str:
 def _new() -> Asking:
     fields = (
         Field(name="name", label="Name", required=True),
-        Field(name="note", label="What it is for", kind="area", longest=5000),
+        Field(name="note", label="What it is for", kind="area", longest=TEXT),
     )
     return Asking(
         heading="New registered model",
@@ -207,7 +200,7 @@ def _tags(tags: Mapping[str, str]) -> Field:
 
 
 def _note(text: str | None) -> Field:
-    return Field(name="note", label="Description", value=text or "", kind="area", longest=100_000)
+    return Field(name="note", label="Description", value=text or "", kind="area", longest=TEXT)
 
 
 def _edit(house: House, model: RegisteredModel) -> Asking:
@@ -222,11 +215,7 @@ def _change_model(house: House, model: RegisteredModel, *, data: Mapping[str, st
     name = data.get("model_name", "").strip() or model.name
     if note != model.description:
         house.catalog.describe(model.name, note)
-    for key, value in changed.items():
-        if value is None:
-            house.catalog.delete_tag(model.name, key)
-        else:
-            house.catalog.set_tag(model.name, key, value=value)
+    house.catalog.retag(model.name, changed)
     if name != model.name:
         house.catalog.rename(model.name, name, actor=actor)
     return _model_page(name)
@@ -242,11 +231,7 @@ def _change_version(house: House, version: CatalogVersion, *, data: Mapping[str,
     changed, note = changes(version.tags, labels_of(data.get("tags", ""))), data.get("note", "").strip() or None
     if note != version.description:
         house.catalog.describe_version(version.model, version.number, description=note)
-    for key, value in changed.items():
-        if value is None:
-            house.catalog.delete_version_tag(version.model, version.number, key=key)
-        else:
-            house.catalog.set_version_tag(version.model, version.number, key=key, value=value)
+    house.catalog.retag_version(version.model, version.number, tags=changed)
 
 
 def _delete(model: RegisteredModel) -> Asking:

@@ -1,7 +1,6 @@
 """The pages: the same read models as the API, rendered. They hold no fact that the API has not."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State as Shared
@@ -18,6 +17,7 @@ from kedge.server.routes.finding import find
 from kedge.server.routes.given import TheHouse, ThePages, TheScenes
 from kedge.server.routes.reads import describe_version, describe_why, list_events
 from kedge.server.yearly import chart_data, chart_of
+from kedge.web.addresses import part
 from kedge.web.render import Pages
 
 Page = Response[bytes]
@@ -111,7 +111,7 @@ class Shown(Controller):
     def predictions(self, pages: ThePages, named: Named = "") -> Page | Redirect:
         """Ask which prediction."""
         if named.strip():
-            return Redirect(_address("/predictions", named.strip()))
+            return Redirect(f"/predictions/{part(named.strip())}")
         return show(pages, "predictions", title="Predictions", noun="Predictions")
 
     @get("/predictions/{prediction:str}", sync_to_thread=True)
@@ -146,7 +146,3 @@ class Files(Controller):
         if packed:
             headers["content-encoding"] = "gzip"
         return Response(asset.packed if packed else asset.plain, media_type=asset.media_type, headers=headers)
-
-
-def _address(folder: str, name: str) -> str:
-    return f"{folder}/{quote(name, safe='')}"

@@ -21,7 +21,6 @@ from kedge.errors import RequestInvalid
 from kedge.server import wire
 from kedge.server.guard import actor_of
 from kedge.server.routes.given import ANSWERS, TheHouse
-from kedge.tracking.telling import Telling
 
 T = TypeVar("T")
 Asked = Request[None, None, Shared]
@@ -41,14 +40,14 @@ class Tellings(Controller):
         """Begin a run under an id of the client's choice, in the experiment of this name."""
         told = given(request, body, kind=RunBegan)
         _require_same(told.run, run)
-        return wire.OneRun(run=telling(house).begin(told, actor=actor_of(request)))
+        return wire.OneRun(run=house.telling.begin(told, actor=actor_of(request)))
 
     @post("/runs/{run:str}/log", sync_to_thread=True, status_code=202, responses=ANSWERS)
     def log(self, request: Asked, house: TheHouse, body: bytes, run: FromPath[str]) -> wire.PointsTaken:
         """Log points ([key, value, at, step]), params, tags and datasets: all of it or nothing, and once."""
         told = given(request, body, kind=wire.LogGiven)
         points = [point.told() for point in told.points]
-        telling(house).log(RunId(run), points=points, params=told.params, tags=told.tags, datasets=told.datasets)
+        house.telling.log(RunId(run), points=points, params=told.params, tags=told.tags, datasets=told.datasets)
         return wire.PointsTaken(points=len(points))
 
     @post("/runs/{run:str}/end", sync_to_thread=True, status_code=200, responses=ANSWERS)
@@ -56,7 +55,7 @@ class Tellings(Controller):
         """End a run: finished, failed or killed."""
         told = given(request, body, kind=RunEnded)
         _require_same(told.run, run)
-        telling(house).end(told, actor=actor_of(request))
+        house.telling.end(told, actor=actor_of(request))
         return wire.OneRun(run=house.logging.get_run(RunId(run)).run)
 
     @post("/runs/{run:str}/models", sync_to_thread=True, status_code=201, responses=ANSWERS)
@@ -64,7 +63,7 @@ class Tellings(Controller):
         """Note a model that a run makes, under an id of the client's choice; `whole` says that its files are all there."""
         told = given(request, body, kind=ModelTold)
         _require_same(told.run, run)
-        return telling(house).model(told, actor=actor_of(request))
+        return house.telling.model(told, actor=actor_of(request))
 
     @get("/runs/{run:str}/history", sync_to_thread=True, responses=ANSWERS)
     def history(  # noqa: PLR0917 - called by name
@@ -82,11 +81,6 @@ class Tellings(Controller):
         is_packed = PACKED in request.headers.get("accept", "")
         data = packed_columns(page.items, page.next) if is_packed else plain_columns(page.items, page.next)
         return Response(data, media_type=PACKED if is_packed else "application/json")
-
-
-def telling(house: object) -> Telling:
-    """Give the room that takes what clients tell."""
-    return Telling(logging=house.logging, artifacts=house.artifacts)  # type: ignore[attr-defined]
 
 
 def given(request: Asked, body: bytes, *, kind: type[T]) -> T:

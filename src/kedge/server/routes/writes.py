@@ -13,6 +13,7 @@ from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
 from kedge.domain.monitoring import TruthBatch
 from kedge.domain.rollout import Deployment
 from kedge.errors import NotFound, RequestInvalid, RevisionConflict
+from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.guard import actor_of
 from kedge.server.house import House
@@ -55,7 +56,7 @@ class Writes(Controller):
 
 def promote(house: House, model: str, *, data: wire.Promote, actor: str, key: str = "") -> Deployment:
     """Promote by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
-    name, reason = ModelName(model), _reason(data.reason)
+    name, reason = ModelName(model), check_reason(data.reason)
     if house.meta.models.find(name, data.version) is None:
         raise NotFound(f"model {model!r} has no version {data.version}; /api/v1/models/{model} lists those it has")
     asked = ("promote", model, str(data.version), reason, str(data.revision))
@@ -71,7 +72,7 @@ def promote(house: House, model: str, *, data: wire.Promote, actor: str, key: st
 
 def roll_back(house: House, model: str, *, data: wire.RollBack, actor: str, key: str = "") -> Deployment:
     """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
-    name, reason = ModelName(model), _reason(data.reason)
+    name, reason = ModelName(model), check_reason(data.reason)
     asked = ("roll-back", model, reason, str(data.revision))
     return _act(
         house,
@@ -103,13 +104,6 @@ def _deployment(house: House, model: ModelName) -> Deployment:
     if found is None:
         raise NotFound(f"nothing is deployed for model {model!r}; the first turn of the loop deploys its first version")
     return found
-
-
-def _reason(reason: str) -> str:
-    reason = " ".join(reason.split())
-    if not 3 <= len(reason) <= 300:
-        raise RequestInvalid("reason: say in 3 to 300 characters why; it is kept in the history")
-    return reason
 
 
 def _truth(house: House, data: wire.Truth) -> TruthBatch:

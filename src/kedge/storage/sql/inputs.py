@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from kedge.domain.ids import LoggedModelId
-from kedge.domain.tracking import DatasetInput, ModelOutput
+from kedge.domain.tracking import CONTEXT_TAG, DatasetInput, ModelOutput
 from kedge.storage.sql.hot import Session, places
-
-CONTEXT = "mlflow.data.context"  # the tag that says what a dataset was read for
 
 _FIND = "SELECT id FROM input_datasets WHERE experiment = ? AND name = ? AND digest = ?"
 _ADD = (
@@ -34,7 +32,7 @@ def write_datasets(session: Session, run: str, *, experiment: str, datasets: Seq
             session.run(_ADD, *key, one.source_type, one.source, one.schema, one.profile)
             row = session.row(_FIND, *key)
         assert row is not None  # noqa: S101  # written above, or by whoever was first
-        session.run(_LINK, run, row[0], one.tags.get(CONTEXT, ""), msgspec.json.encode(one.tags).decode())
+        session.run(_LINK, run, row[0], one.tags.get(CONTEXT_TAG, ""), msgspec.json.encode(one.tags).decode())
 
 
 def write_models(session: Session, run: str, *, direction: str, models: Sequence[ModelOutput]) -> None:

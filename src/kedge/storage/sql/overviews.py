@@ -9,18 +9,19 @@ from typing import TypeVar
 from kedge.domain.finding import Subject
 from kedge.domain.ids import ExperimentId, ModelName, RunId
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.tracking import Lifecycle, RunStatus
+from kedge.domain.tracking import PARENT_TAG, Lifecycle, RunStatus
 from kedge.storage.sql.hot import Hot, Session, from_us, maybe_time, places
 
 T = TypeVar("T")
 
-PARENT = "mlflow.parentRunId"
 _LINES = "SELECT id, experiment, name, user_name, status, lifecycle, started_at, ended_at FROM runs WHERE id IN ({})"
 _VALUES = "SELECT run, key, value FROM {} WHERE run IN ({}) AND key IN ({})"
 _CHILDREN = (
     "SELECT run_tags.run FROM run_tags JOIN runs ON runs.id = run_tags.run"
     " WHERE run_tags.key = ? AND run_tags.value = ? AND runs.lifecycle = 'active' ORDER BY runs.started_at, runs.id LIMIT ?"
 )
+
+_VERSIONS = "SELECT model, number FROM model_versions WHERE run = ? AND deleted_at IS NULL ORDER BY model, number"
 
 
 class SqlOverviews:
@@ -63,7 +64,7 @@ class SqlOverviews:
     def children(self, run: RunId, *, limit: int) -> Sequence[RunId]:
         """List the active runs nested in a run, oldest first."""
         with self._hot.reading() as session:
-            return [RunId(row[0]) for row in session.rows(_CHILDREN, PARENT, run, limit)]
+            return [RunId(row[0]) for row in session.rows(_CHILDREN, PARENT_TAG, run, limit)]
 
     def starts(self, runs: Sequence[RunId]) -> Mapping[RunId, int]:
         """Say when runs began, in milliseconds since 1970."""
@@ -74,9 +75,9 @@ class SqlOverviews:
         return {RunId(run): started // 1000 for run, started in rows}
 
     def versions_of(self, run: RunId) -> Sequence[tuple[ModelName, int]]:
-        """List the registered versions that were made of a run."""
+        """List the registered versions that were made of a run and are there still."""
         with self._hot.reading() as session:
-            rows = session.rows("SELECT model, number FROM model_versions WHERE run = ? ORDER BY model, number", run)
+            rows = session.rows(_VERSIONS, run)
         return [(ModelName(model), number) for model, number in rows]
 
 
