@@ -83,7 +83,7 @@ def question(rule: Expectation | Held, asked: Asked, *, place: int) -> Question:
     if held.rows is not None:
         return _beside(expectation, held.rows, name=f"held__{place}")
     if held.expression is not None:
-        return _held(expectation, held.expression, asked)
+        return _held(expectation, held.expression, asked=asked)
     if expectation.rule is Rule.REFERENCE:
         return _reference(expectation, asked, name=f"there__{place}")
     return RULES[expectation.rule](expectation, asked)
@@ -305,10 +305,10 @@ def _holds(expectation: Expectation, asked: Asked) -> Question:
         expression = pl.sql_expr(said)
     except pl.exceptions.PolarsError as error:
         raise ConfigError(f"expectation 'holds': {said!r} cannot be read: {_first_line(error)}") from None
-    return _held(expectation, expression, asked)
+    return _held(expectation, expression, asked=asked)
 
 
-def _held(expectation: Expectation, expression: pl.Expr, asked: Asked) -> Question:
+def _held(expectation: Expectation, expression: pl.Expr, *, asked: Asked) -> Question:
     """Ask whether an expression is true in every row, or of the table: then it has sums or means in it."""
     said = expectation.says or expectation.holds or str(expression)
     try:

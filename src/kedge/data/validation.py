@@ -179,18 +179,18 @@ def _counted(table: Table, questions: Sequence[Question], *, roughly: int) -> tu
     figures: dict[str, pl.Expr] = {ROWS: pl.len()}
     for each in questions:
         figures |= each.figures
-    found = _figures(table, figures, questions)
+    found = _figures(table, figures, questions=questions)
     counts = [each.count(found) for each in questions]
     left = [place for place, count in enumerate(counts) if count is None]
     large = [place for place in left if questions[place].keys and roughly > KEYS_AT_ONCE]
     asked = {str(place): exact for place in left if place not in large and (exact := questions[place].exact) is not None}
-    exactly = _figures(table, asked, [questions[int(place)] for place in asked]) if asked else {}
+    exactly = _figures(table, asked, questions=[questions[int(place)] for place in asked]) if asked else {}
     for place in large:
         exactly[str(place)] = _repeats(table, questions[place].keys, rows=roughly)
     return found[ROWS], [exactly[str(place)] if count is None else count for place, count in enumerate(counts)]
 
 
-def _figures(table: Table, wanted: Mapping[str, pl.Expr], questions: Sequence[Question]) -> dict[str, Any]:
+def _figures(table: Table, wanted: Mapping[str, pl.Expr], *, questions: Sequence[Question]) -> dict[str, Any]:
     frame = _beside(table.frame, questions)
     short = {str(number): expression for number, expression in enumerate(wanted.values())}
     row = frame.select(**short).collect(engine=table.engine).row(0)
@@ -256,7 +256,7 @@ def _set_aside(table: Table, breached: Sequence[Question], *, rows: int) -> int:
         return 0
     if any(each.broken is None for each in aside):
         return rows
-    found = _figures(table, {"aside": _any_of([_mask(each) for each in aside]).sum()}, aside)
+    found = _figures(table, {"aside": _any_of([_mask(each) for each in aside]).sum()}, questions=aside)
     return int(found["aside"])
 
 

@@ -54,14 +54,14 @@ def message(question: Question, *, rows: int, broken: int, classes: Classes, exa
     if expectation.rule is Rule.ROWS:
         return f"the table has {rows} rows; {asked}"
     if question.found:
-        return f"{question.found}; {_instead(expectation, asked, question.found)}"
+        return f"{question.found}; {_instead(expectation, asked, found=question.found)}"
     if question.broken is None:
         return f"{subject(expectation)}: expected {asked}"
     some = f" ({'; '.join(examples)}{'; ...' if broken > len(examples) else ''})" if examples else ""
     return f"{subject(expectation)}: {broken} of {rows} rows break {asked!r}{some}"
 
 
-def _instead(expectation: Expectation, asked: str, found: str) -> str:
+def _instead(expectation: Expectation, asked: str, *, found: str) -> str:
     """Say what was expected where a table as a whole has something else."""
     if expectation.rule is Rule.TYPE or found.startswith("there is no column"):
         return asked if asked.startswith("expected") else f"expected {asked}"
