@@ -28,6 +28,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.ports import (
     BlobStore,
     Clock,
+    DataStore,
     JobRunner,
     Journal,
     MetaStore,
@@ -98,7 +99,7 @@ class House:
     writer: str
     meta: MetaStore
     shared: MetaStore
-    blobs: BlobStore
+    blobs: DataStore
     parts: BlobStore
     bench: Bench
     project: Project

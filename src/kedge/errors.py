@@ -36,9 +36,13 @@ class ConfigError(KedgeError):
 
 
 class NotFound(KedgeError):
-    """A name or id that does not exist."""
+    """A name or id that does not exist. `what` and `id` say of what, where a door has words of its own for it."""
 
     code = "not_found"
+
+    def __init__(self, message: str, *, what: str = "", id: str = "") -> None:
+        super().__init__(message)
+        self.what, self.id = what, id
 
 
 class Conflict(KedgeError):
@@ -118,6 +122,12 @@ class SourceFailed(KedgeError):
     """A source cannot be read, or lacks a column that the project names."""
 
     code = "source_failed"
+
+
+class FileChanged(SourceFailed):
+    """A file kept changing while it was read. Nothing of it was kept; what was kept before stays."""
+
+    code = "file_changed"
 
 
 class TrainingFailed(KedgeError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
 from kedge.errors import ConfigError
-from kedge.ports import BlobStore, Clock, MetaStore
+from kedge.ports import Clock, DataStore, MetaStore
 from kedge.settings import Settings
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.sql import open_store
@@ -29,7 +29,7 @@ class Records:
 
     settings: Settings
     meta: MetaStore
-    blobs: BlobStore
+    blobs: DataStore
     clock: Clock
 
     @cached_property

@@ -22,7 +22,7 @@ from tests.mlflow.conftest import Up
 
 import kedge
 from kedge.client.process import PROCESS
-from kedge.domain.ids import RunId
+from kedge.domain.ids import DEFAULT_EXPERIMENT, RunId
 from kedge.domain.tracking import LoggedModelStatus, RunStatus
 from kedge.errors import KedgeError, NotFound, ParamChanged, RequestInvalid
 from kedge.records import open_records
@@ -187,6 +187,25 @@ def test_a_run_may_be_begun_and_ended_by_hand_and_taken_up_again(place, records)
     assert list(kedge.history(run, "x").values) == [1.0, 3.0]
 
 
+def test_a_run_of_a_deleted_experiment_is_kept_and_says_where_it_belongs(place, records) -> None:
+    home = records.logging.ensure_experiment("given up")
+    records.logging.delete_experiment(home.id)
+    with kedge.run("given up", system_metrics=False, tags={"a": "b"}, **place) as run:
+        run.log(x=1.0)
+    found = detail(records, run).run
+    assert (found.experiment, found.tags["kedge.experiment"], found.tags["a"]) == (DEFAULT_EXPERIMENT, "given up", "b")
+    with kedge.run("another", id=run.id, system_metrics=False, **place) as again:
+        again.log(x=2.0, step=1)
+    assert detail(records, run).run.experiment == DEFAULT_EXPERIMENT, "taken up where it is"
+    assert list(kedge.history(run, "x").values) == [1.0, 2.0]
+
+
+def test_params_with_secret_names_are_hidden(place, records) -> None:
+    with kedge.run("flights", params={"db": {"password": "hunter2"}}, system_metrics=False, **place) as run:
+        run.log_params(api_key="abc", max_tokens=5)
+    assert detail(records, run).run.params == {"db.password": "***", "api_key": "***", "max_tokens": "5"}
+
+
 def test_outside_of_a_run_there_is_one_clear_error() -> None:
     for call in (lambda: kedge.log(x=1), lambda: kedge.log_params(x=1), lambda: kedge.log_artifact("x")):
         with pytest.raises(KedgeError, match=r"with kedge\.run"):
@@ -250,6 +269,9 @@ def test_files_figures_tables_and_datasets_arrive(place, records, tmp_path) -> N
         lambda run: run.log(loss="much"),
         lambda run: run.log({"": 1.0}),
         lambda run: run.log(x=1.0, step=1.5),
+        lambda run: run.log(x=1.0, step=2**70),
+        lambda run: kedge.run("bad", id="a b"),
+        lambda run: kedge.run(""),
         lambda run: run.log(x=1.0, at="noon"),
         lambda run: run.log_artifact("/nowhere/at/all"),
         lambda run: run.log_figure("no figure"),

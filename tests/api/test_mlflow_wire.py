@@ -278,3 +278,18 @@ def test_a_logged_model_lives_and_goes(client, run):
     assert told(client.get(path))[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
     assert client.get(path, params={"allow_deleted": "true"}).json()["model"]["info"]["model_id"] == model
     assert told(client.get(path, params={"allow_deleted": "perhaps"}))[1] == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "asked", "said"),
+    [
+        ("GET", "runs/get", {"run_id": "none"}, "Run with id=none not found"),
+        ("POST", "runs/set-tag", {"run_id": "none", "key": "a", "value": "b"}, "Run with id=none not found"),
+        ("GET", "experiments/get", {"experiment_id": "999"}, "No Experiment with id=999 exists"),
+        ("POST", "experiments/delete", {"experiment_id": "999"}, "No Experiment with id=999 exists"),
+    ],
+)
+def test_what_is_missing_is_said_in_mlflows_words(client, method, path, asked, said):
+    sent = {"params": asked} if method == "GET" else {"json": asked}
+    answer = client.request(method, f"/api/2.0/mlflow/{path}", **sent)
+    assert told(answer) == (404, "RESOURCE_DOES_NOT_EXIST", said)

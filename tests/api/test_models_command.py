@@ -45,7 +45,7 @@ def test_a_model_is_registered_moved_and_archived(kedge):
     assert kedge("alias", "hours", "best", "--version", "2", "--reason", "to try") == "best of hours points to v2\n"
     kedge("stage", "hours", "2", "Staging", "--reason", "to try")
     assert read(kedge, "show", "hours")["model"]["aliases"] == {"best": 2, "champion": 1}
-    kedge("alias", "hours", "best", "--reason", "tried")
+    kedge("alias", "hours", "best", "--remove", "--reason", "tried")
     kedge("archive", "hours", "2", "--reason", "out of use")
     assert [(one["number"], one["stage"]) for one in read(kedge, "versions", "hours")] == [(2, "Archived"), (1, "None")]
     assert [one["reason"] for one in read(kedge, "history", "hours")][:2] == ["the first", ODD]

@@ -77,3 +77,15 @@ def test_bad_calls_are_told_what_is_wrong(client, method, path, body, status):
     answer = client.request(method, path, json=body)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
+
+
+def test_a_name_with_signs_of_addresses_is_linked_as_a_name(client):
+    name = "late? #1 50%"
+    client.post("/api/v1/models", json={"name": name})
+    place = "/models/late%3F%20%231%2050%25"
+    assert client.post(f"/api/v1{place}/versions", json={"source": "runs:/r/model"}).status_code == 201
+    client.put(f"/api/v1{place}/aliases/night", json={"version": 1, "reason": "tried"})
+    page = client.get(place).text
+    assert f'href="{place}/versions/1"' in page
+    assert f'href="/models/{name}' not in page
+    assert f'href="/models/{name}' not in client.get("/events").text

@@ -292,6 +292,8 @@ def test_labels_are_written_one_a_line_and_read_back():
     before = {"a": "1", "two words": "x = y", "lines": "one\ntwo"}
     text = lines_of(before)
     assert labels_of(text) == {"a": "1", "two words": "x = y", "lines": "one two"}
+    assert labels_of(lines_of({"a=b": "c=d"})) == {"a=b": "c=d"}
+    assert labels_of("a=b=c") == {"a": "b=c"}
     assert changes(before, labels_of(text)) == {}
     assert changes(before, {"a": "2"}) == {"a": "2", "two words": None, "lines": None}
     with pytest.raises(RequestInvalid, match="line 2"):

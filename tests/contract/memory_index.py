@@ -12,6 +12,7 @@ class MemoryIndex:
     def __init__(self) -> None:
         self._places: dict[Digest, ChunkPlace] = {}
         self._blobs: dict[Digest, Recipe] = {}
+        self._reclaimable: set[Digest] = set()
 
     def find_many(self, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
         """Find the places of those chunks that are there."""
@@ -21,7 +22,25 @@ class MemoryIndex:
         """Find what a blob is made of."""
         return self._blobs.get(digest)
 
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, recipe: Recipe) -> None:
-        """Keep places and recipe; what is already there stays."""
+    def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Find the sizes of those blobs that are there."""
+        return {digest: self._blobs[digest].size for digest in digests if digest in self._blobs}
+
+    def add(
+        self, places: Mapping[Digest, ChunkPlace], recipes: Mapping[Digest, Recipe], *, reclaimable: bool = False
+    ) -> set[Digest]:
+        """Keep places and recipes; what is already there stays. Give the chunks that are nowhere, with nothing kept."""
+        named = {chunk for recipe in recipes.values() for chunk in recipe.chunks}
+        if lost := named - set(places) - set(self._places):
+            return lost
+        self._reclaimable |= {digest for digest in recipes if digest not in self._blobs} if reclaimable else set()
         self._places = {**places, **self._places}
-        self._blobs.setdefault(blob, recipe)
+        self._blobs = {**recipes, **self._blobs}
+        if not reclaimable:
+            self._reclaimable -= set(recipes)
+        return set()
+
+    def claim(self, digests: Sequence[Digest]) -> set[Digest]:
+        """Let blobs no longer be reclaimable; give those that are there."""
+        self._reclaimable -= set(digests)
+        return set(digests) & set(self._blobs)

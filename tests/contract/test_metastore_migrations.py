@@ -194,7 +194,7 @@ def fill(store: SqlStore) -> None:
     store.ledgers.put(a.entry(1), a.event("entry"))
     store.notes.put("name", b"\xff")
     chunk = digest_of("chunk")
-    store.chunks.add({chunk: ChunkPlace("pack", 1, 2)}, digest_of("blob"), recipe=Recipe(2, (chunk,)))
+    store.chunks.add({chunk: ChunkPlace("pack", 1, 2)}, {digest_of("blob"): Recipe(2, (chunk,))})
 
 
 def require_filled(store: SqlStore) -> None:

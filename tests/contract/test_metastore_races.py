@@ -50,7 +50,7 @@ for blob in range(20):
     chunks = [digest_of(at) for at in range(blob, blob + 30)]
     if int(me) % 2:
         chunks.reverse()
-    store.chunks.add({c: ChunkPlace(me, 0, 1) for c in chunks}, digest_of("blob", blob), recipe=Recipe(30, tuple(chunks)))
+    store.chunks.add({c: ChunkPlace(me, 0, 1) for c in chunks}, {digest_of("blob", blob): Recipe(30, tuple(chunks))})
 print(store.chunks.totals().chunks)
 """
 
@@ -153,7 +153,7 @@ def test_processes_add_the_same_chunks(shared_url: str) -> None:
 def test_a_chunk_keeps_the_place_that_won(store: SqlStore) -> None:
     chunk = digest_of("chunk")
     race(
-        lambda n: store.chunks.add({chunk: ChunkPlace(f"pack {n}", n, 1)}, digest_of(n), recipe=Recipe(1, (chunk,))),
+        lambda n: store.chunks.add({chunk: ChunkPlace(f"pack {n}", n, 1)}, {digest_of(n): Recipe(1, (chunk,))}),
         Conflict,
     )
     place = store.chunks.find_many([chunk])[chunk]

@@ -26,9 +26,11 @@ class TellingIndex(MemoryIndex):
         super().__init__()
         self.tell = tell
 
-    def add(self, places, blob, recipe):
-        super().add(places, blob, recipe=recipe)
-        self.tell((places, blob, recipe))
+    def add(self, places, recipes, **rest):
+        lost = super().add(places, recipes, **rest)
+        if not lost:
+            self.tell((places, recipes))
+        return lost
 
 
 def check_chunks(tmp_path, routine):
@@ -42,8 +44,9 @@ def check_chunks(tmp_path, routine):
         for row in acknowledged:
             index.add(*row)
         store = ChunkStore(root / "store", index)
-        for _, blob, _ in acknowledged:
-            store.get(blob)  # verifies every byte
+        for _, recipes in acknowledged:
+            for blob in recipes:
+                store.get(blob)  # verifies every byte
         assert [store.get(store.put(blob)) for blob in BLOBS] == list(BLOBS)
     return count
 
@@ -147,8 +150,9 @@ from kedge.storage.blobs.chunks import ChunkStore
 from tests.contract.memory_index import MemoryIndex
 
 class Telling(MemoryIndex):
-    def add(self, places, blob, recipe):
-        print(repr(({k: tuple(v) for k, v in places.items()}, blob, tuple(recipe))), flush=True)
+    def add(self, places, recipes, **rest):
+        said = {k: tuple(v) for k, v in places.items()}, {k: tuple(v) for k, v in recipes.items()}
+        print(repr(said), flush=True)
 
 store = ChunkStore(Path(sys.argv[1]), Telling(), pack_bytes=500_000)
 number = int(sys.argv[2])
@@ -190,8 +194,8 @@ def test_a_killed_blob_store_has_every_blob_that_was_indexed(tmp_path):
     index, last = MemoryIndex(), 0
     for wait in (0.0, 0.01, 0.03, 0.1):
         for line in killed(BLOB_WRITER, tmp_path, last, after=wait):
-            places, blob, recipe = eval(line)
-            index.add({name: ChunkPlace(*place) for name, place in places.items()}, blob, recipe=Recipe(*recipe))
+            places, recipes = eval(line)
+            index.add({k: ChunkPlace(*v) for k, v in places.items()}, {k: Recipe(*v) for k, v in recipes.items()})
             last += 1
         store = ChunkStore(tmp_path, index)
         assert all(len(store.get(blob)) == 60_000 for blob in index._blobs)

@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
+from kedge.cli.showing import plain, show_rows
+from kedge.config import PROJECT_FILE, project_or_none
 from kedge.domain.finding import Query
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
-from kedge.errors import NotFound
+from kedge.errors import NotFound, RequestInvalid
 from kedge.registry.catalog import Offered
 from kedge.registry.names import check_reason
 
@@ -44,58 +45,59 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
     if as_json:
         print_json([{"model": model, "latest": latest[model.name]} for model in models])
         return
-    table = _table(f"{len(models)} registered models", "model", "newest", "aliases", "updated")
+    rows = []
     for model in models:
         newest = max((each.number for each in latest[model.name]), default=0)
         aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
-        _add(table, model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}")
-    Console().print(table)
+        rows.append((model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}"))
+    show_rows(f"{len(models)} registered models", ("model", "newest", "aliases", "updated"), rows=rows)
 
 
 @nouns.command("show")
 def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Show one registered model: what it is for, its aliases, the newest version of each stage."""
     with opened(project, store, writer="models", bare=True) as house:
-        found = house.catalog.get(model or house.spec.name)
+        found = house.catalog.get(_named(model, project, house.spec.name))
         latest = house.catalog.latest(found.name)
     if as_json:
         print_json({"model": found, "latest": latest})
         return
     console = Console()
-    console.print(f"[bold]{escape(found.name)}[/]  {escape(found.description or '')}", highlight=False)
+    console.print(f"[bold]{escape(plain(found.name))}[/]  {escape(plain(found.description or ''))}", highlight=False)
     for alias, number in sorted(found.aliases.items()):
-        console.print(f"  {escape(alias)}  v{number}", highlight=False)
-    console.print(_versions(latest, "newest of each stage"))
+        console.print(f"  {alias}  v{number}", highlight=False)
+    _print_versions(latest, "newest of each stage")
 
 
 @nouns.command()
 def versions(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List the versions of a model, newest first."""
     with opened(project, store, writer="models", bare=True) as house:
-        name = model or house.spec.name
+        name = _named(model, project, house.spec.name)
         found = house.catalog.versions(name)
     if as_json:
         print_json(found)
     else:
-        Console().print(_versions(found, f"{name}: {len(found)} versions"))
+        _print_versions(found, f"{name}: {len(found)} versions")
 
 
 @nouns.command()
 def history(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List every move of aliases and stages, oldest first: who, when, why, and the gate's verdict on the version."""
     with opened(project, store, writer="models", bare=True) as house:
-        name = model or house.spec.name
+        name = _named(model, project, house.spec.name)
         moves = house.catalog.history(name)
     if as_json:
         print_json(moves)
         return
-    table = _table(f"{name}: {len(moves)} moves", "when", "what", "serial", "version", "from", "who", "why", "verdict")
+    columns = ("when", "what", "serial", "version", "from", "who", "why", "verdict")
+    rows = []
     for move in moves:
         before = move.before or (f"v{move.previous}" if move.previous is not None else "·")
         version = f"v{move.number}" if move.number is not None else "taken away"
         when, what = f"{move.at:%Y-%m-%d %H:%M:%S}", f"{move.kind} {move.name}"
-        _add(table, when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none")
-    Console().print(table)
+        rows.append((when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none"))
+    show_rows(f"{name}: {len(moves)} moves", columns, rows=rows, whole={"serial"})
 
 
 @nouns.command()
@@ -110,7 +112,7 @@ def promote(
 ) -> None:
     """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
     with opened(project, store, writer="models", bare=True) as house:
-        name = model or house.spec.name
+        name = _named(model, project, house.spec.name)
         move = house.by_hand.promote(
             name, version, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
         )
@@ -128,7 +130,7 @@ def roll_back(
 ) -> None:
     """Go back: end the trial if there is one, else return to the champion before."""
     with opened(project, store, writer="models", bare=True) as house:
-        name = model or house.spec.name
+        name = _named(model, project, house.spec.name)
         move = house.by_hand.roll_back(
             name, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
         )
@@ -155,13 +157,16 @@ def alias(
     model: Model,
     name: Annotated[str, typer.Argument(help="The alias.")],
     reason: Reason,
-    version: Annotated[int | None, typer.Option(help="The version to point to; left out, the alias is taken away.")] = None,
+    version: Annotated[int | None, typer.Option(help="The version to point to.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the alias away.")] = False,
     serial: Serial = None,
     project: Place = HERE,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Point an alias to a version, or take it away."""
+    if remove == (version is not None):
+        raise RequestInvalid(f"say what becomes of {name!r}: --version N points it to a version, --remove takes it away")
     with opened(project, store, writer="models", bare=True) as house:
         who, why = _person(), check_reason(reason, parameter="--reason")
         if version is None:
@@ -229,43 +234,44 @@ def register(
 ) -> None:
     """Make a version of a run's files, a logged model or another version; the model is made where it is not there."""
     with opened(project, store, writer="models", bare=True) as house:
-        who = _person()
+        who, offered = _person(), Offered(source=source, description=description or None)
+        house.catalog.require_files(offered)
         try:
             house.catalog.get(model)
         except NotFound:
             house.catalog.create(model, actor=who)
-        offered = Offered(source=source, description=description or None)
         made = house.catalog.register(model, offered, actor=who)
     _told(f"{model} v{made.number} is registered", made, as_json=as_json)
 
 
-def _versions(found: Sequence[CatalogVersion], title: str) -> Table:
-    table = _table(title, "version", "state", "stage", "aliases", "registered", "run", "digest")
-    for version in found:
-        judged = version.loop.verdict.outcome.value if version.loop else "not judged"
-        _add(
-            table,
+def _print_versions(found: Sequence[CatalogVersion], title: str) -> None:
+    columns = ("version", "state", "stage", "aliases", "registered", "run", "digest")
+    rows = [
+        (
             f"v{version.number}",
-            CHAMPION if CHAMPION in version.aliases else judged,
+            _state(version),
             version.stage.value,
             ", ".join(version.aliases),
             f"{version.created_at:%Y-%m-%d %H:%M}",
-            version.run or "·",
+            (version.run or "·")[:12],
             (version.digest or "no files")[:12],
         )
-    return table
+        for version in found
+    ]
+    show_rows(title, columns, rows=rows, whole={"version", "stage", "run"})
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=escape(title))
-    for name in columns:
-        table.add_column(name)
-    return table
+def _state(version: CatalogVersion) -> str:
+    if CHAMPION in version.aliases:
+        return CHAMPION
+    return version.loop.verdict.outcome.value if version.loop else "not judged"
 
 
-def _add(table: Table, *cells: str) -> None:
-    """Add a row as it is: what clients and people wrote may look like markup."""
-    table.add_row(*map(escape, cells))
+def _named(model: str, project: Path, of_project: str) -> str:
+    """Give the model that is meant. Raises RequestInvalid where none is named and there is no project to have one."""
+    if not model and project_or_none(project) is None:
+        raise RequestInvalid(f"name a model: there is no {PROJECT_FILE} here; `kedge models list` lists the models")
+    return model or of_project
 
 
 def _told(sentence: str, value: object, *, as_json: bool) -> None:

@@ -51,7 +51,8 @@ def listed(
         (run.id[:12], run.name, names[run.experiment], run.status.value, f"{run.started_at:%Y-%m-%d %H:%M}", _briefly(run))
         for run in runs
     ]
-    show_rows(f"{len(runs)} runs", ("run", "name", "experiment", "status", "started", "metrics"), rows=rows)
+    columns = ("run", "name", "experiment", "status", "started", "metrics")
+    show_rows(f"{len(runs)} runs", columns, rows=rows, whole={"run", "status"})
 
 
 @nouns.command()

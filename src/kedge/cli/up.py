@@ -1,5 +1,7 @@
 """`kedge up`: the control plane of one project, API and UI. In a folder without a project it keeps what clients log."""
 
+import errno
+import socket
 import sys
 from typing import Annotated
 
@@ -19,7 +21,7 @@ def command(
     folder: Folder = HERE,
     store: Store = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port.")] = 8400,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port.")] = 8400,
 ) -> None:
     """Start the control plane: the native API, the MLflow protocol and the UI."""
     spec = project_or_none(folder)
@@ -33,6 +35,7 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
     """Serve a project's API and pages until interrupted."""
     if not is_loopback(host) and not where.token:
         raise ConfigError(f"--host {host} is open to others: set KEDGE_TOKEN first, or stay on 127.0.0.1")
+    _require_free(host, port)
     house = open_house(where, spec, writer="up")
     try:
         house.artifacts.sweep()
@@ -43,3 +46,18 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
         raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
     finally:
         house.close()
+
+
+def _require_free(host: str, port: int) -> None:
+    """Check that nobody listens there, before anything is opened or promised. Raises PortInUse, ConfigError."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose others with --host, --port"
+        ) from None

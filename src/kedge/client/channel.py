@@ -239,8 +239,12 @@ class Channel:
     def _write(self, spool: Spool, count: int) -> int:
         take = self.ring.popleft
         items = [take() for _ in range(count)]
-        for payload, points in self._numbering.records(items):
-            spool.append([payload], points=points)
+        try:
+            for payload, points in self._numbering.records(items):
+                spool.append([payload], points=points)
+        except (TypeError, ValueError, OverflowError) as error:  # what the calls let through and cannot be written
+            self.dropped += count
+            log.warning("%d calls of logging cannot be written and are not kept: %s", count, error)
         if self.lost and not self._told_gap:
             self._told_gap = True
             why = spool.refused or f"more waits for {self.where} than the spool may hold"
@@ -277,7 +281,7 @@ class Channel:
         try:
             with nullcontext() if self.failure else FORKS.kept_off():  # a destination that is away must not hold forks up
                 send_some(spool, delivery)
-        except Unreachable as error:
+        except (Unreachable, OSError) as error:  # the destination is away, or the spool cannot be read just now
             self.failure = str(error)
             self._failed_tries += 1
             if not self._told_unreachable:

@@ -67,7 +67,7 @@ def figure_file(figure: Any, path: str) -> tuple[str, bytes]:
             case "json":
                 return name, str(figure.to_json()).encode()
             case "html":
-                return name, str(figure.to_html(include_plotlyjs="cdn")).encode()
+                return name, str(figure.to_html(include_plotlyjs=True)).encode()  # it shows without a network, too
             case other:
                 raise RequestInvalid(f"a Plotly figure is kept as .json or .html, not as .{other} ({name!r})")
     raise RequestInvalid(f"{type(figure).__name__} is no figure of matplotlib or Plotly")

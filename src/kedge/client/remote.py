@@ -1,7 +1,7 @@
 """Brings records to a control plane over its native API, on one kept connection of the standard library.
 
 refused by the network, silent too long, not an answer of Kedge's,
-5xx, 401, 403, 408, 421, 425, 429; a run that 404 or 405 does not begin    Unreachable: it is tried again later
+5xx, 401, 403, 408, 415, 421, 425, 429; a run that 404 or 405 does not begin    Unreachable: it is tried again later
 any other error of Kedge's                                                 refused for good, with the server's words
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 
@@ -23,7 +23,7 @@ from kedge.errors import ConfigError, KedgeError, NotFound, RequestInvalid, Unre
 PACKED = "application/msgpack"
 POINTS_AT_ONCE = 20_000
 _RUNS = "/api/v1/runs"
-_LATER = {401, 403, 408, 421, 425, 429}
+_LATER = {401, 403, 408, 415, 421, 425, 429}  # 415: an address below or beside the API's, where nothing takes records
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -32,7 +32,7 @@ class RemoteDelivery:
 
     def __init__(self, url: str, *, token: str = "", timeout: float = 10.0) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or not _has_port(parts):
             raise ConfigError("KEDGE_URL, or `url=`, is not a control plane's address; write http://HOST:PORT")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._url, self._root = url, parts.path.rstrip("/")
@@ -148,6 +148,14 @@ def _kind(record: Told) -> type:
 def place_of(run: RunId) -> str:
     """Give the address of a run."""
     return f"{_RUNS}/{quote(run, safe='')}"
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Tell whether the port, where one is written, is a port."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _decoded(answer: bytes, kind: str) -> Any:

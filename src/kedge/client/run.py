@@ -24,20 +24,20 @@ from kedge.client.channel import log as told
 from kedge.client.describe import describe, seeded
 from kedge.client.process import PROCESS
 from kedge.client.sampling import Sampler
-from kedge.client.values import LONGEST_TAG, checked_key, flat, milliseconds, number, text, whole
+from kedge.client.values import LONGEST_TAG, MANY, checked_key, flat, milliseconds, number, text, whole
 from kedge.domain.ids import LoggedModelId, RunId
 from kedge.domain.told import DataTold, FileTold, ModelTold, RunBegan, RunEnded, WordsTold
-from kedge.domain.tracking import DatasetInput, RunStatus
+from kedge.domain.tracking import NAME_TAG, PARENT_TAG, DatasetInput, RunStatus
 from kedge.errors import ConfigError, KedgeError, ParamChanged, StoreBroken, StoreFull
 from kedge.pipelines.measured import Measured, current_training
 from kedge.scripts import machine
-from kedge.security.redact import redact
+from kedge.security.redact import redact, redacted
 from kedge.settings import Settings, settings
+from kedge.tracking.limits import NAME, check_run_id, check_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PARENT_TAG = "mlflow.parentRunId"
 WAIT_SECONDS = 10.0
 
 
@@ -97,9 +97,9 @@ class ActiveRun:
         outer = self._before.id if self._before is not None and plan.nested else None
         self.parent = RunId(plan.parent) if plan.parent else outer
         tags = {checked_key(key): text(value, longest=LONGEST_TAG) for key, value in plan.tags.items()}
-        tags |= {"mlflow.runName": self.name} | ({PARENT_TAG: self.parent} if self.parent else {})
+        tags |= {NAME_TAG: self.name} | ({PARENT_TAG: self.parent} if self.parent else {})
         tags |= {"kedge.seed": str(plan.seed)} if plan.seed is not None else {}
-        self._params = {key: redact(value) for key, value in flat(plan.params)}
+        self._params = redacted(dict(flat(plan.params)))
         self.owner, self.is_open, self._lost_before = os.getpid(), True, channel.lost
         self._bind(channel)
         self._began = RunBegan(
@@ -199,11 +199,13 @@ class ActiveRun:
                 named[key] = number(key, value)
         if len(self._ring) < RING_LIMIT or self._has_room(len(named)):
             now = int(time.time() * 1000) if at is None else milliseconds(at)
-            self._append((self.id, named, step if step is None or type(step) is int else whole(step), now))
+            self._append(
+                (self.id, named, step if step is None or (type(step) is int and 0 <= step < MANY) else whole(step), now)
+            )
 
     def log_params(self, params: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """Log what went in, as text; mappings within become dotted names. Raises ParamChanged for another value."""
-        given = {key: redact(value) for key, value in flat({**(params or {}), **named})}
+        given = redacted(dict(flat({**(params or {}), **named})))
         for key, value in given.items():
             if self._params.get(key, value) != value:
                 raise ParamChanged(self.id, key, old=self._params[key], new=value)
@@ -327,6 +329,9 @@ def run(
     """
     if url and store:
         raise ConfigError("a run logs to a control plane (url) or into a store, not to both; give one")
+    check_text("name of an experiment", experiment, longest=NAME, empty=False)
+    if id is not None:
+        check_run_id(id)
     found = within or settings(Path.cwd(), store=store, server=url)
     return ActiveRun(
         Plan(

@@ -10,6 +10,7 @@ from kedge.errors import RequestInvalid
 LONGEST_KEY = 250
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
+MANY = 1 << 62  # steps below it need no second look
 
 
 def number(key: str, value: Any) -> float:

@@ -16,6 +16,7 @@ from kedge.domain.ids import Digest, ExperimentId, LoggedModelId, RunId
 NAME_TAG = "mlflow.runName"
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
+DELETED_TAG = "kedge.experiment"  # of a run that was told for an experiment that is deleted: where it belongs
 CONTEXT_TAG = "mlflow.data.context"  # of a dataset: what it was read for
 
 # a measured point as plain values: milliseconds since 1970, step, value

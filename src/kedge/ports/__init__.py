@@ -22,6 +22,7 @@ from kedge.ports.records import (
 from kedge.ports.world import (
     BlobStore,
     Clock,
+    DataStore,
     Incoming,
     JobFailed,
     JobRunner,
@@ -33,13 +34,16 @@ from kedge.ports.world import (
     Position,
     Predictor,
     Project,
+    StoredFile,
     Tables,
+    Told,
     TreeFile,
 )
 
 __all__ = [
     "BlobStore",
     "Clock",
+    "DataStore",
     "Datasets",
     "Deployments",
     "Events",
@@ -66,8 +70,10 @@ __all__ = [
     "RegisteredModels",
     "RunFiles",
     "Runs",
+    "StoredFile",
     "Tables",
     "TakenAlias",
+    "Told",
     "TreeFile",
     "Watches",
 ]

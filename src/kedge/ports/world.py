@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from os import stat_result
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kedge.domain.ids import Digest
@@ -28,11 +31,22 @@ class Clock(Protocol):
 
 
 class TreeFile(NamedTuple):
-    """A file of a tree: name, blob, size in bytes."""
+    """A file of a tree: name, blob, size in bytes. A symbolic link has its target, no bytes, and the digest of none."""
 
     name: str
     digest: Digest
     size: int
+    executable: bool = False
+    link: str = ""
+
+
+class StoredFile(NamedTuple):
+    """A file on the disk whose bytes are those of a blob, and what the file system said of it then."""
+
+    name: str
+    digest: Digest
+    size: int
+    stat: stat_result
 
 
 class Incoming(Protocol):
@@ -75,6 +89,41 @@ class BlobStore(Protocol):
 
     def sweep(self) -> int:
         """Remove what uploads that were killed left behind; give its bytes."""
+
+
+Told = Callable[[int, int], None]
+
+
+class DataStore(BlobStore, Protocol):
+    """A blob store that takes whole folders in and gives them back, of any size and in bounded memory.
+
+    `told` is called now and then with the files and the bytes that are done.
+    """
+
+    def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
+        """Keep files under their names, in the order given; each is safe when it is given.
+
+        Their blobs may be reclaimed once nothing names them, unless another room puts the same bytes. Raises SourceFailed
+        for a file that cannot be read, FileChanged for one that keeps changing, StoreFull.
+        """
+
+    def put_manifest(self, files: Iterable[TreeFile]) -> Digest:
+        """Make a tree of files whose blobs are there; they come sorted by name. Raises ValueError for a name."""
+
+    def manifest(self, tree: Digest) -> Iterator[TreeFile]:
+        """List the files of a tree, however many. Raises NotFound, StoreBroken."""
+
+    def restore(self, files: Iterable[tuple[TreeFile, Path]], *, told: Told) -> Iterator[StoredFile]:
+        """Write files of a tree to paths, over what is there, in the order in which they lie in the store.
+
+        Each is whole at its path or not there. Raises NotFound, StoreBroken, StoreFull, SourceFailed.
+        """
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """Let nothing be removed while files are kept that no version names yet. Raises Conflict after a long wait."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let nobody be `keeping`. Raises Conflict after a long wait."""
 
 
 class Position(NamedTuple):

@@ -169,6 +169,13 @@ class Catalog:
         if not self._registered.delete_tag(model, names.check_key(key)):
             raise _no_model(name)
 
+    def require_files(self, offered: Offered) -> None:
+        """Require that a source names files that are here now, before anything is made of it. Raises as `register` does."""
+        if self._resolved(offered).digest is None:
+            raise NotFound(
+                f"there are no files at {offered.source!r}; name a run or logged model of this store, and its path"
+            )
+
     def retag(self, name: str, tags: Mapping[str, str | None]) -> None:
         """Set tags of a model; one of None is taken away. Nothing is set where one cannot be. Raises NotFound,
         RequestInvalid."""

@@ -30,6 +30,10 @@ class ByHand:
 
         Raises NotFound, ModelRefused for a version that cannot be served where the model is, AliasConflict.
         """
+        if number is None and not self.is_deployed(model):
+            raise NotFound(
+                f"nothing is deployed for model {model!r}, so none of its versions is on trial; name one by its number"
+            )
         if number is None or self.is_deployed(model):
             return self._promote_deployed(model, number, actor=actor, reason=reason, serial=serial)
         return self._catalog.set_alias(model, CHAMPION, number=number, actor=actor, reason=reason, serial=serial)

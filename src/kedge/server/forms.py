@@ -111,7 +111,7 @@ def labels_of(text: str) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        key, equals, value = line.partition("=")
+        key, equals, value = line.partition(" = " if " = " in line else "=")  # a key may hold an equals sign itself
         if not equals or not key.strip():
             raise RequestInvalid(f"line {number} of the tags is {line.strip()!r}; write each as KEY = VALUE")
         found[key.strip()] = value.strip()

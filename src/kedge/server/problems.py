@@ -32,6 +32,7 @@ STATUS: dict[type[errors.KedgeError], int] = {
     errors.WasDeleted: 409,
     errors.DataInvalid: 422,
     errors.SourceFailed: 502,
+    errors.FileChanged: 409,
     errors.TrainingFailed: 500,
     errors.ModelRefused: 409,
     errors.RequestInvalid: 400,

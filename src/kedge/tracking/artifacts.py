@@ -89,9 +89,9 @@ class Artifacts:
     def in_tree(self, tree: Digest, path: str, *, at: datetime) -> RunFile:
         """Find a file of a tree that was made `at` some time. Raises NotFound, RequestInvalid for the path."""
         path = clean_path(path)
-        for name, digest, size in self._blobs.files(tree):
-            if name == path:
-                return RunFile(path=path, digest=digest, size=size, modified_at=at)
+        for file in self._blobs.files(tree):
+            if file.name == path:
+                return RunFile(path=path, digest=file.digest, size=file.size, modified_at=at)
         raise NotFound(f"there is no file {path!r} in this version")
 
     def read(self, file: RunFile, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:

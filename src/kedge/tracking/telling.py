@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Protocol
 
-from kedge.domain.ids import RunId
+from kedge.domain.ids import DEFAULT_EXPERIMENT, RunId
 from kedge.domain.told import (
     DataTold,
     FileTold,
@@ -16,7 +16,16 @@ from kedge.domain.told import (
     Told,
     WordsTold,
 )
-from kedge.domain.tracking import DatasetInput, LoggedModel, LoggedModelStatus, Metric, ModelOutput, Run
+from kedge.domain.tracking import (
+    DELETED_TAG,
+    DatasetInput,
+    Lifecycle,
+    LoggedModel,
+    LoggedModelStatus,
+    Metric,
+    ModelOutput,
+    Run,
+)
 from kedge.errors import NotFound
 from kedge.tracking.logging import Logging
 
@@ -36,21 +45,30 @@ class Telling:
         self._logging, self._artifacts = logging, artifacts
 
     def begin(self, told: RunBegan, *, actor: str) -> Run:
-        """Begin a run, or find the one that is there; its experiment is made where it is not there yet."""
-        experiment = self._logging.ensure_experiment(told.experiment, actor=actor)
-        run = self._logging.create_run(
-            experiment.id,
+        """Begin a run, or find the one that is there, in whatever experiment; an experiment is made where it is not there.
+
+        A training does not wait for an answer, and its run must be kept: where its experiment was deleted, the run goes
+        into the default one, and its tag `kedge.experiment` says where it belongs.
+        """
+        known = self._logging.get_runs([told.run])
+        run = known[0].run if known else self._create(told, actor=actor)
+        if told.params.items() - run.params.items() or told.tags.items() - run.tags.items():
+            self._logging.log(run.id, params=told.params, tags=told.tags)
+        return run
+
+    def _create(self, told: RunBegan, *, actor: str) -> Run:
+        experiment, tags = self._logging.ensure_experiment(told.experiment, actor=actor), told.tags
+        is_deleted = experiment.lifecycle is Lifecycle.DELETED
+        return self._logging.create_run(
+            DEFAULT_EXPERIMENT if is_deleted else experiment.id,
             name=told.name,
             started_at=told.started_at,
             user=told.user,
             params=told.params,
-            tags=told.tags,
+            tags=tags | {DELETED_TAG: told.experiment} if is_deleted else tags,
             actor=actor,
             run=told.run,
         )
-        if told.params.items() - run.params.items() or told.tags.items() - run.tags.items():
-            self._logging.log(run.id, params=told.params, tags=told.tags)
-        return run
 
     def take(self, records: Sequence[Told], *, pieces: Callable[[str], Iterable[bytes]], actor: str) -> None:
         """Take records in their order; `pieces` reads a kept file. What follows one another of one run is one write."""

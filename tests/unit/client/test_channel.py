@@ -241,3 +241,16 @@ def test_a_full_ring_drops_and_counts_when_nobody_empties_it(monkeypatch) -> Non
         channel.append((RUN, {"x": float(place)}, None, place))
     assert not channel.has_room(2)
     assert channel.lost == 2
+
+
+def test_what_cannot_be_written_is_told_and_the_writer_goes_on(caplog) -> None:
+    server, spool = Server(), MemorySpool()
+    channel = opened(server, spool)
+    channel.start()
+    channel.append((RUN, {"x": 1.0}, 2**80, 5))
+    until(lambda: channel.lost == 1)
+    channel.append((RUN, {"x": 2.0}, 1, 5))
+    assert channel.settle(PATIENCE)
+    channel.leave(PATIENCE)
+    assert points_of(server.taken) == [("x", 2.0, 5, 1)]
+    assert "cannot be written" in caplog.text

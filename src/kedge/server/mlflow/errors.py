@@ -82,6 +82,10 @@ def _in_its_words(error: errors.KedgeError | ProtocolError) -> str:
             )
         case errors.WasDeleted():
             return f"The {error.what} {error.id} must be in the 'active' state. Current state is deleted."
+        case errors.NotFound(what="run"):
+            return f"Run with id={error.id} not found"
+        case errors.NotFound(what="experiment"):
+            return f"No Experiment with id={error.id} exists"
         case errors.NameTaken(what="experiment"):
             return f"Experiment(name={error.name}) already exists. {error}"
     return str(error)

@@ -1,5 +1,7 @@
 """What happened: events as sentences with a state, a person or policy, and the page behind them; newest first."""
 
+from urllib.parse import quote
+
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName
 from kedge.ports import Events
@@ -71,10 +73,10 @@ def _link(event: Event, dataset: DatasetName) -> str:
     if event.kind in (EventKind.ALERT_RAISED, EventKind.WINDOW_MEASURED):
         return "/monitoring"
     if event.kind is EventKind.PARITY_CHECKED:
-        return f"/models/{event.subject}#features"
+        return f"/models/{quote(event.subject, safe='')}#features"
     if event.kind is EventKind.MODEL_REGISTERED and isinstance(event.facts.get("number"), int):
-        return f"/models/{event.subject}/versions/{event.facts['number']}"
-    return f"/models/{event.subject}"
+        return f"/models/{quote(event.subject, safe='')}/versions/{event.facts['number']}"
+    return f"/models/{quote(event.subject, safe='')}"
 
 
 def telling(events: Events, dataset: DatasetName, *, limit: int = 8, search: int = 600) -> tuple[Happened, ...]:

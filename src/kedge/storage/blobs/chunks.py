@@ -7,19 +7,23 @@ kill at any moment leaves at most bytes that nobody names. A tree is a blob too:
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
-from kedge.ports import TreeFile
+from kedge.ports import StoredFile, Told, TreeFile
 from kedge.storage.blobs.cut import cut
+from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
+from kedge.storage.blobs.intake import take_in
 from kedge.storage.blobs.packs import PackWriter, read
-from kedge.storage.blobs.trees import read_manifest, require_plain, write_manifest
+from kedge.storage.blobs.restoring import restore
+from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
 from kedge.storage.durable import refusal
 
 _THREADED = 1 << 20  # from this size on, hashing by several threads pays
@@ -73,7 +77,42 @@ class ChunkStore:
 
     def files(self, tree: Digest) -> list[TreeFile]:
         """List the files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
-        return [TreeFile(file.name, file.digest, file.size) for file in read_manifest(self.get(tree), tree)]
+        return read_manifest(self.get(tree), tree)
+
+    def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
+        """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
+        return take_in(
+            files,
+            told,
+            together=lambda blobs: self._put_all(blobs, reclaimable=True),
+            incoming=lambda: self._incoming(reclaimable=True),
+        )
+
+    def put_manifest(self, files: Iterable[TreeFile]) -> Digest:
+        """Make a tree of files whose blobs are there; they come sorted. Raises ValueError for a name."""
+        coming = self._incoming(reclaimable=True)
+        try:
+            for piece in write_entries(files):
+                coming.write(piece)
+            return coming.keep()
+        finally:
+            coming.drop()  # nothing, once it is kept
+
+    def manifest(self, tree: Digest) -> Iterator[TreeFile]:
+        """List the files of a tree, however many. Raises NotFound, StoreBroken."""
+        return read_entries(self.read(tree), tree)
+
+    def restore(self, files: Iterable[tuple[TreeFile, Path]], *, told: Told) -> Iterator[StoredFile]:
+        """Write files of a tree to paths. Raises NotFound, StoreBroken, StoreFull."""
+        return restore(files, told, read=self.read)
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """Let nothing be removed while files are kept that no version names yet."""
+        return hold(self._folder.parent)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let nobody else keep files. Raises Conflict where someone does so for long."""
+        return hold(self._folder.parent, alone=True)
 
     def size(self, digest: Digest) -> int:
         """Tell the size of a blob in bytes. Raises NotFound."""
@@ -86,7 +125,16 @@ class ChunkStore:
 
     def incoming(self) -> IncomingBlob:
         """Begin a blob that arrives piece by piece; nothing of it is seen before its `keep`."""
-        return IncomingBlob(self._folder, self._index, pack_bytes=self._pack_bytes, small=self.put)
+        return self._incoming(reclaimable=False)
+
+    def _incoming(self, *, reclaimable: bool) -> IncomingBlob:
+        return IncomingBlob(
+            self._folder,
+            self._index,
+            pack_bytes=self._pack_bytes,
+            small=lambda data: self._put_all([data], reclaimable=reclaimable)[0],
+            reclaimable=reclaimable,
+        )
 
     def join(self, parts: Sequence[Digest]) -> Digest:
         """Make one blob of several, end to end, without writing their bytes again. Raises NotFound."""
@@ -98,7 +146,7 @@ class ChunkStore:
         digest = Digest(whole.hexdigest())
         if not self.has(digest):
             chunks = tuple(chunk for recipe in recipes for chunk in recipe.chunks)
-            self._index.add({}, digest, recipe=Recipe(sum(recipe.size for recipe in recipes), chunks))
+            self._index.add({}, {digest: Recipe(sum(recipe.size for recipe in recipes), chunks)})
         return digest
 
     def sweep(self) -> int:
@@ -110,28 +158,31 @@ class ChunkStore:
         with self._writing:
             self._writer.close()
 
-    def _put_all(self, blobs: Sequence[bytes]) -> list[Digest]:
+    def _put_all(self, blobs: Sequence[bytes], *, reclaimable: bool = False) -> list[Digest]:
         """Keep blobs with one sync for all of them."""
         digests = [_name(data) for data in blobs]
-        new = {digest: data for digest, data in zip(digests, blobs, strict=True) if not self.has(digest)}
+        known = self._index.find_blobs(digests) if reclaimable else self._index.claim(digests)
+        new = {digest: data for digest, data in zip(digests, blobs, strict=True) if digest not in known}
         if new:
             with self._writing:
-                self._write(new)
+                self._write(new, reclaimable=reclaimable)
         return digests
 
-    def _write(self, blobs: Mapping[Digest, bytes]) -> None:
+    def _write(self, blobs: Mapping[Digest, bytes], *, reclaimable: bool) -> None:
         cuts = {digest: [(_name(chunk), chunk) for chunk in cut(data)] for digest, data in blobs.items()}
         chunks = dict(chunk for pieces in cuts.values() for chunk in pieces)
+        recipes = {digest: Recipe(len(blobs[digest]), tuple(name for name, _ in pieces)) for digest, pieces in cuts.items()}
         known = self._index.find_many(list(chunks))
-        missing = [item for item in chunks.items() if item[0] not in known]
-        try:
-            places = self._writer.write(missing) if missing else {}
-        except OSError as error:
-            raise refusal(error, self._folder) from error
-        for digest, pieces in cuts.items():
-            names = tuple(name for name, _ in pieces)
-            added = {name: places[name] for name in names if name in places}
-            self._index.add(added, digest, recipe=Recipe(len(blobs[digest]), names))
+        missing = {name for name in chunks if name not in known}
+        places: dict[Digest, ChunkPlace] = {}
+        while True:
+            try:
+                if missing:
+                    places |= self._writer.write([(name, chunks[name]) for name in chunks if name in missing])
+            except OSError as error:
+                raise refusal(error, self._folder) from error
+            if not (missing := self._index.add(places, recipes, reclaimable=reclaimable)):
+                return
 
     def _recipe(self, digest: Digest) -> Recipe:
         recipe = self._index.find_blob(digest) if _is_digest(digest) else None

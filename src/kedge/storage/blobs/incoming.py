@@ -15,6 +15,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from kedge.domain.ids import Digest
+from kedge.errors import Conflict
 from kedge.storage.blobs.cut import cut_some, is_parquet
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.packs import Pack
@@ -27,8 +28,17 @@ _PART, _PACK = ".part", ".pack"
 class IncomingBlob:
     """A blob on its way into a chunk store. For one thread at a time; `keep` or `drop` ends it."""
 
-    def __init__(self, folder: Path, index: ChunkIndex, *, pack_bytes: int, small: Callable[[bytes], Digest]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        index: ChunkIndex,
+        *,
+        pack_bytes: int,
+        small: Callable[[bytes], Digest],
+        reclaimable: bool = False,
+    ) -> None:
         self._folder, self._index, self._limit, self._small = folder, index, pack_bytes, small
+        self._reclaimable = reclaimable
         self._hash, self._size = blake3(), 0
         self._pieces: list[bytes] = []
         self._waiting = 0
@@ -51,7 +61,7 @@ class IncomingBlob:
         digest = Digest(self._hash.hexdigest())
         if not self._chunks:
             return self._small(b"".join(self._pieces))
-        if self._index.find_blob(digest) is not None:
+        if digest in (self._index.find_blobs([digest]) if self._reclaimable else self._index.claim([digest])):
             self.drop()
             return digest
         self._settle(whole=True)
@@ -63,7 +73,9 @@ class IncomingBlob:
                 sync_folder(self._folder)
         except OSError as error:
             raise self._refused(error) from error
-        self._index.add(self._places, digest, recipe=Recipe(self._size, tuple(self._chunks)))
+        recipe = Recipe(self._size, tuple(self._chunks))
+        if self._index.add(self._places, {digest: recipe}, reclaimable=self._reclaimable):
+            raise Conflict("what this upload shares with other blobs was removed meanwhile; send it again")
         self._let_go()
         return digest
 

@@ -32,6 +32,20 @@ class ChunkIndex(Protocol):
         """Find what a blob is made of."""
         ...
 
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, *, recipe: Recipe) -> None:
-        """Write places of chunks and a blob's recipe in one transaction; what is already there stays."""
+    def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Find the sizes of those blobs that are there."""
+        ...
+
+    def add(
+        self, places: Mapping[Digest, ChunkPlace], recipes: Mapping[Digest, Recipe], *, reclaimable: bool = False
+    ) -> set[Digest]:
+        """Write places of chunks and recipes of blobs in one transaction; what is already there stays.
+
+        Chunks that a recipe names, but that are neither given nor there (any more), are returned; nothing is written then.
+        Blobs that are not reclaimable stop being so where they were.
+        """
+        ...
+
+    def claim(self, digests: Sequence[Digest]) -> set[Digest]:
+        """Let blobs no longer be reclaimable; give those that are there."""
         ...

@@ -4,16 +4,22 @@ Digests are kept as raw bytes, a blob's recipe as its chunks' digests end to end
 second writer of the same chunk changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
 from kedge.domain.ids import Digest
 from kedge.storage.blobs.index import ChunkPlace, Recipe
-from kedge.storage.sql import dialect, schema
+from kedge.storage.sql import schema
 from kedge.storage.sql.connections import Connections
+from kedge.storage.sql.hot import Session, chunks, places
 
+_ADD_CHUNK = 'INSERT INTO chunks (digest, pack, "offset", length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING'
+_ADD_BLOB = "INSERT INTO blobs (digest, size, chunks, reclaimable) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_FIND_CHUNKS = "SELECT digest FROM chunks WHERE digest IN ({})"
+_FIND_BLOBS = "SELECT digest, size, reclaimable FROM blobs WHERE digest IN ({})"
+_CLAIM = "UPDATE blobs SET reclaimable = NULL WHERE reclaimable AND digest IN ({})"
 _BATCH = 1000  # digests in one query: below the number of parameters that any SQLite allows
 _DIGEST_BYTES = 32
 
@@ -54,17 +60,46 @@ class SqlChunks:
             row = connection.execute(_recipe, {"digest": bytes.fromhex(digest)}).first()
         return Recipe(row.size, _split(row.chunks)) if row is not None else None
 
-    def add(self, places: Mapping[Digest, ChunkPlace], blob: Digest, *, recipe: Recipe) -> None:
-        """Write places of chunks and a blob's recipe in one transaction; what is already there stays."""
+    def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Find the sizes of those blobs that are there."""
+        with self._connections.reading() as connection:
+            found = _blobs_of(Session.of(connection), digests)
+        return {Digest(digest.hex()): size for digest, (size, _) in found.items()}
+
+    def add(
+        self, places: Mapping[Digest, ChunkPlace], recipes: Mapping[Digest, Recipe], *, reclaimable: bool = False
+    ) -> set[Digest]:
+        """Write places and recipes in one transaction; what is already there stays.
+
+        Give the chunks that recipes name and that are nowhere; nothing is written then.
+        """
+        named = {chunk for recipe in recipes.values() for chunk in recipe.chunks if chunk not in places}
         # In order of digest, so that two writers of the same chunks never wait for each other in a circle.
-        rows = [
-            {"digest": bytes.fromhex(digest), "pack": place.pack, "offset": place.offset, "length": place.length}
-            for digest, place in sorted(places.items())
+        rows = [(bytes.fromhex(digest), *place) for digest, place in sorted(places.items())]
+        wholes = [
+            (bytes.fromhex(digest), recipe.size, bytes.fromhex("".join(recipe.chunks)), 1 if reclaimable else None)
+            for digest, recipe in sorted(recipes.items())
         ]
-        whole = {"digest": bytes.fromhex(blob), "size": recipe.size, "chunks": bytes.fromhex("".join(recipe.chunks))}
         with self._connections.writing() as connection:
-            dialect.insert_new(connection, _chunks, rows=rows)
-            dialect.insert_new(connection, _blobs, rows=[whole])
+            session = Session.of(connection)
+            if lost := _lost(session, named):
+                return lost
+            session.many(_ADD_CHUNK, rows)
+            session.many(_ADD_BLOB, wholes)
+            if not reclaimable:
+                _claim(session, list(recipes))
+        return set()
+
+    def claim(self, digests: Sequence[Digest]) -> set[Digest]:
+        """Let blobs no longer be reclaimable; give those that are there."""
+        with self._connections.reading() as connection:
+            found = _blobs_of(Session.of(connection), digests)
+        if any(reclaimable for _, reclaimable in found.values()):
+            with self._connections.writing() as connection:
+                session = Session.of(connection)
+                _claim(session, digests)
+                found = _blobs_of(session, digests)
+        return {Digest(digest.hex()) for digest in found}
 
     def totals(self) -> Totals:
         """Count blobs, chunks and bytes."""
@@ -72,6 +107,31 @@ class SqlChunks:
             blobs = connection.execute(_blob_count).scalar_one()
             chunks, size = connection.execute(_chunk_totals).one()
         return Totals(blobs, chunks, int(size))
+
+
+def _blobs_of(session: Session, digests: Sequence[Digest]) -> dict[bytes, tuple[int, bool]]:
+    found = {}
+    for some in chunks(_raw(digests)):
+        for digest, size, reclaimable in session.rows(_FIND_BLOBS.format(places(some)), *some):
+            found[bytes(digest)] = (int(size), bool(reclaimable))
+    return found
+
+
+def _lost(session: Session, named: Iterable[Digest]) -> set[Digest]:
+    """Give the chunks that are not there."""
+    raw = set(_raw(named))
+    for some in chunks(list(raw)):
+        raw.difference_update(bytes(row[0]) for row in session.rows(_FIND_CHUNKS.format(places(some)), *some))
+    return {Digest(digest.hex()) for digest in raw}
+
+
+def _claim(session: Session, digests: Iterable[Digest]) -> None:
+    for some in chunks(sorted(_raw(digests))):
+        session.run(_CLAIM.format(places(some)), *some)
+
+
+def _raw(digests: Iterable[Digest]) -> list[bytes]:
+    return [bytes.fromhex(digest) for digest in dict.fromkeys(digests)]
 
 
 def _split(raw: bytes) -> tuple[Digest, ...]:

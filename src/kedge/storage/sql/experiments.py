@@ -50,7 +50,7 @@ class SqlExperiments:
         """Read an experiment. Raises NotFound."""
         if found := self.read([experiment]):
             return found[0]
-        raise NotFound(f"experiment {experiment!r} does not exist; search the experiments to see which do")
+        raise _missing(experiment)
 
     def find(self, name: str) -> Experiment | None:
         """Find the experiment of this name, deleted or not."""
@@ -165,7 +165,7 @@ _TAGS = {
 def _lifecycle(session: Session, experiment: str) -> str:
     row = session.row("SELECT lifecycle FROM experiments WHERE id = ?", experiment)
     if row is None:
-        raise NotFound(f"experiment {experiment!r} does not exist; search the experiments to see which do")
+        raise _missing(experiment)
     return str(row[0])
 
 
@@ -193,3 +193,8 @@ def _experiments(session: Session, rows: list[Row]) -> list[Experiment]:
         )
         for id, name, lifecycle, created, updated in rows
     ]
+
+
+def _missing(experiment: str) -> NotFound:
+    message = f"experiment {experiment!r} does not exist; search the experiments to see which do"
+    return NotFound(message, what="experiment", id=experiment)

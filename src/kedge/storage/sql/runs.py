@@ -135,7 +135,7 @@ class SqlRuns:
         """Read a run with its latest points, inputs and outputs. Raises NotFound."""
         if found := self.details([run]):
             return found[0]
-        raise NotFound(f"run {run!r} does not exist; list the runs of its experiment to see which do")
+        raise _missing(run)
 
     def details(self, runs: Sequence[RunId]) -> Sequence[RunDetail]:
         """Read those that exist, in the order asked for."""
@@ -246,7 +246,7 @@ def require_active(session: Session, run: str) -> str:
 def _place(session: Session, run: str) -> tuple[str, str]:
     row = session.row("SELECT experiment, lifecycle FROM runs WHERE id = ?", run)
     if row is None:
-        raise NotFound(f"run {run!r} does not exist; list the runs of its experiment to see which do")
+        raise _missing(run)
     return row[0], row[1]
 
 
@@ -382,3 +382,8 @@ def _metrics(latest: dict[str, Latest]) -> tuple[Metric, ...]:
         Metric(key=key, value=math.nan if value is None else value, at=at, step=step)
         for key, (step, at, value) in latest.items()
     )
+
+
+def _missing(run: str) -> NotFound:
+    message = f"run {run!r} does not exist; list the runs of its experiment to see which do"
+    return NotFound(message, what="run", id=run)

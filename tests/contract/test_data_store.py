@@ -1,0 +1,147 @@
+"""Whole folders in and out of the chunk store."""
+
+import os
+import random
+
+import pytest
+from blake3 import blake3
+
+from kedge.errors import Conflict, FileChanged, SourceFailed, StoreBroken
+from kedge.ports import TreeFile
+from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.blobs.holding import hold
+from kedge.storage.blobs.trees import NOTHING, read_entries, write_entries
+from kedge.storage.sql import open_store
+
+
+@pytest.fixture
+def meta(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path / 'kedge.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(tmp_path, meta):
+    return ChunkStore(tmp_path / "store", meta.chunks, pack_bytes=4 << 20)
+
+
+def quiet(files, size):
+    pass
+
+
+def noise(size, seed=0):
+    return random.Random(seed).randbytes(size)
+
+
+def laid_out(folder, contents):
+    for name, data in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return [(name, folder / name) for name in sorted(contents)]
+
+
+CONTENTS = {
+    "a/empty": b"",
+    "a/one": b"1",
+    "b.bin": noise(300_000),
+    "b2.bin": noise(300_000),
+    "big.bin": noise(9_000_000, 1),
+    "big.parquet": b"PAR1" + noise(3_000_000, 2),
+    "zeros": bytes(2_000_000),
+}
+
+
+def test_files_come_in_and_go_out_as_they_were(store, tmp_path):
+    files = laid_out(tmp_path / "in", CONTENTS)
+    told = []
+    kept = list(store.put_files(files, told=lambda *done: told.append(done)))
+    assert [file.name for file in kept] == [name for name, _ in files]
+    assert all(file.digest == blake3(CONTENTS[file.name]).hexdigest() for file in kept)
+    assert all(file.stat.st_mtime_ns == os.stat(path).st_mtime_ns for file, (_, path) in zip(kept, files, strict=True))
+    assert told[-1] == (len(CONTENTS), sum(map(len, CONTENTS.values())))
+    tree = store.put_manifest(TreeFile(file.name, file.digest, file.size) for file in kept)
+    assert tree == store.put_tree(CONTENTS)
+    back = list(store.restore(((file, tmp_path / "out" / file.name) for file in store.manifest(tree)), told=quiet))
+    assert sorted(file.name for file in back) == sorted(CONTENTS)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in CONTENTS} == CONTENTS
+    assert all(file.stat.st_mtime_ns == os.stat(tmp_path / "out" / file.name).st_mtime_ns for file in back)
+    assert not list((tmp_path / "out").rglob(".kedge-*"))
+
+
+def test_what_is_known_is_not_written_again(store, tmp_path):
+    files = laid_out(tmp_path / "in", CONTENTS)
+    list(store.put_files(files, told=quiet))
+    before = sum(path.stat().st_size for path in (tmp_path / "store").rglob("*.pack"))
+    list(store.put_files(files, told=quiet))
+    assert sum(path.stat().st_size for path in (tmp_path / "store").rglob("*.pack")) == before
+
+
+def test_executable_bits_and_links_come_back(store, tmp_path):
+    digest = store.put(b"#!/bin/sh\n")
+    files = [TreeFile("link", NOTHING, 0, link="run.sh"), TreeFile("run.sh", digest, 10, executable=True)]
+    tree = store.put_manifest(files)
+    assert list(store.manifest(tree)) == files
+    list(store.restore([(file, tmp_path / "out" / file.name) for file in files], told=quiet))
+    assert os.access(tmp_path / "out" / "run.sh", os.X_OK)
+    assert os.readlink(tmp_path / "out" / "link") == "run.sh"
+
+
+def test_restoring_replaces_what_is_there_and_never_writes_through_it(store, tmp_path):
+    digest = store.put(b"new")
+    (tmp_path / "outside").write_bytes(b"precious")
+    (tmp_path / "a").symlink_to("outside")
+    list(store.restore([(TreeFile("a", digest, 3), tmp_path / "a")], told=quiet))
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert (tmp_path / "outside").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["a", "a"], ["../a"], ["/a"]])
+def test_a_manifest_is_sorted_and_plain(store, names):
+    with pytest.raises(ValueError, match=r"sorted|relative"):
+        store.put_manifest(TreeFile(name, NOTHING, 0) for name in names)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 64, 1000, 1 << 20])
+def test_a_manifest_is_read_however_its_bytes_are_cut(cut):
+    odd = ['a"},{"name":"b', "a},{", "a}", "ü", "z" * 300]
+    files = [TreeFile(name, NOTHING, at, executable=at == 2) for at, name in enumerate(sorted(odd))]
+    data = b"".join(write_entries(files))
+    pieces = [data[start : start + cut] for start in range(0, len(data), cut)]
+    assert list(read_entries(pieces, NOTHING)) == files
+    assert list(read_entries([b"".join(write_entries([]))], NOTHING)) == []
+    with pytest.raises(StoreBroken, match="not a tree"):
+        list(read_entries([data[:-20]], NOTHING))
+
+
+def test_a_file_that_is_missing_is_told(store, tmp_path):
+    with pytest.raises(SourceFailed, match=r"cannot read .*gone.*No such file"):
+        list(store.put_files([("gone", tmp_path / "gone")], told=quiet))
+
+
+@pytest.mark.parametrize("size", [10, 5_000_000])
+def test_a_file_that_keeps_changing_is_refused(store, tmp_path, monkeypatch, size):
+    path = tmp_path / "log"
+    path.write_bytes(noise(size))
+    real = os.fstat
+
+    def growing(descriptor):
+        stat = real(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}") == str(path):
+            with path.open("ab") as file:
+                file.write(b"more")
+        return stat
+
+    monkeypatch.setattr(os, "fstat", growing)
+    with pytest.raises(FileChanged, match="changed while it was read"):
+        list(store.put_files([("log", path)], told=quiet))
+
+
+def test_many_keep_at_a_time_and_one_removes_alone(tmp_path):
+    one, two, other = hold(tmp_path, seconds=0), hold(tmp_path, seconds=0), hold(tmp_path, alone=True, seconds=0)
+    with one, two, pytest.raises(Conflict, match="keeps files"), other:
+        pass
+    with hold(tmp_path, alone=True, seconds=0), pytest.raises(Conflict, match="removes data"), hold(tmp_path, seconds=0):
+        pass
+    with hold(tmp_path, alone=True, seconds=0):
+        pass

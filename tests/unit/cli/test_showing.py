@@ -1,0 +1,32 @@
+"""What people named is printed as it stands: no markup of Rich's, no code that a terminal obeys, nothing cut in silence."""
+
+import pytest
+
+from kedge.cli.showing import LONGEST, brief, plain, show_rows
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("rate é 模型 🚀", "rate é 模型 🚀"), ("\x1b[2Jgone", "\\x1b[2Jgone"), ("a\nb", "a\\nb"), ("\u202egpj", "\\u202egpj")],
+)
+def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_a_long_value_says_how_long_it_is() -> None:
+    assert brief("x" * LONGEST) == "x" * LONGEST
+    assert brief("x" * 6000) == "x" * LONGEST + "... (6,000 characters; --json prints all)"
+
+
+def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows("[/] runs", ("[/red]", "value"), rows=[("[bold]x[/bold]", "[/]")])
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("[/] runs", "[/red]", "[bold]x[/bold]"))
+
+
+def test_a_column_that_is_needed_whole_is_never_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    show_rows("runs", ("run", "why", "more"), rows=[("0123456789ab", "word " * 30, "word " * 30)], whole={"run"})
+    assert "0123456789ab" in capsys.readouterr().out
