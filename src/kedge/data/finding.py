@@ -48,7 +48,7 @@ _MOST_HITS = 4
 Is = Callable[[Shelved], bool]
 
 
-class Term(NamedTuple):
+class Sought(NamedTuple):
     """One part of a query: words side by side, in one field or anywhere ("")."""
 
     words: tuple[str, ...]
@@ -59,7 +59,7 @@ class Term(NamedTuple):
 class Looked(NamedTuple):
     """A query as it is read."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[Sought, ...]
     marks: tuple[tuple[str, bool], ...]
 
 
@@ -94,7 +94,7 @@ def read_query(query: str, marks: Sequence[str]) -> Looked:
         field = key if key in _FIELDS else ""
         found = tuple(words_of(text if field or not key else f"{key} {text}"))
         if found:
-            terms.append(Term(words=found, field=field, without=without))
+            terms.append(Sought(words=found, field=field, without=without))
     return Looked(terms=tuple(terms), marks=tuple(asked))
 
 
@@ -161,7 +161,7 @@ class CatalogueIndex:
                         return close[0]
         return ""
 
-    def _scores(self, term: Term) -> dict[int, float]:
+    def _scores(self, term: Sought) -> dict[int, float]:
         """Score the datasets that have a term; words side by side are looked for from the first of them."""
         found: dict[int, float] = {}
         last = len(term.words) - 1
