@@ -21,6 +21,7 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.tables import TableVersions
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class Records:
         from kedge.data.catalogue import Catalogue
 
         return Catalogue(meta=self.meta, clock=self.clock)
+
+    @cached_property
+    def tables(self) -> TableVersions:
+        """Keep versions of tables."""
+        from kedge.data.tables import TableVersions
+        from kedge.storage.tables import PolarsTables
+
+        tables = PolarsTables(self.settings.project, None)
+        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
 
     def close(self) -> None:
         """Let go of files and connections."""
