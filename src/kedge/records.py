@@ -20,6 +20,7 @@ from kedge.tracking.logging import Logging
 from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
+    from kedge.data.catalogue import Catalogue
     from kedge.data.tables import TableVersions
 
 
@@ -52,6 +53,13 @@ class Records:
     def telling(self) -> Telling:
         """Take what a client tells."""
         return Telling(logging=self.logging, artifacts=self.artifacts)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Describe and find datasets."""
+        from kedge.data.catalogue import Catalogue
+
+        return Catalogue(meta=self.meta, clock=self.clock)
 
     @cached_property
     def tables(self) -> TableVersions:
