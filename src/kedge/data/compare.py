@@ -64,7 +64,7 @@ class TableSide(NamedTuple):
 
 
 def sides(
-    parts: Parts, before: DatasetVersion, after: DatasetVersion, *, schemas: tuple[pl.Schema, pl.Schema]
+    parts: Parts, *, before: DatasetVersion, after: DatasetVersion, schemas: tuple[pl.Schema, pl.Schema]
 ) -> tuple[TableSide, TableSide, int]:
     """Set parts aside that both versions hold; give both sides, and how many rows were set aside."""
     shared = Counter(map(_name, before.parts)) & Counter(map(_name, after.parts))
@@ -83,8 +83,8 @@ def sides(
         out = [parts.left_out(one) for one in (part, other)]
         gone = [np.zeros(part.rows, dtype=bool) if bits is None else bits for bits in out]
         same += int((~gone[0] & ~gone[1]).sum())
-        pieces[0].append(_some(parts, part, ~gone[0] & gone[1]))
-        pieces[1].append(_some(parts, part, ~gone[1] & gone[0]))
+        pieces[0].append(_some(parts, part, wanted=~gone[0] & gone[1]))
+        pieces[1].append(_some(parts, part, wanted=~gone[1] & gone[0]))
     pieces[1].extend(_whole(parts, part) for several in files.values() for part in several)
     wholes = [[_whole(parts, part) for part in version.parts] for version in (before, after)]
     return TableSide(schemas[0], pieces[0], wholes[0]), TableSide(schemas[1], pieces[1], wholes[1]), same
@@ -302,7 +302,7 @@ def _whole(parts: Parts, part: Part) -> Piece:
     return Piece(held(part), lambda names: _rows_of(parts.read(part, names), held(part)))
 
 
-def _some(parts: Parts, part: Part, wanted: np.ndarray) -> Piece:
+def _some(parts: Parts, part: Part, *, wanted: np.ndarray) -> Piece:
     count, chosen = int(wanted.sum()), pl.Series(wanted)
     return Piece(count, lambda names: _rows_of(parts.whole(part.digest, names).filter(chosen), count))
 

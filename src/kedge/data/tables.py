@@ -215,7 +215,7 @@ class TableVersions:
         chosen = after.key if key is None else (key,) if isinstance(key, str) else tuple(key)
         if key is None and not set(chosen) <= set(schemas[0]):
             chosen = ()
-        left, right, same = sides(self._parts, before, after, schemas=schemas)
+        left, right, same = sides(self._parts, before=before, after=after, schemas=schemas)
         found = compare(before, after, left=left, right=right, same=same, key=chosen)
         return masked(found, self._personal(before.dataset) | self._personal(after.dataset))
 
