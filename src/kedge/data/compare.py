@@ -120,7 +120,7 @@ def compare(
         columns=columns,
         examples_added=_rows(right, found.added[:_EXAMPLES], key=key, after=True),
         examples_removed=_rows(left, found.removed[:_EXAMPLES], key=key, after=False),
-        examples_changed=_changes(left, right, found.first, key=key, values=values),
+        examples_changed=_changes(left, right, pairs=found.first, key=key, values=values),
         sampled=sampled,
     )
 
@@ -252,7 +252,7 @@ def _rows(side: TableSide, places: np.ndarray, *, key: Sequence[str], after: boo
 
 
 def _changes(
-    left: TableSide, right: TableSide, pairs: list[tuple[int, int]], *, key: Sequence[str], values: Sequence[str]
+    left: TableSide, right: TableSide, *, pairs: list[tuple[int, int]], key: Sequence[str], values: Sequence[str]
 ) -> tuple[ExampleRow, ...]:
     found = []
     for place, other in pairs:
