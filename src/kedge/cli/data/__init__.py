@@ -7,6 +7,7 @@ import typer
 
 # command: its module here, the function in it, and what it does
 COMMANDS = {
+    "commit": ("tables", "commit", "Make a table the newest version of a dataset."),
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
 }
 
