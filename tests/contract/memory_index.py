@@ -22,6 +22,10 @@ class MemoryIndex:
         """Find what a blob is made of."""
         return self._blobs.get(digest)
 
+    def find_recipes(self, digests: Sequence[Digest]) -> dict[Digest, Recipe]:
+        """Find what those blobs that are there are made of."""
+        return {digest: self._blobs[digest] for digest in digests if digest in self._blobs}
+
     def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Find the sizes of those blobs that are there."""
         return {digest: self._blobs[digest].size for digest in digests if digest in self._blobs}

@@ -20,7 +20,7 @@ from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
-from kedge.storage.blobs.intake import take_in
+from kedge.storage.blobs.intake import Intake
 from kedge.storage.blobs.packs import PackWriter, read
 from kedge.storage.blobs.restoring import restore
 from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
@@ -81,12 +81,7 @@ class ChunkStore:
 
     def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
         """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
-        return take_in(
-            files,
-            told,
-            together=lambda blobs: self._put_all(blobs, reclaimable=True),
-            incoming=lambda: self._incoming(reclaimable=True),
-        )
+        return Intake(self._folder, self._index, pack_bytes=self._pack_bytes, told=told).take(files)
 
     def put_manifest(self, files: Iterable[TreeFile]) -> Digest:
         """Make a tree of files whose blobs are there; they come sorted. Raises ValueError for a name."""
@@ -182,6 +177,7 @@ class ChunkStore:
             except OSError as error:
                 raise refusal(error, self._folder) from error
             if not (missing := self._index.add(places, recipes, reclaimable=reclaimable)):
+                self._writer.release()
                 return
 
     def _recipe(self, digest: Digest) -> Recipe:

@@ -32,6 +32,10 @@ class ChunkIndex(Protocol):
         """Find what a blob is made of."""
         ...
 
+    def find_recipes(self, digests: Sequence[Digest]) -> dict[Digest, Recipe]:
+        """Find what those blobs that are there are made of."""
+        ...
+
     def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Find the sizes of those blobs that are there."""
         ...

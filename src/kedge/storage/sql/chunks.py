@@ -7,7 +7,7 @@ second writer of the same chunk changes nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 
 from kedge.domain.ids import Digest
 from kedge.storage.blobs.index import ChunkPlace, Recipe
@@ -18,14 +18,13 @@ from kedge.storage.sql.hot import Session, chunks, places
 _ADD_CHUNK = 'INSERT INTO chunks (digest, pack, "offset", length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING'
 _ADD_BLOB = "INSERT INTO blobs (digest, size, chunks, reclaimable) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _FIND_CHUNKS = "SELECT digest FROM chunks WHERE digest IN ({})"
+_FIND_PLACES = 'SELECT digest, pack, "offset", length FROM chunks WHERE digest IN ({})'
+_FIND_RECIPES = "SELECT digest, size, chunks FROM blobs WHERE digest IN ({})"
 _FIND_BLOBS = "SELECT digest, size, reclaimable FROM blobs WHERE digest IN ({})"
 _CLAIM = "UPDATE blobs SET reclaimable = NULL WHERE reclaimable AND digest IN ({})"
-_BATCH = 1000  # digests in one query: below the number of parameters that any SQLite allows
 _DIGEST_BYTES = 32
 
 _chunks, _blobs = schema.chunks, schema.blobs
-_places = select(_chunks).where(_chunks.c.digest.in_(bindparam("digests", expanding=True)))
-_recipe = select(_blobs.c.size, _blobs.c.chunks).where(_blobs.c.digest == bindparam("digest"))
 _blob_count = select(func.count()).select_from(_blobs)
 _chunk_totals = select(func.count(), func.coalesce(func.sum(_chunks.c.length), 0)).select_from(_chunks)
 
@@ -46,19 +45,28 @@ class SqlChunks:
 
     def find_many(self, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
         """Find the places of those chunks that are there."""
-        raw = [bytes.fromhex(digest) for digest in dict.fromkeys(digests)]
         found: dict[Digest, ChunkPlace] = {}
-        with self._connections.reading() as connection:
-            for start in range(0, len(raw), _BATCH):
-                for row in connection.execute(_places, {"digests": raw[start : start + _BATCH]}):
-                    found[Digest(row.digest.hex())] = ChunkPlace(row.pack, row.offset, row.length)
+        if digests:
+            with self._connections.reading() as connection:
+                session = Session.of(connection)
+                for some in chunks(_raw(digests)):
+                    for digest, *place in session.rows(_FIND_PLACES.format(places(some)), *some):
+                        found[Digest(bytes(digest).hex())] = ChunkPlace(*place)
         return found
 
     def find_blob(self, digest: Digest) -> Recipe | None:
         """Find what a blob is made of."""
+        return self.find_recipes([digest]).get(digest)
+
+    def find_recipes(self, digests: Sequence[Digest]) -> dict[Digest, Recipe]:
+        """Find what those blobs that are there are made of."""
+        found: dict[Digest, Recipe] = {}
         with self._connections.reading() as connection:
-            row = connection.execute(_recipe, {"digest": bytes.fromhex(digest)}).first()
-        return Recipe(row.size, _split(row.chunks)) if row is not None else None
+            session = Session.of(connection)
+            for some in chunks(_raw(digests)):
+                for digest, size, raw in session.rows(_FIND_RECIPES.format(places(some)), *some):
+                    found[Digest(bytes(digest).hex())] = Recipe(size, _split(bytes(raw)))
+        return found
 
     def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Find the sizes of those blobs that are there."""
