@@ -3,8 +3,11 @@
 `app.py` opens a whole house, with frames and models; a script that only logs opens its records.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
 from kedge.errors import ConfigError
@@ -15,6 +18,10 @@ from kedge.storage.sql import open_store
 from kedge.tracking.artifacts import Artifacts
 from kedge.tracking.logging import Logging
 from kedge.tracking.telling import Telling
+
+if TYPE_CHECKING:
+    from kedge.data.catalogue import Catalogue
+    from kedge.data.tables import TableVersions
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,22 @@ class Records:
     def telling(self) -> Telling:
         """Take what a client tells."""
         return Telling(logging=self.logging, artifacts=self.artifacts)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Describe and find datasets."""
+        from kedge.data.catalogue import Catalogue
+
+        return Catalogue(meta=self.meta, clock=self.clock)
+
+    @cached_property
+    def tables(self) -> TableVersions:
+        """Keep versions of tables."""
+        from kedge.data.tables import TableVersions
+        from kedge.storage.tables import PolarsTables
+
+        tables = PolarsTables(self.settings.project, None)
+        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
 
     def close(self) -> None:
         """Let go of files and connections."""
