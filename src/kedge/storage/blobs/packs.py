@@ -10,14 +10,11 @@ chunk was removed.
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 from kedge.domain.ids import Digest
-from kedge.errors import StoreBroken
 from kedge.storage.blobs.index import ChunkPlace
 from kedge.storage.durable import make_folder, sync_folder, write_all
 
@@ -163,26 +160,6 @@ class Pack:
         """Let others append to it, or take it away."""
         fcntl.flock(self.descriptor, fcntl.LOCK_UN)
         self._locked = False
-
-
-def read(folder: Path, places: Sequence[ChunkPlace]) -> list[bytes]:
-    """Read chunks, each pack opened once. Raises StoreBroken where a pack cannot be read."""
-    with ExitStack() as stack:
-        packs: dict[str, BinaryIO] = {}
-        pieces = []
-        for pack, offset, length in places:
-            try:
-                if pack not in packs:
-                    packs[pack] = stack.enter_context((folder / pack).open("rb", buffering=0))
-                pieces.append(os.pread(packs[pack].fileno(), length, offset))
-            except OSError as error:
-                raise unreadable(folder / pack, error) from error
-        return pieces
-
-
-def unreadable(pack: Path, error: OSError) -> StoreBroken:
-    """Say that a pack cannot be read."""
-    return StoreBroken(f"cannot read pack {pack}: {error.strerror}; restore it from a backup")
 
 
 def lock_pack(path: Path, *, flags: int = os.O_RDWR) -> int | None:
