@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kedge.adapters.clock import SystemClock
+from kedge.data.files import Files
 from kedge.errors import ConfigError
 from kedge.ports import Clock, DataStore, MetaStore
 from kedge.settings import Settings
@@ -15,6 +16,7 @@ from kedge.storage.sql import open_store
 from kedge.tracking.artifacts import Artifacts
 from kedge.tracking.logging import Logging
 from kedge.tracking.telling import Telling
+from kedge.workspaces import open_workspace
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Records:
     def telling(self) -> Telling:
         """Take what a client tells."""
         return Telling(logging=self.logging, artifacts=self.artifacts)
+
+    @cached_property
+    def files(self) -> Files:
+        """Keep versions of the files in the project's folder."""
+        workspace = open_workspace(self.settings.project)
+        return Files(datasets=self.meta.datasets, blobs=self.blobs, workspace=workspace, clock=self.clock)
 
     def close(self) -> None:
         """Let go of files and connections."""
