@@ -9,6 +9,7 @@ import os
 import platform
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -49,17 +50,29 @@ def open_spool(settings: Settings) -> Spool:
         return Spool.create(second, head)
 
 
-def left_spools(settings: Settings) -> Iterator[Spool]:
-    """Take over, one after another, the spools that ended processes left behind for this target."""
+def left_spools(settings: Settings, *, meant_for: str | None = None) -> Iterator[Spool]:
+    """Take over, one after another, the spools that ended processes left behind for this target, or for the one named."""
+    target = target_of(settings) if meant_for is None else meant_for
+    for root, head in _heads(settings):
+        if head.target == target:
+            spool = claim(root)
+            if spool is not None:
+                yield spool
+
+
+def left_elsewhere(settings: Settings) -> dict[str, int]:
+    """Count the spools in this folder that wait for other targets: of ended processes, and of living ones."""
+    return dict(Counter(head.target for _, head in _heads(settings) if head.target != target_of(settings)))
+
+
+def _heads(settings: Settings) -> Iterator[tuple[Path, SpoolHead]]:
     second = _second_folder()
     for folder in (_folder(settings), *((second,) if _is_own(second) else ())):
         sweep(folder)
         for root in left_behind(folder):
             head = read_head(root)
-            if head is not None and head.target == target_of(settings):
-                spool = claim(root)
-                if spool is not None:
-                    yield spool
+            if head is not None:
+                yield root, head
 
 
 class StoreDelivery:

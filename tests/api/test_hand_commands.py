@@ -2,6 +2,7 @@
 
 import json
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from typer.testing import CliRunner, Result
 
 import kedge
 from kedge.cli import models, runs, up, why
+from kedge.domain.ids import RunId
+from kedge.domain.told import RunBegan, packed
 from kedge.errors import KedgeError
+from kedge.storage.spool import Spool, SpoolHead
 
 HOSTILE = "[/] \x1b[31m[bold]x[/bold]"
 
@@ -106,3 +110,15 @@ def test_a_port_in_use_is_told_before_anything_is_promised(typed) -> None:
 
 def test_a_port_out_of_range_is_wrong_usage(typed) -> None:
     assert typed("up", "--port", "99999").exit_code == 2
+
+
+def test_what_waits_for_a_wrong_address_is_named_and_sent_here(typed, folder: Path) -> None:
+    wrong = "http://127.0.0.1:1"
+    head = SpoolHead(target=wrong, process=1, host="gone")
+    spool = Spool.create(folder / "store" / "spool", head)
+    began = RunBegan(run=RunId("a" * 32), started_at=datetime(2026, 1, 1, tzinfo=UTC), experiment="moved", name="late")
+    spool.append([packed(began)])
+    spool.close()
+    assert f"--meant-for {wrong}" in typed("runs", "sync").stdout
+    assert typed("runs", "sync", "--meant-for", wrong).stdout.startswith("1 record sent\n")
+    assert "late" in typed("runs", "list", "--experiment", "moved").stdout

@@ -21,15 +21,17 @@ nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Ids = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of runs; their first letters are enough.")]
 Experiment = Annotated[str | None, typer.Option(help="Only runs of the experiment of this name.")]
 Url = Annotated[str | None, typer.Option(help="The control plane to send to. Else KEDGE_URL, else the store itself.")]
+Meant = Annotated[str | None, typer.Option(help="Send here what was meant for this address, that was wrong or has moved.")]
 _SHORTEST = 4
 
 
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the spools that were left behind: records sent, spools that still wait, and why."""
+class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of the spools that were left behind: records sent, spools that still wait and why, those for elsewhere."""
 
     sent: int
     waiting: int
     why: str
+    elsewhere: dict[str, int] = {}
 
 
 @nouns.command("list")
@@ -91,16 +93,16 @@ def compare(runs: Ids, store: Store = None, as_json: Json = False) -> None:
 
 
 @nouns.command()
-def sync(store: Store = None, url: Url = None, as_json: Json = False) -> None:
+def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json: Json = False) -> None:
     """Send what ended scripts left in their spools, to where it was meant to go. Exits with 3 if some of it still waits."""
     from kedge.client.channel import send_some
     from kedge.client.process import delivery_to
-    from kedge.scripts import left_spools
+    from kedge.scripts import left_elsewhere, left_spools
 
     where = settings(Path(), store=store, server=url)
     delivery, sent, waiting, why = delivery_to(where), 0, 0, ""
     try:
-        for spool in left_spools(where):
+        for spool in left_spools(where, meant_for=meant_for):
             try:
                 while not why and not spool.is_empty:
                     sent += send_some(spool, delivery)
@@ -110,10 +112,13 @@ def sync(store: Store = None, url: Url = None, as_json: Json = False) -> None:
             spool.close()
     finally:
         delivery.close()
+    elsewhere = left_elsewhere(where)
     if as_json:
-        print_json(Sent(sent=sent, waiting=waiting, why=why))
+        print_json(Sent(sent=sent, waiting=waiting, why=why, elsewhere=elsewhere))
     else:
-        typer.echo(f"{sent} records sent" + (f"; {waiting} spools still wait: {why}" if waiting else ""))
+        typer.echo(f"{_counted(sent, 'record')} sent" + (f"; {_counted(waiting, 'spool')} left: {why}" if waiting else ""))
+        for target, count in elsewhere.items():
+            typer.echo(f"{_counted(count, 'spool')} for {target}: `kedge runs sync --meant-for {target}` sends it here")
     if waiting:
         raise typer.Exit(3)
 
@@ -160,6 +165,10 @@ def _id(records: Records, run: str) -> RunId:
     if len(found) > 1:
         raise NotFound(f"{run!r} begins the ids of several runs, {found[0]} and {found[1]}; write more of it")
     return found[0] if found else RunId(run)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _letters(run: str) -> str:
