@@ -10,6 +10,7 @@ from kedge.adapters.clock import SystemClock
 from kedge.data.files import Files
 from kedge.errors import ConfigError
 from kedge.ports import Clock, DataStore, MetaStore
+from kedge.ports.workspace import Workspace
 from kedge.settings import Settings
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.sql import open_store
@@ -52,8 +53,12 @@ class Records:
     @cached_property
     def files(self) -> Files:
         """Keep versions of the files in the project's folder."""
-        workspace = open_workspace(self.settings.project)
-        return Files(datasets=self.meta.datasets, blobs=self.blobs, workspace=workspace, clock=self.clock)
+        return Files(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Look at the project's folder."""
+        return open_workspace(self.settings.project)
 
     def close(self) -> None:
         """Let go of files and connections."""

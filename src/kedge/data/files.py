@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _BATCH = 20_000  # files: what is remembered at once, in memory and on the disk
 _TRIES = 20  # of an add that others race with
 _NAMED = 5  # files in a message
-_BACK_NS = 1_000_000_000
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 _NUMBER = re.compile(r"v?[0-9]+")
 
@@ -326,10 +325,11 @@ class Files:
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[Known] = []
-        for stored in self._blobs.restore(plan.files(), told=told, mtime_ns=space.now_ns() - _BACK_NS):
+        begun_ns = space.now_ns()
+        for stored in self._blobs.restore(plan.files(), told=told):
             found = space.found(stored.name, stored.stat)
             link = space.link(place, stored.name) if found.mode == LINK else ""
-            batch.append(Known(*found, bytes.fromhex(stored.digest), link))
+            batch.append(space.known(found, raw=bytes.fromhex(stored.digest), link=link, read_ns=begun_ns))
             if len(batch) >= _BATCH:
                 memory.add(batch)
                 batch = []
