@@ -44,6 +44,7 @@ from kedge.storage.online import MemoryOnline, SqliteOnline
 from kedge.storage.sql import open_store
 
 if TYPE_CHECKING:
+    from kedge.data.catalogue import Catalogue
     from kedge.data.room import Data
     from kedge.evaluation.load import ModelLoader
     from kedge.evaluation.room import Evaluation
@@ -223,6 +224,13 @@ class House:
             files=self.artifacts,
             clock=self.clock,
         )
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Describe and find datasets."""
+        from kedge.data.catalogue import Catalogue
+
+        return Catalogue(meta=self.meta, clock=self.clock)
 
     @cached_property
     def by_hand(self) -> ByHand:

@@ -3,21 +3,27 @@
 `app.py` opens a whole house, with frames and models; a script that only logs opens its records.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
-from kedge.data.files import Files
 from kedge.errors import ConfigError
 from kedge.ports import Clock, DataStore, MetaStore
-from kedge.ports.workspace import Workspace
 from kedge.settings import Settings
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.sql import open_store
 from kedge.tracking.artifacts import Artifacts
 from kedge.tracking.logging import Logging
 from kedge.tracking.telling import Telling
-from kedge.workspaces import open_workspace
+
+if TYPE_CHECKING:
+    from kedge.data.catalogue import Catalogue
+    from kedge.data.files import Files
+    from kedge.data.tables import TableVersions
+    from kedge.ports.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,32 @@ class Records:
     @cached_property
     def files(self) -> Files:
         """Keep versions of the files in the project's folder."""
+        from kedge.data.files import Files
+
         return Files(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
     def workspace(self) -> Workspace:
         """Look at the project's folder."""
+        from kedge.workspaces import open_workspace
+
         return open_workspace(self.settings.project)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Describe and find datasets."""
+        from kedge.data.catalogue import Catalogue
+
+        return Catalogue(meta=self.meta, clock=self.clock)
+
+    @cached_property
+    def tables(self) -> TableVersions:
+        """Keep versions of tables."""
+        from kedge.data.tables import TableVersions
+        from kedge.storage.tables import PolarsTables
+
+        tables = PolarsTables(self.settings.project, None)
+        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -9,7 +9,8 @@ from tests.contract import metastore as a
 from kedge.data.references import resolve
 from kedge.domain.data import ColumnNote, Dataset, DatasetVersion, TableProfile
 from kedge.domain.ids import DatasetName
-from kedge.errors import NotFound
+from kedge.domain.lineage import Node, NodeKind
+from kedge.errors import Conflict, NotFound
 from kedge.storage.sql import SqlStore
 
 NAME = DatasetName("flights")
@@ -82,3 +83,56 @@ def test_what_is_not_there_is_said(store: SqlStore, reference: str, says: str) -
     added(store, 1)
     with pytest.raises(NotFound, match=says):
         resolve(store.datasets, reference)
+
+
+def test_an_entry_is_written_only_over_the_one_that_was_read(store: SqlStore) -> None:
+    version = added(store, 1)
+    entry = store.datasets.entry(version.dataset)
+    assert entry is not None
+    mine = msgspec.structs.replace(entry, owner="mo")
+    store.datasets.describe(mine, a.event("mine"), before=entry)
+    with pytest.raises(Conflict, match="someone described"):
+        store.datasets.describe(msgspec.structs.replace(entry, owner="al"), a.event("theirs"), before=entry)
+    assert store.datasets.entry(NAME) == mine
+
+
+def test_the_whole_catalogue_is_read_at_once_and_its_stamp_moves(store: SqlStore) -> None:
+    stamps = [store.datasets.stamp()]
+
+    def moved() -> None:
+        stamps.append(store.datasets.stamp())
+
+    versions = [added(store, number) for number in (1, 2, 10)]
+    moved()
+    other = a.dataset(1, "weather")
+    store.datasets.add(other, a.event("added weather"))
+    moved()
+    assert store.datasets.newest() == {NAME: versions[2], other.dataset: other}
+    store.datasets.tag(NAME, "good", number=2, event=a.event("tag"))
+    moved()
+    assert store.datasets.all_tags() == {NAME: {"good": 2}}
+    entry = store.datasets.entry(NAME)
+    assert entry is not None
+    store.datasets.describe(msgspec.structs.replace(entry, owner="mo"), a.event("described"))
+    moved()
+    store.datasets.drop(NAME, [1], event=a.event("drop"))
+    moved()
+    assert len(set(stamps)) == len(stamps)
+    assert store.datasets.stamp() == stamps[-1]
+
+
+def test_versions_are_listed_a_page_at_a_time(store: SqlStore) -> None:
+    for number in (1, 2, 3, 4):
+        added(store, number)
+    assert [version.number for version in store.datasets.list(NAME)] == [1, 2, 3, 4]
+    assert [version.number for version in store.datasets.list(NAME, limit=2)] == [3, 4]
+    assert [version.number for version in store.datasets.list(NAME, before=3, limit=1)] == [2]
+
+
+def test_uses_of_many_nodes_come_newest_first(store: SqlStore) -> None:
+    for number in range(3):
+        store.events.append(a.event("use", number, edges=(a.edge(f"run{number}", f"digest{number % 2}"),)))
+    nodes = [Node(NodeKind.DATASET_VERSION, f"digest{number}") for number in range(2000)]
+    assert [edge.made.id for edge in store.events.uses_of(nodes, limit=9)] == ["run2", "run1", "run0"]
+    assert [edge.made.id for edge in store.events.uses_of(nodes, limit=2)] == ["run2", "run1"]
+    assert store.events.uses_of([], limit=9) == []

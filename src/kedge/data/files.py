@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 _BATCH = 20_000  # files: what is remembered at once, in memory and on the disk
 _TRIES = 20  # of an add that others race with
 _NAMED = 5  # files in a message
-_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
-_NUMBER = re.compile(r"v?[0-9]+")
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,36 +180,6 @@ class Files:
         """Compare two versions of files, in bounded memory; the first of the files that differ are named."""
         return diff_trees(self._blobs, before, after=after)
 
-    def tag(self, version: DatasetVersion, tag: str, *, actor: str) -> None:
-        """Have a tag name a version; one that named another moves. Raises RequestInvalid for what no tag can be."""
-        if not _TAG.fullmatch(tag) or _NUMBER.fullmatch(tag):
-            raise RequestInvalid(
-                f"{tag!r} cannot be a tag; use letters, digits, '.', '_', '-' or '/', and no number, which names a version"
-            )
-        self._tag(version.dataset, tag, number=version.number, actor=actor)
-
-    def untag(self, dataset: DatasetName, tag: str, *, actor: str) -> None:
-        """Take a tag away. Raises NotFound."""
-        if tag not in self._datasets.tags(dataset):
-            raise NotFound(f"dataset {dataset!r} has no tag {tag!r}; list them with: kedge data log {dataset}")
-        self._tag(dataset, tag, number=None, actor=actor)
-
-    def _tag(self, dataset: DatasetName, tag: str, *, number: int | None, actor: str) -> None:
-        now = self._clock.now()
-        said = (
-            f"tag {tag!r} of {dataset!r} names version {number}" if number else f"tag {tag!r} of {dataset!r} was taken away"
-        )
-        event = Event(
-            key=digest_of("dataset tag", dataset, tag, number, now),
-            kind=EventKind.DATASET_TAGGED,
-            at=now,
-            subject=dataset,
-            actor=actor,
-            message=said,
-            facts={"tag": tag, "number": number},
-        )
-        self._datasets.tag(dataset, tag, number=number, event=event)
-
     def _add(
         self,
         place: str,
@@ -237,12 +205,10 @@ class Files:
             if len(batch) >= _BATCH:
                 memory.add_fresh(batch)
                 batch = []
-        if base is not None and not reading.touched:
-            newest = self._datasets.find(dataset)
-            if newest is not None and newest.tree == base.tree:
-                if newest.number != base.number or base.coming:
-                    memory.settle(_base(newest))
-                return newest, False, 0
+        if base is not None and not reading.touched and not base.coming:
+            here = self._datasets.find(dataset, base.number)
+            if here is not None and here.tree == base.tree:
+                return here, False, 0
         memory.begin()
         try:
             memory.change(files=(*batch, *reading.ready), gone=reading.gone)
@@ -328,7 +294,7 @@ class Files:
         begun_ns = space.now_ns()
         for stored in self._blobs.restore(plan.files(), told=told):
             found = space.found(stored.name, stored.stat)
-            link = space.link(place, stored.name) if found.mode == LINK else ""
+            link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
             batch.append(space.known(found, raw=bytes.fromhex(stored.digest), link=link, read_ns=begun_ns))
             if len(batch) >= _BATCH:
                 memory.add(batch)

@@ -35,6 +35,7 @@ class Plan:
         self._same: list[Known] = []
         self._kept: set[str] = set()  # untracked files, which stay
         self._around: set[str] = set()  # the folders that they lie in
+        self._over: set[str] = set()  # files that are wanted where a folder is
         self.gone: list[str] = []
         self.edited: list[str] = []
         self.written = self.bytes = 0
@@ -116,7 +117,9 @@ class Plan:
             self.gone.append(found.name)
         else:
             self._kept.add(found.name)
-            self._around.update(_folders(found.name))
+            folders = set(_folders(found.name))
+            self._around |= folders
+            self.edited.extend(folders & self._over)
 
     def _is_coming(self, found: Found) -> bool:
         now = self._now(found, None) if self._memory.has_coming() else None
@@ -125,6 +128,8 @@ class Plan:
     def _write(self, wanted: TreeFile, found: Found | None) -> None:
         if wanted.name in self._around or any(folder in self._kept for folder in _folders(wanted.name)):
             self.edited.append(wanted.name)  # a folder is in a file's way, or a file in a folder's
+        if found is None and self._folder and self._workspace.kind(f"{self._place}/{wanted.name}"):
+            self._over.add(wanted.name)
         if self._twins is not None:
             if wanted.name.casefold() in self._twins:
                 raise Conflict(

@@ -5,10 +5,22 @@ import re
 
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
-from kedge.errors import NotFound
+from kedge.errors import NotFound, RequestInvalid
 from kedge.ports import Datasets
 
 _SHORTEST = 6
+_NAME = re.compile(r"[\w][\w.\-/ ]*")
+_LONGEST = 200
+
+
+def check_name(name: str) -> DatasetName:
+    """Give the name of a dataset to be made: letters, digits, `_ . - /` and spaces, no `@`. Raises RequestInvalid."""
+    good = isinstance(name, str) and _NAME.fullmatch(name) and len(name) <= _LONGEST
+    if not good or any(part in ("", ".", "..") or part != part.strip() for part in name.split("/")):
+        raise RequestInvalid(
+            f"{name!r} cannot name a dataset; use letters, digits, '_', '.', '-' and '/', at most {_LONGEST} characters"
+        )
+    return DatasetName(name)
 
 
 def split(reference: str) -> tuple[DatasetName, str]:

@@ -1,11 +1,11 @@
 """The data room: sources become immutable dataset versions, and no row is read for training that was not validated."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
 
+from kedge.data.parts import Parts, stacked
 from kedge.data.snapshot import base_of, grown, known_since, late_rows, missed, part_of
 from kedge.data.source import declared, schema_of, typed
 from kedge.data.validate import built_in, validate
@@ -25,9 +25,9 @@ class Data:
     """Reads sources, keeps versions, says what is wrong with them."""
 
     def __init__(self, *, datasets: Datasets, blobs: BlobStore, tables: Tables, clock: Clock) -> None:
-        self._datasets, self._blobs, self._tables, self._clock = datasets, blobs, tables, clock
+        self._datasets, self._tables, self._clock = datasets, tables, clock
         self._declared: dict[str, tuple[pl.DataFrame, pl.DataFrame, tuple[str, ...]]] = {}
-        self._parts: OrderedDict[Digest, pl.DataFrame] = OrderedDict()
+        self._parts = Parts(blobs=blobs, tables=tables, cached_bytes=_CACHED_BYTES)
         self._judged: dict[str, tuple[tuple[Digest, Digest], ValidationReport, pl.Series]] = {}
 
     def share_sources(self, other: "Data") -> None:
@@ -71,17 +71,14 @@ class Data:
 
     def read(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read a version in the order in which its rows became known. Decoded parts stay in memory, up to a bound."""
-        frames = [self.part(part.digest) for part in version.parts]
+        frames = [self._parts.read(part) for part in version.parts]
         if columns is not None:
             frames = [frame.select(columns) for frame in frames]
         return stacked(frames)
 
     def part(self, digest: Digest) -> pl.DataFrame:
-        """Read one part of a version."""
-        if digest in self._parts:
-            self._parts.move_to_end(digest)
-            return self._parts[digest]
-        return self._keep(digest, self._tables.decode(self._blobs.get(digest)))
+        """Read one part of a version that the loop grows: it holds all rows of its file."""
+        return self._parts.whole(digest)
 
     def require_valid(self, version: DatasetVersion, spec: ProjectSpec) -> ValidationReport:
         """Validate a version: the project's expectations and the built-in ones; keep the report.
@@ -141,9 +138,8 @@ class Data:
             new = pl.concat([late_rows(rows, self.read(base), base=base, order=order, key=key), new])
         if new.is_empty():
             return base
-        data = self._tables.encode(new)
-        digest = self._blobs.put(data)
-        part = part_of(new, base, order=order, digest=digest, size=len(data))
+        stored = self._parts.put(new)
+        part = part_of(new, base, order=order, digest=stored.digest, size=stored.bytes)
         number = newest.number + 1 if newest else 1
         version = grown(base, part, dataset=name, number=number, schema=schema_of(rows), order=order, now=now)
         there = self._datasets.find_digest(version.digest)
@@ -151,7 +147,7 @@ class Data:
             return there
         self._datasets.add(version, _committed(version, part.rows, actor=actor, now=now))
         if read_soon:
-            self._keep(digest, new)
+            self._parts.keep(stored.digest, new)
         return version
 
     def _judge(self, version: DatasetVersion, spec: ProjectSpec) -> tuple[ValidationReport, pl.Series]:
@@ -165,18 +161,6 @@ class Data:
             judged = validate(rows, expectations, version=version, key=spec.data.key, classes=classes)
             self._judged[version.dataset] = name, *judged
         return self._judged[version.dataset][1:]
-
-    def _keep(self, digest: Digest, frame: pl.DataFrame) -> pl.DataFrame:
-        self._parts[digest] = frame
-        while len(self._parts) > 1 and sum(part.estimated_size() for part in self._parts.values()) > _CACHED_BYTES:
-            self._parts.popitem(last=False)
-        return frame
-
-
-def stacked(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Put parts on one another; a column that older parts lack is null in their rows."""
-    alike = all(part.schema == parts[0].schema for part in parts)
-    return pl.concat(parts, how="vertical" if alike else "diagonal_relaxed")
 
 
 def _summary(report: ValidationReport) -> str:

@@ -84,6 +84,8 @@ def grown(
     )
 
 
-def version_digest(dataset: DatasetName, schema: Schema, *, parts: tuple[Part, ...]) -> Digest:
-    """Name a version by its content."""
+def version_digest(dataset: DatasetName, schema: Schema, *, parts: tuple[Part, ...], key: tuple[str, ...] = ()) -> Digest:
+    """Name a version by its content: the parts, and where there are any, its key and the bitmaps of rows left out."""
+    if key or any(part.deleted for part in parts):
+        return digest_of("dataset-version", dataset, schema, [[part.digest, part.deleted] for part in parts], key)
     return digest_of("dataset-version", dataset, schema, [part.digest for part in parts])

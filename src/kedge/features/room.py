@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from kedge.data.room import ACTOR, Data, stacked
+from kedge.data.parts import stacked
+from kedge.data.room import ACTOR, Data
 from kedge.data.source import require_column, typed
 from kedge.data.times import UTC, as_times
 from kedge.domain.data import KNOWN_AT, DatasetVersion

@@ -40,14 +40,23 @@ if TYPE_CHECKING:
 class Datasets(Protocol):
     """The catalogue of datasets; their versions, tags, validation reports and profiles."""
 
-    def describe(self, dataset: Dataset, event: Event) -> None:
-        """Write a dataset's entry in the catalogue, in place of the one that is there."""
+    def describe(self, dataset: Dataset, event: Event, *, before: Dataset | None = None) -> None:
+        """Write a dataset's entry in place of the one that is there. Raises Conflict where that is not `before`."""
 
     def entry(self, name: DatasetName) -> Dataset | None:
         """Find a dataset's entry in the catalogue."""
 
     def entries(self) -> Sequence[Dataset]:
         """List the catalogue, by name."""
+
+    def newest(self) -> Mapping[DatasetName, DatasetVersion]:
+        """Read the newest version of every dataset."""
+
+    def all_tags(self) -> Mapping[DatasetName, dict[str, int]]:
+        """List the tags of the versions of every dataset that has some."""
+
+    def stamp(self) -> str:
+        """Name the state of the catalogue: another one after any change of entries, versions or tags."""
 
     def tag(self, name: DatasetName, tag: str, *, number: int | None, event: Event) -> None:
         """Have a tag name a version, or, without a number, nothing any more. Raises NotFound for a version."""
@@ -76,7 +85,9 @@ class Datasets(Protocol):
         """Find a version by number, or the newest."""
 
     def find_digest(self, digest: Digest) -> DatasetVersion | None: ...
-    def list(self, name: DatasetName) -> Sequence[DatasetVersion]: ...
+    def list(self, name: DatasetName, *, before: int | None = None, limit: int | None = None) -> Sequence[DatasetVersion]:
+        """List versions, oldest first: all, or those with a number below `before`, the newest `limit` of them."""
+
     def names(self) -> Sequence[DatasetName]: ...
     def add_report(self, report: ValidationReport, event: Event) -> None: ...
     def find_report(self, version: Digest) -> ValidationReport | None: ...
@@ -191,6 +202,10 @@ class Overviews(Protocol):
     def children(self, run: RunId, *, limit: int) -> Sequence[RunId]: ...
     def starts(self, runs: Sequence[RunId]) -> Mapping[RunId, int]: ...
     def versions_of(self, run: RunId) -> Sequence[tuple[ModelName, int]]: ...
+    def readers(self, dataset: str, *, limit: int) -> Sequence[tuple[RunId, str, str]]:
+        """List the active runs whose client said that they read a dataset of this name, newest first: run, digest as the
+        client gave it, context."""
+        ...
 
 
 class Points(Protocol):
@@ -405,6 +420,9 @@ class Events(Protocol):
 
     def uses(self, node: Node) -> Sequence[Edge]:
         """List the edges from what was made of a node."""
+
+    def uses_of(self, nodes: Sequence[Node], *, limit: int) -> Sequence[Edge]:
+        """List the edges from what was made of any of these nodes, all of one kind; the newest first."""
 
 
 class Notes(Protocol):

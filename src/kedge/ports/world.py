@@ -175,6 +175,11 @@ class Tables(Protocol):
         """Write Parquet with content-defined pages of 32 to 128 KiB, one row group."""
 
     def decode(self, data: bytes, columns: Sequence[str] | None = None) -> pl.DataFrame: ...
+    def schema(self, data: bytes) -> pl.Schema:
+        """Tell the columns and types of Parquet without reading its rows. Raises StoreBroken."""
+
+    def frame(self, table: Any, where: str) -> pl.DataFrame:
+        """Take a table of pandas, Polars or Arrow; `where` names it in the error. Raises SourceFailed."""
 
 
 class Project(Protocol):

@@ -78,6 +78,17 @@ class PolarsTables:
             raise StoreBroken(f"a stored table is not Parquet: {_brief(error)}; restore the store from a backup") from error
         return frame if columns is None else frame.select(columns)
 
+    def schema(self, data: bytes) -> pl.Schema:
+        """Tell the columns and types of Parquet without reading its rows. Raises StoreBroken."""
+        try:
+            return pl.Schema(pl.read_parquet_schema(io.BytesIO(data)))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise StoreBroken(f"a stored table is not Parquet: {_brief(error)}; restore the store from a backup") from error
+
+    def frame(self, table: Any, where: str) -> pl.DataFrame:
+        """Take a table of pandas, Polars or Arrow; `where` names it in the error. Raises SourceFailed."""
+        return _polars(table, where)
+
     def _call(self, source: Callable[[], Any] | str) -> pl.DataFrame:
         name = source if isinstance(source, str) else f"{source.__module__}.{getattr(source, '__name__', source)}"
         function = self._load(source) if isinstance(source, str) else source
@@ -87,7 +98,7 @@ class PolarsTables:
             table = function()
         except Exception as error:  # the project's own code may raise anything
             raise SourceFailed(f"source {name} raised {type(error).__name__}: {error}{_line_of(error)}") from error
-        return _polars(table, name)
+        return _polars(table, f"source {name} returned")
 
     def _load(self, reference: str) -> Any:
         if self._project is None:
@@ -149,7 +160,7 @@ def _may_join(one: pl.DataType, other: pl.DataType) -> bool:
     return one == other or pl.Null in (one, other) or (one.is_numeric() and other.is_numeric())
 
 
-def _polars(table: Any, name: str) -> pl.DataFrame:
+def _polars(table: Any, where: str) -> pl.DataFrame:
     if isinstance(table, pl.DataFrame):
         return table
     try:
@@ -158,9 +169,9 @@ def _polars(table: Any, name: str) -> pl.DataFrame:
         return frame.to_polars()
     except TypeError as error:
         kind = type(table).__name__
-        raise SourceFailed(f"source {name} returned a {kind}, not a pandas, Polars or Arrow table") from error
+        raise SourceFailed(f"{where} a {kind}, not a pandas, Polars or Arrow table") from error
     except Exception as error:  # a lazy table runs the project's own query only now
-        raise SourceFailed(f"source {name}: its table cannot be read: {type(error).__name__}: {_brief(error)}") from error
+        raise SourceFailed(f"{where} a table that cannot be read: {type(error).__name__}: {_brief(error)}") from error
 
 
 def _line_of(error: BaseException) -> str:

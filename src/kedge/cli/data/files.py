@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from kedge.cli.data.differences import print_files, print_table
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
 from kedge.cli.progress import Shown, size
 from kedge.cli.showing import show_rows
 from kedge.data.files import Added, CheckedOut
-from kedge.domain.data_diff import FileChange, FilesDiff
+from kedge.domain.data_diff import DatasetDiff, FilesDiff
 from kedge.errors import KedgeError, NotFound
 from kedge.records import Records
 
@@ -18,8 +19,7 @@ Reference = Annotated[
     str,
     typer.Argument(metavar="PATH|NAME[@VERSION]", help="Data by its path or dataset; a number, tag or digest after the @."),
 ]
-_SIGNS = {FileChange.ADDED: "+", FileChange.REMOVED: "-", FileChange.CHANGED: "~", FileChange.MOVED: ">"}
-_SHOWN = 50
+_COLUMNS = ("", "digest", "made", "holds", "size", "by", "tags", "message")
 
 
 def add(
@@ -47,9 +47,7 @@ def add(
 def checkout(
     references: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[PATH[@VERSION]...]", help="Data to bring to a version.", show_default="all, as pointers say"
-        ),
+        typer.Argument(metavar="[PATH[@VERSION]...]", help="Data to bring to a version.", show_default="all"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Lose edits: make the data just what the version is.")] = False,
     store: Store = None,
@@ -121,11 +119,11 @@ def tag(
     with recorded(store) as records:
         if delete:
             dataset = records.files.dataset_of(reference)
-            records.files.untag(dataset, tag, actor=person())
+            records.catalogue.tag(dataset, tag, reference=None, actor=person())
             said = f"tag {tag} of {dataset} is gone"
         else:
             version, _ = records.files.resolve(reference)
-            records.files.tag(version, tag, actor=person())
+            records.catalogue.tag(version.dataset, tag, reference=f"v{version.number}", actor=person())
             dataset, said = version.dataset, f"tag {tag} of {version.dataset} names v{version.number}"
         tags = records.meta.datasets.tags(dataset)
     if as_json:
@@ -138,7 +136,7 @@ def diff(
     before: Reference,
     after: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH|NAME[@VERSION]]", help="The other side.", show_default="the newest version"),
+        typer.Argument(metavar="[PATH|NAME[@VERSION]]", help="The other side.", show_default="newest"),
     ] = None,
     store: Store = None,
     as_json: Json = False,
@@ -148,16 +146,13 @@ def diff(
         one, _ = records.files.resolve(before)
         name = before.rpartition("@")[0] or before
         other, _ = records.files.resolve(after if after and not after.startswith("@") else f"{name}{after or ''}")
-        if one.tree is None and other.tree is None:
-            from kedge.cli.data.tables import show_diff
-
-            show_diff(records.tables.diff(one, other), as_json=as_json)
-            return
-        found = records.files.diff(one, other)
+        found: DatasetDiff = records.files.diff(one, other)
     if as_json:
         print_json(found)
+    elif isinstance(found, FilesDiff):
+        print_files(found)
     else:
-        _print_diff(found)
+        print_table(found)
 
 
 def _place(records: Records, path: str) -> str:
@@ -184,24 +179,5 @@ def _print_added(done: Added) -> None:
 
 def _print_checked_out(done: CheckedOut) -> None:
     left = f"; {done.left:,} files stay that it does not have" if done.left else ""
-    typer.echo(
-        f"{done.place}: {done.version.dataset} v{done.version.number}, {done.written:,} files written, {done.removed:,} removed{left}"
-    )
-
-
-def _print_diff(found: FilesDiff) -> None:
-    one, other = found.before, found.after
-    counts = f"{found.added:,} added, {found.removed:,} removed, {found.changed:,} changed, {found.moved:,} moved"
-    grown = other.bytes - one.bytes
-    typer.echo(
-        f"{one.dataset} v{one.number} -> {other.dataset} v{other.number}: {counts}, {found.unchanged:,} the same;"
-        f" {'+' if grown >= 0 else '-'}{size(abs(grown))}"
-    )
-    for file in found.files[:_SHOWN]:
-        was = f" (was {file.was})" if file.was else ""
-        sizes = f"{size(file.bytes_before)} -> {size(file.bytes_after)}" if file.change is FileChange.CHANGED else ""
-        sizes = sizes or size(file.bytes_after or file.bytes_before)
-        typer.echo(f"  {_SIGNS[file.change]} {file.path}{was}  {sizes}")
-    differing = found.added + found.removed + found.changed + found.moved
-    if differing > _SHOWN:
-        typer.echo(f"  ... and {differing - _SHOWN:,} more (--json names {len(found.files):,})")
+    what = f"{done.written:,} files written, {done.removed:,} removed{left}"
+    typer.echo(f"{done.place}: {done.version.dataset} v{done.version.number}, {what}")

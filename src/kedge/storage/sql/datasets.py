@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from kedge.domain.data import Dataset, DatasetVersion, TableProfile, ValidationReport
 from kedge.domain.events import Event
 from kedge.domain.ids import DatasetName, Digest
-from kedge.errors import NotFound
+from kedge.errors import Conflict, NotFound
 from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.bodies import Body
 from kedge.storage.sql.connections import Connections
@@ -28,7 +28,7 @@ _bodies = select(_versions.c.body)
 _newest = _bodies.where(_versions.c.dataset == bindparam("name")).order_by(_versions.c.number.desc()).limit(1)
 _numbered = _bodies.where(_versions.c.dataset == bindparam("name"), _versions.c.number == bindparam("number"))
 _by_digest = _bodies.where(_versions.c.digest == bindparam("digest")).order_by(_versions.c.event.desc()).limit(1)
-_all = _bodies.where(_versions.c.dataset == bindparam("name")).order_by(_versions.c.number)
+_all = _bodies.where(_versions.c.dataset == bindparam("name"))
 _names = select(_versions.c.dataset).distinct().order_by(_versions.c.dataset)
 _newest_report = (
     select(_reports.c.body).where(_reports.c.version == bindparam("version")).order_by(_reports.c.event.desc()).limit(1)
@@ -41,9 +41,15 @@ class SqlDatasets:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def describe(self, dataset: Dataset, event: Event) -> None:
-        """Write a dataset's entry in the catalogue, in place of the one that is there."""
+    def describe(self, dataset: Dataset, event: Event, *, before: Dataset | None = None) -> None:
+        """Write a dataset's entry in place of the one that is there. Raises Conflict where that is not `before`."""
         with self._connections.writing() as connection:
+            if before is not None:
+                body = connection.scalar(select(_entries.c.body).where(_entries.c.name == dataset.name))
+                if body is None or _entry.read(body) != before:
+                    raise Conflict(
+                        f"someone described dataset {dataset.name!r} since you read it; read it again, then retry"
+                    )
             if (serial := record(connection, event)) is not None:
                 connection.execute(delete(_entries).where(_entries.c.name == dataset.name))
                 connection.execute(insert(_entries), _entry_row(dataset, at=event.at, serial=serial))
@@ -58,6 +64,35 @@ class SqlDatasets:
         """List the catalogue, by name."""
         with self._connections.reading() as connection:
             return [_entry.read(body) for body in connection.scalars(select(_entries.c.body).order_by(_entries.c.name))]
+
+    def newest(self) -> Mapping[DatasetName, DatasetVersion]:
+        """Read the newest version of every dataset."""
+        last = select(_versions.c.dataset, func.max(_versions.c.number).label("number")).group_by(_versions.c.dataset)
+        found = last.subquery()
+        asked = _bodies.join(
+            found, (_versions.c.dataset == found.c.dataset) & (_versions.c.number == found.c.number)
+        ).order_by(_versions.c.dataset)
+        with self._connections.reading() as connection:
+            versions = [_version.read(body) for body in connection.scalars(asked)]
+        return {version.dataset: version for version in versions}
+
+    def all_tags(self) -> Mapping[DatasetName, dict[str, int]]:
+        """List the tags of the versions of every dataset that has some."""
+        asked = select(_tags.c.dataset, _tags.c.tag, _tags.c.number).order_by(_tags.c.dataset, _tags.c.tag)
+        found: dict[DatasetName, dict[str, int]] = {}
+        with self._connections.reading() as connection:
+            for row in connection.execute(asked):
+                found.setdefault(row.dataset, {})[row.tag] = row.number
+        return found
+
+    def stamp(self) -> str:
+        """Name the state of the catalogue: another one after any change of entries, versions or tags."""
+        parts: list[object] = []
+        with self._connections.reading() as connection:
+            for table in (_entries, _versions, _tags):
+                parts += connection.execute(select(func.max(table.c.event), func.count())).one()
+            parts.append(connection.scalar(select(func.sum(_versions.c.rows))))
+        return ".".join(str(part or 0) for part in parts)
 
     def tag(self, name: DatasetName, tag: str, *, number: int | None, event: Event) -> None:
         """Have a tag name a version, or, without a number, nothing any more. Raises NotFound for a version."""
@@ -149,10 +184,14 @@ class SqlDatasets:
         """Find the newest version with this content."""
         return self._one(_by_digest, digest=digest)
 
-    def list(self, name: DatasetName) -> Sequence[DatasetVersion]:
-        """List versions, oldest first."""
+    def list(self, name: DatasetName, *, before: int | None = None, limit: int | None = None) -> Sequence[DatasetVersion]:
+        """List versions, oldest first: all, or those with a number below `before`, the newest `limit` of them."""
+        asked = _all.order_by(_versions.c.number.desc()).limit(limit)
+        if before is not None:
+            asked = asked.where(_versions.c.number < before)
         with self._connections.reading() as connection:
-            return [_version.read(body) for body in connection.scalars(_all, {"name": name})]
+            bodies = connection.scalars(asked, {"name": name}).all()
+        return [_version.read(body) for body in reversed(bodies)]
 
     def names(self) -> Sequence[DatasetName]:
         """List the datasets, by name."""

@@ -7,6 +7,7 @@ canonical bytes (JSON, keys sorted). Serials count from 1 without gaps. A change
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, bindparam, select
@@ -114,6 +115,20 @@ class SqlEvents:
         """List the edges from what was made of a node, in the order they were written."""
         return self._edges(kind=_edges.c.source_kind == node.kind.value, id=_edges.c.source == node.id)
 
+    def uses_of(self, nodes: Sequence[Node], *, limit: int) -> Sequence[Edge]:
+        """List the edges from what was made of any of these nodes, all of one kind; the newest first."""
+        if not nodes:
+            return []
+        found: list[TableRow[Any]] = []
+        with self._connections.reading() as connection:
+            for start in range(0, len(nodes), PAGE):
+                ids = [node.id for node in nodes[start : start + PAGE]]
+                where = (_edges.c.source_kind == nodes[0].kind.value) & _edges.c.source.in_(ids)
+                asked = select(_edges).where(where).order_by(_edges.c.event.desc(), _edges.c.position).limit(limit)
+                found += connection.execute(asked).all()
+        found.sort(key=lambda row: (-row.event, row.position))
+        return [_edge(row) for row in found[:limit]]
+
     def _after(self, serial: int) -> Sequence[TableRow[int, str, str]]:
         with self._connections.reading() as connection:
             return connection.execute(_page, {"after": serial}).all()
@@ -122,14 +137,15 @@ class SqlEvents:
         query = select(_edges).where(*where.values()).order_by(_edges.c.event, _edges.c.position)  # type: ignore[arg-type]
         with self._connections.reading() as connection:
             rows = connection.execute(query).all()
-        return [
-            Edge(
-                made=Node(NodeKind(row.made_kind), row.made),
-                source=Node(NodeKind(row.source_kind), row.source),
-                role=row.role,
-            )
-            for row in rows
-        ]
+        return [_edge(row) for row in rows]
+
+
+def _edge(row: TableRow[Any]) -> Edge:
+    return Edge(
+        made=Node(NodeKind(row.made_kind), row.made),
+        source=Node(NodeKind(row.source_kind), row.source),
+        role=row.role,
+    )
 
 
 def _edge_row(edge: Edge, serial: int, *, position: int) -> Row:

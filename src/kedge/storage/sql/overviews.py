@@ -22,6 +22,11 @@ _CHILDREN = (
 )
 
 _VERSIONS = "SELECT model, number FROM model_versions WHERE run = ? AND deleted_at IS NULL ORDER BY model, number"
+_READERS = (
+    "SELECT run_datasets.run, input_datasets.digest, run_datasets.context FROM input_datasets"
+    " JOIN run_datasets ON run_datasets.dataset = input_datasets.id JOIN runs ON runs.id = run_datasets.run"
+    " WHERE input_datasets.name = ? AND runs.lifecycle = 'active' ORDER BY runs.started_at DESC, runs.id LIMIT ?"
+)
 
 
 class SqlOverviews:
@@ -79,6 +84,12 @@ class SqlOverviews:
         with self._hot.reading() as session:
             rows = session.rows(_VERSIONS, run)
         return [(ModelName(model), number) for model, number in rows]
+
+    def readers(self, dataset: str, *, limit: int) -> Sequence[tuple[RunId, str, str]]:
+        """List the active runs whose client said that they read a dataset of this name, newest first."""
+        with self._hot.reading() as session:
+            rows = session.rows(_READERS, dataset, limit)
+        return [(RunId(run), digest, context) for run, digest, context in rows]
 
 
 def _of(keys: Sequence[RunKey], subject: Subject) -> list[str]:

@@ -1,0 +1,156 @@
+"""What a commit changes: the parts that stay, the rows that leave them, the rows that are new. Pure, but for reading.
+
+With a key, a table is a set of rows: those that changed or are gone leave their parts, and their new values become one
+new part. Without one, the order of rows counts: the parts that the new table begins with stay, the rest is written.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from kedge.data.parts import Parts, held, stacked
+from kedge.domain.data import Part
+from kedge.errors import DataInvalid, SourceFailed
+
+_PLACE = "place__"
+MOST_ROWS = 1 << 20
+"""The most rows of a part that a commit writes."""
+_FAN = 16
+_SMALLEST = 4096
+
+
+class TableChange(NamedTuple):
+    """Parts that stay (with what they are now without), how many rows left them, and the rows to be written."""
+
+    parts: tuple[Part, ...]
+    gone: int
+    new: pl.DataFrame
+
+
+def changed(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> TableChange:
+    """Say how the rows of the parts before become these rows. Types must be the same on both sides."""
+    return _changed_by_key(parts, before, rows=rows, key=key) if key else _changed_by_place(parts, before, rows=rows)
+
+
+def left(parts: Parts, before: Sequence[Part], *, gone: np.ndarray) -> tuple[Part, ...]:
+    """Leave rows out: `gone` says it of each row that the parts hold, end to end."""
+    kept, first = [], 0
+    for part in before:
+        rows = held(part)
+        one = parts.without(part, gone[first : first + rows])
+        first += rows
+        if one is not None:
+            kept.append(one)
+    return tuple(kept)
+
+
+def settled(parts: Parts, now: Sequence[Part]) -> tuple[Part, ...]:
+    """Write parts anew where that pays: one that is mostly left out, and many small ones in a row.
+
+    A row is written again only when as many rows of its part are gone, or when its part joins fifteen others of its
+    size: about once for each power of sixteen of the table.
+    """
+    kept = [_rewritten(parts, [part]) if 2 * part.gone > part.rows else part for part in now]
+    while (several := _mergeable(kept)) > 1:
+        kept[-several:] = [_rewritten(parts, kept[-several:])]
+    return tuple(kept)
+
+
+def compacted(parts: Parts, now: Sequence[Part]) -> tuple[Part, ...]:
+    """Write parts anew wherever rows are left out or neighbours are small, so that reading costs least."""
+    kept: list[Part] = []
+    group: list[Part] = []
+    for part in now:
+        if group and sum(map(held, group)) + held(part) > MOST_ROWS:
+            kept.append(_joined(parts, group))
+            group = []
+        group.append(part)
+    return (*kept, _joined(parts, group)) if group else ()
+
+
+def written(parts: Parts, rows: pl.DataFrame) -> tuple[Part, ...]:
+    """Write rows as parts of a bounded size; no rows, no part."""
+    return tuple(parts.put(rows.slice(first, MOST_ROWS)) for first in range(0, len(rows), MOST_ROWS))
+
+
+def require_key(rows: pl.DataFrame, key: Sequence[str], *, table: str, hidden: bool) -> None:
+    """Check that a key tells rows apart. `hidden` keeps its values out of the error. Raises DataInvalid, SourceFailed."""
+    for name in key:
+        if name not in rows.columns:
+            raise SourceFailed(f"table {table!r} has no column {name!r} for its key; it has: {', '.join(rows.columns)}")
+        if missing := rows[name].null_count():
+            raise DataInvalid(
+                f"{missing} rows of table {table!r} have no {name!r}, which is in its key; nothing was committed"
+            )
+    if key:
+        twice = rows.select(key).is_duplicated()
+        if twice.any():
+            first = rows.select(key).filter(twice).row(0)
+            shown = "" if hidden else f", such as {', '.join(map(repr, first))}"
+            raise DataInvalid(
+                f"{int(twice.sum())} rows of table {table!r} share their key ({', '.join(key)}) with another{shown}; "
+                "nothing was committed: make the keys unique, or commit without a key"
+            )
+
+
+def _changed_by_key(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> TableChange:
+    places = rows.select(key).with_row_index(_PLACE)
+    values = [name for name in rows.columns if name not in key]
+    stays, kept, gone = np.zeros(len(rows), dtype=bool), [], 0
+    for part in before:
+        old = parts.read(part, rows.columns)
+        found = old.select(key).join(places, on=key, how="left", maintain_order="left")[_PLACE]
+        same = found.is_not_null()
+        if same.any():
+            at = found.fill_null(0)
+            for name in values:
+                same &= ~old[name].ne_missing(rows[name].gather(at))
+        stays[found.filter(same).to_numpy()] = True
+        gone += len(old) - int(same.sum())
+        one = parts.without(part, ~same.to_numpy())
+        if one is not None:
+            kept.append(one)
+    return TableChange(tuple(kept), gone, rows.filter(pl.Series(~stays)))
+
+
+def _changed_by_place(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame) -> TableChange:
+    kept, first = 0, 0
+    for part in before:
+        if first + held(part) > len(rows) or not _equal(parts.read(part), rows.slice(first, held(part))):
+            break
+        kept += 1
+        first += held(part)
+    return TableChange(tuple(before[:kept]), sum(map(held, before[kept:])), rows.slice(first))
+
+
+def _equal(old: pl.DataFrame, new: pl.DataFrame) -> bool:
+    return old.columns == new.columns and not any(old[name].ne_missing(new[name]).any() for name in old.columns)
+
+
+def _mergeable(parts: Sequence[Part]) -> int:
+    """Count the newest parts to join: sixteen or more of one size, or smaller ones among them."""
+    if not parts:
+        return 0
+    level, several, rows = _level(parts[-1]), 0, 0
+    for part in reversed(parts):
+        if _level(part) > level or rows + held(part) > MOST_ROWS:
+            break
+        several, rows = several + 1, rows + held(part)
+    return several if several >= _FAN else 0
+
+
+def _level(part: Part) -> int:
+    level, size = 0, max(held(part), 1) // _SMALLEST
+    while size >= 1:
+        level, size = level + 1, size // _FAN
+    return level
+
+
+def _joined(parts: Parts, group: list[Part]) -> Part:
+    return group[0] if len(group) == 1 and not group[0].gone else _rewritten(parts, group)
+
+
+def _rewritten(parts: Parts, several: Sequence[Part]) -> Part:
+    return parts.put(stacked([parts.read(part) for part in several]))

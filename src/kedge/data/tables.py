@@ -1,0 +1,376 @@
+"""Versions of tables, by hand: commit, append, delete; read and scan any version, as it was.
+
+A version is its parent's parts, less some rows, and new parts: so a change costs about what it changes. Who commits reads
+the newest version, and writes the next number; where another was first with it, the change is worked out again on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, written
+from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
+from kedge.data.parts import Parts, conformed, held, stacked
+from kedge.data.references import check_name, resolve, split
+from kedge.data.snapshot import version_digest
+from kedge.data.source import require_column, schema_of
+from kedge.domain.data import DatasetKind, DatasetVersion, Part
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import DatasetName, digest_of
+from kedge.domain.lineage import Edge, Node, NodeKind
+from kedge.errors import Conflict, NotFound, RequestInvalid, SourceFailed
+from kedge.ports import BlobStore, Clock, Datasets, Tables
+
+_TRIES = 50
+
+
+class NextTable(NamedTuple):
+    """What the next version holds: its parts, the schema of its rows, its key, and what to say of it."""
+
+    parts: tuple[Part, ...]
+    schema: Mapping[str, pl.DataType]
+    key: tuple[str, ...]
+    said: str
+    facts: dict[str, int]
+
+
+class TableVersions:
+    """Keeps versions of tables."""
+
+    def __init__(self, *, datasets: Datasets, blobs: BlobStore, tables: Tables, clock: Clock) -> None:
+        self._datasets, self._tables, self._clock = datasets, tables, clock
+        self._parts = Parts(blobs=blobs, tables=tables)
+
+    def commit(
+        self,
+        table: Any,
+        name: str,
+        *,
+        key: str | Sequence[str] | None = None,
+        message: str = "",
+        source: str = "",
+        actor: str,
+    ) -> DatasetVersion:
+        """Make these rows the table's newest version; where nothing differs, give the one that is there.
+
+        With a `key` (that of the version before, if left out; () for none) rows are told apart by it: only those that
+        changed are stored, and they come last when the version is read. Raises SourceFailed, DataInvalid, Conflict.
+        """
+        rows = self._given(table, name)
+
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
+            columns = self._key(key, newest)
+            require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
+            there = TableChange((), newest.rows if newest else 0, rows)
+            if newest is not None and newest.key == columns and _alike(self.schema(newest), rows.schema):
+                there = changed(self._parts, newest.parts, rows=rows, key=columns)
+                if not there.gone and there.new.is_empty():
+                    return None
+                if 2 * len(there.new) > len(rows) and columns:
+                    there = TableChange((), newest.rows, rows)
+            return self._grown(there, schema=rows.schema, key=columns)
+
+        return self._publish(name, next_of, message=message, source=source, actor=actor)
+
+    def append(
+        self,
+        table: Any,
+        name: str,
+        *,
+        key: str | Sequence[str] | None = None,
+        replace: bool = False,
+        message: str = "",
+        source: str = "",
+        actor: str,
+    ) -> DatasetVersion:
+        """Add rows to the newest version. A column that one side lacks is null there.
+
+        In a table with a key a row whose key is there already is refused, or, with `replace`, takes the old one's place.
+        Raises SourceFailed, DataInvalid, Conflict.
+        """
+        rows = self._given(table, name)
+
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
+            columns = self._key(key, newest)
+            if newest is not None and newest.key != columns:
+                raise RequestInvalid(
+                    f"the key of table {name!r} is {newest.key or 'none'}; to change it, commit the whole table"
+                )
+            require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
+            before = newest.parts if newest else ()
+            schema = _joined_schema(self.schema(newest) if newest else {}, rows.schema, table=name)
+            if newest is not None and rows.is_empty() and [*schema] == [*self.schema(newest)]:
+                return None
+            gone = self._there(newest, rows, key=columns) if newest and columns else np.zeros(0, dtype=bool)
+            if gone.any() and not replace:
+                raise RequestInvalid(
+                    f"{int(gone.sum())} rows of table {name!r} have their keys ({', '.join(columns)}) already; nothing was "
+                    "committed: append with replace=True to put the new rows in their place"
+                )
+            kept = left(self._parts, before, gone=gone) if gone.any() else tuple(before)
+            return self._grown(TableChange(kept, int(gone.sum()), rows), schema=schema, key=columns)
+
+        return self._publish(name, next_of, message=message, source=source, actor=actor)
+
+    def delete(
+        self, name: str, *, where: Where | None = None, keys: Any = None, message: str = "", actor: str
+    ) -> DatasetVersion:
+        """Leave rows out of the next version; older versions keep them (`erase` takes them from all).
+
+        Where none is meant, the newest version is given. Raises NotFound, RequestInvalid, Conflict.
+        """
+
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
+            if newest is None:
+                raise NotFound(f"there is no dataset {name!r}; list them with `kedge data list`")
+            gone = self.meant(newest, where=where, keys=keys)
+            if not gone.any():
+                return None
+            schema = self.schema(newest)
+            kept = left(self._parts, newest.parts, gone=gone)
+            return self._grown(
+                TableChange(kept, int(gone.sum()), pl.DataFrame(schema=schema)), schema=schema, key=newest.key
+            )
+
+        return self._publish(name, next_of, message=message, source="", actor=actor)
+
+    def compact(self, name: str, *, actor: str) -> DatasetVersion:
+        """Write the newest version's parts anew where rows were left out or parts are small; its rows stay the same.
+
+        Commits do that by themselves as far as it pays; this reads faster at once. Raises NotFound, Conflict.
+        """
+
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
+            if newest is None:
+                raise NotFound(f"there is no dataset {name!r}; list them with `kedge data list`")
+            now = compacted(self._parts, newest.parts)
+            if now == newest.parts or not now:
+                return None
+            said = f"{len(newest.parts)} parts written as {len(now)}"
+            return NextTable(now, self.schema(newest), newest.key, said, {"parts": len(now)})
+
+        return self._publish(name, next_of, message="", source="", actor=actor)
+
+    def find(self, reference: str, *, as_of: datetime | date | str | None = None) -> DatasetVersion:
+        """Find the version that a reference names, or the newest that was committed by a time. Raises NotFound."""
+        if as_of is None:
+            return _table(resolve(self._datasets, reference))
+        name, which = split(reference)
+        if which:
+            raise RequestInvalid(f"{reference!r} names a version already; give as_of with the table's name alone")
+        then, newest = moment(as_of), resolve(self._datasets, reference)
+        known = [version for version in self._datasets.list(name) if version.created_at <= then]
+        if not known:
+            raise NotFound(f"table {name!r} had no version at {then:%Y-%m-%d %H:%M:%S} UTC; its newest is v{newest.number}")
+        return _table(known[-1])
+
+    def versions(self, name: str) -> Sequence[DatasetVersion]:
+        """List the versions of a table, oldest first. Raises NotFound."""
+        resolve(self._datasets, split(name)[0])
+        return self._datasets.list(split(name)[0])
+
+    def read(
+        self, version: DatasetVersion, *, columns: Sequence[str] | None = None, where: Where | None = None
+    ) -> pl.DataFrame:
+        """Read a version, or some of its columns and rows. Raises SourceFailed for a column it lacks, RequestInvalid."""
+        rows = self.scan(version)
+        if where is not None:
+            rows = rows.filter(condition(where, self.schema(version), table=version.dataset))
+        if columns is not None:
+            _require_columns(columns, self.schema(version), table=version.dataset)
+            rows = rows.select(columns)
+        try:
+            return rows.collect()
+        except pl.exceptions.PolarsError as error:
+            if where is None:
+                raise
+            raise unusable(error) from error
+
+    def scan(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Give a version as a lazy frame, in order: one part is in memory at a time, and only the columns that are used."""
+        schema = self.schema(version)
+        rows = register_io_source(lambda *asked: self._batches(version, schema, asked=asked), schema=schema)
+        return rows if columns is None else rows.select(columns)
+
+    def schema(self, version: DatasetVersion) -> pl.Schema:
+        """Tell a version's columns and their Polars types."""
+        return _schema_of([self._parts.schema(part) for part in version.parts])
+
+    def meant(self, version: DatasetVersion, *, where: Where | None, keys: Any) -> np.ndarray:
+        """Say of each row of a version whether a condition or some keys mean it. Raises RequestInvalid."""
+        schema = self.schema(version)
+        if (where is None) == (keys is None):
+            raise RequestInvalid("say which rows: by a condition (where) or by keys, one of the two")
+        if where is None:
+            wanted = keyed(keys, version.key, schema=schema, table=version.dataset)
+            return among(self._read(version, wanted.columns), wanted)
+        meant = condition(where, schema, table=version.dataset)
+        needed = list(dict.fromkeys(meant.meta.root_names())) or [*schema][:1]
+        return mask(self._read(version, needed), meant)
+
+    def _read(self, version: DatasetVersion, columns: Sequence[str]) -> pl.DataFrame:
+        return self.scan(version, columns).collect()
+
+    def _batches(self, version: DatasetVersion, schema: pl.Schema, *, asked: tuple[Any, ...]) -> Iterator[pl.DataFrame]:
+        columns, predicate, most, _ = asked
+        wanted = {name: schema[name] for name in (schema if columns is None else columns)}
+        for part in version.parts:
+            there = [name for name in wanted if name in self._parts.schema(part)]
+            rows = self._parts.read(part, there) if there else pl.DataFrame({"": pl.repeat(None, held(part), eager=True)})
+            rows = conformed(rows, wanted)
+            if most is not None:
+                rows = rows.head(most)
+            most = None if most is None else most - len(rows)
+            yield rows if predicate is None else rows.filter(predicate)
+            if most == 0:
+                return
+
+    def _given(self, table: Any, name: str) -> pl.DataFrame:
+        rows = self._tables.frame(table, f"table {name!r}: what was given is")
+        if not rows.width:
+            raise SourceFailed(f"table {name!r}: what was given has no columns")
+        for column, dtype in rows.schema.items():
+            if dtype in (pl.Object, pl.Unknown, pl.Int128):
+                raise SourceFailed(
+                    f"column {column!r} of table {name!r} is {dtype}, which cannot be stored; convert it first"
+                )
+        return rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
+
+    def _key(self, key: str | Sequence[str] | None, newest: DatasetVersion | None) -> tuple[str, ...]:
+        if key is None:
+            return newest.key if newest else ()
+        return (key,) if isinstance(key, str) else tuple(key)
+
+    def _is_hidden(self, name: str, key: Sequence[str]) -> bool:
+        entry = self._datasets.entry(DatasetName(name))
+        return entry is not None and not entry.personal().isdisjoint(key)
+
+    def _there(self, newest: DatasetVersion, rows: pl.DataFrame, *, key: tuple[str, ...]) -> np.ndarray:
+        """Say of each row of a version whether its key is among those of new rows."""
+        if lacking := [name for name in key if newest.rows and rows.schema[name] != self.schema(newest)[name]]:
+            raise SourceFailed(f"column {lacking[0]!r}, of the key, has another type than in the version before")
+        return among(self._read(newest, key), rows.select(key))
+
+    def _grown(self, change: TableChange, *, schema: Mapping[str, pl.DataType], key: tuple[str, ...]) -> NextTable:
+        new = written(self._parts, change.new)
+        parts = settled(self._parts, (*change.parts, *new)) or (self._parts.put(pl.DataFrame(schema=schema)),)
+        count, rows = len(change.new), sum(map(held, parts))
+        said = ", ".join(
+            [f"{count} new rows"] * bool(count) + [f"{change.gone} left out"] * bool(change.gone) + [f"{rows} in all"]
+        )
+        return NextTable(parts, schema, key, said, {"new_rows": count, "left_out": change.gone})
+
+    def _publish(
+        self,
+        name: str,
+        next_of: Callable[[DatasetVersion | None], NextTable | None],
+        *,
+        message: str,
+        source: str,
+        actor: str,
+    ) -> DatasetVersion:
+        """Write the version that follows the newest one; where another was first with its number, try again on top."""
+        dataset = check_name(name)
+        for _ in range(_TRIES):
+            newest = self._datasets.find(dataset)
+            _require_by_hand(newest)
+            made = next_of(newest)
+            if made is None and newest is not None:
+                return newest
+            if made is None:
+                raise SourceFailed(f"table {name!r}: there is nothing to commit")
+            version = self._version(dataset, made, newest=newest, message=message, source=source, actor=actor)
+            try:
+                self._datasets.add(version, _committed(version, made))
+            except Conflict:
+                continue
+            return self._datasets.find(dataset, version.number) or version
+        raise Conflict(f"table {name!r} is being committed by others all the time; try again later")
+
+    def _version(
+        self, name: DatasetName, made: NextTable, *, newest: DatasetVersion | None, message: str, source: str, actor: str
+    ) -> DatasetVersion:
+        schema = schema_of(pl.DataFrame(schema=made.schema))
+        return DatasetVersion(
+            dataset=name,
+            number=newest.number + 1 if newest else 1,
+            digest=version_digest(name, schema, parts=made.parts, key=made.key),
+            schema=schema,
+            parts=made.parts,
+            rows=sum(map(held, made.parts)),
+            order="",
+            created_at=self._clock.now(),
+            parent=newest.digest if newest else None,
+            key=made.key,
+            bytes=sum(part.bytes for part in made.parts),
+            message=message,
+            actor=actor,
+            source=source,
+        )
+
+
+def _committed(version: DatasetVersion, made: NextTable) -> Event:
+    node = Node(NodeKind.DATASET_VERSION, version.digest)
+    parent = (Edge(node, Node(NodeKind.DATASET_VERSION, version.parent), "parent"),) if version.parent else ()
+    return Event(
+        key=digest_of("commit", version.dataset, version.number, version.digest),
+        kind=EventKind.DATASET_COMMITTED,
+        at=version.created_at,
+        subject=version.dataset,
+        actor=version.actor,
+        message=f"version {version.number} of {version.dataset!r}: {made.said}",
+        facts={"number": version.number, "digest": version.digest, "rows": version.rows, **made.facts},
+        edges=parent,
+    )
+
+
+def _require_by_hand(newest: DatasetVersion | None) -> None:
+    """Refuse what is no table, and a table that a project's loop grows: its next turn would not know of a change by hand."""
+    if newest is None:
+        return
+    _table(newest)
+    if newest.order:
+        raise RequestInvalid(
+            f"dataset {newest.dataset!r} is grown by its project's loop from {newest.source or 'its source'}; "
+            "change the source, or commit under another name"
+        )
+
+
+def _table(version: DatasetVersion) -> DatasetVersion:
+    if version.kind is not DatasetKind.TABLE:
+        raise RequestInvalid(f"dataset {version.dataset!r} is files, not a table; use `kedge data add` and `checkout`")
+    return version
+
+
+def _alike(one: Mapping[str, pl.DataType], other: Mapping[str, pl.DataType]) -> bool:
+    return [*one.items()] == [*other.items()]
+
+
+def _schema_of(schemas: Sequence[pl.Schema]) -> pl.Schema:
+    if all(schema == schemas[0] for schema in schemas):
+        return schemas[0]
+    return stacked([pl.DataFrame(schema=schema) for schema in schemas]).schema
+
+
+def _joined_schema(
+    old: Mapping[str, pl.DataType], new: Mapping[str, pl.DataType], *, table: str
+) -> Mapping[str, pl.DataType]:
+    for name, dtype in new.items():
+        there = old.get(name, dtype)
+        if there != dtype and pl.Null not in (there, dtype) and not (there.is_numeric() and dtype.is_numeric()):
+            raise SourceFailed(
+                f"column {name!r} of table {table!r} is {there}, and {dtype} in the rows to append; "
+                "convert them, or commit the whole table anew"
+            )
+    return _schema_of([pl.Schema(old), pl.Schema(new)]) if old else new
+
+
+def _require_columns(columns: Sequence[str], schema: Mapping[str, pl.DataType], *, table: str) -> None:
+    for name in columns:
+        require_column(name, [*schema], where=f"table {table!r}")
