@@ -205,20 +205,15 @@ class Files:
             if len(batch) >= _BATCH:
                 memory.add_fresh(batch)
                 batch = []
-        if base is not None and not reading.touched and not base.coming:
-            here = self._datasets.find(dataset, base.number)
-            if here is not None and here.tree == base.tree:
-                return here, False, 0
-        memory.begin()
-        try:
-            memory.change(files=(*batch, *reading.ready), gone=reading.gone)
-            version, new = self._commit(
-                place, dataset=dataset, memory=memory, parent=held, actor=actor, message=message, notes=notes
-            )
-            memory.settle(_base(version))
-        except BaseException:
-            memory.undo()
-            raise
+        here = self._datasets.find(dataset, base.number) if base is not None and not base.coming else None
+        if base is not None and here is not None and here.tree == base.tree and not reading.touched:
+            return here, False, 0
+        memory.begin()  # closed before `settle`, it leaves things as they were
+        memory.change(files=(*batch, *reading.ready), gone=reading.gone)
+        version, new = self._commit(
+            place, dataset=dataset, memory=memory, parent=held, here=here, actor=actor, message=message, notes=notes
+        )
+        memory.settle(_base(version))
         return version, new, reading.read
 
     def _commit(
@@ -228,6 +223,7 @@ class Files:
         dataset: DatasetName,
         memory: PlaceMemory,
         parent: DatasetVersion | None,
+        here: DatasetVersion | None,
         actor: str,
         message: str,
         notes: Sequence[Edge],
@@ -238,8 +234,8 @@ class Files:
             raise SourceFailed(f"{place} has no files in it; put some there, then add it")
         for _ in range(_TRIES):
             newest = self._datasets.find(dataset)
-            if newest is not None and newest.tree == tree:
-                return newest, False
+            if same := next((one for one in (here, newest) if one is not None and one.tree == tree), None):
+                return same, False
             came = parent if parent is not None and parent.dataset == dataset else newest
             version = DatasetVersion(
                 dataset=dataset,
