@@ -95,7 +95,7 @@ def compare(runs: Ids, store: Store = None, as_json: Json = False) -> None:
 @nouns.command()
 def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json: Json = False) -> None:
     """Send what ended scripts left in their spools, to where it was meant to go. Exits with 3 if some of it still waits."""
-    from kedge.client.channel import send_some
+    from kedge.client.channel import end_left, send_some
     from kedge.client.process import delivery_to
     from kedge.scripts import left_elsewhere, left_spools
 
@@ -109,6 +109,8 @@ def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json:
             except Unreachable as error:
                 why = str(error)
             waiting += not spool.is_empty
+            if spool.is_empty:
+                end_left(spool, delivery)
             spool.close()
     finally:
         delivery.close()
