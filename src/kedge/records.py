@@ -21,7 +21,7 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
-    from kedge.data.files import Files
+    from kedge.data.files import FileVersions
     from kedge.data.tables import TableVersions
     from kedge.ports.workspace import Workspace
 
@@ -57,11 +57,11 @@ class Records:
         return Telling(logging=self.logging, artifacts=self.artifacts)
 
     @cached_property
-    def files(self) -> Files:
+    def files(self) -> FileVersions:
         """Keep versions of the files in the project's folder."""
-        from kedge.data.files import Files
+        from kedge.data.files import FileVersions
 
-        return Files(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+        return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
     def workspace(self) -> Workspace:

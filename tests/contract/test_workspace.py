@@ -11,7 +11,7 @@ import pytest
 from tests.contract.filed import settled, write
 
 from kedge.domain.ids import DatasetName, Digest
-from kedge.domain.workspace import EXECUTABLE, LINK, Base, Known, Pointer, differing
+from kedge.domain.workspace import EXECUTABLE, LINK, Base, KnownFile, Pointer, differing
 from kedge.errors import ConfigError, SourceFailed
 from kedge.storage.workspace.local import LocalWorkspace
 from kedge.storage.workspace.memory import known_of
@@ -192,7 +192,7 @@ def test_data_within_data_is_found(tmp_path):
 
 def test_only_what_differs_is_paired(tmp_path):
     write(tmp_path, {name: name for name in "abcd"})
-    known = [Known(*found, b"", "") for found in scan(tmp_path)]
+    known = [KnownFile(*found, b"", "") for found in scan(tmp_path)]
     write(tmp_path, {"b": "longer", "e": ""})
     (tmp_path / "c").unlink()
     told = [(one and one.name, other and other.name) for one, other in differing(scan(tmp_path), known)]
@@ -214,7 +214,7 @@ def test_a_file_changed_in_the_same_tick_is_not_trusted(tmp_path):
 def test_what_is_remembered_outlives_the_process_and_is_no_record(tmp_path):
     memory = LocalWorkspace(tmp_path).memory("raw")
     assert memory.base() is None
-    rows = [Known(name, 1, 2, 3, 4, 0, b"\1" * 32, "") for name in "ba"]
+    rows = [KnownFile(name, 1, 2, 3, 4, 0, b"\1" * 32, "") for name in "ba"]
     memory.begin()
     memory.change(files=rows, gone=())
     memory.settle(Base(version=Digest("v"), tree=Digest("t"), number=3))

@@ -14,7 +14,7 @@ _EVERY = 0.1
 _LINE_EVERY = 10.0  # where standard error is no terminal: a log
 
 
-class Shown:
+class Progress:
     """Shows how far some work is, on standard error. `told(files, bytes)` is given what is done in all."""
 
     def __init__(self, title: str, *, files: int = 0, bytes: int = 0) -> None:
@@ -24,7 +24,7 @@ class Shown:
         self._task: TaskID | None = None
         self._line_at = self._begun + _LINE_EVERY
 
-    def __enter__(self) -> "Shown":
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -53,14 +53,16 @@ class Shown:
             from rich.progress import (
                 BarColumn,
                 DownloadColumn,
-                Progress,
                 TextColumn,
                 TimeElapsedColumn,
                 TimeRemainingColumn,
                 TransferSpeedColumn,
             )
+            from rich.progress import (
+                Progress as RichBars,
+            )
 
-            self._bars = Progress(
+            self._bars = RichBars(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 DownloadColumn(),

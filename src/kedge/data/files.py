@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kedge.data.looking import changes
-from kedge.data.planning import Plan, remembered
+from kedge.data.planning import CheckoutPlan, remembered
 from kedge.data.references import resolve, split
 from kedge.data.trees import diff_trees
 from kedge.domain.data import DatasetKind, DatasetVersion, Schema
@@ -22,7 +22,7 @@ from kedge.domain.data_diff import FilesDiff
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
-from kedge.domain.workspace import EMPTY, EXECUTABLE, LINK, Base, Known, Pointer, differing
+from kedge.domain.workspace import EMPTY, EXECUTABLE, LINK, Base, KnownFile, Pointer, differing
 from kedge.errors import ConfigError, Conflict, LocalEdits, NotFound, RequestInvalid, SourceFailed
 from kedge.ports import Clock, Datasets, DataStore, TreeFile
 from kedge.ports.workspace import PlaceMemory, Workspace
@@ -57,7 +57,7 @@ class CheckedOut(msgspec.Struct, frozen=True, kw_only=True):
     left: int = 0
 
 
-class Files:
+class FileVersions:
     """Keeps versions of the files in a workspace."""
 
     def __init__(self, *, datasets: Datasets, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
@@ -198,7 +198,7 @@ class Files:
             base = None  # the store is another one, or has lost or erased what is remembered: read everything
             memory.forget()
         reading = _Reading(self._workspace, place, memory=memory, folder=folder)
-        batch: list[Known] = []
+        batch: list[KnownFile] = []
         for stored in self._blobs.put_files(reading.files(trusted=self._blobs.has), told=told):
             found = self._workspace.found(stored.name, stored.stat)
             batch.append(self._workspace.known(found, raw=bytes.fromhex(stored.digest), link="", read_ns=reading.begun_ns))
@@ -272,7 +272,7 @@ class Files:
             was, wanted = ("folder", "file") if space.kind(place) else ("file", "folder")
             raise LocalEdits(f"{place} is a {was} here and a {wanted} in version {version.number}; move it out of the way")
         twins = None if space.takes_twins(place) else set[str]()
-        plan = Plan(space, place, memory=memory, folder=folder, force=force, twins=twins)
+        plan = CheckoutPlan(space, place, memory=memory, folder=folder, force=force, twins=twins)
         base = memory.base()
         coming = Base(
             version=base.version if base else version.digest,
@@ -286,7 +286,7 @@ class Files:
         memory.expect(coming)
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
-        batch: list[Known] = []
+        batch: list[KnownFile] = []
         begun_ns = space.now_ns()
         for stored in self._blobs.restore(plan.files(), told=told):
             found = space.found(stored.name, stored.stat)
@@ -356,7 +356,7 @@ class _Count:
     def __init__(self) -> None:
         self.files = self.bytes = 0
 
-    def through(self, files: Iterator[Known]) -> Iterator[TreeFile]:
+    def through(self, files: Iterator[KnownFile]) -> Iterator[TreeFile]:
         for name, length, _, _, _, mode, raw, link in files:
             size = 0 if mode == LINK else length
             self.files += 1
@@ -371,7 +371,7 @@ class _Reading:
         self._workspace, self._place, self._memory, self._folder = workspace, place, memory, folder
         self.begun_ns = workspace.now_ns()
         self.gone: list[str] = []
-        self.ready: list[Known] = []
+        self.ready: list[KnownFile] = []
         self.read = 0
 
     @property
@@ -388,7 +388,7 @@ class _Reading:
                 self.gone.append(known.name)
             elif found.mode == LINK:
                 link = self._workspace.link(self._place, found.name)
-                self.ready.append(Known(*found, bytes.fromhex(EMPTY), link))
+                self.ready.append(KnownFile(*found, bytes.fromhex(EMPTY), link))
             elif has_fresh and (fresh := memory.fresh(found.name)) and found == fresh[:6] and trusted(fresh.digest):
                 self.ready.append(fresh)
             else:

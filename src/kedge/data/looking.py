@@ -10,12 +10,12 @@ from kedge.domain.workspace import (
     LINK,
     Base,
     Change,
-    Changed,
-    Found,
-    Known,
+    FileEdit,
+    KnownFile,
     PlaceState,
     PlaceStatus,
     Pointer,
+    SeenFile,
     differing,
 )
 from kedge.errors import KedgeError
@@ -46,26 +46,26 @@ def look(workspace: Workspace, place: str, *, shown: int = SHOWN) -> PlaceStatus
         memory.close()
 
 
-def changes(workspace: Workspace, place: str, *, memory: PlaceMemory, folder: bool) -> Iterator[Changed]:
+def changes(workspace: Workspace, place: str, *, memory: PlaceMemory, folder: bool) -> Iterator[FileEdit]:
     """List what differs from the base, in the order of the names; remember the new stats of files that do not."""
-    touched: list[Known] = []
+    touched: list[KnownFile] = []
     for found, known in differing(workspace.scan(place), memory.files()):
         if found is None:
             assert known is not None  # noqa: S101  # one of the two is there
-            yield Changed(known.name, Change.DELETED)
+            yield FileEdit(known.name, Change.DELETED)
         elif known is None:
-            yield Changed(found.name, Change.ADDED)
+            yield FileEdit(found.name, Change.ADDED)
         else:
             same = compared(workspace, place, found=found, known=known, folder=folder)
             if same is None:
-                yield Changed(found.name, Change.MODIFIED)
+                yield FileEdit(found.name, Change.MODIFIED)
             elif same != known:
                 touched.append(same)
     if touched:
         memory.touch(touched)
 
 
-def compared(workspace: Workspace, place: str, *, found: Found, known: Known, folder: bool) -> Known | None:
+def compared(workspace: Workspace, place: str, *, found: SeenFile, known: KnownFile, folder: bool) -> KnownFile | None:
     """Read a file whose stat is new: None where its content is, too; else what to remember of it."""
     if found.mode != known.mode or (found.size != known.size and found.mode != LINK):
         return None
@@ -83,7 +83,7 @@ def _look(workspace: Workspace, place: str, *, pointer: Pointer, memory: PlaceMe
     if base is None:
         return _status(place, pointer, base=base, state=PlaceState.UNKNOWN)
     counts = dict.fromkeys(Change, 0)
-    first: list[Changed] = []
+    first: list[FileEdit] = []
     for change in changes(workspace, place, memory=memory, folder=pointer.folder):
         counts[change.change] += 1
         if len(first) < shown:
@@ -104,7 +104,7 @@ def _status(
     base: Base | None,
     state: PlaceState,
     counts: dict[Change, int] | None = None,
-    first: tuple[Changed, ...] = (),
+    first: tuple[FileEdit, ...] = (),
 ) -> PlaceStatus:
     counted = counts or dict.fromkeys(Change, 0)
     return PlaceStatus(

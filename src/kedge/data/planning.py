@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import Digest
-from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, Found, Known
+from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, KnownFile, SeenFile
 from kedge.errors import Conflict, LocalEdits
 from kedge.ports import TreeFile
 from kedge.ports.workspace import PlaceMemory, Workspace
@@ -23,7 +23,7 @@ _BATCH = 20_000  # files that wait in memory
 _NAMED = 5  # files in a message
 
 
-class Plan:
+class CheckoutPlan:
     """What a checkout will do, made before it does anything. What it will write waits in the place's memory."""
 
     def __init__(
@@ -31,8 +31,8 @@ class Plan:
     ) -> None:
         self._workspace, self._place, self._memory = workspace, place, memory
         self._folder, self._force, self._twins = folder, force, twins
-        self._wanted: list[Known] = []
-        self._same: list[Known] = []
+        self._wanted: list[KnownFile] = []
+        self._same: list[KnownFile] = []
         self._kept: set[str] = set()  # untracked files, which stay
         self._around: set[str] = set()  # the folders that they lie in
         self._over: set[str] = set()  # files that are wanted where a folder is
@@ -90,7 +90,7 @@ class Plan:
         """Count the files that stay though the version does not have them."""
         return len(self._kept)
 
-    def _now(self, found: Found, known: Known | None) -> Known | None:
+    def _now(self, found: SeenFile, known: KnownFile | None) -> KnownFile | None:
         """Tell the content of a file, read only where its stat is not the remembered one."""
         if known is not None and found == known[:6]:
             return known
@@ -98,7 +98,7 @@ class Plan:
         raw, link = self._workspace.content(self._place, found, folder=self._folder)
         return self._workspace.known(found, raw=raw, link=link, read_ns=read_ns)
 
-    def _is_ours(self, now: Known | None, known: Known | None) -> bool:
+    def _is_ours(self, now: KnownFile | None, known: KnownFile | None) -> bool:
         """Say whether Kedge itself put this content there."""
         if now is None:
             return True
@@ -106,7 +106,7 @@ class Plan:
             return True
         return self._memory.is_coming(now.name, raw=now.raw, mode=now.mode, link=now.link)
 
-    def _drop(self, found: Found | None, known: Known | None) -> None:
+    def _drop(self, found: SeenFile | None, known: KnownFile | None) -> None:
         if found is None:
             self.gone.append(known.name if known is not None else "")
         elif self._force or (known is not None and self._is_ours(self._now(found, known), known)):
@@ -121,11 +121,11 @@ class Plan:
             self._around |= folders
             self.edited.extend(folders & self._over)
 
-    def _is_coming(self, found: Found) -> bool:
+    def _is_coming(self, found: SeenFile) -> bool:
         now = self._now(found, None) if self._memory.has_coming() else None
         return now is not None and self._memory.is_coming(now.name, raw=now.raw, mode=now.mode, link=now.link)
 
-    def _write(self, wanted: TreeFile, found: Found | None) -> None:
+    def _write(self, wanted: TreeFile, found: SeenFile | None) -> None:
         if wanted.name in self._around or any(folder in self._kept for folder in _folders(wanted.name)):
             self.edited.append(wanted.name)  # a folder is in a file's way, or a file in a folder's
         if found is None and self._folder and self._workspace.kind(f"{self._place}/{wanted.name}"):
@@ -139,12 +139,12 @@ class Plan:
             self._twins.add(wanted.name.casefold())
         raw, mode, link = _content(wanted)
         was = (found.mtime_ns, found.ctime_ns, found.inode) if found is not None else (0, 0, 0)
-        self._wanted.append(Known(wanted.name, wanted.size, *was, mode, raw, link))
+        self._wanted.append(KnownFile(wanted.name, wanted.size, *was, mode, raw, link))
         self.written += 1
         self.bytes += wanted.size
 
 
-def aligned(found: Iterator[Found], known: Iterator[Known]) -> Iterator[tuple[Found | None, Known | None]]:
+def aligned(found: Iterator[SeenFile], known: Iterator[KnownFile]) -> Iterator[tuple[SeenFile | None, KnownFile | None]]:
     """Pair two lists, each in the order of its names."""
     one, other = next(found, None), next(known, None)
     while one is not None or other is not None:
@@ -152,16 +152,16 @@ def aligned(found: Iterator[Found], known: Iterator[Known]) -> Iterator[tuple[Fo
             yield one, None
             one = next(found, None)
         elif one is None or one[0] > other[0]:
-            yield None, Known._make(other)
+            yield None, KnownFile._make(other)
             other = next(known, None)
         else:
-            yield one, Known._make(other)
+            yield one, KnownFile._make(other)
             one, other = next(found, None), next(known, None)
 
 
 def _with_tree(
-    here: Iterator[tuple[Found | None, Known | None]], tree: Iterator[TreeFile]
-) -> Iterator[tuple[tuple[Found | None, Known | None], TreeFile | None]]:
+    here: Iterator[tuple[SeenFile | None, KnownFile | None]], tree: Iterator[TreeFile]
+) -> Iterator[tuple[tuple[SeenFile | None, KnownFile | None], TreeFile | None]]:
     """Add to what is here what is wanted, in the order of the names."""
     pair, wanted = next(here, None), next(tree, None)
     while pair is not None or wanted is not None:
@@ -178,7 +178,7 @@ def _with_tree(
             pair, wanted = next(here, None), next(tree, None)
 
 
-def _name(pair: tuple[Found | None, Known | None]) -> str:
+def _name(pair: tuple[SeenFile | None, KnownFile | None]) -> str:
     one = pair[0] or pair[1]
     return one.name if one is not None else ""
 
@@ -188,10 +188,10 @@ def _content(file: TreeFile) -> tuple[bytes, int, str]:
     return bytes.fromhex(file.digest), mode, file.link
 
 
-def remembered(file: TreeFile) -> Known:
+def remembered(file: TreeFile) -> KnownFile:
     """Remember a file that is wanted and not looked at: no stat is like it."""
     raw, mode, link = _content(file)
-    return Known(file.name, file.size, -1, 0, 0, mode, raw, link)
+    return KnownFile(file.name, file.size, -1, 0, 0, mode, raw, link)
 
 
 def _folders(name: str) -> Iterator[str]:

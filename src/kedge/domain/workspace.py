@@ -22,7 +22,7 @@ EMPTY = Digest("af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262
 PLAIN, EXECUTABLE, LINK = 0, 1, 2
 
 
-class Found(NamedTuple):
+class SeenFile(NamedTuple):
     """A file as a look finds it: its stat. `mode` is PLAIN, EXECUTABLE or LINK. Its name is relative to the place."""
 
     name: str
@@ -33,7 +33,7 @@ class Found(NamedTuple):
     mode: int
 
 
-class Known(NamedTuple):
+class KnownFile(NamedTuple):
     """A file as it is remembered: the stat it had when its content was known, and that content. `link` is its target."""
 
     name: str
@@ -81,7 +81,7 @@ class Change(Enum):
     DELETED = "deleted"
 
 
-class Changed(NamedTuple):
+class FileEdit(NamedTuple):
     """A file that differs."""
 
     name: str
@@ -115,7 +115,7 @@ class PlaceStatus(msgspec.Struct, frozen=True, kw_only=True):
     added: int = 0
     modified: int = 0
     deleted: int = 0
-    changes: tuple[Changed, ...] = ()
+    changes: tuple[FileEdit, ...] = ()
     problem: str = ""
 
     @property
@@ -124,7 +124,7 @@ class PlaceStatus(msgspec.Struct, frozen=True, kw_only=True):
         return self.added + self.modified + self.deleted
 
 
-def differing(found: Iterable[Found], known: Iterable[Known]) -> Iterator[tuple[Found | None, Known | None]]:
+def differing(found: Iterable[SeenFile], known: Iterable[KnownFile]) -> Iterator[tuple[SeenFile | None, KnownFile | None]]:
     """Pair two lists, each in the order of its names; give only those pairs that a look cannot call the same.
 
     This runs once for each file of a place at every look, and does no more than it must.
@@ -134,17 +134,17 @@ def differing(found: Iterable[Found], known: Iterable[Known]) -> Iterator[tuple[
     while one is not None and other is not None:
         if one[0] == other[0]:
             if one != other[:6]:
-                yield one, Known._make(other)
+                yield one, KnownFile._make(other)
             one, other = next(here, None), next(there, None)
         elif one[0] < other[0]:
             yield one, None
             one = next(here, None)
         else:
-            yield None, Known._make(other)
+            yield None, KnownFile._make(other)
             other = next(there, None)
     while one is not None:
         yield one, None
         one = next(here, None)
     while other is not None:
-        yield None, Known._make(other)
+        yield None, KnownFile._make(other)
         other = next(there, None)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from os import stat_result
 from typing import TYPE_CHECKING, Protocol
 
-from kedge.domain.workspace import Base, Found, Known, Pointer
+from kedge.domain.workspace import Base, KnownFile, Pointer, SeenFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,18 +17,18 @@ class PlaceMemory(Protocol):
     """What is remembered of a place, file by file. A memory and no record: without it everything is read once more."""
 
     def base(self) -> Base | None: ...
-    def files(self) -> Iterator[Known]:
+    def files(self) -> Iterator[KnownFile]:
         """List the files of the base, in the order of their names."""
 
-    def file(self, name: str) -> Known | None: ...
+    def file(self, name: str) -> KnownFile | None: ...
     def has_fresh(self) -> bool:
         """Say whether an add that did not end has left what it read."""
 
-    def fresh(self, name: str) -> Known | None: ...
-    def add_fresh(self, files: Iterable[Known]) -> None:
+    def fresh(self, name: str) -> KnownFile | None: ...
+    def add_fresh(self, files: Iterable[KnownFile]) -> None:
         """Remember what was read, at once."""
 
-    def plan(self, files: Iterable[Known]) -> None:
+    def plan(self, files: Iterable[KnownFile]) -> None:
         """Set down more of what a checkout will write; nobody sees it before `expect`."""
 
     def expect(self, base: Base) -> None:
@@ -36,23 +36,23 @@ class PlaceMemory(Protocol):
 
     def has_coming(self) -> bool: ...
 
-    def coming(self) -> Iterator[Known]: ...
+    def coming(self) -> Iterator[KnownFile]: ...
     def is_coming(self, name: str, *, raw: bytes, mode: int, link: str) -> bool: ...
-    def add(self, files: Iterable[Known]) -> None:
+    def add(self, files: Iterable[KnownFile]) -> None:
         """Remember files as those of the base, at once."""
 
     def drop(self, names: Iterable[str]) -> None: ...
     def begin(self) -> None:
         """Begin to change the base: `change`, then `settle` or `undo`; nobody else sees it before."""
 
-    def change(self, *, files: Iterable[Known], gone: Iterable[str]) -> None:
+    def change(self, *, files: Iterable[KnownFile], gone: Iterable[str]) -> None:
         """Make what was read that of the base, with these files and without those that are gone."""
 
     def settle(self, base: Base) -> None:
         """Make the change last."""
 
     def undo(self) -> None: ...
-    def touch(self, files: Iterable[Known]) -> None:
+    def touch(self, files: Iterable[KnownFile]) -> None:
         """Remember new stats of files whose content is as it was, if nobody else writes now."""
 
     def forget(self) -> None: ...
@@ -81,21 +81,21 @@ class Workspace(Protocol):
     def overlapping(self, place: str) -> str | None:
         """Find a pointer that names a part of this place, or a folder around it."""
 
-    def scan(self, place: str) -> Iterator[Found]:
+    def scan(self, place: str) -> Iterator[SeenFile]:
         """Look at every file, in the order of the names; nothing is read. Raises SourceFailed for what cannot be kept."""
 
     def path(self, place: str, name: str, *, folder: bool) -> Path: ...
-    def found(self, name: str, stat: stat_result) -> Found: ...
-    def look(self, place: str, name: str, *, folder: bool) -> Found | None:
+    def found(self, name: str, stat: stat_result) -> SeenFile: ...
+    def look(self, place: str, name: str, *, folder: bool) -> SeenFile | None:
         """Look at one file."""
 
     def link(self, place: str, name: str) -> str:
         """Give a link's target. Raises SourceFailed for one that leads out of the place."""
 
-    def content(self, place: str, found: Found, *, folder: bool) -> tuple[bytes, str]:
+    def content(self, place: str, found: SeenFile, *, folder: bool) -> tuple[bytes, str]:
         """Read a file and give its digest, raw, and the target where it is a link. Raises FileChanged, SourceFailed."""
 
-    def known(self, found: Found, *, raw: bytes, link: str, read_ns: int) -> Known:
+    def known(self, found: SeenFile, *, raw: bytes, link: str, read_ns: int) -> KnownFile:
         """Remember a file whose content was read after `read_ns`; not for good where it may have changed in that tick."""
 
     def now_ns(self) -> int: ...

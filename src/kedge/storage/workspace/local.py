@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from kedge.domain.workspace import LINK, POINTER, Found, Known, Pointer
+from kedge.domain.workspace import LINK, POINTER, KnownFile, Pointer, SeenFile
 from kedge.errors import ConfigError, FileChanged, SourceFailed, StoreFull
 from kedge.storage.durable import refusal
 from kedge.storage.workspace.memory import Memory, found_of, known_of
@@ -93,7 +93,7 @@ class LocalWorkspace:
         inner = next(nested_pointers(self._root / place), None) if (self._root / place).is_dir() else None
         return f"{place}/{inner.removesuffix(POINTER)}" if inner else None
 
-    def scan(self, place: str) -> Iterator[Found]:
+    def scan(self, place: str) -> Iterator[SeenFile]:
         """Look at every file, in the order of the names; nothing is read. Raises SourceFailed for what cannot be kept."""
         return scan(self._root / place)
 
@@ -101,11 +101,11 @@ class LocalWorkspace:
         """Give the path of a file of a place."""
         return self._root / place / name if folder else self._root / place
 
-    def found(self, name: str, stat: os.stat_result) -> Found:
+    def found(self, name: str, stat: os.stat_result) -> SeenFile:
         """Give a stat as a look would."""
         return found_of(name, stat)
 
-    def look(self, place: str, name: str, *, folder: bool) -> Found | None:
+    def look(self, place: str, name: str, *, folder: bool) -> SeenFile | None:
         """Look at one file."""
         path = self.path(place, name, folder=folder)
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -116,7 +116,7 @@ class LocalWorkspace:
         """Give a link's target. Raises SourceFailed for one that leads out of the place."""
         return read_link(self._root / place, name)
 
-    def content(self, place: str, found: Found, *, folder: bool) -> tuple[bytes, str]:
+    def content(self, place: str, found: SeenFile, *, folder: bool) -> tuple[bytes, str]:
         """Read a file and give its digest, raw, and the target where it is a link. Raises FileChanged, SourceFailed."""
         path = self.path(place, found.name, folder=folder)
         try:
@@ -133,7 +133,7 @@ class LocalWorkspace:
             raise SourceFailed(f"{path} cannot be read: {error.strerror}; check its permissions and the disk") from error
         raise FileChanged(f"{path} changes while it is read; stop what writes it, then run the same again")
 
-    def known(self, found: Found, *, raw: bytes, link: str, read_ns: int) -> Known:
+    def known(self, found: SeenFile, *, raw: bytes, link: str, read_ns: int) -> KnownFile:
         """Remember a file whose content was read after `read_ns`; not for good where it may have changed in that tick."""
         return known_of(found, raw=raw, link=link, read_ns=read_ns)
 

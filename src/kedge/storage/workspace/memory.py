@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from kedge.domain.ids import Digest
-from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, Base, Found, Known
+from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, Base, KnownFile, SeenFile
 from kedge.errors import StoreBroken, StoreFull
 
 _TICK_NS = 20_000_000  # clocks of file systems that keep parts of a millisecond tick every 4 to 10 ms
@@ -55,7 +55,7 @@ class Memory:
         row = self._open().execute("SELECT version, tree, number, coming FROM base").fetchone()
         return Base(version=Digest(row[0]), tree=Digest(row[1]), number=row[2], coming=row[3]) if row else None
 
-    def files(self) -> Iterator[Known]:
+    def files(self) -> Iterator[KnownFile]:
         """List the files of the base, in the order of their names."""
         return self._open().execute(f"SELECT {_COLUMNS} FROM files ORDER BY name")
 
@@ -63,29 +63,29 @@ class Memory:
         """Say whether an add that did not end has left what it read."""
         return self._open().execute("SELECT 1 FROM fresh LIMIT 1").fetchone() is not None
 
-    def fresh(self, name: str) -> Known | None:
+    def fresh(self, name: str) -> KnownFile | None:
         """Find what an add that did not end has read."""
         return self._one("fresh", name)
 
-    def file(self, name: str) -> Known | None:
+    def file(self, name: str) -> KnownFile | None:
         """Find a file of the base."""
         return self._one("files", name)
 
-    def coming(self) -> Iterator[Known]:
+    def coming(self) -> Iterator[KnownFile]:
         """List what a checkout is about to write, in the order of the names."""
         for row in self._open().execute(f"SELECT {_COLUMNS} FROM coming ORDER BY name"):
-            yield Known._make(row)
+            yield KnownFile._make(row)
 
     def is_coming(self, name: str, *, raw: bytes, mode: int, link: str) -> bool:
         """Say whether a checkout that did not end was about to write this content there."""
         row = self._one("coming", name) if self._path.exists() else None
         return row is not None and (row.raw, row.mode, row.link) == (raw, mode, link)
 
-    def add_fresh(self, files: Iterable[Known]) -> None:
+    def add_fresh(self, files: Iterable[KnownFile]) -> None:
         """Remember what was read, at once."""
         self._write("fresh", files)
 
-    def plan(self, files: Iterable[Known]) -> None:
+    def plan(self, files: Iterable[KnownFile]) -> None:
         """Set down more of what a checkout will write; nobody sees it before `expect`."""
         connection = self._open()
         with _meaning(self._path):
@@ -106,7 +106,7 @@ class Memory:
         """Say whether a checkout that did not end has left what it was about to write."""
         return self._open().execute("SELECT 1 FROM coming LIMIT 1").fetchone() is not None
 
-    def add(self, files: Iterable[Known]) -> None:
+    def add(self, files: Iterable[KnownFile]) -> None:
         """Remember files as those of the base."""
         self._write("files", files)
 
@@ -122,7 +122,7 @@ class Memory:
         with _meaning(self._path):
             self._open().execute("BEGIN IMMEDIATE")
 
-    def change(self, *, files: Iterable[Known], gone: Iterable[str]) -> None:
+    def change(self, *, files: Iterable[KnownFile], gone: Iterable[str]) -> None:
         """Make what was read that of the base, with these files and without those that are gone."""
         connection = self._open()
         with _meaning(self._path):
@@ -146,7 +146,7 @@ class Memory:
         if self._connection is not None:
             self._connection.rollback()
 
-    def touch(self, files: Iterable[Known]) -> None:
+    def touch(self, files: Iterable[KnownFile]) -> None:
         """Remember new stats of files whose content is as it was. Where another process writes now, or the disk is full,
         or may not be written: next time."""
         connection = self._open()
@@ -168,11 +168,11 @@ class Memory:
             self._connection.close()
             self._connection = None
 
-    def _one(self, table: str, name: str) -> Known | None:
+    def _one(self, table: str, name: str) -> KnownFile | None:
         row = self._open().execute(f"SELECT {_COLUMNS} FROM {table} WHERE name = ?", (name,)).fetchone()
-        return Known._make(row) if row else None
+        return KnownFile._make(row) if row else None
 
-    def _write(self, table: str, files: Iterable[Known]) -> None:
+    def _write(self, table: str, files: Iterable[KnownFile]) -> None:
         connection = self._open()
         with _meaning(self._path), connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -207,26 +207,26 @@ class Memory:
         return connection
 
 
-def known_of(found: Found, *, raw: bytes, link: str, read_ns: int) -> Known:
+def known_of(found: SeenFile, *, raw: bytes, link: str, read_ns: int) -> KnownFile:
     """Remember a file whose content was read no earlier than `read_ns`, after the stat that it was found with."""
     changed = max(found.mtime_ns, found.ctime_ns)
     margin = _TICK_NS if found.mtime_ns % 1_000_000 else _COARSE_NS
     mtime = found.mtime_ns if changed < read_ns - margin else _NEVER
-    return Known(found.name, found.size, mtime, found.ctime_ns, found.inode, found.mode, raw, link)
+    return KnownFile(found.name, found.size, mtime, found.ctime_ns, found.inode, found.mode, raw, link)
 
 
-def written(found: Found, *, raw: bytes, link: str) -> Known:
+def written(found: SeenFile, *, raw: bytes, link: str) -> KnownFile:
     """Remember a file that Kedge has written itself, and dated back, so that any later change shows in its stat."""
-    return Known(*found, raw, link)
+    return KnownFile(*found, raw, link)
 
 
-def found_of(name: str, there: os.stat_result) -> Found:
+def found_of(name: str, there: os.stat_result) -> SeenFile:
     """Give a stat as a look would."""
     mode = LINK if stat.S_ISLNK(there.st_mode) else EXECUTABLE if there.st_mode & 0o111 else PLAIN
-    return Found(name, there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino & (2**63 - 1), mode)
+    return SeenFile(name, there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino & (2**63 - 1), mode)
 
 
-def _batches(files: Iterable[Known]) -> Iterator[list[Known]]:
+def _batches(files: Iterable[KnownFile]) -> Iterator[list[KnownFile]]:
     rest = iter(files)
     while batch := list(islice(rest, _BATCH)):
         yield batch

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, POINTER, Found
+from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, POINTER, SeenFile
 from kedge.errors import SourceFailed
 from kedge.storage.workspace.pointers import is_pointer
 
@@ -21,7 +21,7 @@ _PART = (".kedge-", ".part")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def scan(root: Path) -> Iterator[Found]:
+def scan(root: Path) -> Iterator[SeenFile]:
     """Look at a folder, or at one file (its name is then that of the file). Nothing there gives nothing.
 
     Raises SourceFailed for what no version can hold.
@@ -85,7 +85,7 @@ def nested_pointers(root: Path) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), root)
 
 
-def _folder(root: str) -> Iterator[Found]:
+def _folder(root: str) -> Iterator[SeenFile]:
     """Walk without recursion: each open folder is its name and the names in it that are still to come."""
     lstat = os.lstat
     open_folders = [("", iter(_names(root)))]
@@ -104,7 +104,9 @@ def _folder(root: str) -> Iterator[Found]:
             except OSError as error:
                 raise _unreadable(path, error) from error
             if there.st_mode & 0o170111 == 0o100000:  # a plain file that nobody may execute: nearly all
-                yield Found(prefix + name, there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino & _INODE, PLAIN)
+                yield SeenFile(
+                    prefix + name, there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino & _INODE, PLAIN
+                )
             else:
                 yield _found(prefix + name, there, path=path)
         else:
@@ -149,7 +151,7 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _found(name: str, there: os.stat_result, *, path: str) -> Found:
+def _found(name: str, there: os.stat_result, *, path: str) -> SeenFile:
     if stat.S_ISREG(there.st_mode):
         mode = EXECUTABLE if there.st_mode & 0o111 else PLAIN
     elif stat.S_ISLNK(there.st_mode):
@@ -157,7 +159,7 @@ def _found(name: str, there: os.stat_result, *, path: str) -> Found:
     else:
         kind = _KINDS.get(stat.S_IFMT(there.st_mode), "no file")
         raise SourceFailed(f"{path} is {kind}; only files, folders and links within the folder can be versioned: remove it")
-    return Found(name, there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino & _INODE, mode)
+    return SeenFile(name, there.st_size, there.st_mtime_ns, there.st_ctime_ns, there.st_ino & _INODE, mode)
 
 
 def _unreadable(path: str, error: OSError) -> SourceFailed:
