@@ -455,4 +455,7 @@ def test_the_command_lists_shows_and_compares(tmp_path, monkeypatch) -> None:
     assert told["differences"] == {"metric loss": ["0.5", "0.25"], "param rate": ["1", "2"]}
     assert "0.25" in asked("compare", one.id, two.id).stdout
     assert asked("show", "nothing").returncode == 1
+    elsewhere = ENVIRONMENT | {"KEDGE_URL": "http://127.0.0.1:1", "KEDGE_STORE": store}
+    told = subprocess.run([sys.executable, "-m", "kedge", "runs", "list"], capture_output=True, text=True, env=elsewhere)
+    assert "http://127.0.0.1:1/experiments" in told.stderr
     assert json.loads(asked("sync", "--json").stdout) == {"sent": 0, "waiting": 0, "why": ""}

@@ -127,7 +127,11 @@ def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json:
 
 @contextmanager
 def _opened(store: str | None) -> Iterator[Records]:
-    records = open_records(settings(Path(), store=store, server=""))
+    """Open the store. Scripts here log to a control plane where KEDGE_URL is set: then it is said which runs these are."""
+    found = settings(Path(), store=store)
+    if found.server:
+        typer.echo(f"these are the runs in {found.store}; those of KEDGE_URL: {found.server}/experiments", err=True)
+    records = open_records(found)
     try:
         yield records
     finally:
