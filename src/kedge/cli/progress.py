@@ -14,7 +14,7 @@ _EVERY = 0.1
 _LINE_EVERY = 10.0  # where standard error is no terminal: a log
 
 
-class Progress:
+class HowFar:
     """Shows how far some work is, on standard error. `told(files, bytes)` is given what is done in all."""
 
     def __init__(self, title: str, *, files: int = 0, bytes: int = 0) -> None:
@@ -24,7 +24,7 @@ class Progress:
         self._task: TaskID | None = None
         self._line_at = self._begun + _LINE_EVERY
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "HowFar":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

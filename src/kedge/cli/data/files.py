@@ -8,7 +8,7 @@ import typer
 from kedge.cli.data.differences import print_files, print_table
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import Progress, size
+from kedge.cli.progress import HowFar, size
 from kedge.cli.showing import show_rows
 from kedge.data.files import Added, CheckedOut
 from kedge.domain.data_diff import DatasetDiff, FilesDiff
@@ -36,7 +36,7 @@ def add(
     with recorded(store) as records:
         for path in paths:
             place = _place(records, path)
-            with Progress(f"adding {path}") as shown:
+            with HowFar(f"adding {path}") as shown:
                 done.append(records.files.add(place, actor=person(), told=shown.told, name=name, message=message))
             if not as_json:
                 _print_added(done[-1])
@@ -65,7 +65,7 @@ def checkout(
                     place = version.source
                     if not place or version.tree is None:
                         raise NotFound(f"no path here belongs to {version.dataset!r}; write it to one: kedge data export")
-                with Progress(f"checking out {place}", files=version.files, bytes=version.bytes) as shown:
+                with HowFar(f"checking out {place}", files=version.files, bytes=version.bytes) as shown:
                     done.append(records.files.checkout(place, version, told=shown.told, force=force))
             except KedgeError as error:
                 if len(wanted) == 1:
