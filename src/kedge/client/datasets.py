@@ -197,3 +197,4 @@ def _close() -> None:
     for (owner, _, _), records in _open.items():
         if owner == os.getpid():
             records.close()
+    _open.clear()  # packs are let go of while the interpreter still stands

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from kedge.data.parts import Parts, conformed, held
+from kedge.data.parts import Parts, conformed, held, with_rows
 from kedge.domain.data import DatasetKind, DatasetVersion, Erasure, Part
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -85,7 +85,7 @@ class Erasures:
         for digest in dict.fromkeys(part.digest for version in versions for part in version.parts):
             rows = self._parts.whole(digest)
             there = rows.select(name for name in wanted if name in rows.columns)
-            gone = chosen(conformed(there, wanted)) if there.width else np.zeros(len(rows), dtype=bool)
+            gone = chosen(conformed(with_rows(there, len(rows)), wanted))
             if gone.any():
                 found[digest] = _Rewritten(~gone, self._parts.put(rows.filter(pl.Series(~gone))))
         return found

@@ -20,7 +20,7 @@ from kedge.data.changes import TableChange, changed, compacted, left, require_ke
 from kedge.data.compare import Piece, TableSide, compare, sides
 from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
 from kedge.data.erasure import Erasures, require_there
-from kedge.data.parts import Parts, conformed, held, stacked
+from kedge.data.parts import Parts, conformed, held, stacked, with_rows
 from kedge.data.personal import masked
 from kedge.data.references import check_name, resolve, split
 from kedge.data.snapshot import version_digest
@@ -50,7 +50,15 @@ class TableVersions:
     """Keeps versions of tables."""
 
     def __init__(
-        self, *, datasets: Datasets, blobs: DataStore, tables: Tables, lake: Lake, files: RunFiles, notes: Notes, clock: Clock
+        self,
+        *,
+        datasets: Datasets,
+        blobs: DataStore,
+        tables: Tables,
+        lake: Lake,
+        files: RunFiles,
+        notes: Notes,
+        clock: Clock,
     ) -> None:
         self._datasets, self._blobs, self._tables, self._clock = datasets, blobs, tables, clock
         self._lake = lake
@@ -80,7 +88,12 @@ class TableVersions:
             columns = self._key(key, newest)
             require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
             there = TableChange((), newest.rows if newest else 0, rows)
-            if newest is not None and not newest.is_pinned and newest.key == columns and _alike(self.schema(newest), rows.schema):
+            if (
+                newest is not None
+                and not newest.is_pinned
+                and newest.key == columns
+                and _alike(self.schema(newest), rows.schema)
+            ):
                 there = changed(self._parts, newest.parts, rows=rows, key=columns)
                 if not there.gone and there.new.is_empty():
                     return None
@@ -135,9 +148,7 @@ class TableVersions:
         """Read a file, a folder or a glob of CSV, TSV and Parquet, or "FILE.py:NAME" of the project. Raises SourceFailed."""
         return self._tables.source(source)
 
-    def pin(
-        self, place: str, name: str, *, version: int | None = None, message: str = "", actor: str
-    ) -> DatasetVersion:
+    def pin(self, place: str, name: str, *, version: int | None = None, message: str = "", actor: str) -> DatasetVersion:
         """Make a version of a Delta table (its newest, if none is given) the newest version here. Its rows stay there.
 
         What is kept is the version's number and the hashes of its files; `read` and `scan` compare them. Raises
@@ -190,7 +201,9 @@ class TableVersions:
         _require_one(where, keys)
         own = [version for version in versions if not version.is_pinned]
         if not own:
-            raise RequestInvalid(f"the rows of {name!r} are in the Delta table that it pins; erase them there, and pin again")
+            raise RequestInvalid(
+                f"the rows of {name!r} are in the Delta table that it pins; erase them there, and pin again"
+            )
         schema = _schema_of([self._parts.schema(part) for version in own for part in version.parts])
         if where is None:
             wanted = keyed(keys, newest.key, schema=schema, table=name)
@@ -318,8 +331,7 @@ class TableVersions:
         wanted = {name: schema[name] for name in (schema if columns is None else columns)}
         for part in version.parts:
             there = [name for name in wanted if name in self._parts.schema(part)]
-            rows = self._parts.read(part, there) if there else pl.DataFrame({"": pl.repeat(None, held(part), eager=True)})
-            rows = conformed(rows, wanted)
+            rows = conformed(with_rows(self._parts.read(part, there), held(part)), wanted)
             if most is not None:
                 rows = rows.head(most)
             most = None if most is None else most - len(rows)
