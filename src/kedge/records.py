@@ -21,6 +21,7 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
     from kedge.data.tables import TableVersions
     from kedge.ports.workspace import Workspace
@@ -62,6 +63,14 @@ class Records:
         from kedge.data.files import FileVersions
 
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """Take in other tools' data, and give versions back."""
+        from kedge.data.exchange import Exchange
+        from kedge.storage.foreign.tools import OtherTools
+
+        return Exchange(files=self.files, blobs=self.blobs, foreign=OtherTools(self.settings.project))
 
     @cached_property
     def workspace(self) -> Workspace:
