@@ -73,7 +73,7 @@ def write(files: Iterator[tuple[str, Path]], *, name: str, folder: bool, home: P
             total += size
         out: dict[str, Any] = {"md5": listed[0]["md5"], "size": total, "hash": "md5", "path": name}
         if folder:
-            listed.sort(key=lambda one: one["relpath"].split("/"))
+            listed.sort(key=lambda one: one["relpath"])
             listing = json.dumps(listed, sort_keys=True).encode()
             md5 = hashlib.md5(listing, usedforsecurity=False).hexdigest() + _DIR
             temporary = cache / f".kedge-{secrets.token_hex(6)}.part"
