@@ -113,10 +113,13 @@ class DataStore(BlobStore, Protocol):
     def manifest(self, tree: Digest) -> Iterator[TreeFile]:
         """List the files of a tree, however many. Raises NotFound, StoreBroken."""
 
-    def restore(self, files: Iterable[tuple[TreeFile, Path]], *, told: Told) -> Iterator[StoredFile]:
+    def restore(
+        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+    ) -> Iterator[StoredFile]:
         """Write files of a tree to paths, over what is there, in the order in which they lie in the store.
 
-        Each is whole at its path or not there. Raises NotFound, StoreBroken, StoreFull, SourceFailed.
+        Each is whole at its path or not there, and has this time of change where one is given. Raises NotFound,
+        StoreBroken, StoreFull.
         """
 
     def keeping(self) -> AbstractContextManager[None]:
