@@ -21,6 +21,7 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.quality import Quality
     from kedge.data.tables import TableVersions
 
 
@@ -69,6 +70,14 @@ class Records:
 
         tables = PolarsTables(self.settings.project, None)
         return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Validate and profile versions of tables."""
+        from kedge.adapters.pandera.schema import PanderaSchemas
+        from kedge.data.quality import Quality
+
+        return Quality(datasets=self.meta.datasets, tables=self.tables, clock=self.clock, foreign=PanderaSchemas())
 
     def close(self) -> None:
         """Let go of files and connections."""
