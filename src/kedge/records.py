@@ -73,11 +73,20 @@ class Records:
 
     @cached_property
     def quality(self) -> Quality:
-        """Validate and profile versions of tables."""
+        """Validate and profile tables."""
         from kedge.adapters.pandera.schema import PanderaSchemas
+        from kedge.adapters.project import FolderProject
         from kedge.data.quality import Quality
+        from kedge.storage.tables import PolarsTables
 
-        return Quality(datasets=self.meta.datasets, tables=self.tables, clock=self.clock, foreign=PanderaSchemas())
+        return Quality(
+            datasets=self.meta.datasets,
+            versions=self.tables,
+            tables=PolarsTables(self.settings.project, None),
+            project=FolderProject(self.settings.project),
+            foreign=PanderaSchemas(),
+            clock=self.clock,
+        )
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -59,7 +59,7 @@ def _certain(column: ColumnSummary, *, rows: int) -> list[Expectation]:
 def _guessed(column: ColumnSummary, *, rows: int) -> list[Expectation]:
     """Draft what a column's values suggest; of a personal one nothing that would show a value."""
     name, there, found = column.name, rows - column.missing, []
-    if there > 1 and column.type is not ColumnType.FLOAT and column.distinct >= 0.97 * there:
+    if there > 1 and column.type in (ColumnType.INTEGER, ColumnType.STRING) and column.distinct >= 0.97 * there:
         found.append(expect.unique(name))
     if column.personal:
         return found

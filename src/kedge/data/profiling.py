@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from kedge.data.rules import KEYS_AT_ONCE, as_moment
+from kedge.data.rules import as_moment
 from kedge.data.source import column_type
 from kedge.domain.data import Bar, ColumnSummary, ColumnType, Frequency, TableProfile
 from kedge.domain.ids import DatasetName, Digest
@@ -27,6 +27,7 @@ _BARS, _SINGLE = 20, 24
 _TOP = 20
 _FEW = 100_000  # distinct values that may be counted one by one
 _AT_ONCE = 32  # columns whose sample is in memory at a time
+_HASHES = 64_000_000  # of rows that are in memory at a time, eight bytes each
 _INDEX = "row__"
 _NUMBERS = (ColumnType.FLOAT, ColumnType.INTEGER)
 
@@ -215,7 +216,7 @@ def _duplicates(table: pl.LazyFrame, *, rows: int) -> int:
     if not names or not rows:
         return 0
     hashes = table.select(hash=pl.struct(names).hash())
-    passes, different = -(-rows // (4 * KEYS_AT_ONCE)), 0
+    passes, different = -(-rows // _HASHES), 0
     for turn in range(passes):
         some = hashes if passes == 1 else hashes.filter(pl.col("hash") % passes == turn)
         found = np.sort(some.collect(engine="streaming")["hash"].to_numpy())

@@ -5,13 +5,13 @@ A version is read lazily, part by part; reports and profiles are kept with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
 
 from kedge.data.drafting import draft
-from kedge.data.expect import Held, checked
+from kedge.data.expect import Held, listed
 from kedge.data.personal import masked
 from kedge.data.profiling import profile
 from kedge.data.references import resolve
@@ -20,10 +20,8 @@ from kedge.data.validation import Judged, Table, judge
 from kedge.domain.data import DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
-from kedge.errors import ConfigError, RequestInvalid, SourceFailed
-from kedge.ports import Clock, Datasets, ForeignSchemas
-
-_WRITE = "write a list of what kedge.data.expect gives, or a schema of Pandera"
+from kedge.errors import RequestInvalid, SourceFailed
+from kedge.ports import Clock, Datasets, ForeignSchemas, Project, Tables
 
 
 class Validated(NamedTuple):
@@ -36,8 +34,22 @@ class Validated(NamedTuple):
 class Quality:
     """Validates, profiles, and drafts expectations."""
 
-    def __init__(self, *, datasets: Datasets, tables: TableVersions, clock: Clock, foreign: ForeignSchemas) -> None:
-        self._datasets, self._tables, self._clock, self._foreign = datasets, tables, clock, foreign
+    def __init__(
+        self,
+        *,
+        datasets: Datasets,
+        versions: TableVersions,
+        tables: Tables,
+        project: Project,
+        foreign: ForeignSchemas,
+        clock: Clock,
+    ) -> None:
+        self._datasets, self._versions, self._tables, self._clock = datasets, versions, tables, clock
+        self._project, self._foreign = project, foreign
+
+    def load(self, reference: str) -> object:
+        """Load expectations that a project has as code: "FILE.py:NAME". Raises ConfigError."""
+        return self._project.load(reference)
 
     def validate(self, reference: str, expectations: object, *, actor: str) -> Validated:
         """Validate a version and keep the report. Raises NotFound, RequestInvalid, ConfigError.
@@ -63,16 +75,9 @@ class Quality:
         self._datasets.add_report(report, event)
         return Validated(report, judged)
 
-    def validate_table(self, rows: pl.LazyFrame, expectations: object, *, name: str) -> Validated:
-        """Validate a table that is no version; nothing is kept. Raises SourceFailed where it cannot be read."""
-        table = Table(
-            frame=as_kept(rows),
-            dataset=DatasetName(name),
-            version=Digest(""),
-            now=self._clock.now(),
-            other=self._other,
-        )
-        judged = self._judged(table, expectations)
+    def validate_file(self, path: str, expectations: object) -> Validated:
+        """Validate a file that is no version; nothing is kept. Raises SourceFailed where it cannot be read."""
+        judged = self._judged(self._file(path), expectations)
         return Validated(judged.report, judged)
 
     def profile(self, reference: str, *, again: bool = False) -> TableProfile:
@@ -82,7 +87,7 @@ class Quality:
         found = None if again else self._datasets.find_profile(version.digest)
         if found is None or _shows_less(found, personal):
             found = profile(
-                self._tables.scan(version),
+                self._versions.scan(version),
                 dataset=version.dataset,
                 version=version.digest,
                 personal=personal,
@@ -91,13 +96,13 @@ class Quality:
             self._datasets.add_profile(found)
         return masked(found, personal)
 
-    def profile_table(self, rows: pl.LazyFrame, *, name: str) -> TableProfile:
-        """Profile a table that is no version. Raises SourceFailed where it cannot be read."""
-        dataset, now = DatasetName(name), self._clock.now()
+    def profile_file(self, path: str) -> TableProfile:
+        """Profile a file that is no version. Raises SourceFailed where it cannot be read."""
+        table, now = self._file(path), self._clock.now()
         try:
-            return profile(as_kept(rows), dataset=dataset, version=Digest(""), personal=frozenset(), now=now)
+            return profile(table.frame, dataset=table.dataset, version=Digest(""), personal=frozenset(), now=now)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise SourceFailed(f"{name}: it cannot be read: {_brief(error)}") from error
+            raise SourceFailed(f"{path}: it cannot be read: {_brief(error)}") from error
 
     def suggest(self, reference: str) -> tuple[Expectation, ...]:
         """Draft expectations that a version holds, from its profile. Raises NotFound, RequestInvalid."""
@@ -106,11 +111,14 @@ class Quality:
         within = entry.fresh_within if entry else ""
         return draft(self.profile(reference), lambda rules: _which_hold(table, rules), fresh_within=within)
 
-    def suggest_table(self, rows: pl.LazyFrame, *, name: str) -> tuple[Expectation, ...]:
-        """Draft expectations that a table holds which is no version."""
-        found = self.profile_table(rows, name=name)
-        table = Table(frame=as_kept(rows), dataset=DatasetName(name), version=Digest(""), now=self._clock.now())
-        return draft(found, lambda rules: _which_hold(table, rules))
+    def suggest_file(self, path: str) -> tuple[Expectation, ...]:
+        """Draft expectations that a file holds which is no version."""
+        table = self._file(path)
+        return draft(self.profile_file(path), lambda rules: _which_hold(table, rules))
+
+    def _file(self, path: str) -> Table:
+        rows = as_kept(self._tables.lazy(path))
+        return Table(frame=rows, dataset=DatasetName(path), version=Digest(""), now=self._clock.now(), other=self._other)
 
     def _version(self, reference: str) -> DatasetVersion:
         version = resolve(self._datasets, reference)
@@ -123,7 +131,7 @@ class Quality:
 
     def _table(self, version: DatasetVersion) -> Table:
         return Table(
-            frame=self._tables.scan(version),
+            frame=self._versions.scan(version),
             dataset=version.dataset,
             version=version.digest,
             key=version.key[0] if len(version.key) == 1 else "",
@@ -134,7 +142,7 @@ class Quality:
         )
 
     def _other(self, reference: str) -> pl.LazyFrame:
-        return self._tables.scan(self._version(reference))
+        return self._versions.scan(self._version(reference))
 
     def _personal(self, dataset: DatasetName) -> frozenset[str]:
         entry = self._datasets.entry(dataset)
@@ -151,15 +159,7 @@ class Quality:
         foreign = self._foreign.read(written, columns)
         if foreign is not None:
             return [each if rows is None else Held(each, rows=rows) for each, rows in foreign]
-        found = written() if callable(written) else written
-        if not isinstance(found, Iterable) or isinstance(found, str | bytes):
-            raise ConfigError(f"expectations are a {type(found).__name__}; {_WRITE}")
-        rules = list(found)
-        for each in rules:
-            if not isinstance(each, Expectation | Held):
-                raise ConfigError(f"there is a {type(each).__name__} among the expectations; {_WRITE}")
-            checked(each.expectation if isinstance(each, Held) else each)
-        return rules
+        return listed(written)
 
 
 def in_short(report: ValidationReport) -> str:

@@ -172,6 +172,9 @@ class Tables(Protocol):
     def source(self, source: Callable[[], Any] | str) -> pl.DataFrame:
         """Read a source (callable, file, glob) as Polars, once per process. Raises SourceFailed."""
 
+    def lazy(self, path: str) -> pl.LazyFrame:
+        """Read a file, or a glob, lazily: it may be larger than memory. Raises SourceFailed."""
+
     def encode(self, frame: pl.DataFrame) -> bytes:
         """Write Parquet with content-defined pages of 32 to 128 KiB, one row group."""
 

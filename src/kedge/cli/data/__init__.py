@@ -8,6 +8,9 @@ import typer
 # command: its module here, the function in it, and what it does
 COMMANDS = {
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
+    "profile": ("quality", "profile", "Show what a table's columns hold, as pictures."),
+    "suggest": ("quality", "suggest", "Draft what to expect of a table from what it holds."),
+    "validate": ("quality", "validate", "Say whether a table holds what is expected of it, and which rows do not."),
 }
 
 
