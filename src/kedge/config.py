@@ -176,7 +176,8 @@ def read_expectations(path: Path, *, or_else: str) -> tuple[Expectation, ...]:
             made.append(checked(msgspec.convert(_with_times(entry), Expectation)))
         except (msgspec.ValidationError, ConfigError) as error:
             line = heads[index] if index < len(heads) else 1
-            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {error}") from None
+            said = str(error).replace("Invalid RFC3339 encoded datetime", "Expected `float`, or a time such as 2013-01-31")
+            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {said}") from None
     return tuple(made)
 
 
