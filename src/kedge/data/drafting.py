@@ -109,11 +109,11 @@ def _place(expectation: Expectation, profile: TableProfile) -> tuple[int, int]:
 def _widened(least: float, greatest: float) -> tuple[float, float]:
     """Give bounds with a tenth of the range to spare on both sides, round, and not across zero where no value is."""
     spare = (greatest - least) / 10 or abs(least) / 10 or 1.0
-    low, high = _stepped(least - spare, spare, floor), _stepped(greatest + spare, spare, ceil)
+    low, high = _stepped(least - spare, spare, rounded=floor), _stepped(greatest + spare, spare, rounded=ceil)
     return (max(low, 0.0) if least >= 0 else low), (min(high, 0.0) if greatest <= 0 else high)
 
 
-def _stepped(value: float, spare: float, rounded: Callable[[float], int]) -> float:
+def _stepped(value: float, spare: float, *, rounded: Callable[[float], int]) -> float:
     digits = -floor(log10(spare))
     return round(rounded(value * 10.0**digits) / 10.0**digits, max(digits, 0))
 
