@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
     from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
+    from kedge.data.quality import Quality
     from kedge.data.tables import TableVersions
     from kedge.ports.workspace import Workspace
 
@@ -94,6 +95,23 @@ class Records:
 
         tables = PolarsTables(self.settings.project, None)
         return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Validate and profile tables."""
+        from kedge.adapters.pandera.schema import PanderaSchemas
+        from kedge.adapters.project import FolderProject
+        from kedge.data.quality import Quality
+        from kedge.storage.tables import PolarsTables
+
+        return Quality(
+            datasets=self.meta.datasets,
+            versions=self.tables,
+            tables=PolarsTables(self.settings.project, None),
+            project=FolderProject(self.settings.project),
+            foreign=PanderaSchemas(),
+            clock=self.clock,
+        )
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -16,6 +16,9 @@ COMMANDS = {
     "import": ("exchange", "import_", "Make versions of what DVC or git-lfs keep."),
     "export": ("exchange", "export", "Write a version out as plain files, a table, or as DVC keeps it."),
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
+    "profile": ("quality", "profile", "Show what a table's columns hold, as pictures."),
+    "suggest": ("quality", "suggest", "Draft what to expect of a table from what it holds."),
+    "validate": ("quality", "validate", "Say whether a table holds what is expected of it, and which rows do not."),
 }
 
 
