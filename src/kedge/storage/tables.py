@@ -36,6 +36,18 @@ _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
 }
 
 
+def _scan_csv(paths: list[Path], separator: str = ",") -> pl.LazyFrame:
+    return pl.scan_csv(paths, separator=separator, try_parse_dates=True, infer_schema_length=10_000, null_values=_NO_VALUE)
+
+
+_SCANNERS: dict[str, Callable[[list[Path]], pl.LazyFrame]] = {
+    ".csv": _scan_csv,
+    ".csv.gz": _scan_csv,
+    ".tsv": lambda paths: _scan_csv(paths, "\t"),
+    ".parquet": pl.scan_parquet,
+}
+
+
 class PolarsTables:
     """Tables of a project, whose folder paths are relative to; without a project only files and callables are known."""
 
@@ -54,6 +66,21 @@ class PolarsTables:
         if source not in self._called:
             self._called[source] = self._call(source)
         return self._called[source]
+
+    def lazy(self, path: str) -> pl.LazyFrame:
+        """Read a file, or a glob, of CSV, TSV or Parquet lazily: it may be larger than memory. Raises SourceFailed."""
+        paths = self._paths(path)
+        suffixes = {next((suffix for suffix in _SCANNERS if each.name.lower().endswith(suffix)), "") for each in paths}
+        if len(suffixes) > 1 or suffixes == {""}:
+            raise SourceFailed(f"{path}: Kedge reads tables in files of one kind, one of {', '.join(_SCANNERS)}")
+        if lost := next((each for each in paths if not each.is_file()), None):
+            raise SourceFailed(f"{path}: there is no file {lost}")
+        try:
+            rows = _SCANNERS[suffixes.pop()](paths)
+            rows.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise SourceFailed(f"{path}: it cannot be read: {_brief(error)}") from error
+        return rows
 
     def encode(self, frame: pl.DataFrame) -> bytes:
         """Write Parquet: zstd, one row group, pages cut by content. Categorical columns become strings."""

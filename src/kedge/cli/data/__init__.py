@@ -14,7 +14,12 @@ COMMANDS = {
     "diff": ("files", "diff", "Compare two versions: files, or rows and columns."),
     "tag": ("files", "tag", "Have a tag name a version, or take a tag away."),
     "checkout": ("files", "checkout", "Bring data in the workspace to a version."),
+    "import": ("exchange", "import_", "Make versions of what DVC or git-lfs keep."),
+    "export": ("exchange", "export", "Write a version out as plain files, a table, or as DVC keeps it."),
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
+    "profile": ("quality", "profile", "Show what a table's columns hold, as pictures."),
+    "suggest": ("quality", "suggest", "Draft what to expect of a table from what it holds."),
+    "validate": ("quality", "validate", "Say whether a table holds what is expected of it, and which rows do not."),
 }
 
 
