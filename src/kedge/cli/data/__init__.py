@@ -8,6 +8,9 @@ import typer
 # command: its module here, the function in it, and what it does
 COMMANDS = {
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
+    "find": ("catalogue", "find", "Find datasets by what is said of them."),
+    "show": ("catalogue", "show", "Show a dataset: what it is, its columns, its quality, who uses it."),
+    "describe": ("catalogue", "describe", "Describe a dataset and its columns; mark what is personal."),
 }
 
 
