@@ -7,6 +7,7 @@
       Conflict             someone else was first (AliasConflict, AliasMoved, RevisionConflict, NameTaken)
         ParamChanged       a param that was logged with another value
         WasDeleted         a run, experiment or logged model that is deleted: restore it first
+        LocalEdits         files in the workspace that a checkout would overwrite
       DataInvalid          rows that break an expectation of severity "error"
       SourceFailed         a source that cannot be read, or lacks a column
       TrainingFailed       the project's training raised, returned nothing usable, or ran out of time
@@ -110,6 +111,12 @@ class WasDeleted(Conflict):
     def __init__(self, what: str, id: str) -> None:
         super().__init__(f"{what} {id!r} is deleted; restore it first")
         self.what, self.id = what, id
+
+
+class LocalEdits(Conflict):
+    """Files in the workspace were edited and would be lost. Keep them as a version first, or force it."""
+
+    code = "local_edits"
 
 
 class DataInvalid(KedgeError):

@@ -21,7 +21,9 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.files import FileVersions
     from kedge.data.tables import TableVersions
+    from kedge.ports.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,20 @@ class Records:
     def telling(self) -> Telling:
         """Take what a client tells."""
         return Telling(logging=self.logging, artifacts=self.artifacts)
+
+    @cached_property
+    def files(self) -> FileVersions:
+        """Keep versions of the files in the project's folder."""
+        from kedge.data.files import FileVersions
+
+        return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Look at the project's folder."""
+        from kedge.workspaces import open_workspace
+
+        return open_workspace(self.settings.project)
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -24,7 +24,7 @@ import kedge
 from kedge.client.process import PROCESS
 from kedge.domain.ids import DEFAULT_EXPERIMENT, RunId
 from kedge.domain.tracking import LoggedModelStatus, RunStatus
-from kedge.errors import KedgeError, NotFound, ParamChanged, RequestInvalid
+from kedge.errors import ConfigError, KedgeError, NotFound, ParamChanged, RequestInvalid
 from kedge.records import open_records
 from kedge.settings import settings
 
@@ -272,6 +272,11 @@ def test_files_figures_tables_and_datasets_arrive(place, records, tmp_path) -> N
         lambda run: run.log(x=1.0, step=2**70),
         lambda run: kedge.run("bad", id="a b"),
         lambda run: kedge.run(""),
+        lambda run: kedge.run(None),
+        lambda run: kedge.run("bad", name="x" * 600),
+        lambda run: kedge.run("bad", seed="x"),
+        lambda run: kedge.run("bad", seed=-1),
+        lambda run: kedge.run("bad", params=[1, 2]),
         lambda run: run.log(x=1.0, at="noon"),
         lambda run: run.log_artifact("/nowhere/at/all"),
         lambda run: run.log_figure("no figure"),
@@ -288,6 +293,12 @@ def test_bad_input_is_refused_at_the_call_and_the_run_goes_on(place, records, ca
             call(run)
         run.log(after=1.0)
     assert detail(records, run).run.metrics == {"after": 1.0}
+
+
+@pytest.mark.parametrize("url", ["foo", "http://", "ftp://127.0.0.1", "http://127.0.0.1:99999", "http://a:b@127.0.0.1:1"])
+def test_an_address_that_is_none_is_refused_before_anything_is_logged(url) -> None:
+    with pytest.raises(ConfigError, match="http://HOST:PORT"):
+        kedge.run("bad", url=url)
 
 
 def test_a_model_is_kept_in_a_safe_format(place, records) -> None:
@@ -444,4 +455,7 @@ def test_the_command_lists_shows_and_compares(tmp_path, monkeypatch) -> None:
     assert told["differences"] == {"metric loss": ["0.5", "0.25"], "param rate": ["1", "2"]}
     assert "0.25" in asked("compare", one.id, two.id).stdout
     assert asked("show", "nothing").returncode == 1
+    elsewhere = ENVIRONMENT | {"KEDGE_URL": "http://127.0.0.1:1", "KEDGE_STORE": store}
+    told = subprocess.run([sys.executable, "-m", "kedge", "runs", "list"], capture_output=True, text=True, env=elsewhere)
+    assert "http://127.0.0.1:1/experiments" in told.stderr
     assert json.loads(asked("sync", "--json").stdout) == {"sent": 0, "waiting": 0, "why": ""}

@@ -12,6 +12,7 @@ from kedge.errors import NotFound, StoreBroken, StoreFull
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.cut import cut, cut_some
 from kedge.storage.blobs.memory import MemoryBlobs
+from kedge.storage.blobs.packs import PackWriter
 
 
 @pytest.fixture
@@ -98,13 +99,17 @@ def test_packs_are_closed_when_full_and_blobs_may_span_them(tmp_path, index):
 
 def test_a_new_process_goes_on_with_the_pack_but_two_live_ones_do_not_share_it(tmp_path, index):
     one, two = ChunkStore(tmp_path / "store", index), ChunkStore(tmp_path / "store", index)
-    kept = [one.put(noise(100, 1)), two.put(noise(100, 2))]
-    assert len(os.listdir(tmp_path / "store" / "packs")) == 2
-    one.close()
+    kept = [one.put(noise(100, 1)), two.put(noise(100, 2)), one.put(noise(100, 3))]
+    assert len(os.listdir(tmp_path / "store" / "packs")) == 1
+    one, two = (PackWriter(tmp_path / "store" / "packs", limit=10_000) for _ in range(2))
+    assert [writer.append(memoryview(b"x")).pack for writer in (one, two, one)] == [f"{at:08d}.pack" for at in (1, 2, 1)]
+    one.finish()
+    one.release()
     two.close()
-    kept.append(ChunkStore(tmp_path / "store", index).put(noise(100, 3)))
-    assert len(os.listdir(tmp_path / "store" / "packs")) == 2
-    assert [one.get(digest) for digest in kept] == [noise(100, seed) for seed in (1, 2, 3)]
+    two = PackWriter(tmp_path / "store" / "packs", limit=10_000)
+    assert [writer.append(memoryview(b"x")).pack for writer in (two, one)] == ["00000002.pack", "00000001.pack"]
+    store = ChunkStore(tmp_path / "store", index)
+    assert [store.get(digest) for digest in kept] == [noise(100, seed) for seed in (1, 2, 3)]
 
 
 def test_a_forked_child_does_not_write_into_its_parents_pack(store, tmp_path):
@@ -115,7 +120,7 @@ def test_a_forked_child_does_not_write_into_its_parents_pack(store, tmp_path):
         os._exit(0)
     os.waitpid(child, 0)
     assert store.get(store.put(noise(100, 3))) == noise(100, 3)
-    assert len(os.listdir(tmp_path / "store" / "packs")) == 2
+    assert len(os.listdir(tmp_path / "store" / "packs")) == 1
 
 
 def test_a_changed_byte_is_told_with_pack_and_offset(store, tmp_path):

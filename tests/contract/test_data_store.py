@@ -9,7 +9,9 @@ from blake3 import blake3
 from kedge.errors import Conflict, FileChanged, SourceFailed, StoreBroken
 from kedge.ports import TreeFile
 from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.blobs.cut import LARGEST, cut
 from kedge.storage.blobs.holding import hold
+from kedge.storage.blobs.large import BLOCK
 from kedge.storage.blobs.trees import NOTHING, read_entries, write_entries
 from kedge.storage.sql import open_store
 
@@ -126,11 +128,10 @@ def test_a_file_that_keeps_changing_is_refused(store, tmp_path, monkeypatch, siz
     real = os.fstat
 
     def growing(descriptor):
-        stat = real(descriptor)
         if os.readlink(f"/proc/self/fd/{descriptor}") == str(path):
             with path.open("ab") as file:
                 file.write(b"more")
-        return stat
+        return real(descriptor)
 
     monkeypatch.setattr(os, "fstat", growing)
     with pytest.raises(FileChanged, match="changed while it was read"):
@@ -145,3 +146,38 @@ def test_many_keep_at_a_time_and_one_removes_alone(tmp_path):
         pass
     with hold(tmp_path, alone=True, seconds=0):
         pass
+
+
+@pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + LARGEST, 2 * BLOCK + 5, 3 * BLOCK + LARGEST + 1])
+@pytest.mark.parametrize("head", [b"", b"PAR1", bytes(BLOCK)], ids=["noise", "parquet", "zeros"])
+def test_several_threads_cut_where_one_does(store, meta, tmp_path, size, head):
+    data = head + noise(size - len(head) if size > len(head) else size)
+    (tmp_path / "file").write_bytes(data)
+    (file,) = store.put_files([("file", tmp_path / "file")], told=quiet)
+    assert file.digest == blake3(data).hexdigest()
+    expected = tuple(blake3(piece).hexdigest() for piece in cut(data))
+    assert meta.chunks.find_blob(file.digest) == (len(data), expected)
+
+
+def test_an_insert_in_the_middle_stores_little(store, tmp_path):
+    data = noise(40_000_000)
+    (tmp_path / "file").write_bytes(data)
+    list(store.put_files([("file", tmp_path / "file")], told=quiet))
+    before = sum(path.stat().st_size for path in (tmp_path / "store").rglob("*.pack"))
+    (tmp_path / "file").write_bytes(data[:20_000_000] + noise(4096, 9) + data[20_000_000:])
+    list(store.put_files([("file", tmp_path / "file")], told=quiet))
+    assert sum(path.stat().st_size for path in (tmp_path / "store").rglob("*.pack")) - before < 512 << 10
+
+
+def test_equal_files_in_one_folder_are_kept_once(store, tmp_path):
+    files = laid_out(tmp_path / "in", {f"{at}": noise(100_000, at % 2) for at in range(10)})
+    assert len({file.digest for file in store.put_files(files, told=quiet)}) == 2
+    assert sum(path.stat().st_size for path in (tmp_path / "store").rglob("*.pack")) == 200_000
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
+def test_only_files_are_read(store, tmp_path, kind):
+    path = tmp_path / "odd"
+    {"fifo": os.mkfifo, "link": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](path)
+    with pytest.raises(SourceFailed, match="cannot read"):
+        list(store.put_files([("odd", path)], told=quiet))

@@ -59,3 +59,38 @@ def test_many_chunks_and_large_offsets(store: SqlStore) -> None:
 def test_a_name_that_is_no_digest_is_refused(store: SqlStore) -> None:
     with pytest.raises(ValueError, match="hex"):
         store.chunks.find_blob(Digest("model"))
+
+
+def test_a_recipe_whose_chunks_are_gone_is_not_written(store: SqlStore) -> None:
+    here, gone = digests(2)
+    store.chunks.add({here: ChunkPlace("pack", 0, 10)}, {digest_of("a"): Recipe(10, (here,))})
+    assert store.chunks.add({}, {digest_of("b"): Recipe(20, (here, gone))}) == {gone}
+    assert store.chunks.find_blobs([digest_of("a"), digest_of("b")]) == {digest_of("a"): 10}
+
+
+def test_a_claimed_blob_is_no_longer_reclaimable(store: SqlStore) -> None:
+    recipe, blobs = Recipe(0, ()), digests(4, "blob")
+    store.chunks.add({}, dict.fromkeys(blobs[:3], recipe), reclaimable=True)
+    assert dict(store.chunks.reclaimable()) == dict.fromkeys(blobs[:3], 0)
+    assert store.chunks.claim([blobs[0], blobs[3]]) == {blobs[0]}
+    store.chunks.add({}, dict.fromkeys(blobs[1:], recipe))
+    assert dict(store.chunks.reclaimable()) == dict.fromkeys(blobs[2:2], 0)
+    store.chunks.add({}, {blobs[3]: recipe}, reclaimable=True)
+    assert dict(store.chunks.reclaimable()) == {}
+
+
+def test_blobs_leave_with_the_chunks_that_no_other_is_made_of(store: SqlStore) -> None:
+    many, orphan = digests(6000), digest_of("orphan")
+    places = {chunk: ChunkPlace(f"pack-{at % 2}", at, 1) for at, chunk in enumerate(many)}
+    store.chunks.add(places, {digest_of("a"): Recipe(6000, tuple(many)), digest_of("b"): Recipe(1, (many[7],))})
+    store.chunks.add({orphan: ChunkPlace("pack-0", 9999, 1)}, {})
+    assert dict(store.chunks.scan()) == {**places, orphan: ChunkPlace("pack-0", 9999, 1)}
+    assert len(dict(store.chunks.scan({"pack-1"}))) == 3000
+    assert dict(store.chunks.made_of({many[7], many[8]})) == {
+        digest_of("a"): {many[7], many[8]},
+        digest_of("b"): {many[7]},
+    }
+    assert store.chunks.remove([digest_of("a"), digest_of("never")]) == 6000
+    assert dict(store.chunks.scan()) == {many[7]: places[many[7]]}
+    store.chunks.move({many[7]: ChunkPlace("pack-9", 1, 1), many[8]: ChunkPlace("pack-9", 2, 1)})
+    assert dict(store.chunks.scan()) == {many[7]: ChunkPlace("pack-9", 1, 1)}

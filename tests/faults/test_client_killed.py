@@ -80,7 +80,7 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_handed_over_and_doubles_not
     points = kept(tmp_path)
     assert points == numbers(len(points)), "no gap, no double"
     assert len(points) > said, "what was handed to the file is there"
-    assert status(tmp_path) is RunStatus.RUNNING
+    assert status(tmp_path) is RunStatus.KILLED, "who sends what it left also says so"
     assert list((tmp_path / ".kedge" / "spool").iterdir()) == []
 
 
@@ -92,6 +92,16 @@ def test_the_next_script_sends_what_a_killed_one_left(tmp_path) -> None:
     assert ended(begun(tmp_path, "count", 10, run="d" * 32))[0] == 0
     points = kept(tmp_path)
     assert (points == numbers(len(points)), len(points) > said) == (True, True)
+    assert (status(tmp_path), status(tmp_path, run="d" * 32)) == (RunStatus.KILLED, RunStatus.FINISHED)
+
+
+def test_a_killed_run_that_is_taken_up_again_is_not_ended_by_what_it_left(tmp_path) -> None:
+    script = begun(tmp_path, "count", 1_000_000)
+    script.stdout.readline()
+    script.kill()
+    ended(script)
+    assert ended(begun(tmp_path, "count", 10))[0] == 0
+    assert status(tmp_path) is RunStatus.FINISHED
 
 
 @pytest.mark.parametrize("seed", range(3))

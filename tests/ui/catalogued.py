@@ -174,7 +174,7 @@ def report(version: DatasetVersion, chance: random.Random, *, hostile: str = "")
     if version.number == 4:
         breaches.append(
             Breach(
-                expectation=Expectation(rule=Rule.UNIQUE, column="email"),
+                expectation=Expectation(rule=Rule.UNIQUE, column=f"email{hostile}"),
                 rows=12,
                 examples=(f"ride_id 3: '{SECRET}'",),
                 message=f"column 'email': 12 of {version.rows} rows break 'each value once' (ride_id 3: '{SECRET}'; ...)",
@@ -229,7 +229,9 @@ def _describe(house: FilledHouse, *, hostile: str) -> None:
         columns=notes,
     )
     house.catalogue.describe(RIDES, change, actor=ADA)
-    house.catalogue.tag(RIDES, "training", reference="9", actor=ADA)
+    newest = house.catalogue.get(RIDES).newest
+    assert newest is not None
+    house.catalogue.tag(RIDES, "training", reference=str(max(1, newest.number - 3)), actor=ADA)
     house.catalogue.tag(RIDES, "published", reference="", actor=ADA)
 
 

@@ -6,19 +6,17 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from kedge.app import House, open_house
+from kedge.cli.options import Json, Store, print_json
 from kedge.config import bare_project, project_or_none, read_project, settings
 from kedge.domain.project import ProjectSpec
 from kedge.ports import Clock
 
+__all__ = ["HERE", "Folder", "Json", "Store", "opened", "print_json"]
+
 Folder = Annotated[Path, typer.Argument(help="The project's folder, with its kedge.toml.", show_default="this folder")]
-Store = Annotated[
-    str | None, typer.Option("--store", help="The store: a folder or a database URL. Else KEDGE_STORE, else .kedge.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 HERE = Path()
 
 
@@ -39,9 +37,3 @@ def opened(
 def _project(folder: Path, *, bare: bool) -> ProjectSpec:
     found = project_or_none(folder) if bare else read_project(folder)
     return bare_project(folder) if found is None else found
-
-
-def print_json(value: object) -> None:
-    """Print a value as one JSON document."""
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
-    sys.stdout.flush()

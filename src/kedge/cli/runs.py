@@ -95,7 +95,7 @@ def compare(runs: Ids, store: Store = None, as_json: Json = False) -> None:
 @nouns.command()
 def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json: Json = False) -> None:
     """Send what ended scripts left in their spools, to where it was meant to go. Exits with 3 if some of it still waits."""
-    from kedge.client.channel import send_some
+    from kedge.client.channel import end_left, send_some
     from kedge.client.process import delivery_to
     from kedge.scripts import left_elsewhere, left_spools
 
@@ -109,6 +109,8 @@ def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json:
             except Unreachable as error:
                 why = str(error)
             waiting += not spool.is_empty
+            if spool.is_empty:
+                end_left(spool, delivery)
             spool.close()
     finally:
         delivery.close()
@@ -125,7 +127,11 @@ def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json:
 
 @contextmanager
 def _opened(store: str | None) -> Iterator[Records]:
-    records = open_records(settings(Path(), store=store, server=""))
+    """Open the store. Scripts here log to a control plane where KEDGE_URL is set: then it is said which runs these are."""
+    found = settings(Path(), store=store)
+    if found.server:
+        typer.echo(f"these are the runs in {found.store}; those of KEDGE_URL: {found.server}/experiments", err=True)
+    records = open_records(found)
     try:
         yield records
     finally:

@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -25,7 +25,8 @@ import msgspec
 
 from kedge.client.life import FORKS
 from kedge.domain.ids import RunId
-from kedge.domain.told import FileTold, PointsTold, PointTold, RunEnded, Told, WordsTold, packed, unpacked
+from kedge.domain.told import FileTold, PointsTold, PointTold, RunBegan, RunEnded, Told, WordsTold, packed, unpacked
+from kedge.domain.tracking import RunStatus
 from kedge.errors import KedgeError, Unreachable
 from kedge.training import Delivery
 
@@ -117,6 +118,7 @@ class Channel:
         self.where = where
         self.ring: deque[Logged | Told] = deque()
         self.append = self.ring.append
+        self.owned: set[RunId] = set()  # runs that end with this process, if they have not ended before
         self._make_spool, self._make_delivery, self._left = spool, delivery, left
         self._look, self._backoff = look_seconds, backoff or Backoff()
         self._spool: Spool | None = None
@@ -239,12 +241,18 @@ class Channel:
     def _write(self, spool: Spool, count: int) -> int:
         take = self.ring.popleft
         items = [take() for _ in range(count)]
+        for item in items:
+            if isinstance(item, RunBegan) and item.run in self.owned:
+                spool.mark(item.run, is_open=True)
         try:
             for payload, points in self._numbering.records(items):
                 spool.append([payload], points=points)
         except (TypeError, ValueError, OverflowError) as error:  # what the calls let through and cannot be written
             self.dropped += count
             log.warning("%d calls of logging cannot be written and are not kept: %s", count, error)
+        for item in items:
+            if isinstance(item, RunEnded):
+                spool.mark(item.run, is_open=False)
         if self.lost and not self._told_gap:
             self._told_gap = True
             why = spool.refused or f"more waits for {self.where} than the spool may hold"
@@ -273,6 +281,8 @@ class Channel:
                 if not self._try(delivery, spool):
                     spool.close()
                     return False
+            if spool.is_empty:
+                end_left(spool, delivery, but=self.owned)
             spool.close()
         return True
 
@@ -314,6 +324,16 @@ def send_some(spool: Spool, delivery: Delivery) -> int:
         if isinstance(record, FileTold):
             spool.drop_file(record.kept)
     return len(payloads)
+
+
+def end_left(spool: Spool, delivery: Delivery, *, but: Collection[RunId] = ()) -> None:
+    """Say of the runs that a killed process had open that they were killed; those that were taken up again go on."""
+    for run in spool.open_runs() - set(but):
+        ended = RunEnded(run=run, ended_at=spool.last_written(), status=RunStatus.KILLED, if_running=True)
+        try:
+            delivery.deliver([ended], spool.files)
+        except KedgeError as error:
+            log.debug("run %s could not be ended: %s", run, error)
 
 
 def _deliver_in_parts(record: Told, delivery: Delivery, *, files: Path) -> None:

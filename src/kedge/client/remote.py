@@ -31,12 +31,10 @@ class RemoteDelivery:
     """A connection to one control plane. Not for several threads at once."""
 
     def __init__(self, url: str, *, token: str = "", timeout: float = 10.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or not _has_port(parts):
-            raise ConfigError("KEDGE_URL, or `url=`, is not a control plane's address; write http://HOST:PORT")
+        parts = check_address(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._url, self._root = url, parts.path.rstrip("/")
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+        self._connection = kind(parts.hostname or "", parts.port, timeout=timeout)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def close(self) -> None:
@@ -148,6 +146,14 @@ def _kind(record: Told) -> type:
 def place_of(run: RunId) -> str:
     """Give the address of a run."""
     return f"{_RUNS}/{quote(run, safe='')}"
+
+
+def check_address(url: str) -> SplitResult:
+    """Take a control plane's address apart. Raises ConfigError where it is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or not _has_port(parts):
+        raise ConfigError("KEDGE_URL, or `url=`, is not a control plane's address; write http://HOST:PORT")
+    return parts
 
 
 def _has_port(parts: SplitResult) -> bool:

@@ -23,12 +23,13 @@ from kedge.client.channel import GAP_TAG, RING_LIMIT, Channel
 from kedge.client.channel import log as told
 from kedge.client.describe import describe, seeded
 from kedge.client.process import PROCESS
+from kedge.client.remote import check_address
 from kedge.client.sampling import Sampler
 from kedge.client.values import LONGEST_TAG, MANY, checked_key, flat, milliseconds, number, text, whole
 from kedge.domain.ids import LoggedModelId, RunId
 from kedge.domain.told import DataTold, FileTold, ModelTold, RunBegan, RunEnded, WordsTold
 from kedge.domain.tracking import NAME_TAG, PARENT_TAG, DatasetInput, RunStatus
-from kedge.errors import ConfigError, KedgeError, ParamChanged, StoreBroken, StoreFull
+from kedge.errors import ConfigError, KedgeError, ParamChanged, RequestInvalid, StoreBroken, StoreFull
 from kedge.pipelines.measured import Measured, current_training
 from kedge.scripts import machine
 from kedge.security.redact import redact, redacted
@@ -39,6 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 WAIT_SECONDS = 10.0
+SEEDS = 2**32
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,11 @@ class ActiveRun:
     @property
     def name(self) -> str:
         """The run's name: as given, else the script's with some of the id."""
-        return self._plan.name or f"{Path(sys.argv[0] or 'python').stem or 'python'}-{self.id[:6]}"
+        return self._plan.name or f"{Path((sys.argv or [''])[0]).stem.strip('-') or 'python'}-{self.id[:6]}"
+
+    def __repr__(self) -> str:
+        """Name the run, and say whether it goes on."""
+        return f"<run {self.id} {self.name!r}, {'open' if self.is_open else 'not open'}>"
 
     @property
     def settings(self) -> Settings:
@@ -102,6 +108,7 @@ class ActiveRun:
         self._params = redacted(dict(flat(plan.params)))
         self.owner, self.is_open, self._lost_before = os.getpid(), True, channel.lost
         self._bind(channel)
+        channel.owned.add(self.id)
         self._began = RunBegan(
             run=self.id,
             started_at=datetime.now(UTC),
@@ -330,9 +337,17 @@ def run(
     if url and store:
         raise ConfigError("a run logs to a control plane (url) or into a store, not to both; give one")
     check_text("name of an experiment", experiment, longest=NAME, empty=False)
+    check_text("name of a run", name, longest=NAME)
     if id is not None:
         check_run_id(id)
+    for what, given in (("params", params), ("tags", tags)):
+        if given is not None and not isinstance(given, Mapping):
+            raise RequestInvalid(f"{what} of a run are {given!r}; give a mapping, such as {{'rate': 0.1}}")
+    if seed is not None and not 0 <= whole(seed, what="seed") < SEEDS:
+        raise RequestInvalid(f"seed is {seed}; NumPy and PyTorch take whole numbers from 0 to below 2 ** 32")
     found = within or settings(Path.cwd(), store=store, server=url)
+    if found.server:
+        check_address(found.server)
     return ActiveRun(
         Plan(
             experiment=experiment,

@@ -35,13 +35,13 @@ def checked_key(key: Any) -> str:
     return key
 
 
-def whole(step: Any) -> int:
-    """Take a step. Raises RequestInvalid where it is not a whole number of 64 bits."""
+def whole(number: Any, *, what: str = "step") -> int:
+    """Take a step, or a seed. Raises RequestInvalid where it is not a whole number of 64 bits."""
     try:
-        found = index(step)
+        found = index(number)
     except TypeError:
-        raise RequestInvalid(f"step is {step!r}, which is not a whole number") from None
-    return _of_64_bits("step", found)
+        raise RequestInvalid(f"{what} is {number!r}, which is not a whole number") from None
+    return _of_64_bits(what, found)
 
 
 def milliseconds(at: datetime | float) -> int:

@@ -4,15 +4,16 @@
 columns marked now, not those marked when the finding was made, so that a mark holds for what was found before it.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from kedge.domain.data import Breach, ColumnSummary, TableProfile, ValidationReport
+from kedge.domain.data import Breach, ColumnSummary, Rule, TableProfile, ValidationReport
 from kedge.domain.data_diff import ChangedCell, ExampleRow, MovedColumn, TableDiff
 
-MASK = "(personal)"
+MASK = "[personal]"
 """What stands in place of a personal value; a missing one stays missing."""
 
 Shown = TypeVar("Shown")
@@ -90,8 +91,12 @@ def _cell(cell: ChangedCell) -> ChangedCell:
 def _breach(breach: Breach, personal: Collection[str]) -> Breach:
     """Take rows that are named by a personal key, or show a personal value, out of a breach and out of its sentence."""
     examples, message = [], breach.message
+    said = breach.expectation
+    about = {*said.names, *((said.other,) if said.other else ())} | set(re.findall(r"\w+", said.holds or ""))
+    if said.rule is Rule.HOLDS and not said.holds:  # code: which columns it reads is not written down
+        about |= set(personal)
     for example in breach.examples:
-        hidden = breach.expectation.column in personal or example.partition(" ")[0] in personal
+        hidden = not about.isdisjoint(personal) or example.partition(" ")[0] in personal
         examples.append(MASK if hidden else example)
         if hidden:
             message = message.replace(example, MASK)

@@ -62,9 +62,14 @@ def require_column(name: str, columns: Sequence[str], *, where: str) -> None:
     """Raise SourceFailed where a table lacks a column, with the names that it has and the nearest of them."""
     if name in columns:
         return
-    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.7)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = nearest(name, columns) or "."
     raise SourceFailed(f"{where} has no column {name!r}{hint} It has: {', '.join(columns) or 'no columns at all'}")
+
+
+def nearest(name: str, columns: Sequence[str]) -> str:
+    """Ask whether the column that is most like a name was meant; nothing where none is."""
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.7)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _require_columns(source: pl.DataFrame, rules: DataRules, *, where: str) -> None:

@@ -15,12 +15,15 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, written
+from kedge.data.compare import compare, sides
 from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
 from kedge.data.parts import Parts, conformed, held, stacked
+from kedge.data.personal import masked
 from kedge.data.references import check_name, resolve, split
 from kedge.data.snapshot import version_digest
 from kedge.data.source import require_column, schema_of
 from kedge.domain.data import DatasetKind, DatasetVersion, Part
+from kedge.domain.data_diff import TableDiff
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
@@ -202,6 +205,20 @@ class TableVersions:
         """Tell a version's columns and their Polars types."""
         return _schema_of([self._parts.schema(part) for part in version.parts])
 
+    def diff(self, before: DatasetVersion, after: DatasetVersion, *, key: str | Sequence[str] | None = None) -> TableDiff:
+        """Say what differs between two versions of a table, or of two tables. Personal columns are masked.
+
+        Rows are told apart by the key of the later version, or by `key`; without one they are compared whole. Raises
+        RequestInvalid for a key that does not tell rows apart.
+        """
+        schemas = self.schema(_table(before)), self.schema(_table(after))
+        chosen = after.key if key is None else (key,) if isinstance(key, str) else tuple(key)
+        if key is None and not set(chosen) <= set(schemas[0]):
+            chosen = ()
+        left, right, same = sides(self._parts, before=before, after=after, schemas=schemas)
+        found = compare(before, after, left=left, right=right, same=same, key=chosen)
+        return masked(found, self._personal(before.dataset) | self._personal(after.dataset))
+
     def meant(self, version: DatasetVersion, *, where: Where | None, keys: Any) -> np.ndarray:
         """Say of each row of a version whether a condition or some keys mean it. Raises RequestInvalid."""
         schema = self.schema(version)
@@ -248,8 +265,11 @@ class TableVersions:
         return (key,) if isinstance(key, str) else tuple(key)
 
     def _is_hidden(self, name: str, key: Sequence[str]) -> bool:
+        return not self._personal(name).isdisjoint(key)
+
+    def _personal(self, name: str) -> frozenset[str]:
         entry = self._datasets.entry(DatasetName(name))
-        return entry is not None and not entry.personal().isdisjoint(key)
+        return entry.personal() if entry else frozenset()
 
     def _there(self, newest: DatasetVersion, rows: pl.DataFrame, *, key: tuple[str, ...]) -> np.ndarray:
         """Say of each row of a version whether its key is among those of new rows."""

@@ -141,7 +141,7 @@ class Severity(Enum):
 
 
 class Rule(Enum):
-    """What an expectation may say of a column (or, for the last two, of the table)."""
+    """What an expectation may say: of a column, of several, or of the table (ROWS, COLUMNS, and HOLDS of sums and means)."""
 
     TYPE = "type"
     NOT_NULL = "not_null"
@@ -150,19 +150,48 @@ class Rule(Enum):
     FINITE = "finite"
     UNIQUE = "unique"
     ROWS = "rows"
+    LENGTH = "length"
+    MATCHES = "matches"
+    RELATION = "relation"
+    REFERENCE = "reference"
+    MONOTONIC = "monotonic"
+    FRESH = "fresh"
+    COLUMNS = "columns"
+    HOLDS = "holds"
 
 
 class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One rule on data. `share` is the greatest share of rows, in [0, 1], that may break it."""
+    """One rule on data. `share` is the greatest share of rows, in [0, 1], that may break it.
+
+    `columns` are those that are unique together, that refer to `keys` of `dataset`, or that a table must have; `pattern`
+    is a regular expression for the whole text; `relation` compares `column` with the column `other`; `within` is the
+    greatest age of the newest value; `strictly` monotonic times do not repeat; `holds` is an SQL expression that is true;
+    `says` is the rule in words of its author. What is left out is not encoded: digests of older rules stay.
+    """
 
     rule: Rule
     column: str = ""
     type: ColumnType | None = None
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: float | datetime | None = None
+    at_most: float | datetime | None = None
     values: tuple[str | int | float | bool, ...] = ()
     share: float = 0.0
     severity: Severity = Severity.ERROR
+    columns: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    pattern: str | msgspec.UnsetType = msgspec.UNSET
+    relation: str | msgspec.UnsetType = msgspec.UNSET
+    other: str | msgspec.UnsetType = msgspec.UNSET
+    dataset: str | msgspec.UnsetType = msgspec.UNSET
+    keys: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    within: str | msgspec.UnsetType = msgspec.UNSET
+    strictly: bool | msgspec.UnsetType = msgspec.UNSET
+    holds: str | msgspec.UnsetType = msgspec.UNSET
+    says: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name the columns that the rule is about, those that it compares with left out."""
+        return self.columns or ((self.column,) if self.column else ())
 
 
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +204,10 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the expectations found in one version. Quarantined rows are left out of whatever is read for training."""
+    """What the expectations found in one version. Quarantined rows are left out of whatever is read for training.
+
+    `held` lists the expectations that held, where a person asked for the report.
+    """
 
     dataset: DatasetName
     version: Digest
@@ -183,6 +215,7 @@ class ValidationReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     breaches: tuple[Breach, ...] = ()
     quarantined: int = 0
+    held: tuple[Expectation, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Bar(msgspec.Struct, frozen=True, array_like=True):

@@ -80,11 +80,12 @@ class ModelTold(msgspec.Struct, frozen=True, kw_only=True, tag="model"):
 
 
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag="ended", forbid_unknown_fields=True):
-    """A run ended."""
+    """A run ended. `if_running`: another process says so of one that was killed, unless the run has ended otherwise."""
 
     run: RunId
     ended_at: datetime
     status: RunStatus = RunStatus.FINISHED
+    if_running: bool = False
 
 
 Told = RunBegan | PointsTold | WordsTold | DataTold | FileTold | ModelTold | RunEnded

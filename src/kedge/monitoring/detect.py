@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from kedge.data.distances import ranks
 from kedge.domain.monitoring import ColumnProfile
-from kedge.monitoring.drift import ranks
 from kedge.monitoring.profile import cells
 
 BETS = (0.02, 0.07, 0.2, 0.45, 0.85)

@@ -14,23 +14,7 @@ import numpy as np
 
 from kedge.domain.monitoring import ColumnProfile, Profile, Value
 
-BINS = 64
 CATEGORIES = 50
-
-
-def number_borders(values: np.ndarray) -> tuple[float, ...]:
-    """Choose the inner borders of the bins for a reference column: float64 values, NaN for missing.
-
-    With up to 62 distinct values each gets a bin of its own. Without any finite value there are no borders: one bin.
-    """
-    finite = np.sort(values[np.isfinite(values)])
-    if not finite.size:
-        return ()
-    first_of_each = np.flatnonzero(np.diff(finite, prepend=-np.inf))
-    inner = finite[first_of_each]
-    if inner.size > BINS - 2:
-        inner = np.unique(finite[np.arange(BINS - 2) * finite.size // (BINS - 2)])
-    return (*inner.tolist(), float(np.nextafter(finite[-1], np.inf)))
 
 
 def count_numbers(name: str, values: np.ndarray, *, edges: tuple[float, ...]) -> ColumnProfile:

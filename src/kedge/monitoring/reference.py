@@ -14,10 +14,11 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from kedge.data.distances import number_borders
 from kedge.domain.data import KNOWN_AT
 from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile
 from kedge.monitoring.detect import streams_of
-from kedge.monitoring.profile import most_common, number_borders
+from kedge.monitoring.profile import most_common
 from kedge.monitoring.risk import Accepted
 from kedge.monitoring.tolerance import learn
 

@@ -125,6 +125,18 @@ class DataStore(BlobStore, Protocol):
     def alone(self) -> AbstractContextManager[None]:
         """Let nobody be `keeping`. Raises Conflict after a long wait."""
 
+    def unused(self, trees: Iterable[Digest], *, blobs: Iterable[Digest] = ()) -> Iterator[tuple[Digest, int]]:
+        """Give the blobs that may be reclaimed and that none of these trees and blobs names, with their sizes."""
+
+    def remove(self, digests: Iterable[Digest]) -> int:
+        """Remove blobs while `alone`: no byte of them, and of what nothing names, can be read from the disk afterwards.
+
+        Gives the bytes that are free now. A removal that is killed is finished by whoever is `alone` next.
+        """
+
+    def idle_bytes(self) -> int:
+        """Count the bytes that nothing names, as killed writers leave them; `remove` frees them."""
+
 
 class Position(NamedTuple):
     """Where a record stands in a journal: segment name and the offset after it."""

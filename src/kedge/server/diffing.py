@@ -60,7 +60,7 @@ def diff_job(project: str, store: str, dataset: str, *numbers: int) -> bytes | s
         before, after = (_version(records.meta.datasets.find(DatasetName(dataset), number), dataset) for number in numbers)
         if before.kind is not after.kind:
             return f"v{before.number} holds {before.kind.value} and v{after.number} {after.kind.value}"
-        room = getattr(records, "tables" if after.kind is DatasetKind.TABLE else "files")
+        room = records.tables if after.kind is DatasetKind.TABLE else records.files
         return msgspec.json.encode(room.diff(before, after))
     except KedgeError as error:
         return str(error)

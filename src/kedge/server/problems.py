@@ -30,6 +30,7 @@ STATUS: dict[type[errors.KedgeError], int] = {
     errors.NameTaken: 409,
     errors.ParamChanged: 409,
     errors.WasDeleted: 409,
+    errors.LocalEdits: 409,
     errors.DataInvalid: 422,
     errors.SourceFailed: 502,
     errors.FileChanged: 409,

@@ -3,12 +3,16 @@
 A file's bytes survive a power cut after fsync of the file; its name survives after fsync of the folder that holds it.
 """
 
+import ctypes
 import errno
 import os
+import sys
 from pathlib import Path
 
 from kedge.errors import KedgeError, StoreBroken, StoreFull
 
+_PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # Linux, linux/falloc.h
+_fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -35,6 +39,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def punch(descriptor: int, start: int, *, length: int) -> bool:
+    """Give a part of a file back to the file system: it reads as zeros. False where that cannot be done."""
+    if _fallocate is None:
+        return False
+    return not _fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(length))
 
 
 def refusal(error: OSError, path: Path) -> KedgeError:

@@ -2,6 +2,7 @@
 
     FOLDER/NAME/head       where it goes to (JSON)                  FOLDER/NAME/lock    held while the process lives
     FOLDER/NAME/NNN.log    frames, in order of telling              FOLDER/NAME/files/  copies of files to keep
+    FOLDER/NAME/open       the runs that end with the process (JSON)
     FOLDER/NAME/done       segment and offset up to which all has arrived
 
     frame = length (u32) | crc32 of payload (u32) | payload         little endian
@@ -21,12 +22,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 from zlib import crc32
 
 import msgspec
 
+from kedge.domain.ids import RunId
 from kedge.errors import KedgeError, StoreFull
 from kedge.storage.durable import make_folder, refusal, write_all
 
@@ -142,6 +145,29 @@ class Spool:
         with self._guard:
             self._in_files -= _size(kept)
         kept.unlink(missing_ok=True)
+
+    def mark(self, run: RunId, *, is_open: bool) -> None:
+        """Note that a run goes on in this process, or does no more: one that is noted when the process dies was killed."""
+        before = self.open_runs()
+        after = before | {run} if is_open else before - {run}
+        if after == before:
+            return
+        fresh = self.root / "open.new"
+        with suppress(OSError):  # a disk that refuses this only has the run look as if it went on
+            fresh.write_bytes(msgspec.json.encode(sorted(after)))
+            fresh.replace(self.root / "open")
+
+    def open_runs(self) -> set[RunId]:
+        """Name the runs that go on in the process, or that it had open when it died."""
+        try:
+            return set(msgspec.json.decode((self.root / "open").read_bytes(), type=list[RunId]))
+        except (OSError, msgspec.DecodeError):
+            return set()
+
+    def last_written(self) -> datetime:
+        """Tell when the process last wrote here, UTC."""
+        signs = [path for path in (*self.root.glob("*.log"), self.root / "open", self.root / "head") if path.exists()]
+        return datetime.fromtimestamp(max((path.stat().st_mtime for path in signs), default=time.time()), tz=UTC)
 
     def read(self, *, limit_bytes: int = 1 << 20) -> tuple[list[bytes], SpoolPlace | int]:
         """Read the oldest records that have not arrived (at least one, if there is any) and what to call `done` with."""

@@ -25,6 +25,7 @@ from kedge.domain.tracking import (
     Metric,
     ModelOutput,
     Run,
+    RunStatus,
 )
 from kedge.errors import NotFound
 from kedge.tracking.logging import Logging
@@ -81,6 +82,8 @@ class Telling:
 
     def end(self, told: RunEnded, *, actor: str) -> None:
         """End a run."""
+        if told.if_running and self._logging.get_run(told.run).run.status is not RunStatus.RUNNING:
+            return
         self._logging.update_run(told.run, status=told.status, ended_at=told.ended_at, actor=actor)
 
     def model(self, told: ModelTold, *, actor: str) -> LoggedModel:

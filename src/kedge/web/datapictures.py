@@ -114,7 +114,7 @@ def range_words(column: ColumnSummary) -> str:
         return ""
     if column.type is ColumnType.TIME:
         return f"{_moment(column.least)} to {_moment(column.greatest)}"
-    return f"{words.plain(column.least)} to {words.plain(column.greatest)}"
+    return f"{words.value(column.least)} to {words.value(column.greatest)}"
 
 
 def middle_words(column: ColumnSummary) -> str:
@@ -134,7 +134,7 @@ def top_words(column: ColumnSummary, rows: int, most: int = 2) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 24 else f"{text[:23]}…"
+    return (text if len(text) <= 24 else f"{text[:23]}…") or "(empty)"
 
 
 def _moment(seconds: float) -> str:
@@ -189,7 +189,7 @@ def quality_course(points: Sequence[QualityPoint], *, width: int, height: int = 
     top = max([*shares, 0.001])
     frame = Frame(left=52, right=width - 8, top=18, bottom=height - 24, x=(0, len(points)), y=(0.0, top))
     parts = [_gridline(frame, mark, text=f"{words.percent(mark)} %") for mark in (0.0, top)]
-    step = min(24.0, (frame.right - frame.left) / max(1, len(points)))
+    step = min(56.0, (frame.right - frame.left) / max(1, len(points)))
     for place, (point, share) in enumerate(zip(points, shares, strict=True)):
         x, wide = frame.left + step * place, max(1.0, step - 2)
         tall = max(1.5, frame.bottom - frame.y(share)) if share > 0 else 2.0

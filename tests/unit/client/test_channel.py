@@ -12,6 +12,7 @@ from kedge.client import channel as channels
 from kedge.client.channel import Backoff, Channel, Numbering, send_some
 from kedge.domain.ids import RunId
 from kedge.domain.told import FileTold, PointsTold, PointTold, RunEnded, WordsTold, packed, unpacked
+from kedge.domain.tracking import RunStatus
 from kedge.errors import ParamChanged, Unreachable
 
 RUN, OTHER = RunId("a" * 32), RunId("b" * 32)
@@ -25,6 +26,7 @@ class MemorySpool:
         self.root = self.files = Path("spool")
         self.waiting: deque[bytes] = deque()
         self.lost, self.refused, self.dropped, self.is_closed = 0, None, [], False
+        self.marked: set[RunId] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -43,6 +45,15 @@ class MemorySpool:
 
     def drop_file(self, name) -> None:
         self.dropped.append(name)
+
+    def mark(self, run, *, is_open) -> None:
+        self.marked = self.marked | {run} if is_open else self.marked - {run}
+
+    def open_runs(self) -> set[RunId]:
+        return self.marked
+
+    def last_written(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
 
     def close(self) -> None:
         self.is_closed = True
@@ -254,3 +265,15 @@ def test_what_cannot_be_written_is_told_and_the_writer_goes_on(caplog) -> None:
     channel.leave(PATIENCE)
     assert points_of(server.taken) == [("x", 2.0, 5, 1)]
     assert "cannot be written" in caplog.text
+
+
+def test_runs_that_a_killed_process_had_open_are_ended(caplog) -> None:
+    server, left = Server(), MemorySpool()
+    left.mark(RUN, is_open=True)
+    left.mark(OTHER, is_open=True)
+    channel = opened(server, MemorySpool(), left=[left])
+    channel.owned.add(OTHER)  # taken up again here
+    channel.start()
+    until(lambda: left.is_closed)
+    channel.leave(PATIENCE)
+    assert [(told.run, told.status, told.if_running) for told in server.taken] == [(RUN, RunStatus.KILLED, True)]

@@ -156,3 +156,15 @@ def test_a_row_keeps_what_is_missing_and_what_is_not_personal() -> None:
         "phone": None,
         "age": 4,
     }
+
+
+def test_a_rule_of_several_columns_hides_its_rows_for_any_of_them() -> None:
+    for rule in (
+        Expectation(rule=Rule.RELATION, column="low", relation="<", other="wage"),
+        Expectation(rule=Rule.HOLDS, holds="low < wage"),
+        Expectation(rule=Rule.UNIQUE, columns=("low", "wage")),
+    ):
+        found = Breach(expectation=rule, rows=1, examples=("row 3: low 5, wage 4",), message="broken (row 3: low 5, wage 4)")
+        hidden = masked(found, {"wage"})
+        assert (hidden.examples, hidden.message) == ((MASK,), f"broken ({MASK})")
+        assert masked(found, {"name"}) == found

@@ -6,10 +6,10 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
+from kedge.data.distances import BINS, DRIFT_TESTS, number_borders
 from kedge.domain.monitoring import ColumnProfile, Profile
-from kedge.monitoring.drift import DRIFT_TESTS, distances
+from kedge.monitoring.drift import distances
 from kedge.monitoring.profile import (
-    BINS,
     CATEGORIES,
     cells,
     count_labels,
@@ -17,7 +17,6 @@ from kedge.monitoring.profile import (
     count_numbers,
     merge,
     most_common,
-    number_borders,
 )
 from kedge.monitoring.reference import count_column
 

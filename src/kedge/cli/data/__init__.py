@@ -7,6 +7,12 @@ import typer
 
 # command: its module here, the function in it, and what it does
 COMMANDS = {
+    "add": ("files", "add", "Make files or folders the newest versions of their datasets."),
+    "status": ("status", "status", "Show what has changed in the workspace."),
+    "log": ("files", "log", "List the versions of a dataset."),
+    "diff": ("files", "diff", "Compare two versions: files, or rows and columns."),
+    "tag": ("files", "tag", "Have a tag name a version, or take a tag away."),
+    "checkout": ("files", "checkout", "Bring data in the workspace to a version."),
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
     "find": ("catalogue", "find", "Find datasets by what is said of them."),
     "show": ("catalogue", "show", "Show a dataset: what it is, its columns, its quality, who uses it."),

@@ -318,7 +318,7 @@ def version_sentence(version: DatasetVersion, report: ValidationReport | None) -
         return Sentence(
             state=State.ALARM,
             say=f"{what} was refused: {many} did not hold.",
-            sub=f"Nothing was trained on it; what is live stays live. {upto}",
+            sub=f"The loop trains on nothing that was refused; what is live stays live. {upto}".strip(),
         )
     if report.quarantined:
         aside = words.many(report.quarantined, "row")

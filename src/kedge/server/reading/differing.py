@@ -111,5 +111,9 @@ def _figures(diff: DatasetDiff | None) -> tuple[Figure, ...]:
 
 
 def distance_words(column: MovedColumn) -> str:
-    """Write how far a column moved, all distances: "psi 0.31, wasserstein 0.12"."""
-    return ", ".join(f"{name.replace('_', ' ')} {words.number(value)}" for name, value in sorted(column.distances.items()))
+    """Write how far a column moved: "PSI 0.31, Wasserstein 0.12"; the others are in the JSON."""
+    shown = [(word, column.distances[name]) for name, word in _DISTANCES.items() if name in column.distances]
+    return ", ".join(f"{word} {words.number(value, 2)}" for word, value in shown)
+
+
+_DISTANCES = {"psi": "PSI", "wasserstein": "Wasserstein"}

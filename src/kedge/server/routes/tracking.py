@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import State as Shared
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter, RawBody
 
 from kedge.domain.ids import RunId
 from kedge.domain.told import ModelTold, RunBegan, RunEnded
@@ -36,14 +36,14 @@ class Tellings(Controller):
     path = "/api/v1"
 
     @post("/runs/{run:str}/begin", sync_to_thread=True, status_code=201, responses=ANSWERS)
-    def begin(self, request: Asked, house: TheHouse, body: bytes, run: FromPath[str]) -> wire.OneRun:
+    def begin(self, request: Asked, house: TheHouse, body: RawBody, run: FromPath[str]) -> wire.OneRun:
         """Begin a run under an id of the client's choice, in the experiment of this name."""
         told = given(request, body, kind=RunBegan)
         _require_same(told.run, run)
         return wire.OneRun(run=house.telling.begin(told, actor=actor_of(request)))
 
     @post("/runs/{run:str}/log", sync_to_thread=True, status_code=202, responses=ANSWERS)
-    def log(self, request: Asked, house: TheHouse, body: bytes, run: FromPath[str]) -> wire.PointsTaken:
+    def log(self, request: Asked, house: TheHouse, body: RawBody, run: FromPath[str]) -> wire.PointsTaken:
         """Log points ([key, value, at, step]), params, tags and datasets: all of it or nothing, and once."""
         told = given(request, body, kind=wire.LogGiven)
         points = [point.told() for point in told.points]
@@ -51,7 +51,7 @@ class Tellings(Controller):
         return wire.PointsTaken(points=len(points))
 
     @post("/runs/{run:str}/end", sync_to_thread=True, status_code=200, responses=ANSWERS)
-    def end(self, request: Asked, house: TheHouse, body: bytes, run: FromPath[str]) -> wire.OneRun:
+    def end(self, request: Asked, house: TheHouse, body: RawBody, run: FromPath[str]) -> wire.OneRun:
         """End a run: finished, failed or killed."""
         told = given(request, body, kind=RunEnded)
         _require_same(told.run, run)
@@ -59,7 +59,7 @@ class Tellings(Controller):
         return wire.OneRun(run=house.logging.get_run(RunId(run)).run)
 
     @post("/runs/{run:str}/models", sync_to_thread=True, status_code=201, responses=ANSWERS)
-    def model(self, request: Asked, house: TheHouse, body: bytes, run: FromPath[str]) -> LoggedModel:
+    def model(self, request: Asked, house: TheHouse, body: RawBody, run: FromPath[str]) -> LoggedModel:
         """Note a model that a run makes, under an id of the client's choice; `whole` says that its files are all there."""
         told = given(request, body, kind=ModelTold)
         _require_same(told.run, run)

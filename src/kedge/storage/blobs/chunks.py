@@ -8,7 +8,7 @@ kill at any moment leaves at most bytes that nobody names. A tree is a blob too:
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from blake3 import blake3
@@ -20,15 +20,13 @@ from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
-from kedge.storage.blobs.intake import take_in
-from kedge.storage.blobs.packs import PackWriter, read
+from kedge.storage.blobs.intake import Intake
+from kedge.storage.blobs.packs import PackWriter
+from kedge.storage.blobs.reading import ChunkReader, is_digest, name_of
+from kedge.storage.blobs.removing import Removal, unused
 from kedge.storage.blobs.restoring import restore
 from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
 from kedge.storage.durable import refusal
-
-_THREADED = 1 << 20  # from this size on, hashing by several threads pays
-_READ_AT_ONCE = 8  # chunks: about 512 KiB
-_FOUND_AT_ONCE = 1000
 
 
 class ChunkStore:
@@ -40,6 +38,7 @@ class ChunkStore:
         self._pack_bytes = pack_bytes
         self._writer = PackWriter(self._folder, limit=pack_bytes)
         self._writing = threading.Lock()
+        self._reader = ChunkReader(self._folder, index, mend=lambda chunk: None)
 
     def put(self, data: bytes) -> Digest:
         """Keep a blob and give its name; it survives a power cut on return. What is known is not written again."""
@@ -47,16 +46,14 @@ class ChunkStore:
 
     def get(self, digest: Digest) -> bytes:
         """Read a blob. Raises NotFound; StoreBroken with pack and offset where a bit has changed."""
-        recipe = self._recipe(digest)
-        pieces = self._read(recipe.chunks)
-        data = b"".join(pieces)
-        if _name(data) != digest:
-            raise self._damage(recipe, pieces)
+        data = b"".join(self.read(digest))
+        if name_of(data) != digest:
+            raise StoreBroken("the index names wrong chunks for a blob; put the metadata store back from a backup")
         return data
 
     def has(self, digest: Digest) -> bool:
         """Tell whether a blob is there."""
-        return _is_digest(digest) and self._index.find_blob(digest) is not None
+        return is_digest(digest) and self._index.find_blob(digest) is not None
 
     def put_tree(self, files: Mapping[str, bytes]) -> Digest:
         """Keep named files as one tree and give its name. Raises ValueError for a name that could leave a folder."""
@@ -81,12 +78,7 @@ class ChunkStore:
 
     def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
         """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
-        return take_in(
-            files,
-            told,
-            together=lambda blobs: self._put_all(blobs, reclaimable=True),
-            incoming=lambda: self._incoming(reclaimable=True),
-        )
+        return Intake(self._folder, self._index, pack_bytes=self._pack_bytes, told=told).take(files)
 
     def put_manifest(self, files: Iterable[TreeFile]) -> Digest:
         """Make a tree of files whose blobs are there; they come sorted. Raises ValueError for a name."""
@@ -112,16 +104,43 @@ class ChunkStore:
 
     def alone(self) -> AbstractContextManager[None]:
         """Let nobody else keep files. Raises Conflict where someone does so for long."""
-        return hold(self._folder.parent, alone=True)
+        return self._alone()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with hold(self._folder.parent, alone=True):
+            self._removal().finish()
+            yield
+
+    def unused(self, trees: Iterable[Digest], *, blobs: Iterable[Digest] = ()) -> Iterator[tuple[Digest, int]]:
+        """Give the reclaimable blobs that none of these trees, and none of these blobs, names, with their sizes."""
+        named = {bytes.fromhex(digest) for digest in blobs}
+        for tree in trees:
+            if (raw := bytes.fromhex(tree)) not in named:
+                named.add(raw)
+                named.update(bytes.fromhex(file.digest) for file in self.manifest(tree))
+        return unused(self._index, named)
+
+    def remove(self, digests: Iterable[Digest]) -> int:
+        """Remove blobs, and all bytes that nothing names; give the bytes that are free now. Call it within `alone`."""
+        with self._writing:
+            self._writer.close()
+        return self._removal().remove(digests)
+
+    def idle_bytes(self) -> int:
+        """Count the bytes in packs that nothing names."""
+        return self._removal().idle_bytes()
+
+    def _removal(self) -> Removal:
+        return Removal(self._folder, self._index, pack_bytes=self._pack_bytes)
 
     def size(self, digest: Digest) -> int:
         """Tell the size of a blob in bytes. Raises NotFound."""
-        return self._recipe(digest).size
+        return self._reader.recipe(digest).size
 
     def read(self, digest: Digest, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Read the bytes from `start` to before `end`, some MiB at a time. Raises NotFound, or StoreBroken on the way."""
-        recipe = self._recipe(digest)
-        return self._pieces(recipe, start, end=recipe.size if end is None else min(end, recipe.size))
+        return self._reader.read(digest, start=start, end=end)
 
     def incoming(self) -> IncomingBlob:
         """Begin a blob that arrives piece by piece; nothing of it is seen before its `keep`."""
@@ -138,7 +157,7 @@ class ChunkStore:
 
     def join(self, parts: Sequence[Digest]) -> Digest:
         """Make one blob of several, end to end, without writing their bytes again. Raises NotFound."""
-        recipes = [self._recipe(part) for part in parts]
+        recipes = [self._reader.recipe(part) for part in parts]
         whole = blake3()
         for part in parts:
             for piece in self.read(part):
@@ -146,7 +165,8 @@ class ChunkStore:
         digest = Digest(whole.hexdigest())
         if not self.has(digest):
             chunks = tuple(chunk for recipe in recipes for chunk in recipe.chunks)
-            self._index.add({}, {digest: Recipe(sum(recipe.size for recipe in recipes), chunks)})
+            if self._index.add({}, {digest: Recipe(sum(recipe.size for recipe in recipes), chunks)}):
+                raise NotFound(f"a part of blob {digest} was removed while its parts were joined; send them again")
         return digest
 
     def sweep(self) -> int:
@@ -160,7 +180,7 @@ class ChunkStore:
 
     def _put_all(self, blobs: Sequence[bytes], *, reclaimable: bool = False) -> list[Digest]:
         """Keep blobs with one sync for all of them."""
-        digests = [_name(data) for data in blobs]
+        digests = [name_of(data) for data in blobs]
         known = self._index.find_blobs(digests) if reclaimable else self._index.claim(digests)
         new = {digest: data for digest, data in zip(digests, blobs, strict=True) if digest not in known}
         if new:
@@ -169,7 +189,7 @@ class ChunkStore:
         return digests
 
     def _write(self, blobs: Mapping[Digest, bytes], *, reclaimable: bool) -> None:
-        cuts = {digest: [(_name(chunk), chunk) for chunk in cut(data)] for digest, data in blobs.items()}
+        cuts = {digest: [(name_of(chunk), chunk) for chunk in cut(data)] for digest, data in blobs.items()}
         chunks = dict(chunk for pieces in cuts.values() for chunk in pieces)
         recipes = {digest: Recipe(len(blobs[digest]), tuple(name for name, _ in pieces)) for digest, pieces in cuts.items()}
         known = self._index.find_many(list(chunks))
@@ -182,68 +202,5 @@ class ChunkStore:
             except OSError as error:
                 raise refusal(error, self._folder) from error
             if not (missing := self._index.add(places, recipes, reclaimable=reclaimable)):
+                self._writer.release()
                 return
-
-    def _recipe(self, digest: Digest) -> Recipe:
-        recipe = self._index.find_blob(digest) if _is_digest(digest) else None
-        if recipe is None:
-            raise NotFound(f"no blob {digest} in {self._folder.parent}; was it written to another store?")
-        return recipe
-
-    def _pieces(self, recipe: Recipe, start: int, *, end: int) -> Iterator[bytes]:
-        """Read some chunks at a time, from the one that holds `start`; each is verified by its name."""
-        number, at = self._chunk_with(recipe.chunks, start)
-        places: list[ChunkPlace] = []
-        while at < end and number < len(recipe.chunks):
-            if not places:
-                places = self._places(recipe.chunks[number : number + _FOUND_AT_ONCE])
-            names = recipe.chunks[number : number + min(_READ_AT_ONCE, len(places))]
-            pieces = read(self._folder, places[: len(names)])
-            places = places[len(names) :]
-            if any(_name(piece) != name for name, piece in zip(names, pieces, strict=True)):
-                raise self._damage(Recipe(0, names), pieces)
-            data = b"".join(pieces)
-            yield data[max(0, start - at) : end - at]
-            at += len(data)
-            number += len(names)
-
-    def _chunk_with(self, chunks: Sequence[Digest], start: int) -> tuple[int, int]:
-        """Find which chunk holds a byte of the blob, and at which byte of the blob that chunk begins."""
-        number = at = 0
-        while start and number < len(chunks):
-            names = chunks[number : number + _FOUND_AT_ONCE]
-            for place in self._places(names):
-                if at + place.length > start:
-                    return number, at
-                at += place.length
-                number += 1
-        return number, at
-
-    def _places(self, chunks: Sequence[Digest]) -> list[ChunkPlace]:
-        places = self._index.find_many(chunks)
-        if lost := set(chunks) - set(places):
-            raise StoreBroken(f"the index has no place for chunk {min(lost)}; put the metadata store back from a backup")
-        return [places[chunk] for chunk in chunks]
-
-    def _read(self, chunks: Sequence[Digest]) -> list[bytes]:
-        return read(self._folder, self._places(chunks))
-
-    def _damage(self, recipe: Recipe, pieces: Sequence[bytes]) -> StoreBroken:
-        """Find which chunk is not what was written."""
-        for chunk, piece in zip(recipe.chunks, pieces, strict=True):
-            if _name(piece) != chunk:
-                place = self._index.find_many([chunk])[chunk]
-                return StoreBroken(
-                    f"pack {self._folder / place.pack} is damaged in the {place.length} bytes at offset {place.offset}:"
-                    f" they are not chunk {chunk}; put the pack back from a backup"
-                )
-        return StoreBroken("the index names wrong chunks for a blob; put the metadata store back from a backup")
-
-
-def _name(data: bytes | memoryview) -> Digest:
-    threads = blake3.AUTO if len(data) >= _THREADED else 1
-    return Digest(blake3(data, max_threads=threads).hexdigest())
-
-
-def _is_digest(text: str) -> bool:
-    return len(text) == 64 and not set(text) - set("0123456789abcdef")

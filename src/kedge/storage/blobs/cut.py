@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pyfastcdc import FastCDC
 
 _PARQUET = b"PAR1"
+_PLAIN = FastCDC(64 << 10, min_size=8 << 10, max_size=256 << 10)
+_PAGES = FastCDC(16 << 10, min_size=4 << 10, max_size=64 << 10)
+LARGEST = 256 << 10
 
 
 def cut(data: bytes) -> Iterator[memoryview]:
@@ -22,20 +25,25 @@ def cut_some(data: bytes, *, parquet: bool, whole: bool) -> Iterator[memoryview]
     Where more is to come (not `whole`), the tail whose borders later bytes may still set is left uncut: put it before
     those. The borders are those of the blob cut in one piece.
     """
-    average = 16 << 10 if parquet else 64 << 10
-    smallest, largest = (average // 4, average * 4) if parquet else (8 << 10, 256 << 10)
-    if len(data) <= smallest:
-        if whole:
-            yield memoryview(data)
-        return
-    start = 0
-    for chunk in FastCDC(average, min_size=smallest, max_size=largest).cut_buf(data):
+    largest = (_PAGES if parquet else _PLAIN).max_size
+    view, start = memoryview(data), 0
+    for length in lengths(view, parquet=parquet):
         if not whole and len(data) - start < largest:
             return
-        yield memoryview(data)[start : start + chunk.length]
-        start += chunk.length
+        yield view[start : start + length]
+        start += length
 
 
-def is_parquet(head: bytes) -> bool:
+def lengths(data: memoryview, *, parquet: bool) -> Iterator[int]:
+    """Give the lengths of the chunks of a blob, from one of its borders on."""
+    chunker = _PAGES if parquet else _PLAIN
+    if 0 < len(data) <= chunker.min_size:
+        yield len(data)
+    elif data:
+        for chunk in chunker.cut_buf(data):
+            yield chunk.length
+
+
+def is_parquet(head: bytes | memoryview) -> bool:
     """Say whether a blob that begins like this is a Parquet file."""
     return head[:4] == _PARQUET

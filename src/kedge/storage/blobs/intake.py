@@ -1,97 +1,203 @@
-"""Whole folders on their way into the store: small files many at a time, large ones piece by piece."""
+"""Whole folders on their way into the store.
+
+    small files   read end to end into one buffer, hashed, cut; what is new of it goes to a pack in few large writes
+    large files   in blocks, by several threads (`large.py`)
+    both          the index names chunks and blobs some thousands at a time; only then are files given to the caller
+
+A file is read into memory of our own: the bytes that are hashed are those that are written, whatever happens to the
+file. Whether it changed meanwhile is asked of the file system afterwards: its time of change must be old enough.
+"""
 
 import os
+import stat as kinds
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from blake3 import blake3
+
 from kedge.domain.ids import Digest
-from kedge.errors import FileChanged, SourceFailed
-from kedge.ports import Incoming, StoredFile, Told
+from kedge.errors import Conflict, FileChanged, SourceFailed
+from kedge.ports import StoredFile, Told
+from kedge.storage.blobs.cut import is_parquet, lengths
+from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
+from kedge.storage.blobs.large import Cut, LargeFiles
+from kedge.storage.blobs.packs import PackWriter
+from kedge.storage.durable import refusal
 
-SMALL = 1 << 20
-_TOGETHER_BYTES, _TOGETHER_FILES = 32 << 20, 4000
-_PIECE = 4 << 20
+SMALL = 2 << 20
+_BUFFER = 16 << 20
+_NAMED_BYTES, _NAMED_FILES = 256 << 20, 20_000  # at most so much between two transactions
+_TOLD_BYTES, _TOLD_FILES = 4 << 20, 100
 _TRIES = 3
+_TICK_SECONDS = 0.05  # two changes within this time may leave a file with one time of change
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
-def take_in(
-    files: Iterable[tuple[str, Path]],
-    told: Told,
-    *,
-    together: Callable[[Sequence[bytes]], list[Digest]],
-    incoming: Callable[[], Incoming],
-) -> Iterator[StoredFile]:
-    """Keep files in the order given: those up to `SMALL` by `together`, larger ones as `incoming` blobs."""
-    waiting: list[tuple[str, os.stat_result, bytes]] = []
-    size = done = count = 0
+class Intake:
+    """Takes files into the store, for one call and one thread. Its packs are its own."""
 
-    def settled() -> Iterator[StoredFile]:
-        digests = together([data for _, _, data in waiting])
-        for (name, stat, data), digest in zip(waiting, digests, strict=True):
-            yield StoredFile(name, digest, len(data), stat)
-        waiting.clear()
+    def __init__(self, folder: Path, index: ChunkIndex, *, pack_bytes: int, told: Told) -> None:
+        self._folder, self._index, self._told = folder, index, told
+        self._writer = PackWriter(folder, limit=pack_bytes)
+        self._large: LargeFiles | None = None
+        self._buffer = memoryview(b"")
+        self._used = 0
+        self._read: list[tuple[StoredFile, list[Cut]]] = []  # in the buffer, not yet written
+        self._places: dict[Digest, ChunkPlace] = {}  # written, not yet named by the index
+        self._known: set[Digest] = set()  # named by the index when it was asked
+        self._recipes: dict[Digest, Recipe] = {}
+        self._ready: list[StoredFile] = []  # to be given once the index names them
+        self._unnamed = self._files = self._bytes = 0
+        self._last = (0, 0)
 
-    for name, path in files:
-        whole, stat = _read(path)
-        if whole is not None:
-            waiting.append((name, stat, whole))
-            size += len(whole)
-        if whole is None or size >= _TOGETHER_BYTES or len(waiting) >= _TOGETHER_FILES:
-            done, count, size = done + size, count + len(waiting), 0
-            yield from settled()
-        if whole is None:
-            digest, stat = _send(path, incoming)
-            done, count = done + stat.st_size, count + 1
-            yield StoredFile(name, digest, stat.st_size, stat)
-        told(count + len(waiting), done + size)
-    yield from settled()
-
-
-def _read(path: Path) -> tuple[bytes | None, os.stat_result]:
-    """Read a small file; None for a large one."""
-    for attempt in range(_TRIES):
-        time.sleep(0.05 * attempt)
+    def take(self, files: Iterable[tuple[str, Path]]) -> Iterator[StoredFile]:
+        """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
         try:
-            with path.open("rb", buffering=0) as file:
-                before = os.fstat(file.fileno())
-                if before.st_size > SMALL:
-                    return None, before
-                data = file.read(before.st_size + 1)
-                if not _moved(before, os.fstat(file.fileno())) and len(data) == before.st_size:
-                    return data, before
-        except OSError as error:
-            raise _unread(path, error) from error
-    raise _changing(path)
+            for name, path in files:
+                self._take(name, path)
+                if self._unnamed >= _NAMED_BYTES or len(self._ready) + len(self._read) >= _NAMED_FILES:
+                    yield from self._named()
+            yield from self._named()
+            self._told(self._files, self._bytes)
+        finally:
+            self._writer.close()
+            if self._large is not None:
+                self._large.close()
 
+    def _take(self, name: str, path: Path) -> None:
+        """Read a file until it does not change meanwhile."""
+        before: tuple[int, ...] = ()
+        for attempt in range(_TRIES):
+            started = time.time()
+            try:
+                descriptor = os.open(path, _FLAGS)
+                try:
+                    stored, cuts = self._read_once(name, descriptor)
+                finally:
+                    os.close(descriptor)
+            except OSError as error:
+                raise SourceFailed(
+                    f"cannot read {path}: {error.strerror}; nothing was lost: mend it, then run the same again"
+                ) from error
+            if stored.size == stored.stat.st_size:
+                seen = (stored.size, stored.stat.st_ino, stored.stat.st_ctime_ns, stored.stat.st_mtime_ns)
+                if stored.stat.st_ctime_ns < (started - _TICK_SECONDS) * 1e9 or before == (*seen, int(stored.digest, 16)):
+                    self._taken(stored, cuts)
+                    return
+                before = (*seen, int(stored.digest, 16))  # and again: two equal readings will do for a clock that differs
+            time.sleep(_TICK_SECONDS * (1 + attempt))
+        raise FileChanged(f"{path} changed while it was read, {_TRIES} times; wait for its writer, then run the same again")
 
-def _send(path: Path, incoming: Callable[[], Incoming]) -> tuple[Digest, os.stat_result]:
-    for attempt in range(_TRIES):
-        time.sleep(0.05 * attempt)
-        blob = incoming()
+    def _read_once(self, name: str, descriptor: int) -> tuple[StoredFile, list[Cut] | None]:
+        """Read a file: a small one into the buffer, with its chunks; a large one into packs."""
+        if len(self._buffer) - self._used <= SMALL:
+            self._write_small()
+        view = self._buffer[self._used : self._used + SMALL + 1]
+        size = _filled(descriptor, view)
+        stat = os.fstat(descriptor)
+        if not kinds.S_ISREG(stat.st_mode):
+            raise OSError(0, "it is not a file")
+        if size <= SMALL:
+            data = view[:size]
+            digest = Digest(blake3(data).hexdigest())
+            return StoredFile(name, digest, size, stat), _cuts(data, digest, start=self._used)
+        self._write_small()
+        digest, recipe = self._take_large(descriptor, stat.st_size)
+        return StoredFile(name, digest, recipe.size, os.fstat(descriptor)), None
+
+    def _take_large(self, descriptor: int, size: int) -> tuple[Digest, Recipe]:
+        if self._large is None:
+            self._large = LargeFiles(self._write, lambda done: self._done(0, done))
+        had = self._bytes
+        digest, recipe = self._large.take(descriptor, size)
+        self._bytes = had
+        if digest not in self._recipes and digest not in self._index.find_blobs([digest]):
+            self._recipes[digest] = recipe
+        return digest, recipe
+
+    def _taken(self, stored: StoredFile, cuts: list[Cut] | None) -> None:
+        self._done(1, stored.size)
+        if cuts is None:
+            self._ready.append(stored)
+        else:
+            self._read.append((stored, cuts))
+            self._used += stored.size
+
+    def _done(self, files: int, size: int) -> None:
+        self._files, self._bytes = self._files + files, self._bytes + size
+        if self._files - self._last[0] >= _TOLD_FILES or self._bytes - self._last[1] >= _TOLD_BYTES:
+            self._last = self._files, self._bytes
+            self._told(*self._last)
+
+    def _write_small(self) -> None:
+        """Write the new chunks of what is in the buffer, and begin it anew."""
+        read, self._read, self._used = self._read, [], 0
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(_BUFFER))
+        known = self._index.find_blobs([file.digest for file, _ in read])
+        fresh = {file.digest: (file, cuts) for file, cuts in read if file.digest not in known}
+        self._write(self._buffer, [cut for _, cuts in fresh.values() for cut in cuts])
+        for digest, (file, cuts) in fresh.items():
+            self._recipes.setdefault(digest, Recipe(file.size, tuple(cut.name for cut in cuts)))
+        self._ready.extend(file for file, _ in read)
+
+    def _write(self, data: memoryview, cuts: Sequence[Cut]) -> None:
+        """Write those chunks of a buffer that are new, neighbours in one piece."""
+        asked = [cut.name for cut in cuts if cut.name not in self._places and cut.name not in self._known]
+        self._known |= self._index.find_many(asked).keys()
         try:
-            with path.open("rb", buffering=0) as file:
-                before = os.fstat(file.fileno())
-                size = 0
-                while data := file.read(_PIECE):
-                    blob.write(data)
-                    size += len(data)
-                if not _moved(before, os.fstat(file.fileno())) and size == before.st_size:
-                    return blob.keep(), before
+            run: list[Cut] = []
+            for cut in cuts:
+                if cut.name in self._known or cut.name in self._places:
+                    continue
+                if run and (run[-1].start + run[-1].length != cut.start or self._writer.room() <= cut.start - run[0].start):
+                    self._append(data, run)
+                    run = []
+                run.append(cut)
+                self._places[cut.name] = ChunkPlace("", 0, 0)  # until its run is written: a twin may follow in it
+            self._append(data, run)
+            self._writer.flush()
         except OSError as error:
-            blob.drop()
-            raise _unread(path, error) from error
-        blob.drop()
-    raise _changing(path)
+            raise refusal(error, self._folder) from error
+
+    def _append(self, data: memoryview, run: Sequence[Cut]) -> None:
+        if run:
+            start, end = run[0].start, run[-1].start + run[-1].length
+            whole = self._writer.append(data[start:end])
+            for name, at, length in run:
+                self._places[name] = ChunkPlace(whole.pack, whole.offset + at - start, length)
+            self._unnamed += whole.length
+
+    def _named(self) -> Iterator[StoredFile]:
+        """Let the index name what was written, and give the files."""
+        self._write_small()
+        try:
+            self._writer.finish()
+        except OSError as error:
+            raise refusal(error, self._folder) from error
+        if self._places or self._recipes:
+            if self._index.add(self._places, self._recipes, reclaimable=True):
+                raise Conflict("data that these files share with others was removed meanwhile; run the same again")
+            self._writer.release()
+        ready, self._ready = self._ready, []
+        self._places, self._recipes, self._known, self._unnamed = {}, {}, set(), 0
+        yield from ready
 
 
-def _moved(before: os.stat_result, after: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (after.st_size, after.st_mtime_ns, after.st_ctime_ns)
+def _filled(descriptor: int, view: memoryview) -> int:
+    """Read until the end of the file or of the view; give the number of bytes."""
+    size = os.readv(descriptor, [view])
+    while 0 < size < len(view) and (more := os.readv(descriptor, [view[size:]])):
+        size += more
+    return size
 
 
-def _changing(path: Path) -> FileChanged:
-    return FileChanged(f"{path} changed while it was read, {_TRIES} times; wait for its writer, then run the same again")
-
-
-def _unread(path: Path, error: OSError) -> SourceFailed:
-    return SourceFailed(f"cannot read {path}: {error.strerror}; nothing was lost: mend it, then run the same again")
+def _cuts(data: memoryview, digest: Digest, *, start: int) -> list[Cut]:
+    """Cut a small file that starts so far into its buffer."""
+    cuts, size = [], len(data)
+    for length in lengths(data, parquet=is_parquet(data)):
+        name = digest if length == size else Digest(blake3(data[:length]).hexdigest())
+        cuts.append(Cut(name, start, length))
+        start, data = start + length, data[length:]
+    return cuts

@@ -1,23 +1,26 @@
 """Packs: files of about 64 MB in which chunks lie end to end.
 
-A process appends to one pack at a time and holds its lock, so no two processes write one pack; a process that starts
-goes on with a pack that nobody holds. Bytes that no index row names (a kill between write and commit) are harmless.
+    take a pack, lock it -> append ... -> finish (sync) -> the index names the chunks -> release the locks
+
+A writer appends to packs whose locks it holds, so no two write one pack, and keeps the locks until the index names what
+it wrote. So whoever holds a pack's lock knows that bytes which no index row names (a kill between write and commit, a
+removed chunk) will never be named. Packs are only appended to; places never change their bytes, but for zeros where the
+chunk was removed.
 """
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
 from kedge.domain.ids import Digest
-from kedge.errors import StoreBroken
 from kedge.storage.blobs.index import ChunkPlace
 from kedge.storage.durable import make_folder, sync_folder, write_all
 
-_SUFFIX = ".pack"
+SUFFIX = ".pack"
 _AT_ONCE = 4 << 20
+_HELD_FULL = 64  # full packs whose descriptors stay open until the index names their chunks
 
 
 class PackWriter:
@@ -26,52 +29,92 @@ class PackWriter:
     def __init__(self, folder: Path, *, limit: int) -> None:
         self._folder, self._limit = folder, limit
         self._pack: Pack | None = None
+        self._full: list[Pack] = []
         self._owner = 0
 
     def write(self, chunks: Iterable[tuple[Digest, memoryview]]) -> dict[Digest, ChunkPlace]:
         """Append chunks and give their places; they survive a power cut on return."""
+        places = {digest: self.append(data) for digest, data in chunks}
+        self.finish()
+        return places
+
+    def append(self, data: memoryview) -> ChunkPlace:
+        """Append a chunk and give its place. Its bytes may wait in memory until `flush` or `finish`."""
         try:
-            return self._write(chunks)
+            pack = self._take()
+            place = ChunkPlace(pack.name, pack.end, len(data))
+            pack.append(data)
         except OSError:
             self.close()  # what became of this pack's tail is not known: go on in one that is read anew
             raise
+        return place
 
-    def _write(self, chunks: Iterable[tuple[Digest, memoryview]]) -> dict[Digest, ChunkPlace]:
-        places: dict[Digest, ChunkPlace] = {}
-        pack = self._take()
-        for digest, data in chunks:
-            if pack.end >= self._limit:
+    def room(self) -> int:
+        """Tell how many bytes the pack that is being written has room for."""
+        return self._limit - self._pack.end if self._pack is not None else self._limit
+
+    def flush(self) -> None:
+        """Hand what waits to the operating system."""
+        try:
+            if self._pack is not None:
+                self._pack.flush()
+        except OSError:
+            self.close()
+            raise
+
+    def finish(self) -> None:
+        """Make all that was appended survive a power cut."""
+        try:
+            for pack in (*self._full, *([self._pack] if self._pack else [])):
                 pack.finish()
-                self.close()
-                pack = self._take()
-            places[digest] = ChunkPlace(pack.name, pack.end, len(data))
-            pack.append(data)
-        pack.finish()
-        return places
+        except OSError:
+            self.close()
+            raise
+
+    def release(self) -> None:
+        """Let others have the packs: the index names what was written."""
+        self._full.clear()
+        if self._pack is not None:
+            self._pack.unlock()
+
+    def close(self) -> None:
+        """Let go of the packs."""
+        self._full.clear()
+        self._pack = None
 
     def _take(self) -> "Pack":
-        if self._owner != os.getpid():  # a forked child shares its parent's lock and must not share its pack
+        if self._owner != os.getpid():  # a forked child shares its parent's locks and must not share its packs
             self.close()
-        if self._pack is None:
             self._owner = os.getpid()
+        if self._pack is not None and self._pack.end >= self._limit:
+            self._pack.flush()
+            self._pack.begin_sync()
+            self._full.append(self._pack)
+            self._pack = None
+            if len(self._full) > _HELD_FULL:
+                raise OSError(f"{_HELD_FULL} packs written and none named")
+        if self._pack is not None and not self._pack.lock():
+            self._pack = None
+        if self._pack is None:
             self._pack = _free_pack(self._folder, self._limit) or _new_pack(self._folder)
         return self._pack
 
-    def close(self) -> None:
-        """Let go of the pack."""
-        self._pack = None
-
 
 class Pack:
-    """A pack that this process has locked for appending."""
+    """A pack that this process has open for appending, and locked unless it was unlocked."""
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name, self.descriptor = name, descriptor
         self.end = os.lseek(descriptor, 0, os.SEEK_END)
         self._waiting: list[memoryview] = []
         self._size = 0
+        self._locked = True
+        self._syncing: Future[None] | None = None
+        self._clean = True
 
     def __del__(self) -> None:
+        if self._syncing is not None:
+            self._syncing.exception()
         os.close(self.descriptor)
 
     def append(self, data: memoryview) -> None:
@@ -79,45 +122,82 @@ class Pack:
         self._waiting.append(data)
         self.end += len(data)
         self._size += len(data)
+        self._clean = False
         if self._size >= _AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
         """Hand what waits to the operating system."""
         waiting, self._waiting, self._size = self._waiting, [], 0
-        write_all(self.descriptor, b"".join(waiting))
+        if waiting:
+            write_all(self.descriptor, waiting[0] if len(waiting) == 1 else b"".join(waiting))
+
+    def begin_sync(self) -> None:
+        """Begin to make it survive a power cut while others work."""
+        self._syncing = _syncer().submit(os.fsync, self.descriptor)
 
     def finish(self) -> None:
         """Write what waits and make all of it survive a power cut."""
         self.flush()
-        os.fsync(self.descriptor)
+        if self._syncing is not None:
+            self._syncing.result()
+        elif not self._clean:
+            os.fsync(self.descriptor)
+        self._clean = True
 
-
-def read(folder: Path, places: Sequence[ChunkPlace]) -> list[bytes]:
-    """Read chunks, each pack opened once. Raises StoreBroken where a pack cannot be read."""
-    with ExitStack() as stack:
-        packs: dict[str, BinaryIO] = {}
-        pieces = []
-        for pack, offset, length in places:
+    def lock(self) -> bool:
+        """Lock again what was unlocked; False where another has had it since."""
+        if not self._locked:
             try:
-                if pack not in packs:
-                    packs[pack] = stack.enter_context((folder / pack).open("rb", buffering=0))
-                pieces.append(os.pread(packs[pack].fileno(), length, offset))
-            except OSError as error:
-                raise StoreBroken(f"cannot read pack {folder / pack}: {error.strerror}; restore it from a backup") from error
-        return pieces
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            stat = os.fstat(self.descriptor)
+            self._locked = bool(stat.st_nlink) and stat.st_size == self.end
+        return self._locked
+
+    def unlock(self) -> None:
+        """Let others append to it, or take it away."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        self._locked = False
+
+
+def lock_pack(path: Path, *, flags: int = os.O_RDWR) -> int | None:
+    """Open and lock a pack that is there; None where it is gone or another holds it. The caller closes the descriptor."""
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+_pool: tuple[int, ThreadPoolExecutor] | None = None
+
+
+def _syncer() -> ThreadPoolExecutor:
+    """Give the thread that syncs full packs; a forked child gets its own."""
+    global _pool  # noqa: PLW0603 - one thread for all writers of a process
+    if _pool is None or _pool[0] != os.getpid():
+        _pool = os.getpid(), ThreadPoolExecutor(1, "kedge-sync")
+    return _pool[1]
 
 
 def _free_pack(folder: Path, limit: int) -> Pack | None:
     """Lock a pack with room that no process holds."""
     for path in _packs(folder):
-        if path.stat().st_size < limit:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
+        try:
+            if path.stat().st_size >= limit:
                 continue
+        except FileNotFoundError:
+            continue
+        if (descriptor := lock_pack(path, flags=os.O_WRONLY | os.O_APPEND)) is not None:
             sync_folder(folder)  # whoever created it may have died before doing so
             return Pack(path.name, descriptor)
     return None
@@ -127,17 +207,19 @@ def _new_pack(folder: Path) -> Pack:
     make_folder(folder)
     number = 1 + max((int(path.stem) for path in _packs(folder)), default=0)
     while True:
-        name = f"{number:08d}{_SUFFIX}"
+        name = f"{number:08d}{SUFFIX}"
         try:
             descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except FileExistsError:  # another process was faster
             number += 1
             continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        sync_folder(folder)
-        return Pack(name, descriptor)
+        if os.fstat(descriptor).st_nlink:  # else it was taken for a dead one between making it and locking it
+            sync_folder(folder)
+            return Pack(name, descriptor)
+        os.close(descriptor)
 
 
 def _packs(folder: Path) -> list[Path]:
     """List packs, newest first."""
-    return sorted((path for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal()), reverse=True)
+    return sorted((path for path in folder.glob(f"*{SUFFIX}") if path.stem.isdecimal()), reverse=True)

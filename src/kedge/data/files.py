@@ -1,0 +1,440 @@
+"""Versions of files: a file or folder in the workspace becomes an immutable version, and a version comes back.
+
+    add        look -> read what is new -> keep its bytes -> manifest -> version -> pointer
+    checkout   look -> refuse where edits would be lost -> write what differs -> pointer
+What was done is remembered on the way, so that whatever is killed goes on where it was, and nothing is read twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kedge.data.looking import changes
+from kedge.data.planning import CheckoutPlan, remembered
+from kedge.data.references import resolve, split
+from kedge.data.trees import diff_trees
+from kedge.domain.data import DatasetKind, DatasetVersion, Schema
+from kedge.domain.data_diff import FilesDiff
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import DatasetName, Digest, digest_of
+from kedge.domain.lineage import Edge, Node, NodeKind
+from kedge.domain.workspace import EMPTY, EXECUTABLE, LINK, Base, KnownFile, Pointer, differing
+from kedge.errors import ConfigError, Conflict, LocalEdits, NotFound, RequestInvalid, SourceFailed
+from kedge.ports import Clock, Datasets, DataStore, TreeFile
+from kedge.ports.workspace import PlaceMemory, Workspace
+from kedge.ports.world import Told
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BATCH = 20_000  # files: what is remembered at once, in memory and on the disk
+_TRIES = 20  # of an add that others race with
+_NAMED = 5  # files in a message
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """What an add did: the version, whether it is new, how many files were read for it; and what a person should know."""
+
+    place: str
+    version: DatasetVersion
+    new: bool
+    read: int
+    warnings: tuple[str, ...] = ()
+
+
+class CheckedOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkout did: the version that lies there now, and how many files were written, removed, left as they are
+    though the version does not have them."""
+
+    place: str
+    version: DatasetVersion
+    written: int = 0
+    removed: int = 0
+    left: int = 0
+
+
+class FileVersions:
+    """Keeps versions of the files in a workspace."""
+
+    def __init__(self, *, datasets: Datasets, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
+        self._datasets, self._blobs, self._workspace, self._clock = datasets, blobs, workspace, clock
+
+    def add(
+        self, place: str, *, actor: str, told: Told, name: str = "", message: str = "", notes: Sequence[Edge] = ()
+    ) -> Added:
+        """Make what lies at a place its dataset's newest version; nothing new where it is that already.
+
+        Raises NotFound, SourceFailed, FileChanged, Conflict, StoreFull.
+        """
+        space = self._workspace
+        kind = space.kind(place)
+        pointer = space.pointer(place)
+        if kind is None:
+            raise self._nothing(place, pointer)
+        dataset = self._name(place, pointer, name=name)
+        if pointer is None and (other := space.overlapping(place)):
+            raise ConfigError(
+                f"{place} and {other} overlap, and {other} is a dataset of its own; add that one, or remove {other}.kedge"
+            )
+        with space.locked(place), self._blobs.keeping():
+            memory = space.memory(place)
+            try:
+                version, new, read = self._add(
+                    place, dataset=dataset, memory=memory, folder=kind, actor=actor, told=told, message=message, notes=notes
+                )
+            finally:
+                memory.close()
+            made = Pointer(dataset=dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=kind)
+            space.point(place, made)
+        return Added(
+            place=place,
+            version=version,
+            new=new,
+            read=read,
+            warnings=self._warnings(place, first=pointer is None, read=read),
+        )
+
+    def checkout(self, place: str, version: DatasetVersion, *, told: Told, force: bool = False) -> CheckedOut:
+        """Make a place hold what a version holds; files that differ are written, files that no version knows are left.
+
+        Raises LocalEdits where edits would be lost, unless `force`: then the place becomes what the version is, no more
+        and no less. Raises NotFound, StoreFull, StoreBroken.
+        """
+        space = self._workspace
+        tree = require_files(version)
+        with space.locked(place):
+            memory = space.memory(place)
+            try:
+                return self._checkout(place, version, tree=tree, memory=memory, told=told, force=force)
+            finally:
+                memory.close()
+
+    def adopt(self, place: str) -> bool:
+        """Compare what lies at a place with the version that its pointer names, and remember it; False where the store
+        does not have that version. For a place of which nothing is remembered."""
+        space = self._workspace
+        pointer = space.pointer(place)
+        version = self.pointed(pointer) if pointer is not None else None
+        if version is None or pointer is None:
+            return False
+        with space.locked(place):
+            memory = space.memory(place)
+            try:
+                rows = (remembered(file) for file in self._blobs.manifest(require_files(version)))
+                memory.begin()
+                memory.change(files=rows, gone=())
+                memory.settle(_base(version))
+                for _ in changes(space, place, memory=memory, folder=pointer.folder):
+                    pass
+            finally:
+                memory.close()
+        return True
+
+    def pointed(self, pointer: Pointer) -> DatasetVersion | None:
+        """Find the version that a pointer names; None where the store does not have it."""
+        found = self._datasets.find_digest(pointer.digest)
+        if found is not None and found.dataset != pointer.dataset:
+            same = (one for one in reversed(self._datasets.list(pointer.dataset)) if one.digest == pointer.digest)
+            found = next(same, found)
+        return found
+
+    def resolve(self, reference: str) -> tuple[DatasetVersion, str | None]:
+        """Find the version that `PATH`, `NAME`, or either with `@VERSION` or `@TAG` names, and the place that it belongs
+        to. Without a version: a path's is the one its pointer names, a name's the newest. Raises NotFound."""
+        name, which, place = self._taken_apart(reference)
+        pointer = self._workspace.pointer(place) if place is not None else None
+        if pointer is None:
+            version = resolve(self._datasets, f"{name}@{which}" if which else name)
+            return version, self.place_of(version.dataset)
+        if which:
+            return resolve(self._datasets, f"{pointer.dataset}@{which}"), place
+        found = self.pointed(pointer)
+        if found is None:
+            raise NotFound(
+                f"{place} is at version {pointer.digest[:12]} of {pointer.dataset!r}, which this store does not have;"
+                " get it with: kedge data pull"
+            )
+        return found, place
+
+    def place_of(self, dataset: DatasetName) -> str | None:
+        """Find the place whose pointer names a dataset."""
+        for place in self._workspace.places():
+            pointer = self._workspace.pointer(place)
+            if pointer is not None and pointer.dataset == dataset:
+                return place
+        return None
+
+    def dataset_of(self, reference: str) -> DatasetName:
+        """Name the dataset that a path or a name stands for. Raises NotFound."""
+        name, _, place = self._taken_apart(reference)
+        pointer = self._workspace.pointer(place) if place is not None else None
+        if pointer is not None:
+            return pointer.dataset
+        return resolve(self._datasets, name).dataset
+
+    def diff(self, before: DatasetVersion, after: DatasetVersion) -> FilesDiff:
+        """Compare two versions of files, in bounded memory; the first of the files that differ are named."""
+        return diff_trees(self._blobs, before, after=after)
+
+    def _add(
+        self,
+        place: str,
+        *,
+        dataset: DatasetName,
+        memory: PlaceMemory,
+        folder: bool,
+        actor: str,
+        told: Told,
+        message: str,
+        notes: Sequence[Edge],
+    ) -> tuple[DatasetVersion, bool, int]:
+        base = memory.base()
+        held = self._datasets.find_digest(base.version) if base is not None else None
+        if base is not None and (held is None or held.tree != base.tree):
+            base = None  # the store is another one, or has lost or erased what is remembered: read everything
+            memory.forget()
+        reading = _Reading(self._workspace, place, memory=memory, folder=folder)
+        batch: list[KnownFile] = []
+        for stored in self._blobs.put_files(reading.files(trusted=self._blobs.has), told=told):
+            found = self._workspace.found(stored.name, stored.stat)
+            batch.append(self._workspace.known(found, raw=bytes.fromhex(stored.digest), link="", read_ns=reading.begun_ns))
+            if len(batch) >= _BATCH:
+                memory.add_fresh(batch)
+                batch = []
+        here = self._datasets.find(dataset, base.number) if base is not None and not base.coming else None
+        if base is not None and here is not None and here.tree == base.tree and not reading.touched:
+            return here, False, 0
+        memory.begin()  # closed before `settle`, it leaves things as they were
+        memory.change(files=(*batch, *reading.ready), gone=reading.gone)
+        version, new = self._commit(
+            place, dataset=dataset, memory=memory, parent=held, here=here, actor=actor, message=message, notes=notes
+        )
+        memory.settle(_base(version))
+        return version, new, reading.read
+
+    def _commit(
+        self,
+        place: str,
+        *,
+        dataset: DatasetName,
+        memory: PlaceMemory,
+        parent: DatasetVersion | None,
+        here: DatasetVersion | None,
+        actor: str,
+        message: str,
+        notes: Sequence[Edge],
+    ) -> tuple[DatasetVersion, bool]:
+        count = _Count()
+        tree = self._blobs.put_manifest(count.through(memory.files()))
+        if not count.files:
+            raise SourceFailed(f"{place} has no files in it; put some there, then add it")
+        for _ in range(_TRIES):
+            newest = self._datasets.find(dataset)
+            if same := next((one for one in (here, newest) if one is not None and one.tree == tree), None):
+                return same, False
+            came = parent if parent is not None and parent.dataset == dataset else newest
+            version = DatasetVersion(
+                dataset=dataset,
+                number=newest.number + 1 if newest else 1,
+                digest=tree,
+                schema=Schema(()),
+                parts=(),
+                rows=0,
+                order="",
+                created_at=self._clock.now(),
+                parent=came.digest if came is not None else None,
+                kind=DatasetKind.FILES,
+                tree=tree,
+                files=count.files,
+                bytes=count.bytes,
+                message=message,
+                actor=actor,
+                source=place,
+            )
+            try:
+                self._datasets.add(version, _committed(version, notes=notes))
+            except Conflict:
+                continue
+            return version, True
+        raise Conflict(f"others commit to {dataset!r} all the time; run the same again")
+
+    def _checkout(
+        self, place: str, version: DatasetVersion, *, tree: Digest, memory: PlaceMemory, told: Told, force: bool
+    ) -> CheckedOut:
+        space = self._workspace
+        pointer = space.pointer(place)
+        folder = _is_folder(version, self._blobs, place=place, pointer=pointer)
+        if space.kind(place) is not None and space.kind(place) is not folder:
+            was, wanted = ("folder", "file") if space.kind(place) else ("file", "folder")
+            raise LocalEdits(f"{place} is a {was} here and a {wanted} in version {version.number}; move it out of the way")
+        twins = None if space.takes_twins(place) else set[str]()
+        plan = CheckoutPlan(space, place, memory=memory, folder=folder, force=force, twins=twins)
+        base = memory.base()
+        coming = Base(
+            version=base.version if base else version.digest,
+            tree=base.tree if base else tree,
+            number=base.number if base else version.number,
+            coming=f"v{version.number}",
+        )
+        plan.make(self._blobs.manifest(tree))
+        plan.require_safe(version)
+        space.require_room(place, plan.bytes)
+        memory.expect(coming)
+        space.remove(place, plan.gone, folder=folder)
+        memory.drop(plan.gone)
+        batch: list[KnownFile] = []
+        begun_ns = space.now_ns()
+        for stored in self._blobs.restore(plan.files(), told=told):
+            found = space.found(stored.name, stored.stat)
+            link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
+            batch.append(space.known(found, raw=bytes.fromhex(stored.digest), link=link, read_ns=begun_ns))
+            if len(batch) >= _BATCH:
+                memory.add(batch)
+                batch = []
+        memory.begin()
+        memory.change(files=batch, gone=())
+        memory.settle(_base(version))
+        made = Pointer(
+            dataset=version.dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=folder
+        )
+        space.point(place, made)
+        return CheckedOut(place=place, version=version, written=plan.written, removed=len(plan.gone), left=plan.left)
+
+    def _name(self, place: str, pointer: Pointer | None, *, name: str) -> DatasetName:
+        if pointer is not None:
+            if name and name != pointer.dataset:
+                raise ConfigError(
+                    f"{place} is dataset {pointer.dataset!r} already; remove {place}.kedge to give another name"
+                )
+            return pointer.dataset
+        dataset = DatasetName(name or re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-.") or "data")
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", dataset):
+            raise ConfigError(f"{dataset!r} cannot name a dataset; give letters, digits, '.', '_' and '-' with --name")
+        newest = self._datasets.find(dataset)
+        if newest is not None and (newest.kind is not DatasetKind.FILES or newest.source != place):
+            what = f"the files of {newest.source}" if newest.kind is DatasetKind.FILES else "a table"
+            raise Conflict(f"the name {dataset!r} belongs to {what}; give {place} another one with --name")
+        return dataset
+
+    def _nothing(self, place: str, pointer: Pointer | None) -> NotFound:
+        if pointer is not None:
+            return NotFound(f"{place} is not here, only its pointer; get it with: kedge data checkout {place}")
+        return NotFound(f"{place} does not exist; name a file or folder below the project's folder")
+
+    def _warnings(self, place: str, *, first: bool, read: int) -> tuple[str, ...]:
+        said = []
+        if read and (twins := self._workspace.twins(place)):
+            shown = ", ".join(f"{one!r} and {other!r}" for one, other in twins[:_NAMED])
+            said.append(f"{place} has names that Windows and macOS take for one: {shown}; it cannot be checked out there")
+        if first and (tracked := self._workspace.in_git(place)):
+            said.append(f"git has {tracked} files of {place}, too; leave them to Kedge: git rm -r --cached {place}")
+        return tuple(said)
+
+    def _taken_apart(self, reference: str) -> tuple[DatasetName, str, str | None]:
+        """Take `PATH@WHICH` or `NAME@WHICH` apart; the place is None for what can only be a name."""
+        for text, which in ((reference, ""), reference.rpartition("@")[::2]):
+            if text and (place := self._place_or_none(text)) is not None:
+                return split(reference)[0], which, place
+        name, which = split(reference)
+        return name, which, None
+
+    def _place_or_none(self, text: str) -> str | None:
+        try:
+            place = self._workspace.place(text)
+        except ConfigError:
+            return None
+        return place if self._workspace.pointer(place) is not None else None
+
+
+class _Count:
+    """Counts files and bytes on their way into a manifest."""
+
+    def __init__(self) -> None:
+        self.files = self.bytes = 0
+
+    def through(self, files: Iterator[KnownFile]) -> Iterator[TreeFile]:
+        for name, length, _, _, _, mode, raw, link in files:
+            size = 0 if mode == LINK else length
+            self.files += 1
+            self.bytes += size
+            yield TreeFile(name, Digest(raw.hex()), size, mode == EXECUTABLE, link)
+
+
+class _Reading:
+    """Finds what an add must read. What it finds is complete once `files` has ended."""
+
+    def __init__(self, workspace: Workspace, place: str, *, memory: PlaceMemory, folder: bool) -> None:
+        self._workspace, self._place, self._memory, self._folder = workspace, place, memory, folder
+        self.begun_ns = workspace.now_ns()
+        self.gone: list[str] = []
+        self.ready: list[KnownFile] = []
+        self.read = 0
+
+    @property
+    def touched(self) -> bool:
+        """Tell whether anything is not as it is remembered."""
+        return bool(self.gone or self.ready or self.read)
+
+    def files(self, *, trusted: Callable[[Digest], bool]) -> Iterator[tuple[str, Path]]:
+        """Name the files to read, with their paths."""
+        memory, has_fresh = self._memory, self._memory.has_fresh()
+        for found, known in differing(self._workspace.scan(self._place), memory.files()):
+            if found is None:
+                assert known is not None  # noqa: S101  # one of the two is there
+                self.gone.append(known.name)
+            elif found.mode == LINK:
+                link = self._workspace.link(self._place, found.name)
+                self.ready.append(KnownFile(*found, bytes.fromhex(EMPTY), link))
+            elif has_fresh and (fresh := memory.fresh(found.name)) and found == fresh[:6] and trusted(fresh.digest):
+                self.ready.append(fresh)
+            else:
+                self.read += 1
+                yield found.name, self._workspace.path(self._place, found.name, folder=self._folder)
+
+
+def require_files(version: DatasetVersion) -> Digest:
+    """Give the tree of a version of files. Raises RequestInvalid for a table."""
+    if version.tree is None:
+        raise RequestInvalid(f"{version.dataset!r} is a table and has no files; write it to one: kedge data export")
+    return version.tree
+
+
+def _base(version: DatasetVersion) -> Base:
+    return Base(version=version.digest, tree=require_files(version), number=version.number)
+
+
+def _is_folder(version: DatasetVersion, blobs: DataStore, *, place: str, pointer: Pointer | None) -> bool:
+    """Say whether a version is of a folder: one file that is named as its place is a file."""
+    if pointer is not None and pointer.digest == version.digest:
+        return pointer.folder
+    if version.files != 1:
+        return True
+    only = next(blobs.manifest(require_files(version)))
+    return only.name != version.source.rpartition("/")[2] if version.source else only.name != place.rpartition("/")[2]
+
+
+def _committed(version: DatasetVersion, *, notes: Sequence[Edge]) -> Event:
+    made = Node(NodeKind.DATASET_VERSION, version.digest)
+    edges = tuple(notes)
+    if version.parent is not None and version.parent != version.digest:
+        edges = (Edge(made, Node(NodeKind.DATASET_VERSION, version.parent), "parent"), *edges)
+    return Event(
+        key=digest_of("files", version.dataset, version.number, version.digest),
+        kind=EventKind.DATASET_COMMITTED,
+        at=version.created_at,
+        subject=version.dataset,
+        actor=version.actor,
+        message=f"version {version.number} of {version.dataset!r}: {version.files:,} files, {version.bytes:,} bytes",
+        facts={
+            "number": version.number,
+            "digest": version.digest,
+            "files": version.files,
+            "bytes": version.bytes,
+            "note": version.message,
+        },
+        edges=edges,
+    )

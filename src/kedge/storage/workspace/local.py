@@ -1,0 +1,252 @@
+"""The project's folder as a workspace (port `Workspace`)."""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from blake3 import blake3
+
+from kedge.domain.workspace import LINK, POINTER, KnownFile, Pointer, SeenFile
+from kedge.errors import ConfigError, FileChanged, SourceFailed, StoreFull
+from kedge.storage.durable import refusal
+from kedge.storage.workspace.memory import Memory, found_of, known_of
+from kedge.storage.workspace.pointers import (
+    find_pointers,
+    ignore,
+    in_git,
+    parse_pointer,
+    pointer_path,
+    read_pointer,
+    write_pointer,
+)
+from kedge.storage.workspace.scan import nested_pointers, read_link, scan, twins
+
+_NO_BYTES = blake3(b"").digest()
+_SMALL = 1 << 20
+_TRIES = 3
+_TWINS_SHOWN = 3
+_SPARE = 16 << 20  # bytes that a disk is left with
+
+
+class LocalWorkspace:
+    """A folder on this machine. What is remembered lies in `.kedge/workspace`, one file for each place."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(root)
+        self._folder = self._root / ".kedge" / "workspace"
+
+    def place(self, text: str) -> str:
+        """Take a path as a person wrote it. Raises ConfigError for one outside the project."""
+        plain = text.removesuffix("/") or text
+        if "\0" in plain or not plain:
+            raise ConfigError(f"{text!r} is no path")
+        path = Path(os.path.abspath(plain))
+        if not path.is_relative_to(self._root):
+            path = path.parent.resolve() / path.name
+        if not path.is_relative_to(self._root) or path == self._root:
+            raise ConfigError(
+                f"{text} is not below the project's folder {self._root}; put the data there, or link to it from there"
+            )
+        place = path.relative_to(self._root)
+        if {".kedge", ".git"} & set(place.parts):
+            raise ConfigError(f"{text} belongs to Kedge or git themselves; name a folder of data")
+        if place.name.endswith(POINTER) and (path.is_file() or not path.exists()):
+            place = place.with_name(place.name.removesuffix(POINTER))
+        return place.as_posix()
+
+    def places(self) -> Iterator[str]:
+        """List the places that pointers name, in the order of their paths."""
+        for path in find_pointers(self._root):
+            yield path.relative_to(self._root).as_posix()
+
+    def pointer(self, place: str) -> Pointer | None:
+        """Read the pointer to a place. Raises ConfigError for one that cannot be read."""
+        return read_pointer(self._root / place)
+
+    def point(self, place: str, pointer: Pointer) -> bool:
+        """Write the pointer to a place, and have git ignore the place; True where git was told so just now."""
+        write_pointer(self._root / place, pointer)
+        return ignore(self._root / place)
+
+    def unpoint(self, place: str) -> None:
+        """Remove the pointer to a place."""
+        pointer_path(self._root / place).unlink(missing_ok=True)
+
+    def kind(self, place: str) -> bool | None:
+        """Say what lies there: True for a folder, False for a file, None for nothing."""
+        path = self._root / place
+        return path.is_dir() if os.path.lexists(path) else None
+
+    def overlapping(self, place: str) -> str | None:
+        """Find a pointer that names a part of this place, or a folder around it."""
+        parts = place.split("/")
+        for end in range(1, len(parts)):
+            if pointer_path(self._root / "/".join(parts[:end])).is_file():
+                return "/".join(parts[:end])
+        inner = next(nested_pointers(self._root / place), None) if (self._root / place).is_dir() else None
+        return f"{place}/{inner.removesuffix(POINTER)}" if inner else None
+
+    def scan(self, place: str) -> Iterator[SeenFile]:
+        """Look at every file, in the order of the names; nothing is read. Raises SourceFailed for what cannot be kept."""
+        return scan(self._root / place)
+
+    def path(self, place: str, name: str, *, folder: bool) -> Path:
+        """Give the path of a file of a place."""
+        return self._root / place / name if folder else self._root / place
+
+    def found(self, name: str, stat: os.stat_result) -> SeenFile:
+        """Give a stat as a look would."""
+        return found_of(name, stat)
+
+    def look(self, place: str, name: str, *, folder: bool) -> SeenFile | None:
+        """Look at one file."""
+        path = self.path(place, name, folder=folder)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return found_of(name, os.lstat(path) if folder else os.stat(path))
+        return None
+
+    def link(self, place: str, name: str) -> str:
+        """Give a link's target. Raises SourceFailed for one that leads out of the place."""
+        return read_link(self._root / place, name)
+
+    def content(self, place: str, found: SeenFile, *, folder: bool) -> tuple[bytes, str]:
+        """Read a file and give its digest, raw, and the target where it is a link. Raises FileChanged, SourceFailed."""
+        path = self.path(place, found.name, folder=folder)
+        try:
+            if found.mode == LINK:
+                return _NO_BYTES, os.readlink(path)
+            for _ in range(_TRIES):
+                with path.open("rb") as file:
+                    before = os.fstat(file.fileno())
+                    raw = _hash(path, before.st_size, file=file)
+                    after = os.fstat(file.fileno())
+                if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
+                    return raw, ""
+        except OSError as error:
+            raise SourceFailed(f"{path} cannot be read: {error.strerror}; check its permissions and the disk") from error
+        raise FileChanged(f"{path} changes while it is read; stop what writes it, then run the same again")
+
+    def known(self, found: SeenFile, *, raw: bytes, link: str, read_ns: int) -> KnownFile:
+        """Remember a file whose content was read after `read_ns`; not for good where it may have changed in that tick."""
+        return known_of(found, raw=raw, link=link, read_ns=read_ns)
+
+    def now_ns(self) -> int:
+        """Tell the time that file systems write down."""
+        return time.time_ns()
+
+    def memory(self, place: str) -> Memory:
+        """Open what is remembered of a place."""
+        return Memory(self._folder / f"{_short(place)}.db")
+
+    @contextmanager
+    def locked(self, place: str) -> Iterator[None]:
+        """Let no other process change what is remembered of a place. Waits; a look does not need it."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._folder / f"{_short(place)}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise refusal(error, self._folder) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def remove(self, place: str, names: Iterable[str], *, folder: bool) -> None:
+        """Remove files, and the folders that are empty after it."""
+        root = self._root / place
+        emptied: set[Path] = set()
+        for name in names:
+            path = self.path(place, name, folder=folder)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise refusal(error, path) from error
+            if folder:
+                emptied.add(path.parent)
+        for each in sorted(emptied, key=lambda path: len(path.parts), reverse=True):
+            current = each
+            while current != root:
+                try:
+                    current.rmdir()
+                except OSError:
+                    break
+                current = current.parent
+
+    def require_room(self, place: str, size: int) -> None:
+        """Raise StoreFull where the disk has less room than that."""
+        home = next(path for path in (self._root / place, *(self._root / place).parents) if path.exists())
+        free = shutil.disk_usage(home).free
+        if size + _SPARE > free:
+            raise StoreFull(
+                f"{place} needs {size:,} bytes and the disk has {free:,} left; free some space and run the same again"
+            )
+
+    def takes_twins(self, place: str) -> bool:
+        """Say whether the file system tells names apart that differ in case only."""
+        home = next(path for path in (self._root / place, *(self._root / place).parents) if path.is_dir())
+        probe = home / f".kedge-{secrets.token_hex(6)}a.part"
+        try:
+            probe.touch()
+            return not probe.with_name(probe.name.upper()).exists()
+        except OSError as error:
+            raise refusal(error, probe) from error
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def twins(self, place: str) -> list[tuple[str, str]]:
+        """Find names that other file systems take for one."""
+        found: list[tuple[str, str]] = []
+        for folder, folders, files in os.walk(self._root / place):
+            prefix = os.path.relpath(folder, self._root / place)
+            prefix = "" if prefix == "." else f"{prefix}/"
+            found.extend((prefix + one, prefix + other) for one, other in twins([*folders, *files]))
+            if len(found) >= _TWINS_SHOWN:
+                break
+        return found
+
+    def in_git(self, place: str) -> int:
+        """Count the files of a place that git itself has versions of."""
+        if not in_git(self._root):
+            return 0
+        listed = self._git("ls-files", "-z", "--", place)
+        return listed.count(b"\0")
+
+    def git_pointers(self) -> Iterator[tuple[str, Pointer]]:
+        """Give every pointer at the tip of a branch or tag of git, with its name."""
+        if not in_git(self._root):
+            return
+        refs = self._git("for-each-ref", "--format=%(refname)").decode("utf-8", "replace").split()
+        seen: set[bytes] = set()
+        for ref in refs:
+            for line in self._git("ls-tree", "-r", "-z", "--full-tree", ref).split(b"\0"):
+                head, _, name = line.partition(b"\t")
+                if name.endswith(POINTER.encode()) and (blob := head.split(b" ")[-1]) not in seen:
+                    seen.add(blob)
+                    text = self._git("cat-file", "blob", blob.decode()).decode("utf-8", "replace")
+                    with suppress(ConfigError):  # what is no pointer, though named like one
+                        yield ref, parse_pointer(Path(os.fsdecode(name)), text)
+
+    def _git(self, *words: str) -> bytes:
+        try:
+            done = subprocess.run(["git", "-C", str(self._root), *words], capture_output=True, check=False, timeout=600)  # noqa: S607
+        except (OSError, subprocess.TimeoutExpired):
+            return b""
+        return done.stdout if done.returncode == 0 else b""
+
+
+def _short(place: str) -> str:
+    return hashlib.blake2b(place.encode(), digest_size=12).hexdigest()
+
+
+def _hash(path: Path, size: int, *, file: object) -> bytes:
+    if size < _SMALL:
+        return blake3(file.read()).digest()  # type: ignore[attr-defined]
+    return blake3(max_threads=blake3.AUTO).update_mmap(path).digest()
