@@ -125,7 +125,9 @@ class House:
         """Version and validate."""
         from kedge.data.room import Data
 
-        return Data(datasets=self.meta.datasets, blobs=self.parts, tables=self.tables, clock=self.clock)
+        return Data(
+            datasets=self.meta.datasets, blobs=self.parts, tables=self.tables, clock=self.clock, project=self.project
+        )
 
     @cached_property
     def features(self) -> Features:

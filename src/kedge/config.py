@@ -5,10 +5,12 @@ what would be right.
 """
 
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 
+from kedge.data.expect import checked
 from kedge.document import Document
 from kedge.domain.data import Expectation
 from kedge.domain.durations import seconds_of, share_of
@@ -56,8 +58,14 @@ def read_project(folder: Path) -> ProjectSpec:
 
 
 def project_or_none(folder: Path) -> ProjectSpec | None:
-    """Read the project file of a folder; None where there is none. Raises ConfigError for one that is wrong."""
-    return read_project(folder) if (folder / PROJECT_FILE).exists() else None
+    """Read the project file of a folder; None where there is none, or one that only names the project: it has no loop.
+
+    Raises ConfigError for one that is wrong.
+    """
+    path = folder / PROJECT_FILE
+    if not path.exists() or set(Document.read(path, or_else="").content) <= {"project"}:
+        return None
+    return read_project(folder)
 
 
 def bare_project(folder: Path) -> ProjectSpec:
@@ -157,17 +165,31 @@ def _check_files(document: Document, spec: ProjectSpec, *, folder: Path) -> None
 
 
 def _expectations(document: Document, spec: ProjectSpec, *, folder: Path) -> tuple[Expectation, ...]:
-    if not spec.data.expectations:
+    """Read a project's expectations; those in Python are loaded where they are asked (`data/room.py`)."""
+    if not spec.data.expectations or ".py:" in spec.data.expectations:
         return ()
-    rules = Document.read(folder / spec.data.expectations, or_else=f"it is named in {document.path}")
+    return read_expectations(folder / spec.data.expectations, or_else=f"it is named in {document.path}")
+
+
+def read_expectations(path: Path, *, or_else: str) -> tuple[Expectation, ...]:
+    """Read a file of expectations. Raises ConfigError with file, line and what would be right."""
+    rules = Document.read(path, or_else=or_else)
     rules.only("expectation")
-    entries = rules.content.get("expectation", [])
     heads = [number for number, line in enumerate(rules.lines, 1) if line.strip().startswith("[[")]
     made = []
-    for index, entry in enumerate(entries):
+    for index, entry in enumerate(rules.content.get("expectation", [])):
         try:
-            made.append(msgspec.convert(entry, Expectation))
-        except msgspec.ValidationError as error:
+            made.append(checked(msgspec.convert(_with_times(entry), Expectation)))
+        except (msgspec.ValidationError, ConfigError) as error:
             line = heads[index] if index < len(heads) else 1
-            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {error}") from None
+            said = str(error).replace("Invalid RFC3339 encoded datetime", "Expected `float`, or a time such as 2013-01-31")
+            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {said}") from None
     return tuple(made)
+
+
+def _with_times(entry: object) -> object:
+    """Take a day that is written as a bound as its start."""
+    if not isinstance(entry, dict):
+        return entry
+    days = {name: bound for name, bound in entry.items() if isinstance(bound, date) and not isinstance(bound, datetime)}
+    return entry | {name: datetime(day.year, day.month, day.day, tzinfo=UTC) for name, day in days.items()}

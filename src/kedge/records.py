@@ -21,7 +21,9 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
+    from kedge.data.quality import Quality
     from kedge.data.tables import TableVersions
     from kedge.ports.workspace import Workspace
 
@@ -64,6 +66,14 @@ class Records:
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
+    def exchange(self) -> Exchange:
+        """Take in other tools' data, and give versions back."""
+        from kedge.data.exchange import Exchange
+        from kedge.storage.foreign.tools import OtherTools
+
+        return Exchange(files=self.files, blobs=self.blobs, foreign=OtherTools(self.settings.project))
+
+    @cached_property
     def workspace(self) -> Workspace:
         """Look at the project's folder."""
         from kedge.workspaces import open_workspace
@@ -80,11 +90,38 @@ class Records:
     @cached_property
     def tables(self) -> TableVersions:
         """Keep versions of tables."""
+        from kedge.adapters.delta.lake import DeltaLake
+        from kedge.adapters.project import FolderProject
         from kedge.data.tables import TableVersions
         from kedge.storage.tables import PolarsTables
 
-        tables = PolarsTables(self.settings.project, None)
-        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
+        tables = PolarsTables(self.settings.project, FolderProject(self.settings.project))
+        return TableVersions(
+            datasets=self.meta.datasets,
+            blobs=self.blobs,
+            tables=tables,
+            lake=DeltaLake(),
+            files=self.meta.files,
+            notes=self.meta.notes,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Validate and profile tables."""
+        from kedge.adapters.pandera.schema import PanderaSchemas
+        from kedge.adapters.project import FolderProject
+        from kedge.data.quality import Quality
+        from kedge.storage.tables import PolarsTables
+
+        return Quality(
+            datasets=self.meta.datasets,
+            versions=self.tables,
+            tables=PolarsTables(self.settings.project, None),
+            project=FolderProject(self.settings.project),
+            foreign=PanderaSchemas(),
+            clock=self.clock,
+        )
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -142,6 +142,19 @@ def holds(
     return Held(_made(Rule.HOLDS, severity, says=says or str(expression), share=share), expression=expression)
 
 
+def listed(found: object) -> list[Expectation | Held]:
+    """Take expectations as code gives them: a list, or a function that makes one. Raises ConfigError for anything else."""
+    made = found() if callable(found) else found
+    if not isinstance(made, Iterable) or isinstance(made, str | bytes):
+        raise ConfigError(f"expectations are a {type(made).__name__}; {_WRITE}")
+    rules = list(made)
+    for each in rules:
+        if not isinstance(each, Expectation | Held):
+            raise ConfigError(f"there is a {type(each).__name__} among the expectations; {_WRITE}")
+        checked(each.expectation if isinstance(each, Held) else each)
+    return rules
+
+
 def checked(expectation: Expectation) -> Expectation:
     """Give an expectation back that has all its rule needs. Raises ConfigError saying what is missing or wrong."""
     for problem in _problems(expectation):
@@ -164,6 +177,7 @@ _NEEDS: dict[Rule, tuple[str, ...]] = {
     Rule.COLUMNS: ("columns",),
     Rule.HOLDS: ("holds",),
 }
+_WRITE = "write a list of what kedge.data.expect gives, or a schema of Pandera"
 RELATIONS = ("<", "<=", "==", "!=", ">", ">=")
 
 

@@ -5,17 +5,18 @@ from datetime import datetime
 
 import polars as pl
 
+from kedge.data.expect import Held, listed
 from kedge.data.parts import Parts, stacked
 from kedge.data.snapshot import base_of, grown, known_since, late_rows, missed, part_of
 from kedge.data.source import declared, schema_of, typed
 from kedge.data.validation import built_in, validate
-from kedge.domain.data import KNOWN_AT, DatasetVersion, Severity, ValidationReport
+from kedge.domain.data import KNOWN_AT, DatasetVersion, Expectation, Severity, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.project import ProjectSpec
 from kedge.errors import DataInvalid, SourceFailed, StoreBroken
-from kedge.ports import BlobStore, Clock, Datasets, Tables
+from kedge.ports import BlobStore, Clock, Datasets, Project, Tables
 
 ACTOR = "policy:loop"
 _CACHED_BYTES = 256 * 2**20
@@ -24,7 +25,10 @@ _CACHED_BYTES = 256 * 2**20
 class Data:
     """Reads sources, keeps versions, says what is wrong with them."""
 
-    def __init__(self, *, datasets: Datasets, blobs: BlobStore, tables: Tables, clock: Clock) -> None:
+    def __init__(
+        self, *, datasets: Datasets, blobs: BlobStore, tables: Tables, clock: Clock, project: Project | None = None
+    ) -> None:
+        self._project = project
         self._datasets, self._tables, self._clock = datasets, tables, clock
         self._declared: dict[str, tuple[pl.DataFrame, pl.DataFrame, tuple[str, ...]]] = {}
         self._parts = Parts(blobs=blobs, tables=tables, cached_bytes=_CACHED_BYTES)
@@ -156,11 +160,17 @@ class Data:
             rows = self.read(version)
             if rows.is_empty():
                 raise StoreBroken(f"version {version.number} of {version.dataset!r} has no rows")
-            expectations = (*spec.expectations, *built_in(spec, rows))
+            expectations = (*self._expected(spec), *built_in(spec, rows))
             classes = {spec.data.label: self.classes(spec)}
             judged = validate(rows, expectations, version=version, key=spec.data.key, classes=classes)
             self._judged[version.dataset] = name, *judged
         return self._judged[version.dataset][1:]
+
+    def _expected(self, spec: ProjectSpec) -> Sequence[Expectation | Held]:
+        """Give the project's expectations: as read from TOML, or loaded from its code."""
+        if self._project is None or ".py:" not in spec.data.expectations:
+            return spec.expectations
+        return listed(self._project.load(spec.data.expectations))
 
 
 def _summary(report: ValidationReport) -> str:

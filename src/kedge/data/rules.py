@@ -340,7 +340,7 @@ def _beside(expectation: Expectation, rows: Callable[[pl.LazyFrame], pl.LazyFram
         first = flags.collect_schema().names()[0]
         return pl.concat([table, flags.select(pl.col(first).alias(name))], how="horizontal")
 
-    return replace(_counted(expectation, ~pl.col(name), name=name), beside=beside)
+    return replace(_counted(expectation, ~pl.col(name), name=name), beside=beside, shows=expectation.names)
 
 
 def _reference(expectation: Expectation, asked: Asked, *, name: str) -> Question:

@@ -15,6 +15,7 @@ import polars as pl
 
 from kedge.errors import SourceFailed, StoreBroken
 from kedge.ports import Project
+from kedge.storage.quoting import broken_quoting
 
 _PAGES = {"min_chunk_size": 32 << 10, "max_chunk_size": 128 << 10, "norm_level": 0}
 _NO_VALUE = ["NA", "null", "NULL"]
@@ -22,6 +23,8 @@ _GLOB = frozenset("*?[")
 
 
 def _read_csv(path: Path, separator: str = ",") -> pl.DataFrame:
+    if not path.name.lower().endswith(".gz") and (broken := broken_quoting(path, separator)):
+        raise SourceFailed(f"source {path} is not valid csv: {broken}")
     return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, null_values=_NO_VALUE)
 
 
@@ -30,6 +33,18 @@ _READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv.gz": _read_csv,
     ".tsv": lambda path: _read_csv(path, "\t"),
     ".parquet": pl.read_parquet,
+}
+
+
+def _scan_csv(paths: list[Path], separator: str = ",") -> pl.LazyFrame:
+    return pl.scan_csv(paths, separator=separator, try_parse_dates=True, infer_schema_length=10_000, null_values=_NO_VALUE)
+
+
+_SCANNERS: dict[str, Callable[[list[Path]], pl.LazyFrame]] = {
+    ".csv": _scan_csv,
+    ".csv.gz": _scan_csv,
+    ".tsv": lambda paths: _scan_csv(paths, "\t"),
+    ".parquet": pl.scan_parquet,
 }
 
 
@@ -51,6 +66,21 @@ class PolarsTables:
         if source not in self._called:
             self._called[source] = self._call(source)
         return self._called[source]
+
+    def lazy(self, path: str) -> pl.LazyFrame:
+        """Read a file, or a glob, of CSV, TSV or Parquet lazily: it may be larger than memory. Raises SourceFailed."""
+        paths = self._paths(path)
+        suffixes = {next((suffix for suffix in _SCANNERS if each.name.lower().endswith(suffix)), "") for each in paths}
+        if len(suffixes) > 1 or suffixes == {""}:
+            raise SourceFailed(f"{path}: Kedge reads tables in files of one kind, one of {', '.join(_SCANNERS)}")
+        if lost := next((each for each in paths if not each.is_file()), None):
+            raise SourceFailed(f"{path}: there is no file {lost}")
+        try:
+            rows = _SCANNERS[suffixes.pop()](paths)
+            rows.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise SourceFailed(f"{path}: it cannot be read: {_brief(error)}") from error
+        return rows
 
     def encode(self, frame: pl.DataFrame) -> bytes:
         """Write Parquet: zstd, one row group, pages cut by content. Categorical columns become strings."""
@@ -118,12 +148,23 @@ class PolarsTables:
 
     def _paths(self, source: str) -> list[Path]:
         paths = [self._root / source]
+        if paths[0].is_dir():
+            return self._folder(paths[0])
         if _GLOB & set(source) and not paths[0].exists():
             paths = [Path(name) for name in sorted(glob(source, root_dir=self._root, recursive=True))]
             paths = [path for path in (self._root / path for path in paths) if path.is_file()]
         if not paths:
             raise SourceFailed(f"source {source}: no file matches in {self._root}")
         return paths
+
+    def _folder(self, folder: Path) -> list[Path]:
+        """List the tables in a folder and below it, by name; what is hidden is left out."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        plain = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+        tables = [path for path in plain if path.name.lower().endswith(tuple(_READERS))]
+        if not tables:
+            raise SourceFailed(f"source {folder}: no file in it is one of {', '.join(_READERS)}")
+        return tables
 
 
 def _is_reference(source: str) -> bool:
@@ -139,7 +180,10 @@ def _read_file(path: Path) -> pl.DataFrame:
     except pl.exceptions.NoDataError as error:
         raise SourceFailed(f"source {path} is empty: not even column names") from error
     except pl.exceptions.PolarsError as error:
-        raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {_brief(error)}") from error
+        if suffix in (".csv", ".tsv") and (broken := broken_quoting(path, "\t" if suffix == ".tsv" else ",", most=None)):
+            raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {broken}") from error
+        advice = "it was cut short or is being written: write it anew" if suffix == ".parquet" else "correct it"
+        raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {_brief(error)}; {advice}") from error
     except OSError as error:
         raise SourceFailed(f"source {path}: cannot read it: {error.strerror or _brief(error)}") from error
 

@@ -1,0 +1,148 @@
+"""`kedge data validate`, `suggest` and `profile`: what is expected of a table, and what it holds."""
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from kedge.cli.data.opening import recorded
+from kedge.cli.data.pictures import show_profile, show_report
+from kedge.cli.opening import Json, Store, print_json
+from kedge.config import project_or_none, read_expectations
+from kedge.data.drafting import written
+from kedge.data.references import split
+from kedge.errors import ConfigError
+from kedge.records import Records
+
+FILES = (".parquet", ".csv", ".csv.gz", ".tsv")
+Table = Annotated[str, typer.Argument(help="A dataset (NAME, NAME@v3, NAME@TAG), or a Parquet or CSV file.")]
+Expectations = Annotated[
+    str,
+    typer.Option("--expectations", help='A TOML file, or "FILE.py:NAME": a list of expectations or a Pandera schema.'),
+]
+NO = 3
+
+
+def validate(
+    name: Table,
+    expectations: Expectations = "",
+    failing: Annotated[Path | None, typer.Option(help="Write all rows that break something to a .parquet or .csv.")] = None,
+    whole: Annotated[bool, typer.Option("--all", help="Also list what holds.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether a table holds what is expected of it, and which rows do not. Exit code 3: it does not."""
+    with recorded(store) as records:
+        rules = _expected(records, name, given=expectations)
+        quality = records.quality
+        found = quality.validate_file(name, rules) if is_file(name) else quality.validate(name, rules, actor=_actor())
+        if failing is not None:
+            _write(found.judged.failing(), failing)
+    if as_json:
+        print_json(found.report)
+    else:
+        show_report(found.report, failing=failing, whole=whole)
+    if not found.report.passed:
+        raise typer.Exit(NO)
+
+
+def suggest(
+    name: Table,
+    out: Annotated[Path | None, typer.Option(help="Where to; expectations/NAME.toml, if left out.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the draft, and write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Draft expectations from what a table holds: read them, correct them, keep them in git."""
+    with recorded(store) as records:
+        root, quality = records.settings.project, records.quality
+        rules = quality.suggest_file(name) if is_file(name) else quality.suggest(name)
+    if as_json:
+        print_json(rules)
+        return
+    text = written(rules, title=f"What {name} holds.")
+    if show:
+        typer.echo(text, nl=False)
+        return
+    place = out or _home(root, name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with place.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{place} is there already; write over it with --force, or look first with --show") from None
+    typer.echo(f"{len(rules)} expectations in {place}: a draft that {name} holds; read it, then: kedge data validate {name}")
+
+
+def profile(
+    name: Table,
+    again: Annotated[bool, typer.Option("--again", help="Count again what is kept with the version.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the columns of a table hold: how much is missing, how values are spread."""
+    with recorded(store) as records:
+        quality = records.quality
+        found = quality.profile_file(name) if is_file(name) else quality.profile(name, again=again)
+    if as_json:
+        print_json(found)
+    else:
+        show_profile(found)
+
+
+def is_file(name: str) -> bool:
+    """Tell a file's name from a dataset's."""
+    return name.lower().endswith(FILES)
+
+
+def _expected(records: Records, name: str, *, given: str) -> object:
+    """Read the expectations of a table: those that were given, else those that the project keeps for it."""
+    root = records.settings.project
+    place = given or _kept(root, name)
+    if ".py:" in place:
+        return records.quality.load(place)
+    return read_expectations(Path(place), or_else=f"draft one with: kedge data suggest {name}")
+
+
+def _kept(root: Path, name: str) -> str:
+    home, project = _home(root, name), project_or_none(root)
+    if home.is_file():
+        return str(home)
+    if project is not None and project.dataset == split(name)[0] and project.data.expectations:
+        return project.data.expectations if ".py:" in project.data.expectations else str(root / project.data.expectations)
+    shared = root / "expectations.toml"
+    if project is None and shared.is_file():
+        return str(shared)
+    raise ConfigError(
+        f"nothing says what is expected of {name}: there is no {home}. Draft it with `kedge data suggest {name}`, or name "
+        "a file with --expectations"
+    )
+
+
+def _home(root: Path, name: str) -> Path:
+    """Tell where a project keeps what it expects of a table."""
+    stem = Path(name).name.partition(".")[0] if is_file(name) else split(name)[0]
+    return root / "expectations" / f"{stem}.toml"
+
+
+def _write(rows: pl.LazyFrame, path: Path) -> None:
+    """Write a table as it streams, and put it in place whole."""
+    sinks: dict[str, Callable[[Path], object]] = {".parquet": rows.sink_parquet, ".csv": rows.sink_csv}
+    if path.suffix not in sinks:
+        raise ConfigError(f"{path}: rows are written as .parquet or .csv")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        sinks[path.suffix](part)
+        part.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _actor() -> str:
+    return f"person:{getpass.getuser()}"

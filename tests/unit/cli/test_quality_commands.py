@@ -1,0 +1,174 @@
+"""`kedge data profile`, `suggest` and `validate`, from a person's files to the exit code."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from kedge.cli.main import application
+from kedge.domain.data import ColumnNote, Dataset
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import DatasetName, digest_of
+from kedge.errors import ConfigError, NotFound, SourceFailed
+from kedge.records import open_records
+from kedge.settings import settings
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+ROWS = pl.DataFrame(
+    {
+        "flight_id": [f"F{n}" for n in range(400)],
+        "origin": [("EWR", "JFK")[n % 2] for n in range(400)],
+        "distance": [float(n) for n in range(400)],
+        "departs_at": [START + timedelta(hours=n) for n in range(400)],
+        "pilot": [f"Jo Doe {n}" for n in range(400)],
+    }
+)
+RULES = """
+[[expectation]]
+rule = "between"
+column = "distance"
+at_most = 397
+severity = "quarantine"
+
+[[expectation]]
+rule = "one_of"
+column = "pilot"
+values = ["Jo Doe 1"]
+share = 0.9
+severity = "warn"
+
+[[expectation]]
+rule = "between"
+column = "departs_at"
+at_least = 2013-01-01
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KEDGE_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    records = open_records(settings(tmp_path))
+    records.tables.commit(ROWS, "flights", key="flight_id", actor="person:jo")
+    entry = Dataset(
+        name=DatasetName("flights"),
+        kind=records.meta.datasets.entry("flights").kind,
+        created_at=START,
+        columns=(ColumnNote(name="pilot", personal=True),),
+    )
+    event = Event(
+        key=digest_of("described"),
+        kind=EventKind.DATASET_DESCRIBED,
+        at=START,
+        subject="flights",
+        actor="person:jo",
+        message="",
+    )
+    records.meta.datasets.describe(entry, event)
+    records.close()
+    return tmp_path
+
+
+def kedge(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(application(["data", *words]), ["data", *words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.output
+
+
+def test_a_profile_is_shown_and_kept_without_personal_values(project):
+    code, said = kedge("profile", "flights")
+    assert code == 0
+    assert "400 rows" in said
+    assert "▁" in said or "█" in said
+    assert "Jo Doe" not in said
+    assert "(personal)" in said
+    kept = json.loads(kedge("profile", "flights", "--json")[1])
+    assert kept["rows"] == 400
+    records = open_records(settings(project))
+    assert records.meta.datasets.find_profile(records.tables.find("flights").digest).rows == 400
+
+
+def test_a_draft_is_written_once_and_the_table_holds_it(project):
+    code, said = kedge("suggest", "flights")
+    assert (code, "expectations/flights.toml" in said.replace("\n", "")) == (0, True)
+    written = (project / "expectations" / "flights.toml").read_text()
+    assert "Jo Doe" not in written
+    with pytest.raises(ConfigError, match="there already"):
+        kedge("suggest", "flights")
+    assert kedge("suggest", "flights", "--show")[1] == written
+    code, said = kedge("validate", "flights", "--all")
+    assert (code, "valid: flights" in said) == (0, True)
+
+
+def test_a_report_is_kept_and_rows_that_break_it_are_written_out(project):
+    (project / "expectations").mkdir()
+    (project / "expectations" / "flights.toml").write_text(RULES)
+    code, said = kedge("validate", "flights", "--failing", "bad.parquet")
+    assert code == 0
+    assert "2 rows set aside" in said
+    assert "flight_id 'F398': 398.0" in said
+    assert "Jo Doe" not in said.replace("one of 'Jo Doe 1'", "")
+    bad = pl.read_parquet("bad.parquet")
+    assert bad["flight_id"].to_list()[-2:] == ["F398", "F399"]
+    assert "pilot" not in bad.columns
+    kedge("validate", "flights")
+    records = open_records(settings(project))
+    ((_, report),) = records.meta.datasets.reports("flights")
+    assert report.quarantined == 2
+    assert [rule.column for rule in report.held] == ["departs_at"]
+
+
+def test_a_file_that_does_not_hold_ends_with_3(project):
+    ROWS.with_columns(pl.col("distance") + 1000).write_csv("new.csv")
+    rules = project / "rules.py"
+    rules.write_text(
+        "import polars as pl\nfrom kedge.data import expect\n"
+        "rules = [expect.between('distance', at_most=1000), expect.reference('flight_id', dataset='flights'),\n"
+        "         expect.holds(pl.col('distance') > 0, says='far')]\n"
+    )
+    code, said = kedge("validate", "new.csv", "--expectations", "rules.py:rules", "--json")
+    report = json.loads(said)
+    assert (code, report["passed"], report["breaches"][0]["rows"], len(report["held"])) == (3, False, 399, 2)
+
+
+def test_a_schema_of_pandera_is_taken_as_it_is(project):
+    pytest.importorskip("pandera", reason="the extra `pandera` is not installed")
+    (project / "schema.py").write_text(
+        "import pandera.polars as pa\n"
+        "class Flights(pa.DataFrameModel):\n"
+        "    flight_id: str = pa.Field(unique=True)\n"
+        "    distance: float = pa.Field(ge=0, lt=300)\n"
+    )
+    code, said = kedge("validate", "flights", "--expectations", "schema.py:Flights", "--json")
+    assert code == 3
+    assert [(each["rows"], each["expectation"]["says"]) for each in json.loads(said)["breaches"]] == [
+        (100, "distance: less_than(300)")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        (("validate", "flights"), ConfigError, "nothing says what is expected of flights"),
+        (("validate", "flights", "--expectations", "no.toml"), ConfigError, "no.toml does not exist; draft one with"),
+        (("validate", "flights", "--expectations", "rules.py:none"), ConfigError, "there is no file"),
+        (("validate", "flight", "--expectations", "empty.toml"), NotFound, "did you mean 'flights'"),
+        (("validate", "no.csv", "--expectations", "empty.toml"), SourceFailed, "there is no file"),
+        (("profile", "torn.parquet"), SourceFailed, "torn.parquet: it cannot be read"),
+        (("validate", "flights", "--expectations", "empty.toml", "--failing", "rows.txt"), ConfigError, ".parquet or .csv"),
+        (("validate", "flights", "--expectations", "wrong.toml"), ConfigError, "wrong.toml, line 2: expectation 1: .*fresh"),
+        (("validate", "flights", "--expectations", "list.py:one"), ConfigError, "expectations are a int"),
+        (("validate", "flights", "--expectations", "list.py:odd"), ConfigError, "a str among the expectations"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(project, words, error, said):
+    (project / "empty.toml").write_text("")
+    (project / "torn.parquet").write_bytes(b"PAR1 and no footer")
+    (project / "wrong.toml").write_text('\n[[expectation]]\nrule = "fresh"\ncolumn = "departs_at"\n')
+    (project / "list.py").write_text("one = 1\nodd = ['a']\n")
+    with pytest.raises(error, match=said):
+        kedge(*words)
