@@ -59,7 +59,7 @@ def _keep(meta: MetaStore, name: str, *, call: Call, answer: Deployment) -> Depl
     return answer
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
+class AnsweredCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call under a key that was answered: the digest of what was asked, and the answer."""
 
     asked: Digest
@@ -75,11 +75,11 @@ def once_set(meta: MetaStore, key: str, *, asked: object, answer: type[T], act: 
     with _lock:
         raw = meta.notes.get(name)
         if raw is not None:
-            kept = msgspec.json.decode(raw, type=Answered, strict=False)
+            kept = msgspec.json.decode(raw, type=AnsweredCall, strict=False)
             if kept.asked != digest:
                 raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
             return msgspec.json.decode(kept.answer, type=answer)
         found = act()
-        kept = Answered(asked=digest, answer=msgspec.Raw(msgspec.json.encode(found)))
+        kept = AnsweredCall(asked=digest, answer=msgspec.Raw(msgspec.json.encode(found)))
         meta.notes.put(name, msgspec.json.encode(kept))
         return found
