@@ -209,8 +209,8 @@ def write_catalogue(house: FilledHouse, *, versions: int = 12, hostile: str = ""
     for name in ("audit.log", "planes", "airports", "zones"):
         plain = msgspec.structs.replace(table(name, 1), message="", source="")
         meta.datasets.add(plain, happened(meta, name, 1, at=plain.created_at))
-    house.diffed = lambda project, store, name, before, after: msgspec.json.encode(
-        diff_of(house, name, int(before), after=int(after), hostile=hostile)
+    house.diffed = lambda where, named: msgspec.json.encode(
+        diff_of(house, named[0], named[1], after=named[2], hostile=hostile)
     )
 
 

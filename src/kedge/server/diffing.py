@@ -38,9 +38,9 @@ class Diffs:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        where = house.settings
-        named = (str(where.project), where.store, after.dataset, before.number, after.number)
-        result, _ = house.jobs.call(diff_job, *named, seconds=SECONDS)
+        where = (str(house.settings.project), house.settings.store)
+        named = (str(after.dataset), before.number, after.number)
+        result, _ = house.jobs.call(diff_job, where, named, seconds=SECONDS)
         if isinstance(result, JobFailed):
             return result.reason
         if isinstance(result, str):
@@ -53,9 +53,11 @@ class Diffs:
         return found
 
 
-def diff_job(project: str, store: str, dataset: str, *numbers: int) -> bytes | str:
-    """Run in the job's process: open the records there and compare; a refusal comes back as its sentence."""
-    records = open_records(settings(Path(project), store=store))
+def diff_job(where: tuple[str, str], named: tuple[str, int, int]) -> bytes | str:
+    """Run in the job's process: open the records of a project and store there, and compare two versions of a dataset by
+    their numbers; a refusal comes back as its sentence."""
+    records = open_records(settings(Path(where[0]), store=where[1]))
+    dataset, *numbers = named
     try:
         before, after = (_version(records.meta.datasets.find(DatasetName(dataset), number), dataset) for number in numbers)
         if before.kind is not after.kind:

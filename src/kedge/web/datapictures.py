@@ -126,7 +126,7 @@ def middle_words(column: ColumnSummary) -> str:
     return f"mean {words.number(column.mean)}" if column.mean is not None else ""
 
 
-def top_words(column: ColumnSummary, rows: int, most: int = 2) -> str:
+def top_words(column: ColumnSummary, rows: int, *, most: int = 2) -> str:
     """Name a column's most frequent values with their shares."""
     shown = [f"{_cut(one.value)} {words.percent(one.rows / max(1, rows))} %" for one in column.top[:most]]
     rest = column.distinct - len(shown)

@@ -207,7 +207,7 @@ def versions_page(room: Catalogue, name: str, *, before: int | None, limit: int)
     return DatasetVersions(dataset=one.name, versions=rows, next=f"v{rows[-1].number}" if len(found) > limit else "")
 
 
-def dataset_version_page(room: Catalogue, name: str, reference: str) -> DatasetVersionPage:
+def dataset_version_page(room: Catalogue, name: str, *, reference: str) -> DatasetVersionPage:
     """Describe one version. Raises NotFound."""
     one, version = room.get(name), room.version(name, reference)
     report, profile = room.report(version), room.profile(version)

@@ -58,7 +58,7 @@ class DataPages(Controller):
         page: Token = "",
     ) -> Page:
         """Show one version."""
-        found = reading.dataset_version_page(house.catalogue, dataset, version)
+        found = reading.dataset_version_page(house.catalogue, dataset, reference=version)
         files = None
         if found.kind is DatasetKind.FILES:
             files = tree_page(house, house.catalogue.version(dataset, version), folder=folder, page=page)

@@ -82,7 +82,7 @@ class DatasetRoutes(Controller):
     @get("/{dataset:str}/versions/{version:str}", sync_to_thread=True, responses=ANSWERS)
     def version(self, house: TheHouse, dataset: FromPath[str], version: FromPath[str]) -> DatasetVersionPage:
         """Describe one version, named by number, tag or digest."""
-        return dataset_version_page(house.catalogue, dataset, version)
+        return dataset_version_page(house.catalogue, dataset, reference=version)
 
     @get("/{dataset:str}/versions/{version:str}/profile", sync_to_thread=True, responses=ANSWERS)
     def profile(self, house: TheHouse, dataset: FromPath[str], version: FromPath[str]) -> TableProfile:
