@@ -12,16 +12,19 @@ import polars as pl
 
 from kedge.data.drafting import draft
 from kedge.data.expect import Held, listed
+from kedge.data.labels import Labelled
 from kedge.data.personal import masked
 from kedge.data.profiling import profile
 from kedge.data.references import resolve
 from kedge.data.tables import TableVersions
 from kedge.data.validation import Judged, Table, judge
-from kedge.domain.data import DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
+from kedge.domain.data import KNOWN_AT, DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.errors import RequestInvalid, SourceFailed
 from kedge.ports import Clock, Datasets, ForeignSchemas, Project, Tables
+
+FILES = (".parquet", ".csv", ".csv.gz", ".tsv")
 
 
 class Validated(NamedTuple):
@@ -120,6 +123,26 @@ class Quality:
         rows = as_kept(self._tables.lazy(path))
         return Table(frame=rows, dataset=DatasetName(path), version=Digest(""), now=self._clock.now(), other=self._other)
 
+    def labelled(
+        self, name: str, label: str, *, key: str = "", time: str = "", ignore: Sequence[str] = (), test: str = ""
+    ) -> Labelled:
+        """Give a version's or a file's labelled rows, to be checked; `test` names other rows, kept for judging."""
+        table = self._file(name) if is_file(name) else self._table(self._version(name))
+        other = None
+        if test:
+            other = self._file(test).frame if is_file(test) else self._other(test)
+        return Labelled(
+            rows=table.frame,
+            label=label,
+            dataset=table.dataset,
+            version=table.version,
+            key=key or table.key,
+            time=time,
+            ignore=frozenset({KNOWN_AT, *ignore}),
+            personal=table.personal,
+            test=other,
+        )
+
     def _version(self, reference: str) -> DatasetVersion:
         version = resolve(self._datasets, reference)
         if version.kind is not DatasetKind.TABLE:
@@ -160,6 +183,11 @@ class Quality:
         if foreign is not None:
             return [each if rows is None else Held(each, rows=rows) for each, rows in foreign]
         return listed(written)
+
+
+def is_file(name: str) -> bool:
+    """Tell a file's name from a dataset's."""
+    return name.lower().endswith(FILES)
 
 
 def in_short(report: ValidationReport) -> str:

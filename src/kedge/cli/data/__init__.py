@@ -14,6 +14,7 @@ COMMANDS = {
     "tag": ("files", "tag", "Have a tag name a version, or take a tag away."),
     "checkout": ("files", "checkout", "Bring data in the workspace to a version."),
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
+    "labels": ("labels", "labels", "Check labels: classes, contradictions, leaks; whether the data beats a constant."),
     "profile": ("quality", "profile", "Show what a table's columns hold, as pictures."),
     "suggest": ("quality", "suggest", "Draft what to expect of a table from what it holds."),
     "validate": ("quality", "validate", "Say whether a table holds what is expected of it, and which rows do not."),
