@@ -21,6 +21,7 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
     from kedge.data.quality import Quality
     from kedge.data.tables import TableVersions
@@ -65,6 +66,14 @@ class Records:
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
+    def exchange(self) -> Exchange:
+        """Take in other tools' data, and give versions back."""
+        from kedge.data.exchange import Exchange
+        from kedge.storage.foreign.tools import OtherTools
+
+        return Exchange(files=self.files, blobs=self.blobs, foreign=OtherTools(self.settings.project))
+
+    @cached_property
     def workspace(self) -> Workspace:
         """Look at the project's folder."""
         from kedge.workspaces import open_workspace
@@ -81,11 +90,21 @@ class Records:
     @cached_property
     def tables(self) -> TableVersions:
         """Keep versions of tables."""
+        from kedge.adapters.delta.lake import DeltaLake
+        from kedge.adapters.project import FolderProject
         from kedge.data.tables import TableVersions
         from kedge.storage.tables import PolarsTables
 
-        tables = PolarsTables(self.settings.project, None)
-        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
+        tables = PolarsTables(self.settings.project, FolderProject(self.settings.project))
+        return TableVersions(
+            datasets=self.meta.datasets,
+            blobs=self.blobs,
+            tables=tables,
+            lake=DeltaLake(),
+            files=self.meta.files,
+            notes=self.meta.notes,
+            clock=self.clock,
+        )
 
     @cached_property
     def quality(self) -> Quality:

@@ -6,7 +6,7 @@ import random
 import pytest
 from blake3 import blake3
 
-from kedge.errors import Conflict, FileChanged, SourceFailed, StoreBroken
+from kedge.errors import Conflict, FileChanged, NotFound, SourceFailed, StoreBroken, StoreFull
 from kedge.ports import TreeFile
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.cut import LARGEST, cut
@@ -181,3 +181,50 @@ def test_only_files_are_read(store, tmp_path, kind):
     {"fifo": os.mkfifo, "link": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](path)
     with pytest.raises(SourceFailed, match="cannot read"):
         list(store.put_files([("odd", path)], told=quiet))
+
+
+def test_restored_files_have_the_time_that_is_asked_for(store, tmp_path):
+    digest = store.put(b"x")
+    (file,) = store.restore([(TreeFile("a", digest, 1), tmp_path / "a")], told=quiet, mtime_ns=10**18)
+    assert file.stat.st_mtime_ns == os.stat(tmp_path / "a").st_mtime_ns == 10**18
+    assert file.stat == os.stat(tmp_path / "a")
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 9_000_000])
+def test_a_damaged_chunk_is_told_and_leaves_the_file_as_it_was(store, tmp_path, size):
+    digest = store.put(noise(size))
+    pack = tmp_path / "store" / "packs" / "00000001.pack"
+    data = bytearray(pack.read_bytes())
+    data[min(size, len(data)) // 2] ^= 1
+    pack.write_bytes(data)
+    (tmp_path / "file").write_bytes(b"before")
+    with pytest.raises(StoreBroken, match=r"00000001\.pack is damaged"):
+        list(store.restore([(TreeFile("file", digest, size), tmp_path / "file")], told=quiet))
+    assert (tmp_path / "file").read_bytes() == b"before"
+    assert not list(tmp_path.glob(".kedge*"))
+
+
+def test_a_full_disk_while_restoring_leaves_no_half_file(store, tmp_path, monkeypatch):
+    digest = store.put(noise(100_000))
+
+    def full(descriptor, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kedge.storage.durable.os.write", full)
+    with pytest.raises(StoreFull, match="free some space"):
+        list(store.restore([(TreeFile("a", digest, 100_000), tmp_path / "out" / "a")], told=quiet))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_not_in_the_store_is_told_before_anything_is_written(store, tmp_path):
+    with pytest.raises(NotFound, match="no blob"):
+        list(store.restore([(TreeFile("a", "0" * 64, 1), tmp_path / "out" / "a")], told=quiet))
+    assert not (tmp_path / "out").exists()
+
+
+def test_editing_what_was_restored_harms_nothing(store, tmp_path):
+    digest = store.put(noise(100_000))
+    list(store.restore([(TreeFile("a", digest, 100_000), tmp_path / "a")], told=quiet))
+    with (tmp_path / "a").open("r+b") as file:
+        file.write(b"edited in place")
+    assert store.get(digest) == noise(100_000)

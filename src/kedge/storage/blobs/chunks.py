@@ -24,7 +24,7 @@ from kedge.storage.blobs.intake import Intake
 from kedge.storage.blobs.packs import PackWriter
 from kedge.storage.blobs.reading import ChunkReader, is_digest, name_of
 from kedge.storage.blobs.removing import Removal, unused
-from kedge.storage.blobs.restoring import restore
+from kedge.storage.blobs.restoring import Restoring
 from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
 from kedge.storage.durable import refusal
 
@@ -94,9 +94,11 @@ class ChunkStore:
         """List the files of a tree, however many. Raises NotFound, StoreBroken."""
         return read_entries(self.read(tree), tree)
 
-    def restore(self, files: Iterable[tuple[TreeFile, Path]], *, told: Told) -> Iterator[StoredFile]:
+    def restore(
+        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+    ) -> Iterator[StoredFile]:
         """Write files of a tree to paths. Raises NotFound, StoreBroken, StoreFull."""
-        return restore(files, told, read=self.read)
+        return Restoring(self._folder, self._index, reader=self._reader, told=told, mtime_ns=mtime_ns).restore(files)
 
     def keeping(self) -> AbstractContextManager[None]:
         """Let nothing be removed while files are kept that no version names yet."""

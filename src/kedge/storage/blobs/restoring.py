@@ -1,64 +1,208 @@
-"""Files of a tree on their way out of the store: each is written under a temporary name, then renamed."""
+"""Files of a tree on their way out of the store, in the order in which they lie in packs.
+
+Each is written under a temporary name beside its place and renamed, so it is whole or not there; a copy, never a link into
+the store, so whatever is done to it harms nothing. Symbolic links come last, so that no file is written through one.
+"""
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from blake3 import blake3
 
 from kedge.domain.ids import Digest
+from kedge.errors import NotFound
 from kedge.ports import StoredFile, Told, TreeFile
+from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
+from kedge.storage.blobs.reading import ChunkReader
 from kedge.storage.durable import refusal, write_all
 
-
-def restore(
-    files: Iterable[tuple[TreeFile, Path]], told: Told, *, read: Callable[[Digest], Iterator[bytes]]
-) -> Iterator[StoredFile]:
-    """Write files to their paths; links come last, so that no file is written through one."""
-    done = size = 0
-    links = []
-    for file, path in files:
-        if file.link:
-            links.append((file, path))
-            continue
-        stat = _write(file, path, read=read)
-        done, size = done + 1, size + file.size
-        told(done, size)
-        yield StoredFile(file.name, file.digest, file.size, stat)
-    for file, path in links:
-        yield StoredFile(file.name, file.digest, 0, _link(file, path))
-        done += 1
-        told(done, size)
+_TOGETHER_FILES, _TOGETHER_BYTES = 5000, 1 << 30
+_LARGE = 4 << 20
+_WINDOW = 4 << 20
+_AHEAD = 4
 
 
-def _write(file: TreeFile, path: Path, *, read: Callable[[Digest], Iterator[bytes]]) -> os.stat_result:
-    part = path.parent / f".kedge-{secrets.token_hex(8)}.part"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode = 0o777 if file.executable else 0o666
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+class _Task(NamedTuple):
+    file: TreeFile
+    path: Path
+    recipe: Recipe
+    places: list[ChunkPlace]
+
+
+class Restoring:
+    """Writes files, for one call and one thread."""
+
+    def __init__(self, folder: Path, index: ChunkIndex, *, reader: ChunkReader, told: Told, mtime_ns: int | None) -> None:
+        self._folder, self._index, self._reader, self._told, self._mtime_ns = folder, index, reader, told, mtime_ns
+        self._token, self._number = secrets.token_hex(6), 0
+        self._made: set[str] = set()
+        self._window = _Window(folder)
+        self._files = self._bytes = 0
+
+    def restore(self, files: Iterable[tuple[TreeFile, Path]]) -> Iterator[StoredFile]:
+        """Write files to their paths. Raises NotFound, StoreBroken, StoreFull."""
+        links: list[tuple[TreeFile, Path]] = []
+        waiting: list[tuple[TreeFile, Path]] = []
+        size = 0
+        with self._window:
+            for file, path in files:
+                if file.link:
+                    links.append((file, path))
+                    continue
+                waiting.append((file, path))
+                size += file.size
+                if len(waiting) >= _TOGETHER_FILES or size >= _TOGETHER_BYTES:
+                    yield from self._write_all(waiting)
+                    waiting, size = [], 0
+            yield from self._write_all(waiting)
+        for file, path in links:
+            yield self._done(file, self._link(file, path))
+
+    def _write_all(self, files: Sequence[tuple[TreeFile, Path]]) -> Iterator[StoredFile]:
+        recipes = self._index.find_recipes([file.digest for file, _ in files])
+        for file, path in files:
+            if file.digest not in recipes:
+                raise NotFound(f"no blob {file.digest} in {self._folder.parent} for {path}; pull it, or restore a backup")
+        places = self._index.find_many([chunk for recipe in recipes.values() for chunk in recipe.chunks])
+        tasks = []
+        for file, path in files:
+            recipe = recipes[file.digest]
+            tasks.append(_Task(file, path, recipe, [places[chunk] for chunk in recipe.chunks if chunk in places]))
+        for task in sorted(tasks, key=lambda task: task.places[:1]):
+            yield self._done(task.file, self._write(task))
+
+    def _done(self, file: TreeFile, stat: os.stat_result) -> StoredFile:
+        self._files, self._bytes = self._files + 1, self._bytes + file.size
+        self._told(self._files, self._bytes)
+        return StoredFile(file.name, file.digest, file.size, stat)
+
+    def _write(self, task: _Task) -> os.stat_result:
+        pieces = self._pieces(task)  # what cannot be read is told as that, not as a file that cannot be written
+        first = next(pieces, b"")
+        path, part = os.fspath(task.path), self._part(task.path)
+        mode = 0o777 if task.file.executable else 0o666
         try:
-            for piece in read(file.digest):
-                write_all(descriptor, piece)
-            os.replace(part, path)
-            return os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise _refused(error, path) from error
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+            try:
+                write_all(descriptor, first)
+                for piece in pieces:
+                    write_all(descriptor, piece)
+                if self._mtime_ns is not None:
+                    os.utime(descriptor, ns=(self._mtime_ns, self._mtime_ns))
+                os.rename(part, path)
+                part = ""
+                return os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+                if part:
+                    with suppress(FileNotFoundError):
+                        os.unlink(part)
+        except OSError as error:
+            raise refusal(error, task.path) from error
+
+    def _part(self, path: Path) -> str:
+        """Name a temporary file beside a path, in a folder that is there."""
+        folder = os.fspath(path.parent)
+        if folder not in self._made:
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                raise refusal(error, path.parent) from error
+            self._made.add(folder)
+        self._number += 1
+        return f"{folder}/.kedge-{self._token}-{self._number}.part"
+
+    def _pieces(self, task: _Task) -> Iterator[bytes | memoryview]:
+        """Read a file; what is not as it should be is read again with all care."""
+        if task.recipe.size > _LARGE:
+            yield from self._large(task)
+            return
+        if len(task.places) == len(task.recipe.chunks):
+            pieces = [self._window.read(place) for place in task.places]
+            if all(_is(piece, name) for piece, name in zip(pieces, task.recipe.chunks, strict=True)):
+                yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                return
+        yield b"".join(self._reader.read(task.file.digest, start=0, end=None))
+
+    def _large(self, task: _Task) -> Iterator[bytes]:
+        """Read ahead and verify in threads."""
+        spans = [slice(start, start + 64) for start in range(0, len(task.recipe.chunks), 64)]
+        coming: deque[Future[list[bytes]]] = deque()
+        with ThreadPoolExecutor(2, "kedge-read") as threads:
+            try:
+                for span in spans:
+                    coming.append(threads.submit(self._span, task, span))
+                    if len(coming) >= _AHEAD:
+                        yield b"".join(coming.popleft().result())
+                while coming:
+                    yield b"".join(coming.popleft().result())
+            finally:
+                for one in coming:
+                    one.cancel()
+
+    def _span(self, task: _Task, span: slice) -> list[bytes]:
+        names, places = task.recipe.chunks[span], task.places[span]
+        if len(task.places) != len(task.recipe.chunks):
+            places = self._reader.places(task.file.digest, names)
+        return self._reader.chunks(task.file.digest, names, places=places)
+
+    def _link(self, file: TreeFile, path: Path) -> os.stat_result:
+        part = self._part(path)
+        try:
+            os.symlink(file.link, part)
+            os.rename(part, path)
+            return os.lstat(path)
+        except OSError as error:
+            with suppress(FileNotFoundError):
+                os.unlink(part)
+            raise refusal(error, path) from error
 
 
-def _link(file: TreeFile, path: Path) -> os.stat_result:
-    part = path.parent / f".kedge-{secrets.token_hex(8)}.part"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(file.link, part)
-        os.replace(part, path)
-        return os.lstat(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise _refused(error, path) from error
+class _Window:
+    """Reads chunks that lie near one another with one read for many."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pack, self._descriptor = "", -1
+        self._start = self._size = 0
+        self._buffer = memoryview(b"")
+
+    def __enter__(self) -> "_Window":
+        self._buffer = memoryview(bytearray(_WINDOW))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._pack, self._descriptor, self._size = "", -1, 0
+
+    def read(self, place: ChunkPlace) -> memoryview:
+        """Read a chunk; less than it where it cannot be read. Good until the next read of another place."""
+        if place.length > len(self._buffer):
+            return memoryview(b"")
+        try:
+            if place.pack != self._pack:
+                self._let_go()
+                self._descriptor = os.open(self._folder / place.pack, os.O_RDONLY)
+                self._pack = place.pack
+            if not self._start <= place.offset <= place.offset + place.length <= self._start + self._size:
+                self._start = place.offset
+                self._buffer = memoryview(bytearray(_WINDOW))  # the last one may still be read from
+                self._size = os.preadv(self._descriptor, [self._buffer], self._start)
+        except OSError:
+            return memoryview(b"")
+        at = place.offset - self._start
+        return self._buffer[at : min(at + place.length, self._size)]
 
 
-def _refused(error: OSError, path: Path) -> Exception:
-    return refusal(error, path)
+def _is(piece: memoryview, name: Digest) -> bool:
+    return blake3(piece).hexdigest() == name
