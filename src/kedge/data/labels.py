@@ -16,7 +16,7 @@ from kedge.data.source import column_type, require_column
 from kedge.domain.data import ColumnType
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, Digest
-from kedge.domain.labels import ClassShare, LabelFinding, LabelProblem, LabelReport, Telling
+from kedge.domain.labels import ClassShare, FeaturePower, LabelFinding, LabelProblem, LabelReport
 from kedge.errors import RequestInvalid
 
 RARE, FEWEST = 0.01, 50
@@ -30,7 +30,7 @@ _LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class LabelTable:
     """A labelled table: the columns that name its rows and tell their time, and those that a model may read.
 
     `test` holds other rows, kept for judging. Without it, and with a `time`, the newest fifth of the rows stands for it.
@@ -60,7 +60,7 @@ def task_of(dtype: pl.DataType, distinct: int) -> Task:
     return Task.REGRESSION if numbers and distinct > 2 else Task.CLASSIFICATION
 
 
-def check_labels(table: Labelled) -> LabelReport:
+def check_labels(table: LabelTable) -> LabelReport:
     """Check a table's labels. Raises SourceFailed for a column it lacks, RequestInvalid for a label that is none."""
     schema = table.rows.collect_schema()
     for name in (table.label, table.key, table.time):
@@ -89,7 +89,7 @@ def check_labels(table: Labelled) -> LabelReport:
     )
 
 
-def _classes(table: Labelled, labelled: int) -> tuple[ClassShare, ...]:
+def _classes(table: LabelTable, labelled: int) -> tuple[ClassShare, ...]:
     text = pl.col(table.label).cast(pl.String).alias("name")
     counted = table.rows.select(text).drop_nulls().group_by("name").len(name="rows").collect(engine="streaming")
     found = counted.sort(["rows", "name"], descending=[True, False]).iter_rows()
@@ -101,7 +101,7 @@ def _classes(table: Labelled, labelled: int) -> tuple[ClassShare, ...]:
 
 
 def _shares(
-    table: Labelled, classes: Sequence[ClassShare], *, task: Task, missing: int, rows: int
+    table: LabelTable, classes: Sequence[ClassShare], *, task: Task, missing: int, rows: int
 ) -> Iterator[LabelFinding]:
     if missing:
         said = f"{missing} of {rows} rows have no label"
@@ -128,7 +128,7 @@ def _shares(
         yield LabelFinding(problem=LabelProblem.UNSEEN_CLASS, message=said, rows=count, stops=True)
 
 
-def _contradictions(table: Labelled) -> Iterator[LabelFinding]:
+def _contradictions(table: LabelTable) -> Iterator[LabelFinding]:
     if table.key:
         rows, groups, first = _conflicts(table, [table.key])
         if rows:
@@ -142,7 +142,7 @@ def _contradictions(table: Labelled) -> Iterator[LabelFinding]:
             yield LabelFinding(problem=LabelProblem.CONFLICTING_ROWS, message=said, rows=rows)
 
 
-def _conflicts(table: Labelled, names: Sequence[str]) -> tuple[int, int, object]:
+def _conflicts(table: LabelTable, names: Sequence[str]) -> tuple[int, int, object]:
     """Count rows that are equal in some columns, and differ in the label: rows, groups of them, and a value of the first."""
     label = pl.col(table.label)
     known = table.rows.filter(
@@ -161,14 +161,14 @@ def _conflicts(table: Labelled, names: Sequence[str]) -> tuple[int, int, object]
     return int(rows or 0), int(groups), value
 
 
-def _leak(table: Labelled, told: Telling) -> LabelFinding:
+def _leak(table: LabelTable, told: FeaturePower) -> LabelFinding:
     auc = f" (ROC AUC {told.roc_auc:.3f})" if told.roc_auc is not None else ""
     asked = "is it known before the answer is wanted?"
     said = f"column {told.column!r} alone tells {told.skill:.0%} of {table.label!r}{auc}: {asked}"
     return LabelFinding(problem=LabelProblem.LEAKAGE, message=said, column=told.column, stops=True)
 
 
-def _telling(table: Labelled, task: Task) -> tuple[Telling, ...]:
+def _telling(table: LabelTable, task: Task) -> tuple[FeaturePower, ...]:
     """Measure what each feature alone tells of the label, most first."""
     features, schema = table.features, table.rows.collect_schema()
     labelled = table.rows.filter(pl.col(table.label).is_not_null())
@@ -194,7 +194,7 @@ def _target(label: pl.Series, task: Task) -> np.ndarray:
     return np.stack([(text == name).to_numpy() for name in names], axis=1).astype(np.float64)
 
 
-def _told(values: pl.Series, target: np.ndarray, *, halves: np.ndarray, task: Task) -> Telling | None:
+def _told(values: pl.Series, target: np.ndarray, *, halves: np.ndarray, task: Task) -> FeaturePower | None:
     """Fill cells from one half of the rows, and answer the other half from them; then the other way round."""
     answers = np.empty_like(target)
     for half in (halves, ~halves):
@@ -209,13 +209,13 @@ def _told(values: pl.Series, target: np.ndarray, *, halves: np.ndarray, task: Ta
     if task is Task.REGRESSION:
         spread = float(np.square(target - target.mean()).sum())
         skill = 1 - float(np.square(target - answers).sum()) / spread if spread > 0 else 0.0
-        return Telling(column=values.name, skill=max(0.0, skill))
+        return FeaturePower(column=values.name, skill=max(0.0, skill))
     shares = np.clip(target.mean(axis=0), 1e-9, 1)
     entropy = float(-(shares * np.log(shares)).sum())
     loss = float(-(target * np.log(np.clip(answers, 1e-6, 1))).sum(axis=1).mean())
     skill = 1 - loss / entropy if entropy > 1e-6 else 0.0
     auc = _auc(target[:, 1], answers[:, 1]) if target.shape[1] == 2 else None
-    return Telling(column=values.name, skill=max(0.0, min(1.0, skill)), roc_auc=auc)
+    return FeaturePower(column=values.name, skill=max(0.0, min(1.0, skill)), roc_auc=auc)
 
 
 def _cells(values: pl.Series, half: np.ndarray) -> np.ndarray | None:
@@ -247,7 +247,7 @@ def _auc(truth: np.ndarray, answers: np.ndarray) -> float | None:
     return max(auc, 1 - auc)
 
 
-def _repeated(table: Labelled) -> Iterator[LabelFinding]:
+def _repeated(table: LabelTable) -> Iterator[LabelFinding]:
     """Find rows, and keys, that stand in the training and in the test."""
     parted = _parted(table)
     if parted is None:
@@ -265,7 +265,7 @@ def _repeated(table: Labelled) -> Iterator[LabelFinding]:
             yield LabelFinding(problem=LabelProblem.KEY_IN_TEST, message=said, rows=count, column=table.key, stops=True)
 
 
-def _parted(table: Labelled) -> tuple[pl.LazyFrame, pl.LazyFrame, str] | None:
+def _parted(table: LabelTable) -> tuple[pl.LazyFrame, pl.LazyFrame, str] | None:
     if table.test is not None:
         return table.rows, table.test, "the test"
     if not table.time:

@@ -30,7 +30,7 @@ class ClassShare(msgspec.Struct, frozen=True, kw_only=True):
     share: float
 
 
-class Telling(msgspec.Struct, frozen=True, kw_only=True):
+class FeaturePower(msgspec.Struct, frozen=True, kw_only=True):
     """How much one feature alone tells of the label: the share of its uncertainty, in [0, 1], that is gone on other rows.
 
     Of classes it is entropy, of numbers variance. `roc_auc` is there for two classes.
@@ -61,7 +61,7 @@ class LabelReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     classes: tuple[ClassShare, ...]
     findings: tuple[LabelFinding, ...]
-    features: tuple[Telling, ...]
+    features: tuple[FeaturePower, ...]
 
     @property
     def passed(self) -> bool:

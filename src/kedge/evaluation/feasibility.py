@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kedge.data.labels import Labelled, task_of
+from kedge.data.labels import LabelTable, task_of
 from kedge.data.source import column_type
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task
@@ -44,7 +44,7 @@ class _Answers:
     folds: tuple[Fold, ...]
 
 
-def feasibility(table: Labelled, *, seed: int = 0) -> Feasibility:
+def feasibility(table: LabelTable, *, seed: int = 0) -> Feasibility:
     """Say whether a table's features tell more of its label than the best constant does.
 
     Raises RequestInvalid for a label of many classes, or too few rows to say anything.
@@ -74,7 +74,7 @@ def feasibility(table: Labelled, *, seed: int = 0) -> Feasibility:
     )
 
 
-def _rows(table: Labelled) -> tuple[pl.DataFrame, Task]:
+def _rows(table: LabelTable) -> tuple[pl.DataFrame, Task]:
     """Read labelled rows in order of time: all, or an even sample; the label as a number in `y__`."""
     label, schema = pl.col(table.label), table.rows.collect_schema()
     names = [table.label, *table.features, *([table.time] if table.time else [])]
@@ -99,7 +99,7 @@ def _rows(table: Labelled) -> tuple[pl.DataFrame, Task]:
     return rows.with_columns((label == values[1]).cast(pl.Float64).alias("y__")), task
 
 
-def _answers(rows: pl.DataFrame, table: Labelled, *, task: Task, metric: str, seed: int) -> _Answers:
+def _answers(rows: pl.DataFrame, table: LabelTable, *, task: Task, metric: str, seed: int) -> _Answers:
     """Answer each part of the rows, but the first, from the rows before it."""
     y = rows["y__"].to_numpy()
     x = encode_frame(_signature(rows, table, task=task), _readable(rows, table))
@@ -128,7 +128,7 @@ def _fitted(x: np.ndarray, y: Vector, *, task: Task, seed: int) -> Any:
     return lambda rows: model.predict_proba(rows)[:, 1]
 
 
-def _readable(rows: pl.DataFrame, table: Labelled) -> pl.DataFrame:
+def _readable(rows: pl.DataFrame, table: LabelTable) -> pl.DataFrame:
     """Give the features as a model reads them: of times nothing; of text the categories that are frequent."""
     kept = [name for name in table.features if column_type(rows.schema[name]) is not ColumnType.TIME]
     frame = rows.select(name for name in kept if not rows.schema[name].is_nested() and rows.schema[name] != pl.Binary)
@@ -137,7 +137,7 @@ def _readable(rows: pl.DataFrame, table: Labelled) -> pl.DataFrame:
     return frame
 
 
-def _signature(rows: pl.DataFrame, table: Labelled, *, task: Task) -> Signature:
+def _signature(rows: pl.DataFrame, table: LabelTable, *, task: Task) -> Signature:
     columns = []
     for name, dtype in _readable(rows, table).schema.items():
         kind = column_type(dtype)
@@ -149,7 +149,7 @@ def _signature(rows: pl.DataFrame, table: Labelled, *, task: Task) -> Signature:
     return Signature(inputs=tuple(columns), task=task, output=table.label, positive="1")
 
 
-def _moments(rows: pl.DataFrame, table: Labelled) -> np.ndarray:
+def _moments(rows: pl.DataFrame, table: LabelTable) -> np.ndarray:
     """Give each row's time in microseconds; without a time, its place."""
     if not table.time:
         return np.arange(len(rows), dtype=np.int64)

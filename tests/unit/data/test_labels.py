@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kedge.data.labels import Labelled, check_labels, task_of
+from kedge.data.labels import LabelTable, check_labels, task_of
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.labels import LabelProblem, LabelReport
@@ -30,7 +30,7 @@ GOOD = pl.DataFrame(
 
 def check(rows: pl.DataFrame, **given: object) -> LabelReport:
     asked = {"label": "late", "key": "id", "time": "at", **given}
-    return check_labels(Labelled(rows=rows.lazy(), dataset=DatasetName("d"), version=digest_of("d"), **asked))
+    return check_labels(LabelTable(rows=rows.lazy(), dataset=DatasetName("d"), version=digest_of("d"), **asked))
 
 
 def problems(report: LabelReport) -> dict[LabelProblem, int]:

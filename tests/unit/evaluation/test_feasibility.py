@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kedge.data.labels import Labelled
+from kedge.data.labels import LabelTable
 from kedge.domain.evaluation import Outcome
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.labels import Feasibility
@@ -32,7 +32,7 @@ def rows(signal: float, *, count: int = 2000, seed: int = 0) -> pl.DataFrame:
 
 def ask(frame: pl.DataFrame, label: str = "late", **given: object) -> Feasibility:
     drop = frozenset({"y", "late"} - {label})
-    table = Labelled(
+    table = LabelTable(
         rows=frame.lazy(), label=label, dataset=DatasetName("d"), version=digest_of("d"), **{"ignore": drop, **given}
     )
     return feasibility(table)

@@ -13,7 +13,7 @@ from kedge.cli.data.quality import NO
 from kedge.cli.opening import Json, Store, print_json
 from kedge.cli.showing import plain
 from kedge.config import project_or_none
-from kedge.data.labels import Labelled, check_labels
+from kedge.data.labels import LabelTable, check_labels
 from kedge.data.references import split
 from kedge.domain.evaluation import METRIC_WORDS, Outcome
 from kedge.domain.labels import Feasibility, LabelReport
@@ -51,7 +51,7 @@ def labels(
     """
     with recorded(store) as records:
         table = _table(records, name, given=(label, key, time), test=test, ignore=_listed(ignore))
-        table = Labelled(**{**vars(table), "known": _listed(classes)})
+        table = LabelTable(**{**vars(table), "known": _listed(classes)})
         report, able, why = check_labels(table), None, ""
         try:
             able = feasibility(table)
@@ -65,7 +65,7 @@ def labels(
         raise typer.Exit(NO)
 
 
-def _table(records: Records, name: str, *, given: tuple[str, str, str], test: str, ignore: tuple[str, ...]) -> Labelled:
+def _table(records: Records, name: str, *, given: tuple[str, str, str], test: str, ignore: tuple[str, ...]) -> LabelTable:
     label, key, time = given
     project = project_or_none(records.settings.project)
     if project is not None and project.dataset == split(name)[0]:
