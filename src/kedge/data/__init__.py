@@ -3,7 +3,6 @@
 It is also the door for scripts: `kedge.data.commit(frame, "flights")`. Its verbs are loaded when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +48,9 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'kedge.data' has no attribute {name!r}")
     if name == "expect":
-        return import_module("kedge.data.expect")
+        import kedge.data.expect as module
+
+        return module
     from kedge.client import datasets
 
     found = globals()[name] = getattr(datasets, name)

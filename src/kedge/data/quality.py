@@ -136,9 +136,15 @@ class Quality:
             raise SourceFailed(f"{table.dataset}: it cannot be read: {_brief(error)}") from error
 
     def _frame(self, frame: object) -> Table:
+        lazy = isinstance(frame, pl.LazyFrame)
         rows = frame if isinstance(frame, pl.LazyFrame) else self._tables.frame(frame, "the table is").lazy()
         return Table(
-            frame=as_kept(rows), dataset=DatasetName("table"), version=Digest(""), now=self._clock.now(), other=self._other
+            frame=as_kept(rows),
+            dataset=DatasetName("table"),
+            version=Digest(""),
+            now=self._clock.now(),
+            other=self._other,
+            engine="streaming" if lazy else "in-memory",
         )
 
     def _file(self, path: str) -> Table:
