@@ -21,7 +21,9 @@ from kedge.ports.records import (
 )
 from kedge.ports.world import (
     BlobStore,
+    Bucket,
     Clock,
+    Damage,
     DataStore,
     ForeignSchemas,
     Incoming,
@@ -29,6 +31,7 @@ from kedge.ports.world import (
     JobRunner,
     Journal,
     ModelFormat,
+    Moved,
     Notifier,
     OnlineRow,
     OnlineStore,
@@ -43,7 +46,9 @@ from kedge.ports.world import (
 
 __all__ = [
     "BlobStore",
+    "Bucket",
     "Clock",
+    "Damage",
     "DataStore",
     "Datasets",
     "Deployments",
@@ -60,6 +65,7 @@ __all__ = [
     "MetaStore",
     "ModelFormat",
     "Models",
+    "Moved",
     "Notes",
     "Notifier",
     "OnlineRow",
