@@ -58,8 +58,14 @@ def read_project(folder: Path) -> ProjectSpec:
 
 
 def project_or_none(folder: Path) -> ProjectSpec | None:
-    """Read the project file of a folder; None where there is none. Raises ConfigError for one that is wrong."""
-    return read_project(folder) if (folder / PROJECT_FILE).exists() else None
+    """Read the project file of a folder; None where there is none, or one that only names the project: it has no loop.
+
+    Raises ConfigError for one that is wrong.
+    """
+    path = folder / PROJECT_FILE
+    if not path.exists() or set(Document.read(path, or_else="").content) <= {"project"}:
+        return None
+    return read_project(folder)
 
 
 def bare_project(folder: Path) -> ProjectSpec:

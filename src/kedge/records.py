@@ -22,6 +22,7 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
     from kedge.data.quality import Quality
     from kedge.data.tables import TableVersions
@@ -66,6 +67,14 @@ class Records:
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
+    def exchange(self) -> Exchange:
+        """Take in other tools' data, and give versions back."""
+        from kedge.data.exchange import Exchange
+        from kedge.storage.foreign.tools import OtherTools
+
+        return Exchange(files=self.files, blobs=self.blobs, foreign=OtherTools(self.settings.project))
+
+    @cached_property
     def workspace(self) -> Workspace:
         """Look at the project's folder."""
         from kedge.workspaces import open_workspace
@@ -82,11 +91,21 @@ class Records:
     @cached_property
     def tables(self) -> TableVersions:
         """Keep versions of tables."""
+        from kedge.adapters.delta.lake import DeltaLake
+        from kedge.adapters.project import FolderProject
         from kedge.data.tables import TableVersions
         from kedge.storage.tables import PolarsTables
 
-        tables = PolarsTables(self.settings.project, None)
-        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
+        tables = PolarsTables(self.settings.project, FolderProject(self.settings.project))
+        return TableVersions(
+            datasets=self.meta.datasets,
+            blobs=self.blobs,
+            tables=tables,
+            lake=DeltaLake(),
+            files=self.meta.files,
+            notes=self.meta.notes,
+            clock=self.clock,
+        )
 
     @cached_property
     def quality(self) -> Quality:

@@ -1,265 +1,232 @@
-"""Blobs to a bucket and back: a folder, and a real S3 endpoint over HTTP."""
+"""Data in from DVC and git-lfs, and out again. Where DVC is installed (DVC_PYTHON), DVC itself reads what was written."""
 
-import random
-import threading
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
-from tests.contract.buckets import bucket_url, s3_endpoint  # noqa: F401 - fixtures
+from tests.contract.filed import add, contents, nothing_told, opened, write
 
-from kedge.errors import ConfigError, NotFound, StoreBroken, Unreachable
-from kedge.ports import TreeFile
-from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.bucket import open_bucket
-from kedge.storage.sql import open_store
-
-PACK = 1 << 20
+from kedge.data.looking import look
+from kedge.domain.workspace import PlaceState
+from kedge.errors import ConfigError, KedgeError, LocalEdits, NotFound, SourceFailed
 
 
 @pytest.fixture
-def bucket(bucket_url):  # noqa: F811
-    return open_bucket(bucket_url)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
-def stores(tmp_path):
-    opened = []
-
-    def make(name):
-        meta = open_store(f"sqlite:///{tmp_path / name / 'kedge.db'}")
-        opened.append(meta)
-        return ChunkStore(tmp_path / name, meta.chunks, pack_bytes=PACK)
-
-    yield make
-    for meta in opened:
-        meta.close()
+def records(project):
+    found = opened(project)
+    yield found
+    found.close()
 
 
-def noise(size, seed=0):
-    return random.Random(seed).randbytes(size)
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
 
 
-def quiet(count, size):
-    pass
+def cached(cache: Path, data: bytes, *, name: str = "", layout: str = "files/md5/") -> str:
+    """Put an object into a DVC cache."""
+    digest = name or md5(data)
+    write(cache, {f"{layout}{digest[:2]}/{digest[2:]}": data})
+    return digest
 
 
-def filled(store, seeds, size=400_000):
-    return store.put_tree({f"{seed}": noise(size, seed) for seed in seeds})
+def tracked(project: Path, files: dict[str, bytes], *, name: str = "raw", cache: Path | None = None) -> None:
+    """Have DVC track a folder."""
+    cache = cache or project / ".dvc" / "cache"
+    listed = [{"md5": cached(cache, data), "relpath": relative} for relative, data in sorted(files.items())]
+    listing = json.dumps(listed).encode()
+    digest = cached(cache, listing, name=f"{md5(listing)}.dir")
+    size = sum(map(len, files.values()))
+    write(
+        project,
+        {f"{name}.dvc": f"outs:\n- md5: {digest}\n  size: {size}\n  nfiles: {len(files)}\n  hash: md5\n  path: {name}\n"},
+    )
+    (project / ".dvc").mkdir(exist_ok=True)
 
 
-def named(store, tree):
-    return [tree, *(file.digest for file in store.manifest(tree))]
-
-
-def objects(bucket, folder):
-    return sorted(bucket.list(folder))
-
-
-def test_objects_are_whole_and_new_ones_are_written_once(bucket):
-    assert bucket.get("versions/a.json") is bucket.size("versions/a.json") is bucket.get_spans("x/y", [(0, 1)]) is None
-    assert bucket.put("versions/a.json", b"first", new=True)
-    assert not bucket.put("versions/a.json", b"second", new=True)
-    assert bucket.get("versions/a.json") == b"first"
-    assert bucket.put("versions/a.json", b"third")
-    assert bucket.size("versions/a.json") == 5
-    assert bucket.put("other/b", noise(20_000_000))
-    assert bucket.get_spans("other/b", [(1, 3), (10_000_000, 10_000_009)]) == [
-        noise(20_000_000)[1:3],
-        noise(20_000_000)[10_000_000:10_000_009],
+def taken(records, path: str, **named) -> list:
+    return [
+        records.exchange.take_in(offer, actor="person:me", told=nothing_told)
+        for offer in records.exchange.offers(path, **named)
     ]
-    assert objects(bucket, "versions") == [("versions/a.json", 5)]
-    bucket.delete("versions/a.json")
-    bucket.delete("versions/a.json")
-    assert objects(bucket, "versions") == objects(bucket, "never") == []
 
 
-def test_what_is_pushed_can_be_pulled_elsewhere(bucket, stores):
-    here, there = stores("here"), stores("there")
-    tree = filled(here, range(8))
-    told = []
-    moved = here.push(bucket, named(here, tree), told=lambda *done: told.append(done))
-    assert moved.blobs == 9
-    assert told[-1] == (moved.chunks, moved.bytes)
-    assert 3_200_000 < moved.bytes < 3_300_000
-    there.pull(bucket, [tree], told=quiet)
-    pulled = there.pull(bucket, named(there, tree), told=quiet)
-    assert pulled.blobs == 8
-    assert there.get_tree(tree) == here.get_tree(tree)
-    assert dict(there.unused([])).keys() == set(named(here, tree))  # what was fetched may be reclaimed again
+FILES = {"a.csv": b"1\n", "sub/b.bin": bytes(range(256)), "sub-c": b"x"}
 
 
-def test_only_what_is_missing_travels(bucket, stores):
-    here, there = stores("here"), stores("there")
-    first, second = filled(here, range(4)), filled(here, range(5))
-    here.push(bucket, named(here, first), told=quiet)
-    assert here.push(bucket, named(here, first), told=quiet) == (0, 0, 0)
-    assert 400_000 < here.push(bucket, named(here, second), told=quiet).bytes < 410_000
-    for tree in (first, second):
-        there.pull(bucket, [tree], told=quiet)
-    there.pull(bucket, named(there, first), told=quiet)
-    assert 400_000 <= there.pull(bucket, named(there, second), told=quiet).bytes < 410_000
-    assert there.pull(bucket, named(there, second), told=quiet) == (0, 0, 0)
+def test_a_folder_of_dvc_becomes_a_version_and_lies_here(project, records):
+    tracked(project, FILES)
+    (done,) = taken(records, "raw.dvc")
+    assert (done.version.files, done.version.dataset, done.place) == (3, "raw", "raw")
+    assert (project / "raw" / "sub" / "b.bin").read_bytes() == FILES["sub/b.bin"]
+    assert look(records.workspace, "raw").state is PlaceState.CLEAN
+    assert not taken(records, "raw")[0].new  # again: nothing new
 
 
-class Dying:
-    """A bucket that fails at its n-th write."""
-
-    def __init__(self, bucket, left):
-        self._bucket, self._left, self.url = bucket, left, bucket.url
-
-    def put(self, name, data, **more):
-        self._left -= 1
-        if self._left < 0:
-            raise Unreachable("gone")
-        return self._bucket.put(name, data, **more)
-
-    def __getattr__(self, name):
-        return getattr(self._bucket, name)
+def test_links_into_dvcs_cache_give_way_to_files(project, records):
+    tracked(project, FILES)
+    (project / "raw").mkdir()
+    (project / "raw" / "a.csv").symlink_to(project / ".dvc/cache/files/md5" / md5(b"1\n")[:2] / md5(b"1\n")[2:])
+    taken(records, ".")
+    assert not (project / "raw" / "a.csv").is_symlink()
+    assert (project / "raw" / "a.csv").read_bytes() == b"1\n"
 
 
-def test_a_push_that_dies_anywhere_goes_on_and_shows_nothing_half(bucket, stores, tmp_path):
-    here = stores("here")
-    tree = filled(here, range(6))
-    total = here.push(Dying(open_bucket(f"file://{tmp_path / 'other'}"), 10**6), named(here, tree), told=quiet).bytes
-    sent = []
-    for at, left in enumerate((0, 1, 2, 1)):
-        with pytest.raises(Unreachable):
-            here.push(Dying(bucket, left), named(here, tree), told=quiet)
-        with pytest.raises(NotFound, match="push it"):
-            stores(f"there{at}").pull(bucket, [tree], told=quiet)
-        sent.append(sum(size for _, size in bucket.list("packs")))
-    assert sent == sorted(sent)
-    assert here.push(bucket, named(here, tree), told=quiet).bytes <= total - sent[-1] + PACK
-    there = stores("there")
-    there.pull(bucket, [tree], told=quiet)
-    there.pull(bucket, named(there, tree), told=quiet)
-    assert there.get_tree(tree) == here.get_tree(tree)
+def test_edits_to_what_dvc_tracks_stay(project, records):
+    tracked(project, FILES)
+    write(project, {"raw/a.csv": "mine"})
+    with pytest.raises(LocalEdits):
+        taken(records, "raw")
+    assert (project / "raw/a.csv").read_text() == "mine"
 
 
-def test_a_pull_that_dies_goes_on(bucket, stores, monkeypatch):
-    here, there = stores("here"), stores("there")
-    tree = filled(here, range(8))
-    here.push(bucket, named(here, tree), told=quiet)
-    there.pull(bucket, [tree], told=quiet)
-
-    def dying(count, size):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        there.pull(bucket, named(there, tree), told=dying)
-    assert there.pull(bucket, named(there, tree), told=quiet).bytes < 2_500_000
-    assert there.get_tree(tree) == here.get_tree(tree)
+def test_objects_come_from_another_cache_or_a_remote_folder(project, records, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    tracked(project, FILES, cache=elsewhere)
+    with pytest.raises(NotFound, match="dvc pull"):
+        taken(records, "raw.dvc")
+    (done,) = taken(records, "raw.dvc", remote=str(elsewhere))
+    assert done.version.files == 3
+    assert list((project / ".kedge" / "scratch").iterdir()) == []
+    tracked(project, FILES | {"new": b"n"}, cache=elsewhere)
+    assert taken(records, "raw.dvc", cache=str(elsewhere))[0].version.number == 2
 
 
-def test_pushers_at_one_time_do_not_harm_each_other(bucket, stores):
-    pushers = [stores(f"here{at}") for at in range(3)]
-    trees = [filled(store, range(at, at + 4)) for at, store in enumerate(pushers)]
-    failures = []
-
-    def push(store, tree):
-        try:
-            store.push(open_bucket(bucket.url), named(store, tree), told=quiet)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=push, args=pair) for pair in zip(pushers, trees, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    there = stores("there")
-    for store, tree in zip(pushers, trees, strict=True):
-        there.pull(bucket, [tree], told=quiet)
-        there.pull(bucket, named(there, tree), told=quiet)
-        assert there.get_tree(tree) == store.get_tree(tree)
+def test_dvcs_own_settings_are_followed(project, records, tmp_path_factory):
+    remote = tmp_path_factory.mktemp("remote")
+    tracked(project, FILES, cache=remote)
+    write(project, {".dvc/config": f"[core]\n    remote = shared\n['remote \"shared\"']\n    url = {remote}\n"})
+    assert taken(records, "raw")[0].version.files == 3
 
 
-@pytest.mark.parametrize("folder", ["packs", "indexes", "recipes"])
-def test_a_changed_byte_in_the_bucket_is_found_and_nothing_of_it_is_kept(bucket, stores, folder):
-    here, there = stores("here"), stores("there")
-    digest = here.put(noise(500_000))
-    here.push(bucket, [digest], told=quiet)
-    ((name, size),) = objects(bucket, folder)
-    data = bytearray(bucket.get(name))
-    data[size // 2] ^= 1
-    bucket.put(name, bytes(data))
-    with pytest.raises(StoreBroken, match=rf"{name} .* is damaged"):
-        there.pull(bucket, [digest], told=quiet)
-    assert not there.has(digest)
+def test_caches_from_before_version_3_are_read(project, records):
+    cache = project / ".dvc" / "cache"
+    text = b"a,b\r\n1,2\r\n"
+    digest = cached(cache, text, name=md5(text.replace(b"\r\n", b"\n")), layout="")
+    write(project, {"t.csv.dvc": f"outs:\n- md5: {digest}\n  path: t.csv\n"})
+    taken(records, "t.csv.dvc")
+    assert (project / "t.csv").read_bytes() == text
 
 
-def test_a_lost_pack_is_told(bucket, stores):
-    here, there = stores("here"), stores("there")
-    digest = here.put(noise(500_000))
-    here.push(bucket, [digest], told=quiet)
-    bucket.delete(objects(bucket, "packs")[0][0])
-    with pytest.raises(StoreBroken, match="has lost packs/"):
-        there.pull(bucket, [digest], told=quiet)
-
-
-def test_what_is_in_neither_store_is_told(bucket, stores):
-    store = stores("here")
-    with pytest.raises(NotFound, match="cannot be pushed"):
-        store.push(bucket, ["0" * 64], told=quiet)
-    with pytest.raises(NotFound, match="no blob 0000"):
-        store.pull(bucket, ["0" * 64], told=quiet)
-
-
-def test_damage_is_named_and_mended_from_a_bucket(bucket, stores, tmp_path):
-    store = stores("here")
-    whole, twin, other = (store.put(data) for data in (noise(500_000), noise(500_000) + b"more", noise(1000, 3)))
-    store.push(bucket, [whole, twin, other], told=quiet)
-    pack = tmp_path / "here" / "packs" / "00000001.pack"
-    data = bytearray(pack.read_bytes())
-    data[250_000] ^= 1
-    pack.write_bytes(data)
-    told = []
-    (damage,) = store.verify(told=lambda *done: told.append(done))
-    assert (damage.pack, damage.reason) == ("00000001.pack", "its bytes have changed")
-    assert damage.offset <= 250_000 < damage.offset + damage.length
-    assert set(damage.blobs) == {whole, twin}
-    assert told[-1][1] > 500_000
-    with pytest.raises(StoreBroken):
-        store.get(whole)
-    assert store.mend([damage], bucket) == 1
-    assert list(store.verify(told=quiet)) == []
-    assert store.get(whole) == noise(500_000)
-    pack.unlink()
-    damages = list(store.verify(told=quiet))
-    assert {blob for one in damages for blob in one.blobs} == {whole, twin, other}
-    store.mend(damages, bucket)
-    assert list(store.verify(told=quiet)) == []
-    assert store.get(twin) == noise(500_000) + b"more"
-
-
-def test_a_folder_of_many_files_travels(bucket, stores, tmp_path):
-    here, there = stores("here"), stores("there")
-    files = []
-    for at in range(300):
-        (tmp_path / f"{at:03}").write_bytes(noise(3000, at))
-        files.append((f"{at:03}", tmp_path / f"{at:03}"))
-    tree = here.put_manifest(TreeFile(file.name, file.digest, file.size) for file in here.put_files(files, told=quiet))
-    here.push(bucket, named(here, tree), told=quiet)
-    assert len(objects(bucket, "packs")) == 1
-    there.pull(bucket, [tree], told=quiet)
-    there.pull(bucket, named(there, tree), told=quiet)
-    assert there.get_tree(tree) == here.get_tree(tree)
+def test_outputs_of_a_lock_are_read(project, records):
+    digest = cached(project / ".dvc" / "cache", b"made")
+    lock = (
+        f"schema: '2.0'\nstages:\n  make:\n    cmd: x\n    outs:\n    - path: out/m\n      hash: md5\n      md5: {digest}\n"
+    )
+    write(project, {"dvc.lock": lock})
+    assert taken(records, "dvc.lock")[0].place == "out/m"
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://x", "s3://", "/data", "file://host/x", "s3://key:secret@bucket/x", "s3://bucket/x?region=y", ""]
+    ("content", "said"),
+    [
+        ("outs: [", "YAML"),
+        ("outs:\n- path: raw\n", "nothing"),
+        ("outs:\n- {path: raw, md5: zz}\n", "no md5"),
+        ("outs:\n- {path: raw, files: []}\n", "cloud"),
+        ("outs:\n- {path: ../raw, md5: ab000000000000000000000000000000}\n", "not below"),
+    ],
 )
-def test_what_is_no_bucket_is_refused_and_no_secret_is_repeated(url):
-    with pytest.raises(ConfigError) as caught:
-        open_bucket(url)
-    assert "secret" not in str(caught.value)
+def test_bad_dvc_files_are_one_clear_error(project, records, content, said):
+    write(project, {"raw.dvc": content})
+    with pytest.raises(KedgeError, match=said):
+        taken(records, "raw.dvc")
 
 
-def test_an_endpoint_that_does_not_answer_is_told(monkeypatch, stores):
-    monkeypatch.setattr("kedge.storage.bucket._RETRY_SECONDS", 0)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
-    with pytest.raises(Unreachable, match=r"s3://gone.*run the same again") as caught:
-        open_bucket("s3://gone").get("x")
-    assert "not-to-be-shown" not in str(caught.value)
+def test_a_damaged_object_is_named_and_nothing_is_kept(project, records):
+    tracked(project, FILES)
+    broken = project / ".dvc/cache/files/md5" / md5(b"x")[:2] / md5(b"x")[2:]
+    broken.write_bytes(b"y")
+    with pytest.raises(SourceFailed, match="not what DVC wrote"):
+        taken(records, "raw.dvc")
+    assert records.meta.datasets.names() == []
+    assert not (project / "raw.kedge").exists()
+
+
+@pytest.mark.parametrize("name", ["../../out", "/etc/passwd", "a//b", "a/../b"])
+def test_a_listing_that_leads_out_is_refused(project, records, name):
+    listing = json.dumps([{"md5": cached(project / ".dvc/cache", b"x"), "relpath": name}]).encode()
+    digest = cached(project / ".dvc/cache", listing, name=f"{md5(listing)}.dir")
+    write(project, {"raw.dvc": f"outs:\n- {{md5: {digest}, hash: md5, path: raw}}\n"})
+    with pytest.raises(SourceFailed, match="leads out"):
+        taken(records, "raw.dvc")
+
+
+def pointer_of(data: bytes) -> bytes:
+    digest = hashlib.sha256(data).hexdigest()
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(data)}\n".encode()
+
+
+def test_what_git_lfs_tracks_becomes_a_version(project, records):
+    data = os.urandom(5000)
+    digest = hashlib.sha256(data).hexdigest()
+    write(project, {f".git/lfs/objects/{digest[:2]}/{digest[2:4]}/{digest}": data})
+    write(project, {"models/big.bin": pointer_of(data), "models/readme": "small"})
+    (done,) = taken(records, "models")
+    assert done.version.files == 2
+    assert (project / "models/big.bin").read_bytes() == data
+    assert look(records.workspace, "models").state is PlaceState.CLEAN
+    write(project, {"models/other.bin": pointer_of(b"none")})
+    with pytest.raises(NotFound, match="git lfs fetch"):
+        taken(records, "models")
+
+
+def test_what_nobody_tracks_is_said(project, records):
+    write(project, {"plain": "x"})
+    with pytest.raises(SourceFailed, match="kedge data add"):
+        taken(records, "plain")
+
+
+def test_a_version_is_exported_as_files(project, records, tmp_path_factory):
+    write(project, {"raw/a": "1", "raw/b/c": "2"})
+    version = add(records, "raw").version
+    target = tmp_path_factory.mktemp("out") / "new"
+    assert records.exchange.export(version, target, told=nothing_told).files == 2
+    assert contents(target) == {"a": "1", "b/c": "2"}
+    with pytest.raises(LocalEdits):
+        records.exchange.export(version, target, told=nothing_told)
+    with pytest.raises(ConfigError):
+        records.exchange.export(version, target / "a", told=nothing_told)
+
+
+def test_a_version_is_exported_for_dvc(project, records, tmp_path_factory):
+    write(project, {"raw/a": "1", "raw/b/c": "2", "raw/b-d": "3"})
+    version = add(records, "raw").version
+    home = tmp_path_factory.mktemp("dvc")
+    done = records.exchange.export_dvc(version, str(home), name="raw", folder=True, told=nothing_told)
+    assert done.path == str(home / "raw.dvc")
+    other = opened(home)
+    os.chdir(home)
+    (back,) = taken(other, "raw.dvc")
+    assert back.version.digest == version.digest  # there and back again
+    other.close()
+
+
+def test_dvc_reads_what_was_written_for_it(project, records, tmp_path_factory):
+    python = os.environ.get("DVC_PYTHON")
+    if python is None:
+        pytest.skip("DVC_PYTHON names no Python with DVC: that DVC reads what was written for it was not tested")
+    write(project, {"raw/a": "1", "raw/b/c": "2", "raw/b-d": "3"})
+    version = add(records, "raw").version
+    home = tmp_path_factory.mktemp("dvc")
+    dvc(python, "init", "--no-scm", folder=home)
+    records.exchange.export_dvc(version, str(home), name="raw", folder=True, told=nothing_told)
+    dvc(python, "checkout", folder=home)
+    assert contents(home / "raw") == {"a": "1", "b/c": "2", "b-d": "3"}
+    assert "up to date" in dvc(python, "status", folder=home)
+
+
+def dvc(python: str, *words: str, folder: Path) -> str:
+    done = subprocess.run([python, "-m", "dvc", *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -9,7 +9,12 @@ import typer
 
 from kedge.errors import ConfigError
 
-TEMPLATES = ("tabular",)
+TEMPLATES = ("tabular", "empty")
+
+_NEXT = {
+    "tabular": "play it through the loop: kedge replay {folder}",
+    "empty": "version some data: kedge data add PATH; log runs with `import kedge`",
+}
 
 
 def command(
@@ -29,6 +34,8 @@ def command(
         if source.is_file() and not target.exists():
             target.write_text(source.read_text(encoding="utf-8").replace('"NAME"', f'"{name}"'), encoding="utf-8")
             written.append(source.name)
-    with (folder / ".gitignore").open("a", encoding="utf-8") as ignored:
-        ignored.write(".kedge/\n")
-    typer.echo(f"made {folder} with {', '.join(sorted(written))}\nplay it through the loop: kedge replay {folder}")
+    ignored = folder / ".gitignore"
+    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
+    if ".kedge/" not in lines:
+        ignored.write_text("\n".join([*lines, ".kedge/"]) + "\n", encoding="utf-8")
+    typer.echo(f"made {folder} with {', '.join(sorted(written))}\n{_NEXT[template].format(folder=folder)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -22,10 +22,19 @@ from kedge.domain.data_diff import FilesDiff
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
-from kedge.domain.workspace import EMPTY, EXECUTABLE, LINK, Base, KnownFile, Pointer, differing
+from kedge.domain.workspace import (
+    EMPTY,
+    EXECUTABLE,
+    LINK,
+    PLAIN,
+    Base,
+    KnownFile,
+    Pointer,
+    differing,
+)
 from kedge.errors import ConfigError, Conflict, LocalEdits, NotFound, RequestInvalid, SourceFailed
-from kedge.ports import Clock, Datasets, DataStore, TreeFile
-from kedge.ports.workspace import PlaceMemory, Workspace
+from kedge.ports import Clock, Datasets, DataStore, StoredFile, TreeFile
+from kedge.ports.workspace import Offer, PlaceMemory, Workspace
 from kedge.ports.world import Told
 
 if TYPE_CHECKING:
@@ -83,9 +92,8 @@ class FileVersions:
         with space.locked(place), self._blobs.keeping():
             memory = space.memory(place)
             try:
-                version, new, read = self._add(
-                    place, dataset=dataset, memory=memory, folder=kind, actor=actor, told=told, message=message, notes=notes
-                )
+                asked = _Asked(place, dataset, actor, message, tuple(notes))
+                version, new, read = self._add(asked, memory, folder=kind, told=told)
             finally:
                 memory.close()
             made = Pointer(dataset=dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=kind)
@@ -112,6 +120,28 @@ class FileVersions:
                 return self._checkout(place, version, tree=tree, memory=memory, told=told, force=force)
             finally:
                 memory.close()
+
+    def take_in(self, offer: Offer, *, actor: str, told: Told, name: str = "", message: str = "") -> Added:
+        """Make data that another tool keeps the newest version of its place, with a pointer. The workspace stays as it
+        is, but for what only stood in for the data: that is removed, and a checkout brings the data.
+
+        Raises what `add` raises.
+        """
+        space, place = self._workspace, offer.place
+        pointer = space.pointer(place)
+        dataset = self._name(place, pointer, name=name)
+        stand_ins: list[str] = []
+        with space.locked(place), self._blobs.keeping():
+            count = _Count()
+            kept = self._blobs.put_files(_paths(offer, stand_ins=stand_ins), told=told)
+            tree = self._blobs.put_manifest(count.through(_as_seen(kept)))
+            version, new = self._publish(_Asked(place, dataset, actor, message, ()), tree, count=count)
+            made = Pointer(
+                dataset=dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=offer.folder
+            )
+            space.point(place, made)
+            space.remove(place, stand_ins, folder=offer.folder)
+        return Added(place=place, version=version, new=new, read=count.files)
 
     def adopt(self, place: str) -> bool:
         """Compare what lies at a place with the version that its pointer names, and remember it; False where the store
@@ -180,24 +210,13 @@ class FileVersions:
         """Compare two versions of files, in bounded memory; the first of the files that differ are named."""
         return diff_trees(self._blobs, before, after=after)
 
-    def _add(
-        self,
-        place: str,
-        *,
-        dataset: DatasetName,
-        memory: PlaceMemory,
-        folder: bool,
-        actor: str,
-        told: Told,
-        message: str,
-        notes: Sequence[Edge],
-    ) -> tuple[DatasetVersion, bool, int]:
+    def _add(self, asked: _Asked, memory: PlaceMemory, *, folder: bool, told: Told) -> tuple[DatasetVersion, bool, int]:
         base = memory.base()
         held = self._datasets.find_digest(base.version) if base is not None else None
         if base is not None and (held is None or held.tree != base.tree):
             base = None  # the store is another one, or has lost or erased what is remembered: read everything
             memory.forget()
-        reading = _Reading(self._workspace, place, memory=memory, folder=folder)
+        reading = _Reading(self._workspace, asked.place, memory=memory, folder=folder)
         batch: list[KnownFile] = []
         for stored in self._blobs.put_files(reading.files(trusted=self._blobs.has), told=told):
             found = self._workspace.found(stored.name, stored.stat)
@@ -205,33 +224,30 @@ class FileVersions:
             if len(batch) >= _BATCH:
                 memory.add_fresh(batch)
                 batch = []
-        here = self._datasets.find(dataset, base.number) if base is not None and not base.coming else None
+        here = self._datasets.find(asked.dataset, base.number) if base is not None and not base.coming else None
         if base is not None and here is not None and here.tree == base.tree and not reading.touched:
             return here, False, 0
         memory.begin()  # closed before `settle`, it leaves things as they were
         memory.change(files=(*batch, *reading.ready), gone=reading.gone)
-        version, new = self._commit(
-            place, dataset=dataset, memory=memory, parent=held, here=here, actor=actor, message=message, notes=notes
-        )
+        count = _Count()
+        tree = self._blobs.put_manifest(count.through(memory.files()))
+        version, new = self._publish(asked, tree, count=count, parent=held, here=here)
         memory.settle(_base(version))
         return version, new, reading.read
 
-    def _commit(
+    def _publish(
         self,
-        place: str,
+        asked: _Asked,
+        tree: Digest,
         *,
-        dataset: DatasetName,
-        memory: PlaceMemory,
-        parent: DatasetVersion | None,
-        here: DatasetVersion | None,
-        actor: str,
-        message: str,
-        notes: Sequence[Edge],
+        count: _Count,
+        parent: DatasetVersion | None = None,
+        here: DatasetVersion | None = None,
     ) -> tuple[DatasetVersion, bool]:
-        count = _Count()
-        tree = self._blobs.put_manifest(count.through(memory.files()))
+        """Make a tree the newest version, or give the one that has it: what lies here, or the newest."""
+        dataset = asked.dataset
         if not count.files:
-            raise SourceFailed(f"{place} has no files in it; put some there, then add it")
+            raise SourceFailed(f"{asked.place} has no files in it; put some there, then add it")
         for _ in range(_TRIES):
             newest = self._datasets.find(dataset)
             if same := next((one for one in (here, newest) if one is not None and one.tree == tree), None):
@@ -251,12 +267,12 @@ class FileVersions:
                 tree=tree,
                 files=count.files,
                 bytes=count.bytes,
-                message=message,
-                actor=actor,
-                source=place,
+                message=asked.message,
+                actor=asked.actor,
+                source=asked.place,
             )
             try:
-                self._datasets.add(version, _committed(version, notes=notes))
+                self._datasets.add(version, _committed(version, notes=asked.notes))
             except Conflict:
                 continue
             return version, True
@@ -350,6 +366,16 @@ class FileVersions:
         return place if self._workspace.pointer(place) is not None else None
 
 
+class _Asked(NamedTuple):
+    """What a new version is of, who makes it and why; `notes` are further edges of its lineage."""
+
+    place: str
+    dataset: DatasetName
+    actor: str
+    message: str
+    notes: tuple[Edge, ...]
+
+
 class _Count:
     """Counts files and bytes on their way into a manifest."""
 
@@ -394,6 +420,20 @@ class _Reading:
             else:
                 self.read += 1
                 yield found.name, self._workspace.path(self._place, found.name, folder=self._folder)
+
+
+def _paths(offer: Offer, *, stand_ins: list[str]) -> Iterator[tuple[str, Path]]:
+    """Name the files of an offer; what stands in for them in the workspace is noted."""
+    for file in offer.files():
+        if file.stands_in:
+            stand_ins.append(file.name)
+        yield file.name, file.path
+
+
+def _as_seen(files: Iterator[StoredFile]) -> Iterator[KnownFile]:
+    for name, digest, size, stat in files:
+        mode = EXECUTABLE if stat.st_mode & 0o111 else PLAIN
+        yield KnownFile(name, size, 0, 0, 0, mode, bytes.fromhex(digest), "")
 
 
 def require_files(version: DatasetVersion) -> Digest:

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from os import stat_result
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kedge.domain.workspace import Base, KnownFile, Pointer, SeenFile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class SourceFile(NamedTuple):
+    """A file of data that another tool keeps: its name in the data, and where its bytes lie. `stands_in` says that what
+    lies at its place in the workspace is only a pointer or a link to them."""
+
+    name: str
+    path: Path
+    stands_in: bool = False
+
+
+class Offer(NamedTuple):
+    """Data that another tool keeps, to become a version of a place. `files` gives them in the order of their names, each
+    verified. `expected` and `bytes` are how much there is, 0 where that is not known."""
+
+    place: str
+    folder: bool
+    what: str
+    files: Callable[[], Iterator[SourceFile]]
+    expected: int
+    bytes: int
+
+
+class Foreign(Protocol):
+    """Other tools' data, in and out."""
+
+    def offers(self, path: str, *, cache: str, remote: str) -> list[Offer]:
+        """Read what a path tracks: a `.dvc` file, a folder with them, or what git-lfs tracks."""
+
+    def require_free(self, folder: Path, names: Iterator[str], *, bytes: int) -> None:
+        """Raise LocalEdits where one of these files is there already, StoreFull where the disk has less room."""
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder for what is on its way; it is gone at the end."""
+
+    def write_dvc(self, files: Iterator[tuple[str, Path]], *, name: str, folder: bool, home: str) -> str:
+        """Write files as DVC keeps them; give the path of the `.dvc` file. The files are moved."""
 
 
 class PlaceMemory(Protocol):

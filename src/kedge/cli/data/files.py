@@ -39,7 +39,7 @@ def add(
             with HowFar(f"adding {path}") as shown:
                 done.append(records.files.add(place, actor=person(), told=shown.told, name=name, message=message))
             if not as_json:
-                _print_added(done[-1])
+                print_added(done[-1])
     if as_json:
         print_json(done)
 
@@ -166,7 +166,8 @@ def _place(records: Records, path: str) -> str:
     return place
 
 
-def _print_added(done: Added) -> None:
+def print_added(done: Added) -> None:
+    """Say what an add or an import did."""
     version = done.version
     what = f"{version.files:,} files, {size(version.bytes)}"
     if done.new:
