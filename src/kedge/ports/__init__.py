@@ -32,7 +32,6 @@ from kedge.ports.world import (
     Journal,
     Lake,
     ModelFormat,
-    Moved,
     Notifier,
     OnlineRow,
     OnlineStore,
@@ -42,6 +41,7 @@ from kedge.ports.world import (
     StoredFile,
     Tables,
     Told,
+    Travelled,
     TreeFile,
 )
 
@@ -67,7 +67,6 @@ __all__ = [
     "MetaStore",
     "ModelFormat",
     "Models",
-    "Moved",
     "Notes",
     "Notifier",
     "OnlineRow",
@@ -84,6 +83,7 @@ __all__ = [
     "Tables",
     "TakenAlias",
     "Told",
+    "Travelled",
     "TreeFile",
     "Watches",
 ]

@@ -92,7 +92,7 @@ class BlobStore(Protocol):
         """Remove what uploads that were killed left behind; give its bytes."""
 
 
-class Moved(NamedTuple):
+class Travelled(NamedTuple):
     """What travelled: blobs that are new on the other side, chunks and bytes."""
 
     blobs: int
@@ -176,13 +176,13 @@ class DataStore(BlobStore, Protocol):
         Gives the bytes that are free now. A removal that is killed is finished by whoever is `alone` next.
         """
 
-    def push(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Moved:
+    def push(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
         """Send blobs; `told` of chunks and bytes. Raises NotFound, StoreBroken, Unreachable.
 
         Only what the bucket lacks travels. One that is killed or cut off goes on where it was; many may push at once.
         """
 
-    def pull(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Moved:
+    def pull(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
         """Fetch blobs that are not here, every chunk verified. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
 
     def verify(self, *, told: Told) -> Iterator[Damage]:

@@ -9,9 +9,9 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.ports import Damage, Told
-from kedge.storage.blobs.exchange import Exchange, RemotePlace
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace
 from kedge.storage.blobs.packs import PackWriter
+from kedge.storage.blobs.traffic import RemotePlace, Traffic
 from kedge.storage.durable import refusal
 
 _TOGETHER = 100  # packs whose places are held in memory at a time
@@ -36,15 +36,15 @@ def verify(folder: Path, index: ChunkIndex, told: Told) -> Iterator[Damage]:
                 yield from _damages(index, bad)
 
 
-def mend(folder: Path, index: ChunkIndex, *, exchange: Exchange, chunks: set[Digest]) -> int:
+def mend(folder: Path, index: ChunkIndex, *, traffic: Traffic, chunks: set[Digest]) -> int:
     """Write damaged chunks anew, from where a bucket has them; give their number. Raises StoreBroken, Unreachable."""
     packs: dict[str, dict[Digest, RemotePlace]] = {}
-    for digest, place in exchange.find(chunks).items():
+    for digest, place in traffic.find(chunks).items():
         packs.setdefault(place.pack, {})[digest] = place
     writer, mended = PackWriter(folder, limit=_PACK_BYTES), 0
     try:
         for pack, places in packs.items():
-            data = exchange.fetch(places, pack)
+            data = traffic.fetch(places, pack)
             try:
                 moved = writer.write((digest, memoryview(piece)) for digest, piece in data.items())
             except OSError as error:

@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
-from kedge.ports import Bucket, Moved, Told
+from kedge.ports import Bucket, Told, Travelled
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.packs import PackWriter
 from kedge.storage.blobs.reading import ChunkReader
@@ -44,7 +44,7 @@ class RemotePlace(NamedTuple):
     length: int
 
 
-class Exchange:
+class Traffic:
     """Sends blobs to a bucket and fetches them, for one call."""
 
     def __init__(self, folder: Path, index: ChunkIndex, *, reader: ChunkReader, bucket: Bucket, pack_bytes: int) -> None:
@@ -53,7 +53,7 @@ class Exchange:
         at = hashlib.blake2b(bucket.url.encode(), digest_size=12).hexdigest()
         self._seen = folder.parent / "remotes" / at
 
-    def push(self, digests: Iterable[Digest], told: Told) -> Moved:
+    def push(self, digests: Iterable[Digest], told: Told) -> Travelled:
         """Send blobs with all that they are made of. Raises NotFound for one that is not here, Unreachable."""
         there = {chunk for name in self._names(INDEXES) for chunk, _ in self._rows(name)}
         known = {blob for name in self._names(RECIPES) for blob, _, _ in self._recipes(name)}
@@ -73,9 +73,9 @@ class Exchange:
         for start in range(0, len(recipes), 100_000):
             data = msgspec.msgpack.encode(sorted(recipes[start : start + 100_000]))
             self._bucket.put(f"{RECIPES}/{_name(data)}", data)
-        return Moved(len(recipes), sending.chunks, sending.bytes)
+        return Travelled(len(recipes), sending.chunks, sending.bytes)
 
-    def pull(self, digests: Iterable[Digest], told: Told) -> Moved:
+    def pull(self, digests: Iterable[Digest], told: Told) -> Travelled:
         """Fetch blobs that are not here. Raises NotFound for one that the bucket has not, StoreBroken, Unreachable."""
         wanted = {digest for some in _some(digests) for digest in set(some) - self._index.find_blobs(some).keys()}
         recipes = self._find_recipes(wanted)
@@ -96,7 +96,7 @@ class Exchange:
                     raise StoreBroken(f"{self._bucket.url} names no pack with chunk {min(lost)}; push again from the source")
         finally:
             writer.close()
-        return Moved(len(recipes), count, size)
+        return Travelled(len(recipes), count, size)
 
     def find(self, chunks: set[Digest]) -> dict[Digest, RemotePlace]:
         """Find where chunks lie in the bucket."""
