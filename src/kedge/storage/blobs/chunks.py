@@ -142,7 +142,7 @@ class ChunkStore:
 
     def verify(self, *, told: Told) -> Iterator[Damage]:
         """Read every chunk and give what is damaged."""
-        return verify(self._folder, self._index, told)
+        return verify(self._folder, self._index, told=told)
 
     def mend(self, damages: Iterable[Damage], bucket: Bucket) -> int:
         """Fetch damaged chunks from a bucket that has them; give their number."""

@@ -68,7 +68,7 @@ class Traffic:
                     if (raw := bytes.fromhex(digest)) not in known:
                         known.add(raw)
                         recipes.append((raw, recipe.size, bytes.fromhex("".join(recipe.chunks))))
-                        for names, pieces in self._missing(digest, recipe, there):
+                        for names, pieces in self._missing(digest, recipe, there=there):
                             sending.send(names, pieces)
         for start in range(0, len(recipes), 100_000):
             data = msgspec.msgpack.encode(sorted(recipes[start : start + 100_000]))
@@ -158,7 +158,7 @@ class Traffic:
         return places
 
     def _missing(
-        self, digest: Digest, recipe: Recipe, there: set[bytes]
+        self, digest: Digest, recipe: Recipe, *, there: set[bytes]
     ) -> Iterator[tuple[Sequence[Digest], Sequence[bytes]]]:
         """Read those chunks of a blob that the bucket lacks, some at a time; they count as there from now on."""
         names = []

@@ -20,7 +20,7 @@ _PACK_BYTES = 64 << 20
 _Bad = tuple[Digest, ChunkPlace, str]
 
 
-def verify(folder: Path, index: ChunkIndex, told: Told) -> Iterator[Damage]:
+def verify(folder: Path, index: ChunkIndex, *, told: Told) -> Iterator[Damage]:
     """Read every chunk and give what is damaged, with the blobs that are made of it."""
     names = sorted({place.pack for _, place in index.scan()})
     done = size = 0
