@@ -21,6 +21,8 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.collecting import Collecting
+    from kedge.data.erasing import Erasing
     from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
     from kedge.data.quality import Quality
@@ -64,6 +66,20 @@ class Records:
         from kedge.data.files import FileVersions
 
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def collecting(self) -> Collecting:
+        """Free the space of versions that nobody needs."""
+        from kedge.data.collecting import Collecting
+
+        return Collecting(meta=self.meta, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def erasing(self) -> Erasing:
+        """Erase files from every version."""
+        from kedge.data.erasing import Erasing
+
+        return Erasing(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
     def exchange(self) -> Exchange:

@@ -13,6 +13,8 @@ COMMANDS = {
     "diff": ("files", "diff", "Compare two versions: files, or rows and columns."),
     "tag": ("files", "tag", "Have a tag name a version, or take a tag away."),
     "checkout": ("files", "checkout", "Bring data in the workspace to a version."),
+    "gc": ("removing", "gc", "Drop old versions of files that nothing needs, and free their space."),
+    "erase": ("removing", "erase", "Erase files or rows from every version of a dataset."),
     "import": ("exchange", "import_", "Make versions of what DVC or git-lfs keep."),
     "export": ("exchange", "export", "Write a version out as plain files, a table, or as DVC keeps it."),
     "list": ("catalogue", "listed", "List the datasets of the catalogue."),
