@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kedge import data
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
     from kedge.client.reading import history
@@ -65,6 +66,7 @@ __all__ = [
     "TrainingData",
     "active_run",
     "autolog",
+    "data",
     "history",
     "log",
     "log_artifact",
@@ -81,6 +83,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a public name from its home, and keep it here: `kedge.log` is asked for a million times."""
+    if name == "data":
+        return import_module("kedge.data")
     if name not in _HOMES:
         raise AttributeError(f"module 'kedge' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(_HOMES[name]), name)

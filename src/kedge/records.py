@@ -106,11 +106,21 @@ class Records:
     @cached_property
     def tables(self) -> TableVersions:
         """Keep versions of tables."""
+        from kedge.adapters.delta.lake import DeltaLake
+        from kedge.adapters.project import FolderProject
         from kedge.data.tables import TableVersions
         from kedge.storage.tables import PolarsTables
 
-        tables = PolarsTables(self.settings.project, None)
-        return TableVersions(datasets=self.meta.datasets, blobs=self.blobs, tables=tables, clock=self.clock)
+        tables = PolarsTables(self.settings.project, FolderProject(self.settings.project))
+        return TableVersions(
+            datasets=self.meta.datasets,
+            blobs=self.blobs,
+            tables=tables,
+            lake=DeltaLake(),
+            files=self.meta.files,
+            notes=self.meta.notes,
+            clock=self.clock,
+        )
 
     @cached_property
     def quality(self) -> Quality:

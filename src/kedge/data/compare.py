@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from kedge.data.moved import moved
-from kedge.data.parts import Parts, conformed, held
+from kedge.data.parts import Parts, conformed, held, with_rows
 from kedge.data.source import column_type
 from kedge.domain.data import DatasetVersion, Part
 from kedge.domain.data_diff import (
@@ -299,14 +299,9 @@ def _take(parts: Sequence[Part], shared: Counter[tuple[str, str | None]]) -> tup
 
 
 def _whole(parts: Parts, part: Part) -> Piece:
-    return Piece(held(part), lambda names: _rows_of(parts.read(part, names), held(part)))
+    return Piece(held(part), lambda names: with_rows(parts.read(part, names), held(part)))
 
 
 def _some(parts: Parts, part: Part, *, wanted: np.ndarray) -> Piece:
     count, chosen = int(wanted.sum()), pl.Series(wanted)
-    return Piece(count, lambda names: _rows_of(parts.whole(part.digest, names).filter(chosen), count))
-
-
-def _rows_of(rows: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Keep the number of rows where a part has none of the columns asked for."""
-    return rows if rows.width else pl.DataFrame({"": pl.repeat(None, count, eager=True)})
+    return Piece(count, lambda names: with_rows(parts.whole(part.digest, names).filter(chosen), count))

@@ -149,4 +149,4 @@ def _is_moved(before: np.ndarray, after: np.ndarray) -> bool:
     found = float(DRIFT_TESTS["psi"]((before / n)[None, :], (after / m)[None, :])[0])
     free = max(int(((before > 0) | (after > 0)).sum()) - 1, 1)
     by_chance = free * (1 - 2 / (9 * free) + _NORMAL_99 * math.sqrt(2 / (9 * free))) ** 3  # Wilson & Hilferty, 1931
-    return found >= _MUCH and found > by_chance * (1 / n + 1 / m)
+    return bool(found >= _MUCH and found > by_chance * (1 / n + 1 / m))

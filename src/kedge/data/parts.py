@@ -120,6 +120,11 @@ def conformed(rows: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataF
     return rows.select(columns)
 
 
+def with_rows(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Keep the number of rows where a part has none of the columns asked for: one without a name stands for them."""
+    return rows if rows.width else pl.DataFrame({"": pl.repeat(None, count, eager=True)})
+
+
 def held(part: Part) -> int:
     """Count the rows of a part that its version holds."""
     return part.rows - part.gone

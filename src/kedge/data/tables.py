@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, written
-from kedge.data.compare import compare, sides
+from kedge.data.compare import Piece, TableSide, compare, sides
 from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
-from kedge.data.parts import Parts, conformed, held, stacked
+from kedge.data.erasure import Erasures, require_there
+from kedge.data.parts import Parts, conformed, held, stacked, with_rows
 from kedge.data.personal import masked
 from kedge.data.references import check_name, resolve, split
 from kedge.data.snapshot import version_digest
 from kedge.data.source import require_column, schema_of
-from kedge.domain.data import DatasetKind, DatasetVersion, Part
+from kedge.domain.data import PINNED, DatasetKind, DatasetVersion, Erasure, Part, Pin
 from kedge.domain.data_diff import TableDiff
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.errors import Conflict, NotFound, RequestInvalid, SourceFailed
-from kedge.ports import BlobStore, Clock, Datasets, Tables
+from kedge.ports import Clock, Datasets, DataStore, Lake, Notes, RunFiles, Tables
 
 _TRIES = 50
 
@@ -46,9 +49,21 @@ class NextTable(NamedTuple):
 class TableVersions:
     """Keeps versions of tables."""
 
-    def __init__(self, *, datasets: Datasets, blobs: BlobStore, tables: Tables, clock: Clock) -> None:
-        self._datasets, self._tables, self._clock = datasets, tables, clock
+    def __init__(
+        self,
+        *,
+        datasets: Datasets,
+        blobs: DataStore,
+        tables: Tables,
+        lake: Lake,
+        files: RunFiles,
+        notes: Notes,
+        clock: Clock,
+    ) -> None:
+        self._datasets, self._blobs, self._tables, self._clock = datasets, blobs, tables, clock
+        self._lake = lake
         self._parts = Parts(blobs=blobs, tables=tables)
+        self._erasures = Erasures(datasets=datasets, blobs=blobs, parts=self._parts, files=files, notes=notes, clock=clock)
 
     def commit(
         self,
@@ -65,13 +80,20 @@ class TableVersions:
         With a `key` (that of the version before, if left out; () for none) rows are told apart by it: only those that
         changed are stored, and they come last when the version is read. Raises SourceFailed, DataInvalid, Conflict.
         """
+        if source.startswith(PINNED):
+            raise RequestInvalid(f"a source that begins with {PINNED!r} names a pinned table; pin it, or name it otherwise")
         rows = self._given(table, name)
 
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
             columns = self._key(key, newest)
             require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
             there = TableChange((), newest.rows if newest else 0, rows)
-            if newest is not None and newest.key == columns and _alike(self.schema(newest), rows.schema):
+            if (
+                newest is not None
+                and not newest.is_pinned
+                and newest.key == columns
+                and _alike(self.schema(newest), rows.schema)
+            ):
                 there = changed(self._parts, newest.parts, rows=rows, key=columns)
                 if not there.gone and there.new.is_empty():
                     return None
@@ -100,6 +122,7 @@ class TableVersions:
         rows = self._given(table, name)
 
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
+            _require_own(newest)
             columns = self._key(key, newest)
             if newest is not None and newest.key != columns:
                 raise RequestInvalid(
@@ -121,6 +144,29 @@ class TableVersions:
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
 
+    def load(self, source: str) -> pl.DataFrame:
+        """Read a file, a folder or a glob of CSV, TSV and Parquet, or "FILE.py:NAME" of the project. Raises SourceFailed."""
+        return self._tables.source(source)
+
+    def pin(self, place: str, name: str, *, version: int | None = None, message: str = "", actor: str) -> DatasetVersion:
+        """Make a version of a Delta table (its newest, if none is given) the newest version here. Its rows stay there.
+
+        What is kept is the version's number and the hashes of its files; `read` and `scan` compare them. Raises
+        SourceFailed, ConfigError, Conflict.
+        """
+        pin = self._lake.pin(place, version)
+        schema = self._lake.scan(pin).collect_schema()
+        data = msgspec.json.encode(pin)
+
+        def next_of(newest: DatasetVersion | None) -> NextTable | None:
+            part = Part(digest=self._blobs.put(data), rows=pin.rows, bytes=len(data))
+            if newest is not None and newest.parts == (part,):
+                return None
+            said = f"version {pin.version} of Delta table {place}, {pin.rows} rows in {len(pin.files)} files"
+            return NextTable((part,), schema, (), said, {"delta_version": pin.version, "files": len(pin.files)})
+
+        return self._publish(name, next_of, message=message, source=f"{PINNED}{place}@{pin.version}", actor=actor)
+
     def delete(
         self, name: str, *, where: Where | None = None, keys: Any = None, message: str = "", actor: str
     ) -> DatasetVersion:
@@ -132,6 +178,7 @@ class TableVersions:
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
             if newest is None:
                 raise NotFound(f"there is no dataset {name!r}; list them with `kedge data list`")
+            _require_own(newest)
             gone = self.meant(newest, where=where, keys=keys)
             if not gone.any():
                 return None
@@ -143,6 +190,35 @@ class TableVersions:
 
         return self._publish(name, next_of, message=message, source="", actor=actor)
 
+    def erase(self, name: str, *, where: Where | None = None, keys: Any = None, reason: str, actor: str) -> Erasure:
+        """Take rows out of every version for good, and their bytes out of the store; versions keep number and digest.
+
+        A condition is asked of each stored row by itself, those that versions left out counted. Raises NotFound,
+        RequestInvalid.
+        """
+        versions = self._datasets.list(DatasetName(name))
+        newest = require_there(versions, name)
+        _require_one(where, keys)
+        own = [version for version in versions if not version.is_pinned]
+        if not own:
+            raise RequestInvalid(
+                f"the rows of {name!r} are in the Delta table that it pins; erase them there, and pin again"
+            )
+        schema = _schema_of([self._parts.schema(part) for version in own for part in version.parts])
+        if where is None:
+            wanted = keyed(keys, newest.key, schema=schema, table=name)
+            columns, chosen = wanted.columns, partial(among, keys=wanted)
+        else:
+            meant = condition(where, schema, table=name)
+            columns, chosen = list(dict.fromkeys(meant.meta.root_names())) or [*schema], partial(mask, meant=meant)
+        return self._erasures.erase(
+            newest.dataset, chosen=chosen, columns=columns, schema=schema, reason=reason, actor=actor
+        )
+
+    def finish_erasures(self) -> int:
+        """Remove what an erasure that was killed has left; give the bytes that this made free."""
+        return self._erasures.finish()
+
     def compact(self, name: str, *, actor: str) -> DatasetVersion:
         """Write the newest version's parts anew where rows were left out or parts are small; its rows stay the same.
 
@@ -152,6 +228,7 @@ class TableVersions:
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
             if newest is None:
                 raise NotFound(f"there is no dataset {name!r}; list them with `kedge data list`")
+            _require_own(newest)
             now = compacted(self._parts, newest.parts)
             if now == newest.parts or not now:
                 return None
@@ -197,12 +274,17 @@ class TableVersions:
 
     def scan(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Give a version as a lazy frame, in order: one part is in memory at a time, and only the columns that are used."""
+        if version.is_pinned:
+            rows = self._lake.scan(self._pin_of(version))
+            return rows if columns is None else rows.select(columns)
         schema = self.schema(version)
         rows = register_io_source(lambda *asked: self._batches(version, schema, asked=asked), schema=schema)
         return rows if columns is None else rows.select(columns)
 
     def schema(self, version: DatasetVersion) -> pl.Schema:
         """Tell a version's columns and their Polars types."""
+        if version.is_pinned:
+            return self._lake.scan(self._pin_of(version)).collect_schema()
         return _schema_of([self._parts.schema(part) for part in version.parts])
 
     def diff(self, before: DatasetVersion, after: DatasetVersion, *, key: str | Sequence[str] | None = None) -> TableDiff:
@@ -215,21 +297,31 @@ class TableVersions:
         chosen = after.key if key is None else (key,) if isinstance(key, str) else tuple(key)
         if key is None and not set(chosen) <= set(schemas[0]):
             chosen = ()
-        left, right, same = sides(self._parts, before=before, after=after, schemas=schemas)
+        if before.is_pinned or after.is_pinned:
+            left, right, same = self._scanned(before, schemas[0]), self._scanned(after, schemas[1]), 0
+        else:
+            left, right, same = sides(self._parts, before=before, after=after, schemas=schemas)
         found = compare(before, after, left=left, right=right, same=same, key=chosen)
         return masked(found, self._personal(before.dataset) | self._personal(after.dataset))
 
     def meant(self, version: DatasetVersion, *, where: Where | None, keys: Any) -> np.ndarray:
         """Say of each row of a version whether a condition or some keys mean it. Raises RequestInvalid."""
         schema = self.schema(version)
-        if (where is None) == (keys is None):
-            raise RequestInvalid("say which rows: by a condition (where) or by keys, one of the two")
+        _require_one(where, keys)
         if where is None:
             wanted = keyed(keys, version.key, schema=schema, table=version.dataset)
             return among(self._read(version, wanted.columns), wanted)
         meant = condition(where, schema, table=version.dataset)
         needed = list(dict.fromkeys(meant.meta.root_names())) or [*schema][:1]
         return mask(self._read(version, needed), meant)
+
+    def _pin_of(self, version: DatasetVersion) -> Pin:
+        return msgspec.json.decode(self._blobs.get(version.parts[0].digest), type=Pin)
+
+    def _scanned(self, version: DatasetVersion, schema: pl.Schema) -> TableSide:
+        """Give a version as one side of a diff, read through its scan."""
+        piece = Piece(version.rows, lambda names: self.scan(version, names).collect())
+        return TableSide(schema, [piece], [piece])
 
     def _read(self, version: DatasetVersion, columns: Sequence[str]) -> pl.DataFrame:
         return self.scan(version, columns).collect()
@@ -239,8 +331,7 @@ class TableVersions:
         wanted = {name: schema[name] for name in (schema if columns is None else columns)}
         for part in version.parts:
             there = [name for name in wanted if name in self._parts.schema(part)]
-            rows = self._parts.read(part, there) if there else pl.DataFrame({"": pl.repeat(None, held(part), eager=True)})
-            rows = conformed(rows, wanted)
+            rows = conformed(with_rows(self._parts.read(part, there), held(part)), wanted)
             if most is not None:
                 rows = rows.head(most)
             most = None if most is None else most - len(rows)
@@ -298,19 +389,20 @@ class TableVersions:
         """Write the version that follows the newest one; where another was first with its number, try again on top."""
         dataset = check_name(name)
         for _ in range(_TRIES):
-            newest = self._datasets.find(dataset)
-            _require_by_hand(newest)
-            made = next_of(newest)
-            if made is None and newest is not None:
-                return newest
-            if made is None:
-                raise SourceFailed(f"table {name!r}: there is nothing to commit")
-            version = self._version(dataset, made, newest=newest, message=message, source=source, actor=actor)
-            try:
-                self._datasets.add(version, _committed(version, made))
-            except Conflict:
-                continue
-            return self._datasets.find(dataset, version.number) or version
+            with self._blobs.keeping():
+                newest = self._datasets.find(dataset)
+                _require_by_hand(newest)
+                made = next_of(newest)
+                if made is None and newest is not None:
+                    return newest
+                if made is None:
+                    raise SourceFailed(f"table {name!r}: there is nothing to commit")
+                version = self._version(dataset, made, newest=newest, message=message, source=source, actor=actor)
+                try:
+                    self._datasets.add(version, _committed(version, made))
+                except Conflict:
+                    continue
+                return self._datasets.find(dataset, version.number) or version
         raise Conflict(f"table {name!r} is being committed by others all the time; try again later")
 
     def _version(
@@ -360,6 +452,16 @@ def _require_by_hand(newest: DatasetVersion | None) -> None:
             f"dataset {newest.dataset!r} is grown by its project's loop from {newest.source or 'its source'}; "
             "change the source, or commit under another name"
         )
+
+
+def _require_own(newest: DatasetVersion | None) -> None:
+    if newest is not None and newest.is_pinned:
+        raise RequestInvalid(f"{newest.dataset!r} pins {newest.source}: change that table, and pin its new version")
+
+
+def _require_one(where: object, keys: object) -> None:
+    if (where is None) == (keys is None):
+        raise RequestInvalid("say which rows: by a condition (where) or by keys, one of the two")
 
 
 def _table(version: DatasetVersion) -> DatasetVersion:

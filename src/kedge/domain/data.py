@@ -11,6 +11,8 @@ import msgspec
 
 from kedge.domain.ids import DatasetName, Digest
 
+PINNED = "delta:"
+"""What the source of a version begins with whose rows stay in a Delta table."""
 KNOWN_AT = "known_at__"
 """The column that Kedge adds to a project's rows: when a row's label became known."""
 
@@ -127,9 +129,44 @@ class DatasetVersion(msgspec.Struct, frozen=True, kw_only=True):
     erased_at: datetime | None = None
 
     @property
+    def is_pinned(self) -> bool:
+        """Tell whether the rows stay in a table of another system: the one part is then the `Pin`, as JSON."""
+        return self.source.startswith(PINNED)
+
+    @property
     def upto(self) -> datetime | None:
         """Tell up to when rows are in this version; None for an empty one."""
         return self.parts[-1].upto if self.parts else None
+
+
+class PinnedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a table that another system keeps: its path there, its size, and the BLAKE3 hash of what it holds."""
+
+    path: str
+    bytes: int
+    digest: Digest
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a table that another system keeps (Delta): where, which, and the files that it consists of."""
+
+    place: str
+    version: int
+    rows: int
+    files: tuple[PinnedFile, ...]
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that were erased for good: how many stored ones, from which versions, and the bytes that became free.
+
+    `held_by` names who holds the same bytes still: other datasets, files of runs. They are to be erased there too.
+    """
+
+    dataset: DatasetName
+    rows: int
+    versions: tuple[int, ...]
+    freed: int
+    held_by: tuple[str, ...] = ()
 
 
 class Severity(Enum):

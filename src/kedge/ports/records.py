@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -271,6 +271,9 @@ class RunFiles(Protocol):
     def walk(self, owner: str, folder: str, *, limit: int) -> Sequence[RunFile]:
         """List all files below a folder, in the order of paths."""
         ...
+
+    def named(self, digests: Sequence[Digest]) -> Collection[Digest]:
+        """Tell which of these blobs are files of any run or logged model."""
 
     def delete(self, owner: str, path: str) -> int:
         """Take away a file, or a folder with all below it ("" is everything); give the number of files."""

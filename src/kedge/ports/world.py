@@ -9,7 +9,7 @@ from os import stat_result
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from kedge.domain.data import Expectation
+from kedge.domain.data import Expectation, Pin
 from kedge.domain.ids import Digest
 from kedge.domain.monitoring import Alert
 from kedge.domain.registry import Signature
@@ -199,6 +199,16 @@ class Tables(Protocol):
 
     def frame(self, table: Any, where: str) -> pl.DataFrame:
         """Take a table of pandas, Polars or Arrow; `where` names it in the error. Raises SourceFailed."""
+
+
+class Lake(Protocol):
+    """Tables that another system keeps, read at a pinned version."""
+
+    def pin(self, place: str, version: int | None = None) -> Pin:
+        """Name a version (the newest, if none is given) and its files. Raises SourceFailed, ConfigError."""
+
+    def scan(self, pin: Pin) -> pl.LazyFrame:
+        """Give the rows of a pinned version. Raises SourceFailed where its files are no longer those."""
 
 
 class ForeignSchemas(Protocol):

@@ -15,6 +15,7 @@ import polars as pl
 
 from kedge.errors import SourceFailed, StoreBroken
 from kedge.ports import Project
+from kedge.storage.quoting import broken_quoting
 
 _PAGES = {"min_chunk_size": 32 << 10, "max_chunk_size": 128 << 10, "norm_level": 0}
 _NO_VALUE = ["NA", "null", "NULL"]
@@ -22,6 +23,8 @@ _GLOB = frozenset("*?[")
 
 
 def _read_csv(path: Path, separator: str = ",") -> pl.DataFrame:
+    if not path.name.lower().endswith(".gz") and (broken := broken_quoting(path, separator)):
+        raise SourceFailed(f"source {path} is not valid csv: {broken}")
     return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, null_values=_NO_VALUE)
 
 
@@ -145,12 +148,23 @@ class PolarsTables:
 
     def _paths(self, source: str) -> list[Path]:
         paths = [self._root / source]
+        if paths[0].is_dir():
+            return self._folder(paths[0])
         if _GLOB & set(source) and not paths[0].exists():
             paths = [Path(name) for name in sorted(glob(source, root_dir=self._root, recursive=True))]
             paths = [path for path in (self._root / path for path in paths) if path.is_file()]
         if not paths:
             raise SourceFailed(f"source {source}: no file matches in {self._root}")
         return paths
+
+    def _folder(self, folder: Path) -> list[Path]:
+        """List the tables in a folder and below it, by name; what is hidden is left out."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        plain = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+        tables = [path for path in plain if path.name.lower().endswith(tuple(_READERS))]
+        if not tables:
+            raise SourceFailed(f"source {folder}: no file in it is one of {', '.join(_READERS)}")
+        return tables
 
 
 def _is_reference(source: str) -> bool:
@@ -166,7 +180,10 @@ def _read_file(path: Path) -> pl.DataFrame:
     except pl.exceptions.NoDataError as error:
         raise SourceFailed(f"source {path} is empty: not even column names") from error
     except pl.exceptions.PolarsError as error:
-        raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {_brief(error)}") from error
+        if suffix in (".csv", ".tsv") and (broken := broken_quoting(path, "\t" if suffix == ".tsv" else ",", most=None)):
+            raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {broken}") from error
+        advice = "it was cut short or is being written: write it anew" if suffix == ".parquet" else "correct it"
+        raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {_brief(error)}; {advice}") from error
     except OSError as error:
         raise SourceFailed(f"source {path}: cannot read it: {error.strerror or _brief(error)}") from error
 

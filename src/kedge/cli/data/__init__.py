@@ -7,6 +7,7 @@ import typer
 
 # command: its module here, the function in it, and what it does
 COMMANDS = {
+    "commit": ("tables", "commit", "Make a table the newest version of a dataset."),
     "add": ("files", "add", "Make files or folders the newest versions of their datasets."),
     "status": ("status", "status", "Show what has changed in the workspace."),
     "log": ("files", "log", "List the versions of a dataset."),

@@ -80,6 +80,15 @@ class SqlFiles:
             rows = _rows(connection, owner, folder=folder, low=f"{folder}/" if folder else "", limit=limit)
         return [_read(row) for row in rows]
 
+    def named(self, digests: Sequence[Digest]) -> set[Digest]:
+        """Tell which of these blobs are files of any run or logged model."""
+        found: set[Digest] = set()
+        with self._connections.reading() as connection:
+            for first in range(0, len(digests), _AT_ONCE):
+                some = _files.c.digest.in_(digests[first : first + _AT_ONCE])
+                found.update(map(Digest, connection.scalars(select(_files.c.digest).where(some))))
+        return found
+
     def delete(self, owner: str, path: str) -> int:
         """Take away a file, or a folder with all below it ("" is everything); give the number of files."""
         with self._connections.writing() as connection:
