@@ -14,6 +14,7 @@ from kedge.data.using import uses_of
 from kedge.domain.data import DatasetKind, DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
+from kedge.domain.lineage import Node, NodeKind
 from kedge.ports import Clock, DataStore, MetaStore
 from kedge.ports.workspace import Workspace
 
@@ -122,7 +123,10 @@ class Collecting:
         return found
 
     def _user(self, version: DatasetVersion) -> str:
-        """Name a run or a model that used a version; "" for none."""
+        """Name a run or a model that used a version, whatever became of it; "" for none."""
+        for edge in self._meta.events.uses(Node(NodeKind.DATASET_VERSION, version.digest)):
+            if edge.made.kind is not NodeKind.DATASET_VERSION:
+                return f"{edge.made.kind.value} {edge.made.id}"
         uses = uses_of(self._meta, version.dataset, versions=[version], whole=False)
         first = next(iter((*uses.models, *uses.runs)), None)
         return "" if first is None else f"{first.kind.value} {first.name}"

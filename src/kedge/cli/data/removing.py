@@ -9,9 +9,11 @@ from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
 from kedge.cli.progress import size
 from kedge.cli.showing import show_rows
-from kedge.data.collecting import KEEP, YOUNG, Collected
+from kedge.data.collecting import KEEP, YOUNG, Collected, Kept
 from kedge.domain.durations import seconds_of
 from kedge.errors import RequestInvalid
+
+_COLUMNS = ("dataset", "", "files", "size", "stays because")
 
 
 def gc(
@@ -31,6 +33,8 @@ def gc(
         raise RequestInvalid(f"--younger: {error}") from None
     with recorded(store) as records:
         names = [records.files.dataset_of(name) for name in datasets or ()]
+        if not dry_run:
+            records.tables.finish_erasures()
         found = records.collecting.collect(actor=person(), keep=keep, young=young, datasets=names, dry=dry_run)
     if as_json:
         print_json(found)
@@ -91,3 +95,7 @@ def _print(found: Collected) -> None:
     )
     verb = "freed" if found.done else "would be freed, at most"
     typer.echo(f"{len(found.dropped):,} versions dropped, {found.blobs:,} contents, {size(found.bytes)} {verb}")
+
+
+def _reason(one: Kept) -> str:
+    return f"{one.why.value} {one.detail}".strip() if one.why else "goes"
