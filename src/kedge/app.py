@@ -232,7 +232,7 @@ class House:
         """Describe and find datasets."""
         from kedge.data.catalogue import Catalogue
 
-        return Catalogue(meta=self.meta, clock=self.clock)
+        return Catalogue(meta=self.meta, blobs=self.blobs, clock=self.clock)
 
     @cached_property
     def by_hand(self) -> ByHand:

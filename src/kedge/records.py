@@ -101,7 +101,7 @@ class Records:
         """Describe and find datasets."""
         from kedge.data.catalogue import Catalogue
 
-        return Catalogue(meta=self.meta, clock=self.clock)
+        return Catalogue(meta=self.meta, blobs=self.blobs, clock=self.clock)
 
     @cached_property
     def tables(self) -> TableVersions:

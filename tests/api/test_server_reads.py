@@ -133,7 +133,8 @@ def test_metrics_are_prometheus_text(client):
         ("flights", "/models/flights"),
         (digest_of("run", 5, MODEL)[:16], f"/runs/{digest_of('run', 5, MODEL)[:16]}"),
         (PREDICTION, f"/predictions/{PREDICTION}"),
-        ("flights@3", "/data/flights"),
+        ("flights@3", "/data/flights/versions/3"),
+        ("flights@none", "/data/flights"),
     ],
 )
 def test_find_goes_to_what_is_named(client, asked, address):

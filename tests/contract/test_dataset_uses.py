@@ -13,6 +13,7 @@ from kedge.domain.evaluation import Task
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.registry import Signature
 from kedge.domain.tracking import DatasetInput
+from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.sql import SqlStore
 
 
@@ -22,7 +23,7 @@ class _Now:
 
 
 def test_runs_models_and_features_of_a_dataset(store: SqlStore) -> None:
-    room = Catalogue(meta=store, clock=_Now())  # type: ignore[arg-type]
+    room = Catalogue(meta=store, blobs=MemoryBlobs(), clock=_Now())  # type: ignore[arg-type]
     versions = [a.dataset(number, "flights.planes") for number in (1, 2)]
     for version in versions:
         store.datasets.add(version, a.event("add", version.number))

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from tests.ui.seed import DAY, END, FEATURES, MODEL, START, Year, spec
 
+from kedge.data.catalogue import Catalogue
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import ModelName, PredictionId, digest_of
 from kedge.domain.lineage import Explanation, Link
@@ -19,6 +20,7 @@ from kedge.errors import Conflict, NotFound
 from kedge.ports import MetaStore
 from kedge.registry.catalog import Catalog
 from kedge.rollout.hand import ByHand
+from kedge.server.diffing import diff_job
 from kedge.settings import UPLOAD_LIMIT
 from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.sql import open_store
@@ -139,8 +141,9 @@ class FilledHouse:
         self.settings = SimpleNamespace(
             token=token, project=".", store="sqlite://", url="sqlite://", upload_limit=UPLOAD_LIMIT
         )
+        self.blobs = MemoryBlobs()
         self.artifacts = Artifacts(
-            files=meta.files, runs=meta.runs, models=meta.logged_models, blobs=MemoryBlobs(), clock=self.clock
+            files=meta.files, runs=meta.runs, models=meta.logged_models, blobs=self.blobs, clock=self.clock
         )
         self.logging = Logging(meta=meta, clock=self.clock)
         self.telling = Telling(logging=self.logging, artifacts=self.artifacts)
@@ -152,6 +155,8 @@ class FilledHouse:
             files=self.artifacts,
             clock=self.clock,
         )
+        self.catalogue = Catalogue(meta=meta, blobs=self.blobs, clock=self.clock)
+        self.diffed: Callable[..., bytes | str] = lambda *named: "v1 holds files and v2 table"
         registry = SimpleNamespace(history=meta.models.moves, require_serial=lambda model, serial: None)
         self.by_hand = ByHand(catalog=self.catalog, registry=registry, rollout=self, deployments=meta.deployments)
         self.truths: list[TruthBatch] = []
@@ -163,12 +168,16 @@ class FilledHouse:
             "equal": True,
             "batch_rows": 31,
         }
-        self.jobs = SimpleNamespace(call=lambda function, *args, seconds: (self.replayed(), Usage()))
+        self.jobs = SimpleNamespace(call=self._call)
 
     def why(self, prediction: PredictionId) -> Explanation:
         if not prediction.startswith("flights-"):
             raise NotFound(f"no prediction is named {prediction!r}; its id stands in the answer that carried it")
         return explanation(prediction, hostile=self.hostile, broken=self.broken)
+
+    def _call(self, function: Callable[..., object], *args: object, seconds: float) -> tuple[object, Usage]:
+        done = self.diffed(*args) if function is diff_job else self.replayed()
+        return done, Usage()
 
     def record_truth(self, batch: TruthBatch) -> None:
         self.truths.append(batch)

@@ -5,8 +5,9 @@ Whatever it shows of rows goes through the personal columns as they are marked n
 
 import difflib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -39,19 +40,27 @@ from kedge.domain.data import (
 from kedge.domain.durations import seconds_of
 from kedge.domain.events import Event, EventKind
 from kedge.domain.finding import Condition, Operator, Query, Subject, position_in, token_of
-from kedge.domain.ids import DatasetName, digest_of
+from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.errors import Conflict, NotFound, RequestInvalid
-from kedge.ports import Clock, MetaStore
+from kedge.ports import Clock, MetaStore, TreeFile
 
 LONGEST_TEXT, LONGEST_LINE, MOST_TAGS = 10_000, 300, 50
 _TRIES = 5
 
 
+class Manifests(Protocol):
+    """What the catalogue needs of a blob store: the files of a tree, one after the other."""
+
+    def manifest(self, tree: Digest) -> Iterator[TreeFile]:
+        """Walk the files of a tree in the order of their names."""
+        ...
+
+
 class Catalogue:
     """Describes, finds and shows datasets."""
 
-    def __init__(self, *, meta: MetaStore, clock: Clock) -> None:
-        self._meta, self._clock = meta, clock
+    def __init__(self, *, meta: MetaStore, blobs: Manifests, clock: Clock) -> None:
+        self._meta, self._blobs, self._clock = meta, blobs, clock
         self._lock = threading.Lock()
         self._stamp, self._index, self._all = "", CatalogueIndex(()), 0
 
@@ -148,6 +157,10 @@ class Catalogue:
     def versions(self, name: str, *, before: int | None = None, limit: int = 50) -> Sequence[DatasetVersion]:
         """List versions, newest first, a page at a time."""
         return self._meta.datasets.list(DatasetName(name), before=before, limit=limit)[::-1]
+
+    def files(self, version: DatasetVersion) -> Iterator[TreeFile]:
+        """Walk the files of a version, in the order of their names; of a table none."""
+        return self._blobs.manifest(version.tree) if version.tree else iter(())
 
     def freshness(self, one: Shelved) -> Freshness:
         """Say whether a dataset is as new as it should be."""

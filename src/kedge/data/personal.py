@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from kedge.domain.data import Breach, ColumnSummary, Rule, TableProfile, ValidationReport
 from kedge.domain.data_diff import ChangedCell, ExampleRow, MovedColumn, TableDiff
 
-MASK = "(personal)"
+MASK = "[personal]"
 """What stands in place of a personal value; a missing one stays missing."""
 
 Shown = TypeVar("Shown")

@@ -12,6 +12,7 @@ from litestar.datastructures import State as Shared
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 
+from kedge.server.diffing import Diffs
 from kedge.server.document import document
 from kedge.server.door import BODY_LIMIT, App, Door
 from kedge.server.guard import Guard
@@ -23,6 +24,9 @@ from kedge.server.reading.scene import Scenes
 from kedge.server.routes.acts import Acts
 from kedge.server.routes.artifacts import RunArtifacts
 from kedge.server.routes.catalogs import Catalogs
+from kedge.server.routes.data_edits import DataEdits
+from kedge.server.routes.data_pages import DataPages
+from kedge.server.routes.datasets import DatasetRoutes
 from kedge.server.routes.edits import Edits
 from kedge.server.routes.live import Signals
 from kedge.server.routes.models_by_hand import ModelsByHand
@@ -48,11 +52,13 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
         "pages": pages,
         "pulse": Pulse(house.meta),
         "guard": guard,
+        "diffs": Diffs(),
     }
     given = {name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()}
     app = Litestar(
         route_handlers=[
             Reads,
+            DatasetRoutes,
             Searches,
             Writes,
             Tellings,
@@ -64,6 +70,8 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
             Tracked,
             Acts,
             Edits,
+            DataPages,
+            DataEdits,
             ModelsByHand,
             Files,
         ],
@@ -106,7 +114,7 @@ def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
     def openapi() -> dict[str, Any]:
         """Describe the API, OpenAPI 3.1."""
         if not kept:
-            native = (Reads, Searches, Writes, Tellings, Catalogs, Signals, RunArtifacts)
+            native = (Reads, DatasetRoutes, Searches, Writes, Tellings, Catalogs, Signals, RunArtifacts)
             kept.append(document(native, given, version=installed()))
         return kept[0]
 

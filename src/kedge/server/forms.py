@@ -27,7 +27,7 @@ Page = Response[bytes]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of a form: `kind` is text, area or hidden; `code` is what the label asks to type."""
+    """A field of a form: `kind` is text, area, check or hidden; `code` is what the label asks to type."""
 
     name: str
     label: str = ""
@@ -65,8 +65,8 @@ def ask(
     """Show a form; after a fault with what was given before."""
     token = request.cookies.get(COOKIE) or secrets.token_urlsafe(24)
     filled = [
-        msgspec.structs.replace(field, value=given[field.name])
-        if given and field.name in given and field.kind != "hidden" and not field.code
+        msgspec.structs.replace(field, value=given.get(field.name, ""))
+        if given and (field.name in given or field.kind == "check") and field.kind != "hidden" and not field.code
         else field
         for field in asking.fields
     ]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kedge.config import Settings
+    from kedge.data.catalogue import Catalogue
     from kedge.domain.ids import ModelName, PredictionId
     from kedge.domain.lineage import Explanation, VersionExplanation
     from kedge.domain.monitoring import Profile, TruthBatch
@@ -100,6 +101,11 @@ class House(Protocol):
     @property
     def catalog(self) -> Catalog:
         """The registry's catalog: registered models whole."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue of datasets."""
         ...
 
     @property

@@ -6,6 +6,7 @@ the two left a newer revision of the deployment behind, by the same actor for th
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +14,8 @@ from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.rollout import Deployment
 from kedge.errors import Conflict
 from kedge.ports import MetaStore
+
+T = TypeVar("T")
 
 _lock = threading.Lock()
 
@@ -54,3 +57,29 @@ def once(
 def _keep(meta: MetaStore, name: str, *, call: Call, answer: Deployment) -> Deployment:
     meta.notes.put(name, msgspec.json.encode(msgspec.structs.replace(call, answer=answer)))
     return answer
+
+
+class AnsweredCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call under a key that was answered: the digest of what was asked, and the answer."""
+
+    asked: Digest
+    answer: msgspec.Raw
+
+
+def once_set(meta: MetaStore, key: str, *, asked: object, answer: type[T], act: Callable[[], T]) -> T:
+    """Act, unless this key has acted before: then give that answer. For acts that set what they are given: one that was
+    killed before its answer was kept is done again, and nothing is doubled. Raises Conflict as `once` does."""
+    if not key:
+        return act()
+    name, digest = f"idempotency:{digest_of(key)}", digest_of(asked)
+    with _lock:
+        raw = meta.notes.get(name)
+        if raw is not None:
+            kept = msgspec.json.decode(raw, type=AnsweredCall, strict=False)
+            if kept.asked != digest:
+                raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
+            return msgspec.json.decode(kept.answer, type=answer)
+        found = act()
+        kept = AnsweredCall(asked=digest, answer=msgspec.Raw(msgspec.json.encode(found)))
+        meta.notes.put(name, msgspec.json.encode(kept))
+        return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-_STYLES = ("tokens", "ground", "frame", "parts", "charts", "tracking", "plotly")
+_STYLES = ("tokens", "ground", "frame", "parts", "charts", "tracking", "data", "plotly")
 _SCRIPTS = ("theme.js", "live.js", "table.js")
 _PLOTS = ("plotting", "year", "course")
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}

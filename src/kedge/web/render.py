@@ -8,7 +8,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from kedge.web import charts, curves, spread, words, year
+from kedge.web import charts, curves, datapictures, spread, words, year
 from kedge.web.addresses import address, part
 from kedge.web.assets import HERE, Assets
 
@@ -44,6 +44,7 @@ class Pages:
             "words": words,
             "figure": year.figure,
             "curves": curves,
+            "drawn": datapictures,
             "spread": spread,
             "address": address,
         }

@@ -30,6 +30,7 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.errors import Conflict, NotFound, RequestInvalid, SearchInvalid
 from kedge.ports import MetaStore
+from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.sql import open_store
 
 NAME = DatasetName("people")
@@ -80,7 +81,7 @@ def meta() -> Iterator[MetaStore]:
 
 @pytest.fixture
 def room(meta: MetaStore) -> Catalogue:
-    return Catalogue(meta=meta, clock=Clock(AT))
+    return Catalogue(meta=meta, blobs=MemoryBlobs(), clock=Clock(AT))
 
 
 def test_a_change_leaves_what_it_does_not_name(room: Catalogue) -> None:

@@ -20,7 +20,22 @@ _STATES = {
     EventKind.RETRAINING_DECIDED: State.HOLDS,
     EventKind.ALIAS_MOVED: State.IDLE,
     EventKind.DATASET_COMMITTED: State.IDLE,
+    EventKind.DATASET_DESCRIBED: State.IDLE,
+    EventKind.DATASET_TAGGED: State.IDLE,
+    EventKind.DATASET_VERSIONS_DROPPED: State.IDLE,
+    EventKind.DATA_ERASED: State.WATCH,
 }
+_OF_DATA = frozenset(
+    {
+        EventKind.DATASET_COMMITTED,
+        EventKind.DATASET_DESCRIBED,
+        EventKind.DATASET_TAGGED,
+        EventKind.DATASET_VERSIONS_DROPPED,
+        EventKind.DATA_ERASED,
+        EventKind.DATA_VALIDATED,
+        EventKind.DATA_REFUSED,
+    }
+)
 _TELLING = frozenset(
     {
         EventKind.DATA_REFUSED,
@@ -68,8 +83,8 @@ def _link(event: Event, dataset: DatasetName) -> str:
     run = event.facts.get("run")
     if event.kind in (EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.RUN_FAILED) and run:
         return f"/runs/{run}"
-    if event.kind in (EventKind.DATASET_COMMITTED, EventKind.DATA_VALIDATED, EventKind.DATA_REFUSED):
-        return f"/data/{event.subject or dataset}"
+    if event.kind in _OF_DATA:
+        return f"/data/{quote(event.subject or dataset, safe='')}"
     if event.kind in (EventKind.ALERT_RAISED, EventKind.WINDOW_MEASURED):
         return "/monitoring"
     if event.kind is EventKind.PARITY_CHECKED:

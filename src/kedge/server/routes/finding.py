@@ -3,6 +3,7 @@
 import re
 from urllib.parse import quote
 
+from kedge.data.references import resolve
 from kedge.domain.ids import DatasetName, PredictionId, RunId, split_prediction_id
 from kedge.errors import NotFound
 from kedge.server.house import House
@@ -29,8 +30,14 @@ def _model(house: House, asked: str) -> str | None:
 
 
 def _dataset(house: House, asked: str) -> str | None:
-    name = asked.partition("@")[0]
-    return f"/data/{quote(name, safe='')}" if house.meta.datasets.find(DatasetName(name)) else None
+    name, at, _ = asked.partition("@")
+    if house.meta.datasets.entry(DatasetName(name)) is None:
+        return None
+    page = f"/data/{quote(name, safe='')}"
+    try:
+        return f"{page}/versions/{resolve(house.meta.datasets, asked).number}" if at else page
+    except NotFound:
+        return page
 
 
 def _run(house: House, asked: str) -> str | None:

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import SkipValidation
 
+from kedge.server.diffing import Diffs
 from kedge.server.guard import Guard
 from kedge.server.house import House
 from kedge.server.problems import ErrorBody
@@ -18,6 +19,7 @@ TheHouse = NamedDependency[SkipValidation[House]]
 TheScenes = NamedDependency[SkipValidation[Scenes]]
 ThePages = NamedDependency[SkipValidation[Pages]]
 ThePulse = NamedDependency[SkipValidation[Pulse]]
+TheDiffs = NamedDependency[SkipValidation[Diffs]]
 TheGuard = NamedDependency[SkipValidation[Guard]]
 
 ANSWERS = {

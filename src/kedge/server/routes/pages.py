@@ -8,7 +8,7 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect
 
-from kedge.domain.ids import DatasetName, ModelName
+from kedge.domain.ids import ModelName
 from kedge.server.reading import lists
 from kedge.server.reading.glance import glance
 from kedge.server.reading.model import model_page
@@ -77,17 +77,6 @@ class Shown(Controller):
             return show(pages, "registered_version", page=kept, kept=kept, **values)
         page = describe_version(scenes, house, model=model, number=number)
         return show(pages, "version", page=page, kept=registered_version(house, model, number=number), **values)
-
-    @get("/data", sync_to_thread=True)
-    def datasets(self, pages: ThePages, house: TheHouse) -> Page:
-        """List the datasets."""
-        return show(pages, "datasets", title="Data", noun="Data", page=lists.datasets_page(house.meta))
-
-    @get("/data/{dataset:str}", sync_to_thread=True)
-    def dataset(self, pages: ThePages, house: TheHouse, dataset: FromPath[str]) -> Page:
-        """Show one dataset."""
-        page = lists.dataset_page(house.meta, DatasetName(dataset))
-        return show(pages, "dataset", title=dataset, noun="Data", page=page)
 
     @get("/monitoring", sync_to_thread=True)
     def monitoring(self, pages: ThePages, scenes: TheScenes) -> Page:

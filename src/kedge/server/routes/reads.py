@@ -6,7 +6,7 @@ from litestar import Controller, get
 from litestar.exceptions import ClientException
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from kedge.domain.ids import DatasetName, ModelName, PredictionId
+from kedge.domain.ids import ModelName, PredictionId
 from kedge.errors import NotFound
 from kedge.server import wire
 from kedge.server.again import again
@@ -14,12 +14,8 @@ from kedge.server.house import House
 from kedge.server.reading.glance import Glance, glance
 from kedge.server.reading.lists import (
     AlertsPage,
-    DatasetPage,
-    DatasetsPage,
     EventsPage,
     alerts_page,
-    dataset_page,
-    datasets_page,
     events_page,
     from_token,
 )
@@ -44,16 +40,6 @@ class Reads(Controller):
     def loop(self, scenes: TheScenes, house: TheHouse) -> Glance:
         """Look at the whole loop: verdict, stations, panels, what happened, what comes next."""
         return glance(scenes.of(), house.meta.events)
-
-    @get("/datasets", sync_to_thread=True, responses=ANSWERS)
-    def datasets(self, house: TheHouse) -> DatasetsPage:
-        """List the datasets."""
-        return datasets_page(house.meta)
-
-    @get("/datasets/{dataset:str}", sync_to_thread=True, responses=ANSWERS)
-    def dataset(self, house: TheHouse, dataset: FromPath[str]) -> DatasetPage:
-        """Describe one dataset: report and versions."""
-        return dataset_page(house.meta, DatasetName(dataset))
 
     @get("/predictions/{prediction:str}/why", sync_to_thread=True, responses=ANSWERS)
     def why(self, house: TheHouse, prediction: FromPath[str], replay: FromQuery[bool] = False) -> Why:

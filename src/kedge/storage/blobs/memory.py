@@ -53,6 +53,10 @@ class MemoryBlobs:
         """List the files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
         return [TreeFile(file.name, file.digest, file.size) for file in read_manifest(self.get(tree), tree)]
 
+    def manifest(self, tree: Digest) -> Iterator[TreeFile]:
+        """Walk the files of a tree."""
+        return iter(self.files(tree))
+
     def size(self, digest: Digest) -> int:
         """Tell the size of a blob in bytes. Raises NotFound."""
         return len(self.get(digest))

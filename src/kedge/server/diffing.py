@@ -1,0 +1,76 @@
+"""Compare two versions in a process of its own: the control plane itself loads no table.
+
+Versions never change but by an erasure, so what was found stays in memory, a bounded number of them; values that were
+erased since are never shown from there.
+"""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import msgspec
+
+from kedge.domain.data import DatasetKind, DatasetVersion
+from kedge.domain.data_diff import DatasetDiff
+from kedge.domain.ids import DatasetName
+from kedge.errors import KedgeError, NotFound
+from kedge.ports import JobFailed
+from kedge.records import open_records
+from kedge.server.house import House
+from kedge.settings import settings
+
+SECONDS = 120.0
+_MOST = 32
+_Key = tuple[str, str, str, str, str]
+
+
+class Diffs:
+    """The diffs that were asked for last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Key, DatasetDiff] = OrderedDict()
+
+    def of(self, house: House, before: DatasetVersion, *, after: DatasetVersion) -> DatasetDiff | str:
+        """Compare two versions of a dataset; a sentence where that failed."""
+        key = (after.dataset, before.digest, str(before.erased_at), after.digest, str(after.erased_at))
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        where = (str(house.settings.project), house.settings.store)
+        named = (str(after.dataset), before.number, after.number)
+        result, _ = house.jobs.call(diff_job, where, named, seconds=SECONDS)
+        if isinstance(result, JobFailed):
+            return result.reason
+        if isinstance(result, str):
+            return result
+        found: DatasetDiff = msgspec.json.decode(result, type=DatasetDiff)
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+        return found
+
+
+def diff_job(where: tuple[str, str], named: tuple[str, int, int]) -> bytes | str:
+    """Run in the job's process: open the records of a project and store there, and compare two versions of a dataset by
+    their numbers; a refusal comes back as its sentence."""
+    records = open_records(settings(Path(where[0]), store=where[1]))
+    dataset, *numbers = named
+    try:
+        before, after = (_version(records.meta.datasets.find(DatasetName(dataset), number), dataset) for number in numbers)
+        if before.kind is not after.kind:
+            return f"v{before.number} holds {before.kind.value} and v{after.number} {after.kind.value}"
+        room = records.tables if after.kind is DatasetKind.TABLE else records.files
+        return msgspec.json.encode(room.diff(before, after))
+    except KedgeError as error:
+        return str(error)
+    finally:
+        records.close()
+
+
+def _version(found: DatasetVersion | None, dataset: str) -> DatasetVersion:
+    if found is None:
+        raise NotFound(f"a version of {dataset!r} is gone")
+    return found
