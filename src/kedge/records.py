@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
     from kedge.data.quality import Quality
+    from kedge.data.sharing import Sharing
     from kedge.data.tables import TableVersions
     from kedge.ports.workspace import Workspace
 
@@ -80,6 +81,13 @@ class Records:
         from kedge.data.erasing import Erasing
 
         return Erasing(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """Send versions to buckets, and fetch them."""
+        from kedge.data.sharing import Sharing
+
+        return Sharing(datasets=self.meta.datasets, blobs=self.blobs, clock=self.clock)
 
     @cached_property
     def exchange(self) -> Exchange:

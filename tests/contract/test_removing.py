@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.contract.filed import ME, add, checkout, contents, nothing_told, opened, write
 
-from kedge.data.collecting import Why
+from kedge.data.collecting import KeptFor
 from kedge.data.looking import look
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_of
@@ -66,9 +66,9 @@ def test_old_versions_go_and_the_others_say_why_they_stay(project, records):
     checkout(records, "raw@3")
     found = collected(records, keep=2, dry=True)
     why = {one.number: one.why for one in (*found.kept, *found.dropped)}
-    assert why[1] is Why.TAGGED
-    assert (why[2], why[3]) == (Why.USED, Why.CHECKED_OUT)
-    assert (why[4], why[5], why[6]) == (None, Why.NEWEST, Why.NEWEST)
+    assert why[1] is KeptFor.TAGGED
+    assert (why[2], why[3]) == (KeptFor.USED, KeptFor.CHECKED_OUT)
+    assert (why[4], why[5], why[6]) == (None, KeptFor.NEWEST, KeptFor.NEWEST)
     assert len(records.meta.datasets.list("raw")) == 6
     assert on_disk(project, "content 4")
     done = collected(records, keep=2)
@@ -102,7 +102,7 @@ def test_what_a_branch_names_stays(project, records):
     git("commit", "-am", "four")
     found = collected(records, keep=1)
     why = {one.number: (one.why, one.detail) for one in (*found.kept, *found.dropped)}
-    assert why[1] == (Why.IN_GIT, "refs/heads/old")
+    assert why[1] == (KeptFor.IN_GIT, "refs/heads/old")
     assert why[2] == (None, "")
 
 

@@ -22,7 +22,7 @@ KEEP = 10
 YOUNG = timedelta(days=30)
 
 
-class Why(Enum):
+class KeptFor(Enum):
     """Why a version stays."""
 
     NEWEST = "newest"
@@ -42,7 +42,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     digest: Digest
     files: int
     bytes: int
-    why: Why | None
+    why: KeptFor | None
     detail: str = ""
 
 
@@ -93,21 +93,21 @@ class Collecting:
             tags = {number: tag for tag, number in self._meta.datasets.tags(name).items()}
             newest = {version.number for version in versions[-max(1, keep) :]}
             for version in versions:
-                why: Why | None = None
+                why: KeptFor | None = None
                 detail = ""
                 if version.kind is DatasetKind.TABLE:
-                    why = Why.TABLE
+                    why = KeptFor.TABLE
                 elif version.number in newest:
-                    why = Why.NEWEST
+                    why = KeptFor.NEWEST
                 elif now - version.created_at < young:
-                    why = Why.YOUNG
+                    why = KeptFor.YOUNG
                 elif version.number in tags:
-                    why, detail = Why.TAGGED, tags[version.number]
+                    why, detail = KeptFor.TAGGED, tags[version.number]
                 elif version.digest in pointed:
                     detail = pointed[version.digest]
-                    why = Why.IN_GIT if detail else Why.CHECKED_OUT
+                    why = KeptFor.IN_GIT if detail else KeptFor.CHECKED_OUT
                 elif user := self._user(version):
-                    why, detail = Why.USED, user
+                    why, detail = KeptFor.USED, user
                 yield _kept(version, why, detail=detail)
 
     def _pointed(self) -> dict[Digest, str]:
@@ -160,7 +160,7 @@ class Collecting:
             self._meta.datasets.drop(name, numbers, event=event)
 
 
-def _kept(version: DatasetVersion, why: Why | None, *, detail: str) -> Kept:
+def _kept(version: DatasetVersion, why: KeptFor | None, *, detail: str) -> Kept:
     return Kept(
         dataset=version.dataset,
         number=version.number,
