@@ -44,7 +44,7 @@ def pulled(records, url, place="raw"):
 
 def clone(mine, theirs):
     """Bring the pointers over, as git does."""
-    for path in project(mine).glob("*.kedge"):
+    for path in project(mine).glob("?*.kedge"):
         (project(theirs) / path.name).write_text(path.read_text())
 
 
