@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
 from kedge.errors import ConfigError
-from kedge.ports import Clock, DataStore, MetaStore
+from kedge.ports import Bucket, Clock, DataStore, MetaStore
 from kedge.settings import Settings
 from kedge.storage.blobs.chunks import ChunkStore
+from kedge.storage.bucket import open_bucket
 from kedge.storage.sql import open_store
 from kedge.tracking.artifacts import Artifacts
 from kedge.tracking.logging import Logging
@@ -122,6 +123,10 @@ class Records:
             foreign=PanderaSchemas(),
             clock=self.clock,
         )
+
+    def bucket(self, url: str) -> Bucket:
+        """Open a bucket by URL (`s3://`, `gs://`, `az://`, `file://`). Raises ConfigError."""
+        return open_bucket(url)
 
     def close(self) -> None:
         """Let go of files and connections."""

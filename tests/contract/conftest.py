@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.contract import buckets
+from tests.contract.buckets import bucket_url, s3_endpoint  # noqa: F401 - fixtures
 from tests.contract.metastore import MISSING, fresh_schema, postgresql_url
 
 from kedge.storage.sql import SqlStore, open_store
@@ -33,6 +35,9 @@ def store(store_url: str) -> Iterator[SqlStore]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was not tested."""
+    if any(buckets.MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.section("S3 WAS NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.write_line(buckets.MISSING, red=True, bold=True)
     if any(MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
         terminalreporter.section("POSTGRESQL WAS NOT TESTED", sep="!", red=True, bold=True)
         terminalreporter.write_line(MISSING, red=True, bold=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from kedge.domain.data import DatasetVersion
 from kedge.domain.evaluation import Verdict
 from kedge.domain.ids import Digest, ModelName, PredictionId, RunId, digest_of
 from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind, VersionExplanation
@@ -196,15 +197,11 @@ class Lineage:
         if version is None:
             missing = "A dataset version that the model was trained on is not in the store."
             return Link(title="dataset version", summary=missing, verified=False, check="It is gone.", digest=digest)
-        verified, check = True, f"All {len(version.parts)} parts were read, and are bit for bit what was committed."
-        try:
-            for part in version.parts:
-                self._blobs.get(part.digest)
-        except (NotFound, StoreBroken) as error:
-            verified, check = False, f"A part cannot be read: {error}"
+        verified, check = self._checked(version)
+        erased = f" Rows were erased from it at {version.erased_at:%Y-%m-%d %H:%M} UTC." if version.erased_at else ""
         return Link(
             title="dataset version",
-            summary=f"Version {version.number} of {version.dataset}: {version.rows:,} rows.",
+            summary=f"Version {version.number} of {version.dataset}: {version.rows:,} rows.{erased}",
             verified=verified,
             check=check,
             digest=digest,
@@ -214,8 +211,21 @@ class Lineage:
                 "rows": version.rows,
                 "parts": len(version.parts),
                 "upto": version.upto.isoformat() if version.upto else None,
+                **({"erased_at": version.erased_at.isoformat()} if version.erased_at else {}),
             },
         )
+
+    def _checked(self, version: DatasetVersion) -> tuple[bool | None, str]:
+        """Read what a version holds; after an erasure that is no longer what was committed, and can only be there."""
+        many = f"{len(version.parts)} parts"
+        try:
+            for part in version.parts:
+                self._blobs.get(part.digest)
+        except (NotFound, StoreBroken) as error:
+            return False, f"A part cannot be read: {error}"
+        if version.erased_at is not None:
+            return None, f"The event data_erased says who erased rows, and why; the {many} that are left were read."
+        return True, f"All {many} were read, and are bit for bit what was committed."
 
 
 def answer_link(logged: Logged) -> Link:

@@ -21,7 +21,9 @@ from kedge.ports.records import (
 )
 from kedge.ports.world import (
     BlobStore,
+    Bucket,
     Clock,
+    Damage,
     DataStore,
     ForeignSchemas,
     Incoming,
@@ -39,12 +41,15 @@ from kedge.ports.world import (
     StoredFile,
     Tables,
     Told,
+    Travelled,
     TreeFile,
 )
 
 __all__ = [
     "BlobStore",
+    "Bucket",
     "Clock",
+    "Damage",
     "DataStore",
     "Datasets",
     "Deployments",
@@ -78,6 +83,7 @@ __all__ = [
     "Tables",
     "TakenAlias",
     "Told",
+    "Travelled",
     "TreeFile",
     "Watches",
 ]

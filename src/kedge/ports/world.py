@@ -92,7 +92,45 @@ class BlobStore(Protocol):
         """Remove what uploads that were killed left behind; give its bytes."""
 
 
+class Travelled(NamedTuple):
+    """What travelled: blobs that are new on the other side, chunks and bytes."""
+
+    blobs: int
+    chunks: int
+    bytes: int
+
+
+class Damage(NamedTuple):
+    """Bytes that are not what was written: the chunk, where it lies, the blobs that are made of it, and what is wrong."""
+
+    chunk: Digest
+    pack: str
+    offset: int
+    length: int
+    blobs: tuple[Digest, ...]
+    reason: str
+
+
 Told = Callable[[int, int], None]
+
+
+class Bucket(Protocol):
+    """Objects by name: whole or not there, seen by everybody once written. All raise Unreachable."""
+
+    url: str
+
+    def put(self, name: str, data: bytes, *, new: bool = False) -> bool:
+        """Write an object; `new` writes nothing and gives False where there is one."""
+
+    def get(self, name: str) -> bytes | None: ...
+    def get_spans(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes] | None:
+        """Read parts of an object, each from its start to before its end."""
+
+    def size(self, name: str) -> int | None: ...
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Give names and sizes of the objects in a folder."""
+
+    def delete(self, name: str) -> None: ...
 
 
 class DataStore(BlobStore, Protocol):
@@ -137,6 +175,21 @@ class DataStore(BlobStore, Protocol):
 
         Gives the bytes that are free now. A removal that is killed is finished by whoever is `alone` next.
         """
+
+    def push(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
+        """Send blobs; `told` of chunks and bytes. Raises NotFound, StoreBroken, Unreachable.
+
+        Only what the bucket lacks travels. One that is killed or cut off goes on where it was; many may push at once.
+        """
+
+    def pull(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
+        """Fetch blobs that are not here, every chunk verified. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
+
+    def verify(self, *, told: Told) -> Iterator[Damage]:
+        """Read every chunk and give what is damaged; `told` of chunks and bytes."""
+
+    def mend(self, damages: Iterable[Damage], bucket: Bucket) -> int:
+        """Fetch damaged chunks from a bucket that has them; give their number."""
 
     def idle_bytes(self) -> int:
         """Count the bytes that nothing names, as killed writers leave them; `remove` frees them."""

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from kedge.domain.evaluation import Finding, Outcome, Verdict
+from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_bytes, digest_of
 from kedge.domain.lineage import Node, NodeKind
 from kedge.domain.rollout import Deployment, Strategy
@@ -289,6 +290,18 @@ def test_dataset_parts_that_changed_or_are_gone(house) -> None:
     house.blobs.broken.add(house.dataset.parts[1].digest)
     assert house.link("dataset version").verified is False
     assert "A part cannot be read" in house.link("dataset version").check
+
+
+def test_a_version_that_rows_were_erased_from_still_answers_and_says_so(house) -> None:
+    house.answer()
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    left = msgspec.structs.replace(house.dataset, parts=house.dataset.parts[:1], rows=5, erased_at=at)
+    told = Event(key=digest_of("e"), kind=EventKind.DATA_ERASED, at=at, subject="d", actor="person:ada", message="5 rows")
+    house.store.datasets.amend([left], told)
+    link = house.link("dataset version")
+    assert (link.verified, link.digest, link.facts["erased_at"]) == (None, house.dataset.digest, at.isoformat())
+    assert link.summary.endswith("5 rows. Rows were erased from it at 2026-03-01 12:00 UTC.")
+    assert "data_erased" in link.check
 
 
 def test_a_dataset_version_that_is_gone(house) -> None:

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
-from kedge.ports import StoredFile, Told, TreeFile
+from kedge.ports import Bucket, Damage, StoredFile, Told, Travelled, TreeFile
 from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
@@ -25,7 +25,9 @@ from kedge.storage.blobs.packs import PackWriter
 from kedge.storage.blobs.reading import ChunkReader, is_digest, name_of
 from kedge.storage.blobs.removing import Removal, unused
 from kedge.storage.blobs.restoring import Restoring
+from kedge.storage.blobs.traffic import Traffic
 from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
+from kedge.storage.blobs.verifying import mend, verify
 from kedge.storage.durable import refusal
 
 
@@ -128,6 +130,26 @@ class ChunkStore:
         with self._writing:
             self._writer.close()
         return self._removal().remove(digests)
+
+    def push(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
+        """Send blobs that the bucket lacks. Raises NotFound, StoreBroken, Unreachable."""
+        return self._traffic(bucket).push(digests, told)
+
+    def pull(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
+        """Fetch blobs that are not here. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
+        with self.keeping():
+            return self._traffic(bucket).pull(digests, told)
+
+    def verify(self, *, told: Told) -> Iterator[Damage]:
+        """Read every chunk and give what is damaged."""
+        return verify(self._folder, self._index, told=told)
+
+    def mend(self, damages: Iterable[Damage], bucket: Bucket) -> int:
+        """Fetch damaged chunks from a bucket that has them; give their number."""
+        return mend(self._folder, self._index, traffic=self._traffic(bucket), chunks={one.chunk for one in damages})
+
+    def _traffic(self, bucket: Bucket) -> Traffic:
+        return Traffic(self._folder, self._index, reader=self._reader, bucket=bucket, pack_bytes=self._pack_bytes)
 
     def idle_bytes(self) -> int:
         """Count the bytes in packs that nothing names."""
