@@ -14,7 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedge.domain.data import DatasetVersion, Erasure
+from kedge.domain.data import DatasetVersion, Erasure, Expectation, TableProfile, ValidationReport
 from kedge.domain.data_diff import TableDiff
 from kedge.errors import ConfigError
 from kedge.settings import project_root, settings
@@ -152,6 +152,31 @@ def tag(
     name, _, which = reference.partition("@")
     catalogue = _records(store).catalogue
     return catalogue.tag(name, tag, reference=None if delete else which, actor=actor or person())
+
+
+def validate(table: Any, expectations: object, *, actor: str | None = None, store: str | None = None) -> ValidationReport:
+    """Say whether a table holds what is expected of it: a version by its reference (the report is kept with it), a
+    Parquet or CSV file, or a frame. Expectations are a list of what `kedge.data.expect` gives, or a schema of Pandera."""
+    quality = _records(store).quality
+    if not isinstance(table, str):
+        return quality.validate_frame(table, expectations).report
+    if quality.is_file(table):
+        return quality.validate_file(table, expectations).report
+    return quality.validate(table, expectations, actor=actor or person()).report
+
+
+def profile(table: Any, *, again: bool = False, store: str | None = None) -> TableProfile:
+    """Say what each column of a table holds; that of a version is kept with it, and counted `again` if asked."""
+    quality = _records(store).quality
+    if not isinstance(table, str):
+        return quality.profile_frame(table)
+    return quality.profile_file(table) if quality.is_file(table) else quality.profile(table, again=again)
+
+
+def suggest(table: str, *, store: str | None = None) -> tuple[Expectation, ...]:
+    """Draft expectations that a version, or a file, holds."""
+    quality = _records(store).quality
+    return quality.suggest_file(table) if quality.is_file(table) else quality.suggest(table)
 
 
 def person() -> str:

@@ -172,3 +172,18 @@ def test_what_is_wrong_is_said_in_one_line(project, words, error, said):
     (project / "list.py").write_text("one = 1\nodd = ['a']\n")
     with pytest.raises(error, match=said):
         kedge(*words)
+
+
+def test_labels_are_checked_and_a_leak_ends_with_3(project):
+    rows = ROWS.with_columns(late=pl.col("distance") % 3 > 1, paid=(pl.col("distance") % 3 > 1).cast(pl.Int64))
+    rows.write_parquet("labelled.parquet")
+    code, said = kedge("labels", "labelled.parquet", "--label", "late", "--key", "flight_id", "--time", "departs_at")
+    assert code == 3
+    assert "column 'paid' alone tells" in said
+    assert "feasible: the features answer better" in said
+    code, said = kedge("labels", "labelled.parquet", "--label", "late", "--ignore", "paid,pilot", "--json")
+    report = json.loads(said)
+    assert report["labels"]["findings"] == []
+    assert {each["column"] for each in report["labels"]["features"]} == {"flight_id", "origin", "distance", "departs_at"}
+    with pytest.raises(ConfigError, match="--label"):
+        kedge("labels", "flights")

@@ -24,6 +24,7 @@ COMMANDS = {
     "find": ("catalogue", "find", "Find datasets by what is said of them."),
     "show": ("catalogue", "show", "Show a dataset: what it is, its columns, its quality, who uses it."),
     "describe": ("catalogue", "describe", "Describe a dataset and its columns; mark what is personal."),
+    "labels": ("labels", "labels", "Check labels: classes, contradictions, leaks; whether the data beats a constant."),
     "profile": ("quality", "profile", "Show what a table's columns hold, as pictures."),
     "suggest": ("quality", "suggest", "Draft what to expect of a table from what it holds."),
     "validate": ("quality", "validate", "Say whether a table holds what is expected of it, and which rows do not."),
