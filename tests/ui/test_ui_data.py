@@ -35,6 +35,8 @@ PAGES = {
     "edit": f"{BASE}/edit",
     "column": f"{BASE}/columns/email/edit",
     "tag": f"{BASE}/versions/9/tag",
+    "profile": f"{BASE}/versions/9/profile",
+    "not profiled": "/data/planes?tab=columns",
 }
 MAIN = ("catalogue", "overview", "columns", "version", "diff")
 LOOKS = [(1440, "light"), (390, "dark")]
