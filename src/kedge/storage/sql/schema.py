@@ -507,5 +507,5 @@ blobs = _table(
     Column("size", Whole, nullable=False),
     Column("chunks", LargeBinary, nullable=False),
     Column("reclaimable", Truth),
-    Index("blobs_reclaimable", "reclaimable", sqlite_where=text("reclaimable"), postgresql_where=text("reclaimable")),
+    Index("blobs_reclaimable", "reclaimable", sqlite_where=text("reclaimable")),
 )
