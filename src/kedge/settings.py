@@ -2,6 +2,7 @@
 
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -60,6 +61,27 @@ def project_root(start: Path) -> Path:
     here = start.resolve()
     homes = (folder for folder in (here, *here.parents) if (folder / "kedge.toml").is_file() or (folder / ".kedge").is_dir())
     return next(homes, here)
+
+
+def remote_of(project: Path, *, given: str = "") -> str:
+    """Name the bucket that a project's data is shared in: as given, else KEDGE_REMOTE, else `project.remote` in kedge.toml.
+
+    Raises ConfigError where none of them says it.
+    """
+    if url := given or os.environ.get("KEDGE_REMOTE", ""):
+        return url
+    path = project / "kedge.toml"
+    try:
+        section = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {}) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    url = section.get("remote", "") if isinstance(section, dict) else ""
+    if not isinstance(url, str) or not url:
+        raise ConfigError(
+            "no bucket is named: give --remote, set KEDGE_REMOTE, or write"
+            f' remote = "s3://BUCKET/FOLDER" under [project] in {path}'
+        )
+    return url
 
 
 def _bytes_of(text: str) -> int:

@@ -116,6 +116,16 @@ def test_profiles_and_reports_that_are_not_there(client):
     assert "kedge data validate" in refused(client, f"/{STALE}/versions/1/report", 404)
 
 
+def test_a_profile_that_cannot_be_made_is_told(client):
+    answer = client.post(f"/api/v1/datasets/{STALE}/versions/1/profile", json={})
+    assert answer.status_code == 422
+    assert "its part is gone" in answer.json()["error"]["message"]
+    assert client.post(f"/api/v1/datasets/{RAW}/versions/1/profile", json={}).status_code == 400
+    fault = form(client, f"/data/{STALE}/versions/1/profile")
+    assert fault.status_code == 409
+    assert "its part is gone" in fault.text
+
+
 def test_files_of_a_version_folder_by_folder(client):
     top = read(client, f"/{RAW}/versions/2/files", TreePage)
     assert [(one.name, one.files) for one in top.entries] == [
@@ -243,4 +253,9 @@ def test_a_real_table_is_compared_in_a_process_of_its_own(tmp_path):
         assert page.failed == ""
         assert (page.diff.removed, page.diff.added, page.diff.unchanged) == (50, 0, 150)
         assert client.get("/data/rides/diff", headers={"accept": "text/html"}).status_code == 200
+        made = client.post("/api/v1/datasets/rides/versions/2/profile", json={})
+        assert (made.status_code, made.json()["rows"]) == (200, 150)
+        assert client.post("/api/v1/datasets/rides/versions/2/profile", json={}).json() == made.json()
+        assert form(client, "/data/rides/versions/1/profile").status_code == 303
+        assert '<svg class="chart ' in client.get("/data/rides/versions/1", headers={"accept": "text/html"}).text
     opened.close()

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _BATCH = 20_000  # files: what is remembered at once, in memory and on the disk
 _TRIES = 20  # of an add that others race with
+_BACK_NS = 1_000_000_000  # what is written is dated back by so much: an edit in the same tick of a clock shows then
 _NAMED = 5  # files in a message
 
 
@@ -303,11 +304,10 @@ class FileVersions:
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[KnownFile] = []
-        begun_ns = space.now_ns()
-        for stored in self._blobs.restore(plan.files(), told=told):
+        for stored in self._blobs.restore(plan.files(), told=told, mtime_ns=space.now_ns() - _BACK_NS):
             found = space.found(stored.name, stored.stat)
             link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
-            batch.append(space.known(found, raw=bytes.fromhex(stored.digest), link=link, read_ns=begun_ns))
+            batch.append(KnownFile(*found, bytes.fromhex(stored.digest), link))
             if len(batch) >= _BATCH:
                 memory.add(batch)
                 batch = []

@@ -34,6 +34,7 @@ from kedge.errors import Conflict, NotFound, RequestInvalid, SourceFailed
 from kedge.ports import Clock, Datasets, DataStore, Lake, Notes, RunFiles, Tables
 
 _TRIES = 50
+_HELD = 512 << 20  # bytes of parts that a diff keeps decoded: it reads them several times
 
 
 class NextTable(NamedTuple):
@@ -259,6 +260,16 @@ class TableVersions:
         self, version: DatasetVersion, *, columns: Sequence[str] | None = None, where: Where | None = None
     ) -> pl.DataFrame:
         """Read a version, or some of its columns and rows. Raises SourceFailed for a column it lacks, RequestInvalid."""
+        while True:
+            try:
+                return self._collected(version, columns=columns, where=where)
+            except (NotFound, Conflict):  # an erasure may have taken the parts away since the version was looked up
+                now = self._amended(version)
+                if now is None:
+                    raise
+                version = now
+
+    def _collected(self, version: DatasetVersion, *, columns: Sequence[str] | None, where: Where | None) -> pl.DataFrame:
         rows = self.scan(version)
         if where is not None:
             rows = rows.filter(condition(where, self.schema(version), table=version.dataset))
@@ -271,6 +282,11 @@ class TableVersions:
             if where is None:
                 raise
             raise unusable(error) from error
+
+    def _amended(self, version: DatasetVersion) -> DatasetVersion | None:
+        """Look a version up again whose parts are gone; None where it is still the same."""
+        now = self._datasets.find(version.dataset, version.number)
+        return None if now is None or now.parts == version.parts else now
 
     def scan(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Give a version as a lazy frame, in order: one part is in memory at a time, and only the columns that are used."""
@@ -293,14 +309,25 @@ class TableVersions:
         Rows are told apart by the key of the later version, or by `key`; without one they are compared whole. Raises
         RequestInvalid for a key that does not tell rows apart.
         """
-        schemas = self.schema(_table(before)), self.schema(_table(after))
+        while True:
+            try:
+                return self._compared(_table(before), _table(after), key=key)
+            except NotFound:
+                fresh = [self._datasets.find(version.dataset, version.number) or version for version in (before, after)]
+                if [version.parts for version in fresh] == [before.parts, after.parts]:
+                    raise
+                before, after = fresh
+
+    def _compared(self, before: DatasetVersion, after: DatasetVersion, *, key: str | Sequence[str] | None) -> TableDiff:
+        schemas = self.schema(before), self.schema(after)
         chosen = after.key if key is None else (key,) if isinstance(key, str) else tuple(key)
         if key is None and not set(chosen) <= set(schemas[0]):
             chosen = ()
         if before.is_pinned or after.is_pinned:
             left, right, same = self._scanned(before, schemas[0]), self._scanned(after, schemas[1]), 0
         else:
-            left, right, same = sides(self._parts, before=before, after=after, schemas=schemas)
+            parts = Parts(blobs=self._blobs, tables=self._tables, cached_bytes=_HELD)
+            left, right, same = sides(parts, before=before, after=after, schemas=schemas)
         found = compare(before, after, left=left, right=right, same=same, key=chosen)
         return masked(found, self._personal(before.dataset) | self._personal(after.dataset))
 
@@ -330,8 +357,13 @@ class TableVersions:
         columns, predicate, most, _ = asked
         wanted = {name: schema[name] for name in (schema if columns is None else columns)}
         for part in version.parts:
-            there = [name for name in wanted if name in self._parts.schema(part)]
-            rows = conformed(with_rows(self._parts.read(part, there), held(part)), wanted)
+            try:
+                there = [name for name in wanted if name in self._parts.schema(part)]
+                rows = conformed(with_rows(self._parts.read(part, there), held(part)), wanted)
+            except NotFound:
+                if self._amended(version) is None:
+                    raise
+                raise Conflict(f"rows of {version.dataset!r} were erased while it was read; read it again") from None
             if most is not None:
                 rows = rows.head(most)
             most = None if most is None else most - len(rows)

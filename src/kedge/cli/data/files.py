@@ -74,7 +74,7 @@ def checkout(
                 typer.echo(f"error: {error}", err=True)
                 continue
             if not as_json:
-                _print_checked_out(done[-1])
+                print_checked_out(done[-1])
     if as_json:
         print_json(done)
     if failed:
@@ -146,7 +146,10 @@ def diff(
         one, _ = records.files.resolve(before)
         name = before.rpartition("@")[0] or before
         other, _ = records.files.resolve(after if after and not after.startswith("@") else f"{name}{after or ''}")
-        found: DatasetDiff = records.files.diff(one, other)
+        if one.tree is None and other.tree is None:
+            found: DatasetDiff = records.tables.diff(one, other)
+        else:
+            found = records.files.diff(one, other)
     if as_json:
         print_json(found)
     elif isinstance(found, FilesDiff):
@@ -178,7 +181,8 @@ def print_added(done: Added) -> None:
         typer.echo(f"warning: {warning}", err=True)
 
 
-def _print_checked_out(done: CheckedOut) -> None:
+def print_checked_out(done: CheckedOut) -> None:
+    """Say what a checkout did."""
     left = f"; {done.left:,} files stay that it does not have" if done.left else ""
     what = f"{done.written:,} files written, {done.removed:,} removed{left}"
     typer.echo(f"{done.place}: {done.version.dataset} v{done.version.number}, {what}")
