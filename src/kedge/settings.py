@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -70,6 +69,8 @@ def remote_of(project: Path, *, given: str = "") -> str:
     """
     if url := given or os.environ.get("KEDGE_REMOTE", ""):
         return url
+    import tomllib
+
     path = project / "kedge.toml"
     try:
         section = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {}) if path.exists() else {}

@@ -292,3 +292,8 @@ def test_a_version_that_is_not_here_says_how_to_get_it(project, records):
     (project / "data/raw.kedge").write_text(text.replace(digest, "0" * 64))
     with pytest.raises(NotFound, match="kedge data pull"):
         checkout(records, "data/raw")
+
+
+def test_git_never_sees_the_store(project, records):
+    add(records, "data/raw")
+    assert (project / ".kedge" / ".gitignore").read_text() == "*\n"

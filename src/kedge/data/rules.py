@@ -25,8 +25,8 @@ from kedge.errors import ConfigError
 
 Figures = Mapping[str, Any]
 ROWS = "rows"
-KEYS_AT_ONCE = 16_000_000
-"""Keys that are held in memory at a time to find repeats, at some 40 bytes each."""
+KEYS_AT_ONCE = 4_000_000
+"""Keys that are held in memory at a time to find repeats, at some 100 bytes each."""
 _NO = pl.lit(value=False)
 RELATIONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "<": lambda one, other: one < other,

@@ -1,15 +1,19 @@
 """`kedge data`: versions of files and tables. Each command is imported only when it is named: a look at what has changed
 costs no frame library and no database library."""
 
+from __future__ import annotations
+
 from importlib import import_module
 
-import typer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import typer
 
 # command: its module here, the function in it, and what it does
 COMMANDS = {
     "commit": ("tables", "commit", "Make a table the newest version of a dataset."),
     "add": ("files", "add", "Make files or folders the newest versions of their datasets."),
-    "status": ("status", "status", "Show what has changed in the workspace."),
+    "status": ("looks", "status", "Show what has changed in the workspace."),
     "log": ("files", "log", "List the versions of a dataset."),
     "diff": ("files", "diff", "Compare two versions: files, or rows and columns."),
     "tag": ("files", "tag", "Have a tag name a version, or take a tag away."),
@@ -33,6 +37,8 @@ COMMANDS = {
 
 def nouns_of(words: list[str]) -> typer.Typer:
     """Build the commands of `kedge data` for these words: only the one that is named is imported."""
+    import typer
+
     nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     named = next((word for word in words[words.index("data") + 1 :] if not word.startswith("-")), None)
     for word, (home, name, text) in COMMANDS.items():

@@ -5,13 +5,10 @@ from typing import Annotated
 
 import typer
 
-from kedge.cli.data.differences import print_files, print_table
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
 from kedge.cli.progress import HowFar, size
-from kedge.cli.showing import show_rows
 from kedge.data.files import Added, CheckedOut
-from kedge.domain.data_diff import DatasetDiff, FilesDiff
 from kedge.errors import KedgeError, NotFound
 from kedge.records import Records
 
@@ -83,6 +80,8 @@ def checkout(
 
 def log(reference: Reference, store: Store = None, as_json: Json = False) -> None:
     """List the versions of a dataset, newest first."""
+    from kedge.cli.showing import show_rows
+
     with recorded(store) as records:
         dataset = records.files.dataset_of(reference)
         versions = list(reversed(records.meta.datasets.list(dataset)))
@@ -142,6 +141,9 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two versions: files, or rows and columns. `@VERSION` alone means the same dataset."""
+    from kedge.cli.data.differences import print_files, print_table
+    from kedge.domain.data_diff import DatasetDiff, FilesDiff
+
     with recorded(store) as records:
         one, _ = records.files.resolve(before)
         name = before.rpartition("@")[0] or before

@@ -5,7 +5,6 @@ import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -149,7 +148,7 @@ class LocalWorkspace:
     def locked(self, place: str) -> Iterator[None]:
         """Let no other process change what is remembered of a place. Waits; a look does not need it."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             descriptor = os.open(self._folder / f"{_short(place)}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise refusal(error, self._folder) from error
@@ -234,7 +233,16 @@ class LocalWorkspace:
                     with suppress(ConfigError):  # what is no pointer, though named like one
                         yield ref, parse_pointer(Path(os.fsdecode(name)), text)
 
+    def _make_folder(self) -> None:
+        """Make the folder for what is remembered, and have git leave it alone: a git checkout must not turn it back."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        ignored = self._folder.parent / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n", encoding="utf-8")
+
     def _git(self, *words: str) -> bytes:
+        import subprocess  # 10 ms that a look need not pay
+
         try:
             done = subprocess.run(["git", "-C", str(self._root), *words], capture_output=True, check=False, timeout=600)  # noqa: S607
         except (OSError, subprocess.TimeoutExpired):
