@@ -75,6 +75,28 @@ def written(parts: Parts, rows: pl.DataFrame) -> tuple[Part, ...]:
     return tuple(parts.put(rows.slice(first, MOST_ROWS)) for first in range(0, len(rows), MOST_ROWS))
 
 
+def written_lazily(parts: Parts, rows: pl.LazyFrame, *, table: str) -> tuple[Part, ...]:
+    """Write a lazy frame as parts, some rows in memory at a time; without rows, one empty part. Raises SourceFailed."""
+    try:
+        empty = rows.collect_schema().to_frame()
+        batches = rows.collect_batches(chunk_size=MOST_ROWS, maintain_order=True)
+        made = [parts.put(storable(batch, table=table)) for batch in batches if len(batch)]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise SourceFailed(f"table {table!r} cannot be read: {type(error).__name__}: {said}") from error
+    return tuple(made) or (parts.put(storable(empty, table=table)),)
+
+
+def storable(rows: pl.DataFrame, *, table: str) -> pl.DataFrame:
+    """Give rows as Parquet can hold them. Raises SourceFailed for what it cannot."""
+    if not rows.width:
+        raise SourceFailed(f"table {table!r}: what was given has no columns")
+    for column, dtype in rows.schema.items():
+        if dtype in (pl.Object, pl.Unknown, pl.Int128):
+            raise SourceFailed(f"column {column!r} of table {table!r} is {dtype}, which cannot be stored; convert it first")
+    return rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
+
+
 def require_key(rows: pl.DataFrame, key: Sequence[str], *, table: str, hidden: bool) -> None:
     """Check that a key tells rows apart. `hidden` keeps its values out of the error. Raises DataInvalid, SourceFailed."""
     for name in key:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, written
+from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, storable, written, written_lazily
 from kedge.data.compare import Piece, TableSide, compare, sides
 from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
 from kedge.data.erasure import Erasures, require_there
@@ -83,6 +83,8 @@ class TableVersions:
         """
         if source.startswith(PINNED):
             raise RequestInvalid(f"a source that begins with {PINNED!r} names a pinned table; pin it, or name it otherwise")
+        if isinstance(table, pl.LazyFrame) and not self._key(key, self._datasets.find(check_name(name))):
+            return self._commit_lazily(table, name, message=message, source=source, actor=actor)
         rows = self._given(table, name)
 
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
@@ -103,6 +105,21 @@ class TableVersions:
             return self._grown(there, schema=rows.schema, key=columns)
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
+
+    def _commit_lazily(self, table: pl.LazyFrame, name: str, *, message: str, source: str, actor: str) -> DatasetVersion:
+        """Write a lazy frame part by part, so that it may be larger than memory; there is no key to tell rows apart by."""
+        with self._blobs.keeping():
+            parts = written_lazily(self._parts, table, table=name)
+
+            def next_of(newest: DatasetVersion | None) -> NextTable | None:
+                if newest is not None and newest.parts == parts and not newest.key:
+                    return None
+                rows = sum(map(held, parts))
+                gone = newest.rows if newest else 0
+                facts = {"new_rows": rows, "left_out": gone}
+                return NextTable(parts, self._parts.schema(parts[0]), (), f"{rows} rows in {len(parts)} parts", facts)
+
+            return self._publish(name, next_of, message=message, source=source, actor=actor)
 
     def append(
         self,
@@ -145,9 +162,10 @@ class TableVersions:
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
 
-    def load(self, source: str) -> pl.DataFrame:
-        """Read a file, a folder or a glob of CSV, TSV and Parquet, or "FILE.py:NAME" of the project. Raises SourceFailed."""
-        return self._tables.source(source)
+    def load(self, source: str) -> pl.DataFrame | pl.LazyFrame:
+        """Read a file, a folder or a glob of CSV, TSV and Parquet, or "FILE.py:NAME" of the project. Parquet stays lazy: it
+        may be larger than memory. Raises SourceFailed."""
+        return self._tables.lazy(source) if source.lower().endswith(".parquet") else self._tables.source(source)
 
     def pin(self, place: str, name: str, *, version: int | None = None, message: str = "", actor: str) -> DatasetVersion:
         """Make a version of a Delta table (its newest, if none is given) the newest version here. Its rows stay there.
@@ -373,14 +391,7 @@ class TableVersions:
 
     def _given(self, table: Any, name: str) -> pl.DataFrame:
         rows = self._tables.frame(table, f"table {name!r}: what was given is")
-        if not rows.width:
-            raise SourceFailed(f"table {name!r}: what was given has no columns")
-        for column, dtype in rows.schema.items():
-            if dtype in (pl.Object, pl.Unknown, pl.Int128):
-                raise SourceFailed(
-                    f"column {column!r} of table {name!r} is {dtype}, which cannot be stored; convert it first"
-                )
-        return rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
+        return storable(rows, table=name)
 
     def _key(self, key: str | Sequence[str] | None, newest: DatasetVersion | None) -> tuple[str, ...]:
         if key is None:

@@ -301,6 +301,27 @@ def test_a_large_table_is_written_in_parts_of_a_bounded_size(room, monkeypatch):
     assert room.scan(second).head(1200).collect()["id"].to_list() == [*range(1200)]
 
 
+def test_a_lazy_frame_is_written_some_rows_at_a_time(room, kept, monkeypatch):
+    monkeypatch.setattr("kedge.data.changes.MOST_ROWS", 1000)
+    table = random_table(2500)
+    sizes = []
+    real = kept.tables.encode
+    monkeypatch.setattr(kept.tables, "encode", lambda rows: sizes.append(len(rows)) or real(rows))
+    version = room.commit(table.lazy(), "big", **ADA)
+    assert max(sizes) <= 1000
+    assert_frame_equal(room.read(version), table)
+    assert room.commit(table.lazy(), "big", **ADA) == version
+    longer = pl.concat([table, table.head(1)])
+    assert_frame_equal(room.read(room.commit(longer.lazy(), "big", **ADA)), longer)
+    assert room.read(room.commit(table.lazy().filter(pl.col("id") < 0), "big", **ADA)).schema == table.schema
+    keyed = room.commit(table.lazy(), "keyed", key="id", **ADA)
+    assert room.commit(table.lazy().reverse(), "keyed", **ADA) == keyed
+    with pytest.raises(SourceFailed, match="table 'bad' cannot be read: ColumnNotFound"):
+        room.commit(table.lazy().select("nothing"), "bad", **ADA)
+    with pytest.raises(SourceFailed, match="table 'bad' cannot be read: ComputeError"):
+        room.commit(table.lazy().select(pl.col("city").str.to_integer()), "bad", **ADA)
+
+
 def test_the_one_who_comes_second_tries_again_on_top(room, kept):
     room.commit(FLIGHTS, "flights", key="id", **ADA)
     real, others = kept.store.datasets.add, [pl.DataFrame({"id": [n], "from": ["X"], "late": [0.0]}) for n in (10, 11, 12)]
