@@ -17,7 +17,8 @@ from kedge.domain.catalogue import (
 from kedge.domain.data import Dataset, DatasetKind, DatasetVersion, Schema, TableProfile, ValidationReport
 from kedge.domain.ids import Digest
 from kedge.errors import SearchInvalid
-from kedge.server.reading.state import Sentence, State
+from kedge.server.reading.happened import happened
+from kedge.server.reading.state import Happened, Sentence, State
 from kedge.web import words
 
 MOST_VERSIONS = 50
@@ -84,7 +85,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class DatasetPage(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset: its entry, its newest version's columns and report, its quality over time, who uses it, its newest
-    versions, the newest first (`more`: there are others)."""
+    versions, the newest first (`more`: there are others), and what happened to it last."""
 
     dataset: str
     kind: DatasetKind
@@ -99,6 +100,7 @@ class DatasetPage(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, int]
     versions: tuple[VersionRow, ...]
     more: bool
+    history: tuple[Happened, ...]
 
     @property
     def newest(self) -> VersionRow | None:
@@ -196,6 +198,7 @@ def dataset_page(room: Catalogue, name: str) -> DatasetPage:
         tags=one.tags,
         versions=tuple(row_of(room, version, tags=one.tags) for version in versions[:MOST_VERSIONS]),
         more=len(versions) > MOST_VERSIONS,
+        history=tuple(happened(serial, event, dataset=one.name) for serial, event in room.history(name)),
     )
 
 
