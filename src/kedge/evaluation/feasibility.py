@@ -119,13 +119,17 @@ def _fitted(x: np.ndarray, y: Vector, *, task: Task, seed: int) -> Any:
     """Fit the plain model, and give what answers with it."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    if len(np.unique(y)) < 2:
-        return lambda rows: np.full(len(rows), y[0])
+    with np.errstate(invalid="ignore"):
+        differ = np.fmin.reduce(x, axis=0) < np.fmax.reduce(x, axis=0)
+    if len(np.unique(y)) < 2 or not differ.any():
+        return lambda rows: np.full(len(rows), y.mean())
+    x = x[:, differ]  # a column of one value, or of none, tells nothing, and cannot be binned
     given = {"max_iter": 60, "max_leaf_nodes": 15, "max_bins": 63, "early_stopping": False, "random_state": seed}
     if task is Task.REGRESSION:
-        return HistGradientBoostingRegressor(**given).fit(x, y).predict
+        number = HistGradientBoostingRegressor(**given).fit(x, y)
+        return lambda rows: number.predict(rows[:, differ])
     model = HistGradientBoostingClassifier(**given).fit(x, y)
-    return lambda rows: model.predict_proba(rows)[:, 1]
+    return lambda rows: model.predict_proba(rows[:, differ])[:, 1]
 
 
 def _readable(rows: pl.DataFrame, table: LabelTable) -> pl.DataFrame:

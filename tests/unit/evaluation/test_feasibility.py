@@ -83,3 +83,10 @@ def test_rows_in_order_of_time_are_asked_for_not_in_order_of_the_table():
 def test_what_cannot_be_said_is_said(make, words):
     with pytest.raises(RequestInvalid, match=words):
         make()
+
+
+def test_columns_without_a_value_or_with_one_are_left_out():
+    frame = rows(1.0).with_columns(none=pl.lit(None, dtype=pl.Float64), one=pl.lit(1), nothing=pl.lit(None, dtype=pl.String))
+    assert ask(frame, time="at").outcome is Outcome.PASSED
+    alone = ask(frame.select("at", "none", "one", "late"), time="at")
+    assert alone.outcome is not Outcome.PASSED
