@@ -372,7 +372,7 @@ class FileVersions:
             said.append(f"{place} has names that Windows and macOS take for one: {shown}; it cannot be checked out there")
         if read and (pointers := self._workspace.lfs_pointers(place)):
             said.append(
-                f"{pointers:,} files of {place} are pointers of git-lfs, not data; take the data in: kedge data import {place}"
+                f"{pointers:,} files of {place} are pointers of git-lfs and no data; take it in: kedge data import {place}"
             )
         if first and (tracked := self._workspace.in_git(place)):
             said.append(f"git has {tracked} files of {place}, too; leave them to Kedge: git rm -r --cached {place}")
