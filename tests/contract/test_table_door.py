@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 import kedge
 from kedge.cli.main import application
 from kedge.client import datasets as door
-from kedge.errors import ConfigError, KedgeError, RequestInvalid, SourceFailed
+from kedge.errors import ConfigError, KedgeError, NotFound, RequestInvalid, SourceFailed
 
 FLIGHTS = pl.DataFrame({"id": [1, 2, 3], "from": ["JFK", "LGA", "EWR"]})
 
@@ -71,6 +71,13 @@ def test_a_store_that_was_made_anew_is_opened_anew(here):
     assert_frame_equal(kedge.data.read("flights", store=str(here / "old")), FLIGHTS)
 
 
+def test_reading_makes_no_store(here):
+    for ask in (kedge.data.versions, kedge.data.read, lambda name: kedge.data.delete(name, keys=[1])):
+        with pytest.raises(NotFound, match="there is no store in"):
+            ask("flights")
+    assert not (here / ".kedge").exists()
+
+
 def test_with_a_control_plane_alone_the_store_must_be_named(here, monkeypatch):
     monkeypatch.setenv("KEDGE_URL", "http://127.0.0.1:8400")
     with pytest.raises(ConfigError, match="name the store with store= or KEDGE_STORE"):
@@ -116,7 +123,7 @@ def test_files_become_versions(here, capsys):
     run("data", "commit", "more.parquet", "flights", "--append", "--replace", "--json")
     told = json.loads(capsys.readouterr().out)
     assert (told["number"], told["rows"], told["key"], told["source"]) == (2, 4, ["id"], "more.parquet")
-    with pytest.raises(RequestInvalid, match="--replace is for --append"):
+    with pytest.raises(RequestInvalid, match="--replace and --widen are for --append"):
         run("data", "commit", "more.parquet", "flights", "--replace")
     assert kedge.data.versions("flights")[0].message == "first"
 

@@ -6,6 +6,7 @@ the newest version, and writes the next number; where another was first with it,
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
@@ -128,11 +129,12 @@ class TableVersions:
         *,
         key: str | Sequence[str] | None = None,
         replace: bool = False,
+        widen: bool = False,
         message: str = "",
         source: str = "",
         actor: str,
     ) -> DatasetVersion:
-        """Add rows to the newest version. A column that one side lacks is null there.
+        """Add rows to the newest version. With `widen`, a column that one side lacks is null there; else it is refused.
 
         In a table with a key a row whose key is there already is refused, or, with `replace`, takes the old one's place.
         Raises SourceFailed, DataInvalid, Conflict.
@@ -148,7 +150,7 @@ class TableVersions:
                 )
             require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
             before = newest.parts if newest else ()
-            schema = _joined_schema(self.schema(newest) if newest else {}, rows.schema, table=name)
+            schema = _joined_schema(self.schema(newest) if newest else {}, rows.schema, table=name, widen=widen)
             if newest is not None and rows.is_empty() and [*schema] == [*self.schema(newest)]:
                 return None
             gone = self._there(newest, rows, key=columns) if newest and columns else np.zeros(0, dtype=bool)
@@ -292,6 +294,7 @@ class TableVersions:
         if where is not None:
             rows = rows.filter(condition(where, self.schema(version), table=version.dataset))
         if columns is not None:
+            columns = [columns] if isinstance(columns, str) else columns
             _require_columns(columns, self.schema(version), table=version.dataset)
             rows = rows.select(columns)
         try:
@@ -313,7 +316,7 @@ class TableVersions:
             return rows if columns is None else rows.select(columns)
         schema = self.schema(version)
         rows = register_io_source(lambda *asked: self._batches(version, schema, asked=asked), schema=schema)
-        return rows if columns is None else rows.select(columns)
+        return rows if columns is None else rows.select([columns] if isinstance(columns, str) else columns)
 
     def schema(self, version: DatasetVersion) -> pl.Schema:
         """Tell a version's columns and their Polars types."""
@@ -524,8 +527,10 @@ def _schema_of(schemas: Sequence[pl.Schema]) -> pl.Schema:
 
 
 def _joined_schema(
-    old: Mapping[str, pl.DataType], new: Mapping[str, pl.DataType], *, table: str
+    old: Mapping[str, pl.DataType], new: Mapping[str, pl.DataType], *, table: str, widen: bool
 ) -> Mapping[str, pl.DataType]:
+    if old and not widen:
+        _require_alike(old, new, table=table)
     for name, dtype in new.items():
         there = old.get(name, dtype)
         if there != dtype and pl.Null not in (there, dtype) and not (there.is_numeric() and dtype.is_numeric()):
@@ -534,6 +539,19 @@ def _joined_schema(
                 "convert them, or commit the whole table anew"
             )
     return _schema_of([pl.Schema(old), pl.Schema(new)]) if old else new
+
+
+def _require_alike(old: Mapping[str, object], new: Mapping[str, object], *, table: str) -> None:
+    """Refuse rows whose columns are not the table's: a name may be misspelt."""
+    more, lacking = [name for name in new if name not in old], [name for name in old if name not in new]
+    if more or lacking:
+        told = [f"have {', '.join(map(repr, more))}, which it has not"] * bool(more)
+        told += [f"lack {', '.join(map(repr, lacking))}"] * bool(lacking)
+        near = difflib.get_close_matches(more[0], lacking, n=1, cutoff=0.6) if more else []
+        hint = f"did you mean {near[0]!r}? Else append" if near else "append"
+        raise SourceFailed(
+            f"the rows to append to table {table!r} {' and '.join(told)}; {hint} with widen=True to have nulls there"
+        )
 
 
 def _require_columns(columns: Sequence[str], schema: Mapping[str, pl.DataType], *, table: str) -> None:

@@ -208,6 +208,8 @@ def _polars(table: Any, where: str) -> pl.DataFrame:
     if isinstance(table, pl.DataFrame):
         return table
     try:
+        if any(name is not None for name in getattr(getattr(table, "index", None), "names", ())):
+            table = table.reset_index()  # of pandas: a named index is data
         narwhal = nw.from_native(table)
         frame = narwhal.collect() if isinstance(narwhal, nw.LazyFrame) else narwhal
         return frame.to_polars()

@@ -95,7 +95,7 @@ def test_rows_that_came_back_can_be_erased_again(room, kept):
 
 def test_a_column_that_a_part_lacks_is_null_there(room):
     room.commit(PEOPLE.drop("age"), "people", key="id", **ADA)
-    room.append(pl.DataFrame({"id": [7], "name": ["Gus"], "age": [1]}), "people", **ADA)
+    room.append(pl.DataFrame({"id": [7], "name": ["Gus"], "age": [1]}), "people", widen=True, **ADA)
     assert room.erase("people", where="age IS NULL", **ASKED).rows == 3
 
 

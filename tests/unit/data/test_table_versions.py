@@ -78,7 +78,7 @@ def test_what_is_no_table_is_refused(room, give):
         room.commit(give, "flights", **ADA)
 
 
-@pytest.mark.parametrize("name", ["", "a@b", "../x", "a//b", "/a", ".", "a/../b", "x" * 201, "a\n", " a"])
+@pytest.mark.parametrize("name", ["", "a@b", "../x", "a//b", "/a", ".", "a/../b", "x" * 201, "a\n", " a", "a b"])
 def test_a_name_must_be_one(room, name):
     with pytest.raises(RequestInvalid, match="cannot name a dataset"):
         room.commit(FLIGHTS, name, **ADA)
@@ -119,7 +119,7 @@ def test_without_a_key_order_counts_and_what_is_added_is_stored(room):
 
 def test_a_column_that_is_new_is_null_in_older_rows(room):
     room.commit(FLIGHTS, "flights", key="id", **ADA)
-    version = room.append(pl.DataFrame({"id": [9], "rain": [0.5]}), "flights", **ADA)
+    version = room.append(pl.DataFrame({"id": [9], "rain": [0.5]}), "flights", widen=True, **ADA)
     assert version.schema.names() == ("id", "from", "late", "rain")
     read = room.read(version)
     assert read["rain"].to_list() == [None] * 4 + [0.5]
@@ -128,6 +128,26 @@ def test_a_column_that_is_new_is_null_in_older_rows(room):
     assert room.scan(version).select(pl.len()).collect().item() == 5
     fewer = room.commit(room.read(version).drop("late"), "flights", **ADA)
     assert room.read(fewer).columns == ["id", "from", "rain"]
+
+
+def test_columns_that_differ_are_refused_unless_asked_for(room):
+    room.commit(FLIGHTS, "flights", **ADA)
+    for frame, said in (
+        (FLIGHTS.rename({"late": "lat"}), "have 'lat', which it has not and lack 'late'; did you mean 'late'"),
+        (FLIGHTS.drop("late"), "lack 'late'; append with widen=True"),
+        (FLIGHTS.with_columns(x=1), "have 'x', which it has not; append with widen=True"),
+    ):
+        with pytest.raises(SourceFailed, match=said):
+            room.append(frame, "flights", **ADA)
+    assert room.append(FLIGHTS.drop("late"), "flights", widen=True, **ADA).rows == 8
+
+
+def test_a_named_index_of_pandas_is_data(room):
+    named = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["r1", "r2"], name="id"))
+    assert room.read(room.commit(named, "p", **ADA)).to_dict(as_series=False) == {"id": ["r1", "r2"], "a": [1, 2]}
+    assert room.read(room.commit(named.rename_axis(None), "q", **ADA)).columns == ["a"]
+    with pytest.raises(SourceFailed, match="cannot insert id"):
+        room.commit(named.assign(id=1), "r", **ADA)
 
 
 def test_numbers_widen_and_other_types_do_not_mix(room):
@@ -229,6 +249,7 @@ def test_columns_and_conditions_of_a_read(room):
     assert_frame_equal(
         room.read(version, columns=["late"], where=pl.col("id") > 2), FLIGHTS.filter(pl.col("id") > 2)[["late"]]
     )
+    assert room.read(version, columns="late").columns == room.scan(version, "late").collect().columns == ["late"]
     with pytest.raises(SourceFailed, match="has no column 'lat'; did you mean 'late'"):
         room.read(version, columns=["lat"])
     with pytest.raises(SourceFailed, match="has no column 'lat'"):
