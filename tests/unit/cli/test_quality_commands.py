@@ -187,3 +187,23 @@ def test_labels_are_checked_and_a_leak_ends_with_3(project):
     assert {each["column"] for each in report["labels"]["features"]} == {"flight_id", "origin", "distance", "departs_at"}
     with pytest.raises(ConfigError, match="--label"):
         kedge("labels", "flights")
+
+
+def test_columns_of_any_type_are_profiled_and_drafted(project):
+    odd = pl.DataFrame(
+        {
+            "day": [START.date()] * 300,
+            "clock": [START.time()] * 300,
+            "long": [timedelta(hours=1)] * 300,
+            "list": [[1], None, [2, 3]] * 100,
+            "group": [{"a": 1}, None, {"a": 2}] * 100,
+            "bytes": [b"x", None, b"y"] * 100,
+            "nothing": [None] * 300,
+        }
+    )
+    odd.write_parquet("odd.parquet")
+    assert kedge("profile", "odd.parquet")[0] == 0
+    assert kedge("suggest", "odd.parquet")[0] == 0
+    assert kedge("validate", "odd.parquet")[0] == 0
+    odd.clear().write_parquet("none.parquet")
+    assert kedge("profile", "none.parquet")[0] == 0

@@ -11,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.unit.data.kept import ADA, Kept
 
+from kedge.data.changes import most_rows
 from kedge.domain.data import ColumnNote, Dataset, DatasetKind, DatasetVersion, Schema
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, digest_of
@@ -320,6 +321,14 @@ def test_a_large_table_is_written_in_parts_of_a_bounded_size(room, monkeypatch):
     assert_frame_equal(room.read(second), changed)
     assert len(room.compact("big", **ADA).parts) == 3
     assert room.scan(second).head(1200).collect()["id"].to_list() == [*range(1200)]
+
+
+def test_parts_of_a_wide_table_have_fewer_rows(monkeypatch):
+    assert most_rows(FLIGHTS.schema) == 1 << 20
+    assert most_rows({f"x{i}": pl.Float64() for i in range(1000)}) == 33_554
+    assert most_rows({f"x{i}": pl.Int16() for i in range(1000)}) == 134_217
+    assert most_rows({f"x{i}": pl.String() for i in range(100_000)}) == 4096
+    assert most_rows({}) == 1 << 20
 
 
 def test_a_lazy_frame_is_written_some_rows_at_a_time(room, kept, monkeypatch):
