@@ -97,6 +97,11 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def count(number: int, what: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def duration(seconds: float) -> str:
     """Write a time span for people."""
     if seconds < 90:

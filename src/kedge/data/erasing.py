@@ -42,7 +42,7 @@ class Erasing:
     ) -> Erased:
         """Erase the files that any of the patterns fits (`*` fits slashes, too) from all versions of a dataset, and from
         its place in the workspace. Raises NotFound where none fits, RequestInvalid without a reason."""
-        if not reason.strip():
+        if not dry and not reason.strip():
             raise RequestInvalid("an erasure needs a reason, which is kept; give it with --reason")
         with self._blobs.alone():
             versions = [one for one in self._datasets.list(dataset) if one.tree is not None]

@@ -152,6 +152,9 @@ class Workspace(Protocol):
     def twins(self, place: str) -> list[tuple[str, str]]:
         """Find names that other file systems take for one."""
 
+    def lfs_pointers(self, place: str) -> int:
+        """Count the files that only stand in for data that git-lfs keeps."""
+
     def in_git(self, place: str) -> int:
         """Count the files of a place that git itself has versions of."""
 

@@ -7,7 +7,7 @@ import typer
 
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import size
+from kedge.cli.progress import count, size
 from kedge.cli.showing import show_rows
 from kedge.data.collecting import KEEP, YOUNG, Collected, Kept
 from kedge.domain.durations import seconds_of
@@ -28,7 +28,7 @@ def gc(
 ) -> None:
     """Drop old versions of files that nothing needs, and free their space."""
     try:
-        young = timedelta(seconds=seconds_of(younger))
+        young = timedelta(seconds=seconds_of(younger) if younger.strip("0 ") not in ("", *"smhdw", "ms", "min") else 0)
     except ValueError as error:
         raise RequestInvalid(f"--younger: {error}") from None
     with recorded(store) as records:
@@ -60,6 +60,8 @@ def erase(
         if newest is not None and newest.tree is None:
             if files or not where:
                 raise RequestInvalid(f"{dataset!r} is a table; say which rows with --where")
+            if dry_run:
+                raise RequestInvalid("rows cannot be tried out with --dry-run; look at them first with kedge.data.read")
             said: object = records.tables.erase(dataset, where=where, actor=person(), reason=reason)
             told = f"{dataset}: the rows where {where} are erased from every version"
         else:
@@ -69,7 +71,7 @@ def erase(
             done = records.erasing.erase(dataset, files, actor=person(), reason=reason, place=place, dry=dry_run)
             said = done
             verb = "erased" if done.done else "would be erased"
-            told = f"{dataset}: {done.files:,} files {verb} from {done.versions:,} versions"
+            told = f"{dataset}: {count(done.files, 'file')} {verb} from {count(done.versions, 'version')}"
             told += f"; {size(done.bytes)} freed" if done.done else ""
             if done.held_elsewhere:
                 told += f"; {done.held_elsewhere:,} contents stay, because other files, datasets or runs hold the same"
@@ -77,6 +79,8 @@ def erase(
         print_json(said)
     else:
         typer.echo(told)
+        if not dry_run:
+            typer.echo("copies in buckets and other clones stay: erase them there, too", err=True)
 
 
 def _print(found: Collected) -> None:
@@ -93,8 +97,9 @@ def _print(found: Collected) -> None:
     show_rows(
         f"{len(found.dropped)} of {len(rows)} versions go", ("dataset", "", "files", "size", "stays because"), rows=rows
     )
+    gone = "dropped" if found.done else "would be dropped"
     verb = "freed" if found.done else "would be freed, at most"
-    typer.echo(f"{len(found.dropped):,} versions dropped, {found.blobs:,} contents, {size(found.bytes)} {verb}")
+    typer.echo(f"{count(len(found.dropped), 'version')} {gone}, {count(found.blobs, 'content')}, {size(found.bytes)} {verb}")
 
 
 def _reason(one: Kept) -> str:

@@ -48,7 +48,8 @@ def push(
 
 def pull(
     references: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH|NAME...]", help="What to fetch. Else what pointers name here.")
+        list[str] | None,
+        typer.Argument(metavar="[PATH|NAME[@VERSION]...]", help="What to fetch. Else what pointers name."),
     ] = None,
     remote: Remote = "",
     checkout: Annotated[bool, typer.Option(help="Bring it into the workspace, too.")] = True,
@@ -56,7 +57,8 @@ def pull(
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch the versions that pointers name from a bucket, and check them out. Of a NAME without a pointer: all of them."""
+    """Fetch the versions that pointers name from a bucket, and check them out. Of a NAME without a pointer: all
+    of them. `PATH@VERSION` is fetched and not checked out: kedge data checkout does that."""
     url = remote_of(project_root(Path()), given=remote)
     done: list[Shared] = []
     with recorded(store) as records:
@@ -89,15 +91,21 @@ def _versions(records: Records, references: list[str] | None, *, every: bool) ->
 def _pointers(records: Records, references: list[str] | None, *, url: str) -> list[tuple[str | None, Pointer]]:
     found: list[tuple[str | None, Pointer]] = []
     for reference in references or list(records.workspace.places()):
-        place = records.workspace.place(reference)
+        path, _, which = reference.partition("@")
+        place = records.workspace.place(path)
         pointer = records.workspace.pointer(place)
-        if pointer is not None:
+        if pointer is not None and not which:
             found.append((place, pointer))
             continue
-        # a table, or data whose pointer is elsewhere: by the name of its dataset
-        versions = records.sharing.list(records.bucket(url), DatasetName(reference.partition("@")[0]))
+        # an older version, a table, or data whose pointer is elsewhere: by the name of its dataset
+        dataset = pointer.dataset if pointer is not None else DatasetName(path)
+        versions = [
+            one
+            for one in records.sharing.list(records.bucket(url), dataset)
+            if not which or str(one.number) == which.removeprefix("v") or (len(which) >= 6 and one.digest.startswith(which))
+        ]
         if not versions:
-            raise NotFound(f"{reference} has no pointer here and no versions in {url}; look at the name")
+            raise NotFound(f"{url} has no version of {dataset!r} that {reference!r} names; tags are not shared, numbers are")
         found += [
             (None, Pointer(dataset=one.dataset, digest=one.digest, files=one.files, bytes=one.bytes, folder=True))
             for one in versions

@@ -92,7 +92,7 @@ def _said(one: PlaceStatus) -> str:
     edits = f"{one.added:,} added, {one.modified:,} modified, {one.deleted:,} deleted"
     match one.state:
         case PlaceState.CLEAN:
-            return f"nothing changed ({one.files:,} files)"
+            return f"nothing changed ({one.files:,} file{'' if one.files == 1 else 's'})"
         case PlaceState.EDITED:
             return f"{edits}; keep it with: kedge data add {one.place}"
         case PlaceState.MISSING:

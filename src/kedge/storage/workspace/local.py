@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from blake3 import blake3
@@ -29,6 +30,8 @@ from kedge.storage.workspace.scan import nested_pointers, read_link, scan, twins
 
 _NO_BYTES = blake3(b"").digest()
 _SMALL = 1 << 20
+_LFS = b"version https://git-lfs.github.com/spec/"
+_LFS_SIZES, _LFS_LOOKED_AT = range(120, 150), 1000
 _TRIES = 3
 _TWINS_SHOWN = 3
 _SPARE = 16 << 20  # bytes that a disk is left with
@@ -210,6 +213,16 @@ class LocalWorkspace:
             if len(found) >= _TWINS_SHOWN:
                 break
         return found
+
+    def lfs_pointers(self, place: str) -> int:
+        """Count the files that only stand in for data that git-lfs keeps."""
+        folder = (self._root / place).is_dir()
+        small = (found for found in scan(self._root / place) if found.size in _LFS_SIZES and found.mode != LINK)
+        count = 0
+        for found in islice(small, _LFS_LOOKED_AT):
+            with suppress(OSError), self.path(place, found.name, folder=folder).open("rb") as file:
+                count += file.read(len(_LFS)) == _LFS
+        return count
 
     def in_git(self, place: str) -> int:
         """Count the files of a place that git itself has versions of."""
