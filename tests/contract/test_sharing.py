@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.contract.filed import ME, add, checkout, contents, nothing_told, opened, write
+from tests.contract.metastore import event
 
+from kedge.domain.catalogue import EntryChange
+from kedge.domain.data import ColumnNote
 from kedge.errors import NotFound, StoreBroken
 
 
@@ -118,3 +122,64 @@ def test_a_table_travels_too(mine, theirs, bucket_url):
     pointer = Pointer(dataset=found.dataset, digest=found.digest, files=0, bytes=found.bytes, folder=True)
     theirs.sharing.pull(bucket, pointer, actor=ME, told=nothing_told)
     assert theirs.tables.read(theirs.tables.find("flights"))["v"].to_list() == ["a", "b"]
+
+
+def described(records, **texts):
+    return records.catalogue.describe("raw", EntryChange(**texts), actor=ME)
+
+
+def test_what_is_said_of_a_dataset_travels_and_marks_come_first(mine, theirs, bucket_url, monkeypatch):
+    write(project(mine), {"raw/a": "mine"})
+    version = add(mine, "raw").version
+    entry = mine.meta.datasets.entry("raw")
+    marked = msgspec.structs.replace(entry, owner="ada", columns=(ColumnNote(name="age", personal=True, unit="a"),))
+    mine.meta.datasets.describe(marked, event("marked"))
+    mine.catalogue.tag("raw", "gold", reference="", actor=ME)
+    pushed(mine, version, bucket_url)
+    clone(mine, theirs)
+    seen = []
+    write_version = theirs.meta.datasets.add
+
+    def adding(*given):
+        seen.append(theirs.meta.datasets.entry("raw").personal())
+        write_version(*given)
+
+    monkeypatch.setattr(theirs.meta.datasets, "add", adding)
+    pulled(theirs, bucket_url)
+    assert seen == [{"age"}]
+    one = theirs.catalogue.get("raw")
+    assert (one.entry.owner, one.entry.personal(), one.tags) == ("ada", {"age"}, {"gold": 1})
+    before = len(theirs.meta.events.list(subject="raw"))
+    pulled(theirs, bucket_url)
+    assert len(theirs.meta.events.list(subject="raw")) == before
+
+
+def test_what_is_said_here_stays_and_marks_of_all_count(mine, theirs, bucket_url):
+    write(project(mine), {"raw/a": "mine"})
+    version = add(mine, "raw").version
+    described(mine, owner="ada", description="first")
+    pushed(mine, version, bucket_url)
+    pushed(mine, version, bucket_url)
+    described(mine, description="second")
+    entry = mine.meta.datasets.entry("raw")
+    marked = msgspec.structs.replace(entry, columns=(ColumnNote(name="age", personal=True),))
+    mine.meta.datasets.describe(marked, event("marked"))
+    pushed(mine, version, bucket_url)
+    assert len(list(mine.bucket(bucket_url).list("entries/raw"))) == 2
+    clone(mine, theirs)
+    pulled(theirs, bucket_url)
+    described(theirs, owner="bob")
+    plain = msgspec.structs.replace(theirs.meta.datasets.entry("raw"), columns=())
+    theirs.meta.datasets.describe(plain, event("plain"))
+    pulled(theirs, bucket_url)
+    entry = theirs.meta.datasets.entry("raw")
+    assert (entry.owner, entry.description, entry.personal()) == ("bob", "second", {"age"})
+
+
+def test_an_entry_that_cannot_be_read_is_told(mine, theirs, bucket_url):
+    write(project(mine), {"raw/a": "mine"})
+    pushed(mine, add(mine, "raw").version, bucket_url)
+    mine.bucket(bucket_url).put("entries/raw/broken.json", b"{")
+    clone(mine, theirs)
+    with pytest.raises(StoreBroken, match="entry in file:"):
+        pulled(theirs, bucket_url)

@@ -263,12 +263,21 @@ def _relation(expectation: Expectation, asked: Asked) -> Question:
     kinds = [column_type(asked.schema[each]) for each in (name, other)]
     numbers = (ColumnType.FLOAT, ColumnType.INTEGER)
     alike = kinds[0] is kinds[1] or all(kind in numbers for kind in kinds)
-    if not alike or not _may_be_asked(holds, asked.schema):
+    ordered = alike and _have_one_order(asked.schema[name], asked.schema[other])
+    if not ordered or not _may_be_asked(holds, asked.schema):
         told = [
             kind.value if not alike else str(asked.schema[each]) for kind, each in zip(kinds, (name, other), strict=True)
         ]
         return _whole(expectation, broken=True, found=f"column {name!r} is {told[0]} and {other!r} is {told[1]}")
     return _counted(expectation, ~holds, name=f"{name} {relation} {other}")
+
+
+def _have_one_order(one: pl.DataType, other: pl.DataType) -> bool:
+    """Tell whether two types of a kind are compared: days with times of the same zone, no duration with a time of day."""
+    days = [dtype == pl.Date or isinstance(dtype, pl.Datetime) for dtype in (one, other)]
+    if all(days):
+        return getattr(one, "time_zone", None) == getattr(other, "time_zone", None)
+    return one.base_type() is other.base_type() if one.is_temporal() or one.is_nested() else not other.is_nested()
 
 
 def _may_be_asked(expression: pl.Expr, schema: pl.Schema) -> bool:

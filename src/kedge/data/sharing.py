@@ -1,5 +1,6 @@
 """Sends versions to a bucket and fetches them: what they hold first, then the record that names it.
 
+    entries/DATASET/DIGEST.json      what is said of the dataset (`entries.py`): personal columns are so before they are here
     versions/DATASET/DIGEST.json     the version as its store has it; where it is, all that it names is there
 So whoever is killed or cut off has sent nothing that looks whole, and the next one sends only what is missing.
 """
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from kedge.data.entries import SentEntry, send_entry, sent_entry, take_entry, take_tags
 from kedge.domain.data import DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -40,6 +42,7 @@ class Sharing:
     def push(self, bucket: Bucket, version: DatasetVersion, *, told: Told) -> Shared:
         """Send a version. Raises NotFound, StoreBroken, Unreachable."""
         name, record = _name(version.dataset, version.digest), msgspec.json.encode(version)
+        send_entry(bucket, version.dataset, datasets=self._datasets, clock=self._clock)
         there = bucket.get(name)
         if there is not None and _read(there, bucket.url).erased_at == version.erased_at:
             return Shared(version=version)
@@ -50,7 +53,9 @@ class Sharing:
     def pull(self, bucket: Bucket, pointer: Pointer, *, actor: str, told: Told) -> Shared:
         """Fetch the version that a pointer names, and keep it. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
         known = next((one for one in reversed(self._datasets.list(pointer.dataset)) if one.digest == pointer.digest), None)
+        said = sent_entry(bucket, pointer.dataset)
         if known is not None:
+            self._take(said, url=bucket.url, actor=actor)
             return Shared(version=known)
         record = bucket.get(_name(pointer.dataset, pointer.digest))
         if record is None:
@@ -66,8 +71,18 @@ class Sharing:
             for digests in self._wanted(version):
                 moved = self._blobs.pull(bucket, digests, told=told)
                 chunks, size = chunks + moved.chunks, size + moved.bytes
+            self._take(said, url=bucket.url, actor=actor, tags=False)
             kept = self._keep(version, url=bucket.url, actor=actor)
+            self._take(said, url=bucket.url, actor=actor)
         return Shared(version=kept, chunks=chunks, bytes=size, new=True)
+
+    def _take(self, said: SentEntry | None, *, url: str, actor: str, tags: bool = True) -> None:
+        """Keep what others said of the dataset: the entry before its version is here, the tags when it is."""
+        if said is None:
+            return
+        take_entry(said, datasets=self._datasets, clock=self._clock, url=url, actor=actor)
+        if tags:
+            take_tags(said, datasets=self._datasets, clock=self._clock, url=url, actor=actor)
 
     def list(self, bucket: Bucket, dataset: DatasetName) -> list[DatasetVersion]:
         """List the versions of a dataset that a bucket has, by number."""
