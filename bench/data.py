@@ -33,7 +33,9 @@ LIMITS = {  # ratio to DVC, ratio to Oxen
 }
 SMALL = 10_000
 WORKER = """
-import json, sys, time
+import json, os, sys, time
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # Oxen itself prints what it does
 from oxen import Repo
 repo = None
 for line in sys.stdin:
@@ -45,7 +47,7 @@ for line in sys.stdin:
         repo.add(words[1]); repo.commit(words[2])
     elif words[0] == "status":
         repo.status()
-    print(json.dumps(time.perf_counter() - began), flush=True)
+    print(json.dumps(time.perf_counter() - began), file=answers, flush=True)
 """
 
 
