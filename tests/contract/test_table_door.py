@@ -128,6 +128,14 @@ def test_files_become_versions(here, capsys):
     assert kedge.data.versions("flights")[0].message == "first"
 
 
+def test_columns_of_a_folder_may_stand_in_any_order(here):
+    (here / "raw").mkdir()
+    FLIGHTS.head(1).write_csv(here / "raw" / "a.csv")
+    FLIGHTS.tail(2).select("from", "id").write_csv(here / "raw" / "b.csv")
+    run("data", "commit", "raw", "flights")
+    assert_frame_equal(kedge.data.read("flights"), FLIGHTS)
+
+
 def test_a_folder_and_a_function_become_versions(here):
     (here / "raw" / "old").mkdir(parents=True)
     FLIGHTS.head(2).write_csv(here / "raw" / "a.csv")
@@ -147,9 +155,11 @@ def test_a_folder_and_a_function_become_versions(here):
     [
         ({"a.csv": b'a,b\n1,"x\n2,y\n'}, "a.csv is not valid csv: line 2: a quote that is opened there is never closed"),
         ({"a.csv": b'a,b\n1,"he said "hi", ok"\n'}, "a.csv is not valid csv: line 2: text after a closing quote"),
-        ({"a.csv": b"a,b\n1,2,3\n"}, "a.csv is not valid csv: found more fields"),
-        ({"a.csv": b"a,b\n1,\xe9\n"}, "a.csv is not valid csv: invalid utf-8"),
+        ({"a.csv": b"a,b\n1,2,3\n"}, "a.csv is not valid csv: line 2: 3 fields, where the header has 2"),
+        ({"a.csv": b"a,b\n1,\xe9\n"}, "a.csv is not valid csv: line 2: bytes that are not UTF-8"),
         ({"a.csv": b""}, "a.csv is empty"),
+        ({"a.csv": b"a,a\n1,2\n"}, "line 1: column 'a' is there twice"),
+        ({"a.csv": b"a;b\n1;2\n"}, "line 1: it has the one column 'a;b', which looks separated by ';'"),
         ({"a.parquet": b"PAR1torn"}, "a.parquet is not valid parquet: .* write it anew"),
         ({"a.csv": b"a,b\n1,2\n", "b.csv": b"a,c\n1,2\n"}, r"b.csv has the columns \['a', 'c'\], .*a.csv has \['a', 'b'\]"),
         ({"a.csv": b"a\n1\n", "b.csv": b"a\nx\n"}, "a is String in .*b.csv, Int64 in .*a.csv"),
