@@ -37,7 +37,7 @@ def read_project(folder: Path) -> ProjectSpec:
     name = document.table("project", required=True).get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         document.fail(("project", "name"), f'project.name is {name!r}; write 1 to 63 letters, digits, "-" or "_"')
-    document.only("name", inside="project")
+    document.only("name", "remote", inside="project")
     spec = ProjectSpec(
         name=ModelName(name),
         data=document.section("data", DataRules, required=True),

@@ -22,9 +22,12 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
+    from kedge.data.collecting import Collecting
+    from kedge.data.erasing import Erasing
     from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
     from kedge.data.quality import Quality
+    from kedge.data.sharing import Sharing
     from kedge.data.tables import TableVersions
     from kedge.ports.workspace import Workspace
 
@@ -65,6 +68,27 @@ class Records:
         from kedge.data.files import FileVersions
 
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def collecting(self) -> Collecting:
+        """Free the space of versions that nobody needs."""
+        from kedge.data.collecting import Collecting
+
+        return Collecting(meta=self.meta, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def erasing(self) -> Erasing:
+        """Erase files from every version."""
+        from kedge.data.erasing import Erasing
+
+        return Erasing(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """Send versions to buckets, and fetch them."""
+        from kedge.data.sharing import Sharing
+
+        return Sharing(datasets=self.meta.datasets, blobs=self.blobs, clock=self.clock)
 
     @cached_property
     def exchange(self) -> Exchange:

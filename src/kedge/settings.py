@@ -62,6 +62,29 @@ def project_root(start: Path) -> Path:
     return next(homes, here)
 
 
+def remote_of(project: Path, *, given: str = "") -> str:
+    """Name the bucket that a project's data is shared in: as given, else KEDGE_REMOTE, else `project.remote` in kedge.toml.
+
+    Raises ConfigError where none of them says it.
+    """
+    if url := given or os.environ.get("KEDGE_REMOTE", ""):
+        return url
+    import tomllib
+
+    path = project / "kedge.toml"
+    try:
+        section = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {}) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    url = section.get("remote", "") if isinstance(section, dict) else ""
+    if not isinstance(url, str) or not url:
+        raise ConfigError(
+            "no bucket is named: give --remote, set KEDGE_REMOTE, or write"
+            f' remote = "s3://BUCKET/FOLDER" under [project] in {path}'
+        )
+    return url
+
+
 def _bytes_of(text: str) -> int:
     """Read a number of bytes: `500000000`, `500 MB`, `10GiB`."""
     match = re.fullmatch(r"([0-9]{1,15})\s*([A-Za-z]{0,3})", text.strip())

@@ -1,9 +1,14 @@
 """The workspace alone: what a look at the project's folder needs. It imports no database, no frames, no server."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from kedge.ports.workspace import Workspace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from kedge.storage.workspace.local import LocalWorkspace
+
+if TYPE_CHECKING:
+    from kedge.ports.workspace import Workspace
 
 
 def open_workspace(project: Path) -> Workspace:

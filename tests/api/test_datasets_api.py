@@ -1,6 +1,7 @@
 """The catalogue over the API and in forms: found page by page, described once, compared, never showing what is personal."""
 
 import re
+from dataclasses import replace
 
 import msgspec
 import polars as pl
@@ -9,6 +10,7 @@ from litestar.testing import TestClient
 from tests.ui.catalogued import NOW, RAW, RIDES, SECRET, STALE, write_catalogue
 from tests.ui.filled import FilledHouse
 
+from kedge.adapters.jobs import ProcessRunner
 from kedge.app import open_house
 from kedge.config import bare_project, settings
 from kedge.domain.data_diff import FilesDiff, TableDiff
@@ -78,6 +80,7 @@ def test_one_dataset_is_described_whole(client):
     assert [one.number for one in page.versions] == list(range(12, 0, -1))
     assert [one.number for one in page.quality] == list(range(1, 13))
     assert {use.name for use in page.uses.runs} == {f"fares-{number}" for number in range(4)}
+    assert [one.kind for one in page.history[1:4]] == ["dataset_tagged", "dataset_tagged", "dataset_described"]
     assert "stale" in read(client, f"/{STALE}", DatasetPage).verdict.say
     assert "there is no dataset 'ride'; did you mean 'rides'?" in refused(client, "/ride", 404)
 
@@ -114,6 +117,16 @@ def test_no_page_shows_what_is_personal(client, path):
 def test_profiles_and_reports_that_are_not_there(client):
     assert "kedge data profile" in refused(client, f"/{STALE}/versions/1/profile", 404)
     assert "kedge data validate" in refused(client, f"/{STALE}/versions/1/report", 404)
+
+
+def test_a_profile_that_cannot_be_made_is_told(client):
+    answer = client.post(f"/api/v1/datasets/{STALE}/versions/1/profile", json={})
+    assert answer.status_code == 422
+    assert "its part is gone" in answer.json()["error"]["message"]
+    assert client.post(f"/api/v1/datasets/{RAW}/versions/1/profile", json={}).status_code == 400
+    fault = form(client, f"/data/{STALE}/versions/1/profile")
+    assert fault.status_code == 409
+    assert "its part is gone" in fault.text
 
 
 def test_files_of_a_version_folder_by_folder(client):
@@ -234,6 +247,7 @@ def test_pages_that_cannot_be_shown_say_why(client, path, status):
 
 def test_a_real_table_is_compared_in_a_process_of_its_own(tmp_path):
     opened = open_house(settings(tmp_path, store=str(tmp_path / ".kedge")), bare_project(tmp_path), writer="test")
+    opened = replace(opened, jobs=ProcessRunner())  # one that imports no model library first
     frame = pl.DataFrame({"id": range(200), "fare": [float(number) for number in range(200)]})
     tables = opened.records.tables
     tables.commit(frame, "rides", key="id", actor="person:ada")
@@ -243,4 +257,9 @@ def test_a_real_table_is_compared_in_a_process_of_its_own(tmp_path):
         assert page.failed == ""
         assert (page.diff.removed, page.diff.added, page.diff.unchanged) == (50, 0, 150)
         assert client.get("/data/rides/diff", headers={"accept": "text/html"}).status_code == 200
+        made = client.post("/api/v1/datasets/rides/versions/2/profile", json={})
+        assert (made.status_code, made.json()["rows"]) == (200, 150)
+        assert client.post("/api/v1/datasets/rides/versions/2/profile", json={}).json() == made.json()
+        assert form(client, "/data/rides/versions/1/profile").status_code == 303
+        assert '<svg class="chart ' in client.get("/data/rides/versions/1", headers={"accept": "text/html"}).text
     opened.close()

@@ -268,6 +268,11 @@ def test_names_that_differ_in_case_are_said(project, records):
     assert "Windows" in add(records, "data/raw").warnings[0]
 
 
+def test_what_only_stands_in_for_data_is_said(project, records):
+    write(project, {"data/raw/big": f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 12345\n"})
+    assert "kedge data import" in add(records, "data/raw").warnings[0]
+
+
 def test_versions_are_compared_file_by_file(project, records):
     one = add(records, "data/raw").version
     write(project, {"data/raw/sub/b": "other", "data/raw/new": "n"})
@@ -292,3 +297,21 @@ def test_a_version_that_is_not_here_says_how_to_get_it(project, records):
     (project / "data/raw.kedge").write_text(text.replace(digest, "0" * 64))
     with pytest.raises(NotFound, match="kedge data pull"):
         checkout(records, "data/raw")
+
+
+def test_git_never_sees_the_store(project, records):
+    add(records, "data/raw")
+    assert (project / ".kedge" / ".gitignore").read_text() == "*\n"
+
+
+def test_one_path_is_compared_with_what_lies_here(project, records):
+    one = add(records, "data/raw").version
+    assert records.files.diff_workspace("data/raw", one).same
+    write(project, {"data/raw/a": "longer", "data/raw/new": "n"})
+    (project / "data/raw/sub/b").unlink()
+    found = records.files.diff_workspace("data/raw", one)
+    assert (found.added, found.changed, found.removed, found.unchanged) == (1, 1, 1, 1)
+    assert (found.after.number, found.after.files, found.after.bytes) == (0, 3, one.bytes + 3 + 1 - 3)
+    two = add(records, "data/raw").version
+    assert records.files.before(two) == one
+    assert records.files.before(one) == one

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 import kedge
 from kedge.cli.main import application
 from kedge.client import datasets as door
-from kedge.errors import ConfigError, KedgeError, RequestInvalid, SourceFailed
+from kedge.errors import ConfigError, KedgeError, NotFound, RequestInvalid, SourceFailed
 
 FLIGHTS = pl.DataFrame({"id": [1, 2, 3], "from": ["JFK", "LGA", "EWR"]})
 
@@ -71,6 +71,13 @@ def test_a_store_that_was_made_anew_is_opened_anew(here):
     assert_frame_equal(kedge.data.read("flights", store=str(here / "old")), FLIGHTS)
 
 
+def test_reading_makes_no_store(here):
+    for ask in (kedge.data.versions, kedge.data.read, lambda name: kedge.data.delete(name, keys=[1])):
+        with pytest.raises(NotFound, match="there is no store in"):
+            ask("flights")
+    assert not (here / ".kedge").exists()
+
+
 def test_with_a_control_plane_alone_the_store_must_be_named(here, monkeypatch):
     monkeypatch.setenv("KEDGE_URL", "http://127.0.0.1:8400")
     with pytest.raises(ConfigError, match="name the store with store= or KEDGE_STORE"):
@@ -116,9 +123,17 @@ def test_files_become_versions(here, capsys):
     run("data", "commit", "more.parquet", "flights", "--append", "--replace", "--json")
     told = json.loads(capsys.readouterr().out)
     assert (told["number"], told["rows"], told["key"], told["source"]) == (2, 4, ["id"], "more.parquet")
-    with pytest.raises(RequestInvalid, match="--replace is for --append"):
+    with pytest.raises(RequestInvalid, match="--replace and --widen are for --append"):
         run("data", "commit", "more.parquet", "flights", "--replace")
     assert kedge.data.versions("flights")[0].message == "first"
+
+
+def test_columns_of_a_folder_may_stand_in_any_order(here):
+    (here / "raw").mkdir()
+    FLIGHTS.head(1).write_csv(here / "raw" / "a.csv")
+    FLIGHTS.tail(2).select("from", "id").write_csv(here / "raw" / "b.csv")
+    run("data", "commit", "raw", "flights")
+    assert_frame_equal(kedge.data.read("flights"), FLIGHTS)
 
 
 def test_a_folder_and_a_function_become_versions(here):
@@ -140,9 +155,11 @@ def test_a_folder_and_a_function_become_versions(here):
     [
         ({"a.csv": b'a,b\n1,"x\n2,y\n'}, "a.csv is not valid csv: line 2: a quote that is opened there is never closed"),
         ({"a.csv": b'a,b\n1,"he said "hi", ok"\n'}, "a.csv is not valid csv: line 2: text after a closing quote"),
-        ({"a.csv": b"a,b\n1,2,3\n"}, "a.csv is not valid csv: found more fields"),
-        ({"a.csv": b"a,b\n1,\xe9\n"}, "a.csv is not valid csv: invalid utf-8"),
+        ({"a.csv": b"a,b\n1,2,3\n"}, "a.csv is not valid csv: line 2: 3 fields, where the header has 2"),
+        ({"a.csv": b"a,b\n1,\xe9\n"}, "a.csv is not valid csv: line 2: bytes that are not UTF-8"),
         ({"a.csv": b""}, "a.csv is empty"),
+        ({"a.csv": b"a,a\n1,2\n"}, "line 1: column 'a' is there twice"),
+        ({"a.csv": b"a;b\n1;2\n"}, "line 1: it has the one column 'a;b', which looks separated by ';'"),
         ({"a.parquet": b"PAR1torn"}, "a.parquet is not valid parquet: .* write it anew"),
         ({"a.csv": b"a,b\n1,2\n", "b.csv": b"a,c\n1,2\n"}, r"b.csv has the columns \['a', 'c'\], .*a.csv has \['a', 'b'\]"),
         ({"a.csv": b"a\n1\n", "b.csv": b"a\nx\n"}, "a is String in .*b.csv, Int64 in .*a.csv"),

@@ -47,7 +47,15 @@ def test_the_file_of_the_page_is_read_and_holds(tmp_path) -> None:
 
 
 def test_the_list_of_the_page_is_read_and_holds() -> None:
-    (written,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    written, _ = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     names: dict[str, object] = {}
     exec(written, names)
     assert held(listed(names["rules"]))
+
+
+def test_the_script_of_the_page_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KEDGE_STORE", raising=False)
+    monkeypatch.delenv("KEDGE_URL", raising=False)
+    _, written = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(written, {})

@@ -19,7 +19,10 @@ SECTIONS = {f.name: f.type for f in msgspec.structs.fields(ProjectSpec) if f.nam
 
 
 def settings_in_code() -> set[str]:
-    return {f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in msgspec.structs.fields(kind)} | {"project.name"}
+    return {f"{name}.{f.name}" for name, kind in SECTIONS.items() for f in msgspec.structs.fields(kind)} | {
+        "project.name",
+        "project.remote",
+    }
 
 
 def test_every_setting_is_there_and_no_other() -> None:

@@ -159,7 +159,7 @@ class TableMachine(RuleBasedStateMachine):
 
 
 def test_tables_are_lists_of_rows() -> None:
-    run_state_machine_as_test(TableMachine, settings=bounds(12, 20))
+    run_state_machine_as_test(TableMachine, settings=bounds(6, 16))
 
 
 def test_a_refused_change_leaves_all_as_it_was() -> None:

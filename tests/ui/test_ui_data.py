@@ -35,11 +35,13 @@ PAGES = {
     "edit": f"{BASE}/edit",
     "column": f"{BASE}/columns/email/edit",
     "tag": f"{BASE}/versions/9/tag",
+    "profile": f"{BASE}/versions/9/profile",
+    "not profiled": "/data/planes?tab=columns",
 }
 MAIN = ("catalogue", "overview", "columns", "version", "diff")
 LOOKS = [(1440, "light"), (390, "dark")]
-SEEN = [(name, *look) for name in PAGES for look in LOOKS]
-SEEN += [(name, *look) for name in MAIN for look in ((1440, "dark"), (390, "light"), (768, "light"), (320, "light"))]
+SEEN = [(name, *LOOKS[at % 2]) for at, name in enumerate(PAGES)]
+SEEN += [(name, *look) for name in MAIN for look in ((1440, "dark"), (390, "light"), (320, "light"))]
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +67,10 @@ def test_a_page_of_data_has_no_fault(contexts, data, name, width, scheme):
         assert SECRET not in page.content()
 
 
-HOSTILE_PAGES = [name for name in PAGES if name not in ("column", "no match")]
+HOSTILE_PAGES = (*MAIN, "found", "versions", "uses", "files", "edit")
 
 
-@pytest.mark.parametrize("name", HOSTILE_PAGES)
-@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize(("name", "width"), [(name, (1440, 390)[at % 2]) for at, name in enumerate(HOSTILE_PAGES)])
 def test_hostile_names_are_only_text(contexts, hostile_data, name, width):
     path = PAGES[name].replace("versions/9", "versions/3")
     with opened(contexts(width), hostile_data, path) as (page, wrong):

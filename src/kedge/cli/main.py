@@ -4,11 +4,15 @@ Exit codes: 0 done; 1 a KedgeError, said in one line; 2 wrong usage; 3 the answe
 130 interrupted.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from importlib import import_module
 
-import typer
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import typer
 
 NOUNS = {
     "init": "Make a project that runs at once.",
@@ -47,6 +51,11 @@ def main() -> None:
     for name, value in NEIGHBOURLY.items():
         os.environ.setdefault(name, value)
     try:
+        if sys.argv[1:3] == ["data", "status"]:
+            from kedge.cli.data.status import quick
+
+            if (code := quick(sys.argv[3:])) is not None:
+                sys.exit(code)
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:
         sys.stderr.write(f"error: {redact(str(error))}\n")
@@ -57,10 +66,24 @@ def main() -> None:
 
 def application(words: list[str]) -> typer.Typer:
     """Build the command for these words: only the noun that is named is imported."""
+    import typer
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            from kedge.version import installed
+
+            typer.echo(f"kedge {installed()}")
+            raise typer.Exit
+
+    def start(
+        version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
+    ) -> None:
+        """Run MLOps as one closed loop."""
+
     app = typer.Typer(
         name="kedge", help="MLOps as one closed loop.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
-    app.callback()(_version)
+    app.callback()(start)
     named = next((word for word in words if not word.startswith("-")), None)
     for noun, text in NOUNS.items():
         if noun == named:
@@ -78,20 +101,6 @@ def application(words: list[str]) -> typer.Typer:
 
 def _unnamed() -> None:
     """Stand for a noun that was not named: only its help line is ever used."""
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from kedge.version import installed
-
-        typer.echo(f"kedge {installed()}")
-        raise typer.Exit
-
-
-def _version(
-    version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
-) -> None:
-    """Run MLOps as one closed loop."""
 
 
 if __name__ == "__main__":

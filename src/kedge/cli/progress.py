@@ -17,8 +17,8 @@ _LINE_EVERY = 10.0  # where standard error is no terminal: a log
 class HowFar:
     """Shows how far some work is, on standard error. `told(files, bytes)` is given what is done in all."""
 
-    def __init__(self, title: str, *, files: int = 0, bytes: int = 0) -> None:
-        self._title, self._files, self._bytes = title, files, bytes
+    def __init__(self, title: str, *, files: int = 0, bytes: int = 0, unit: str = "files") -> None:
+        self._title, self._files, self._bytes, self._unit = title, files, bytes, unit
         self._begun = self._last = time.monotonic()
         self._bars: Bars | None = None
         self._task: TaskID | None = None
@@ -78,11 +78,11 @@ class HowFar:
             self._bars.start()
         assert self._task is not None  # noqa: S101  # made with the bars
         of = f" of {self._files:,}" if self._files else ""
-        self._bars.update(self._task, completed=done, total=self._bytes or None, files=f"{files:,}{of} files")
+        self._bars.update(self._task, completed=done, total=self._bytes or None, files=f"{files:,}{of} {self._unit}")
 
     def _said(self, files: int, done: int, *, seconds: float) -> str:
         rate = done / seconds
-        said = f"{files:,} files, {size(done)}, {size(rate)}/s"
+        said = f"{files:,} {self._unit}, {size(done)}, {size(rate)}/s"
         if self._bytes > done and rate > 0:
             said += f", {duration((self._bytes - done) / rate)} left"
         return said
@@ -95,6 +95,11 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def count(number: int, what: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def duration(seconds: float) -> str:

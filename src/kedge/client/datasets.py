@@ -14,9 +14,9 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedge.domain.data import DatasetVersion, Erasure
+from kedge.domain.data import DatasetVersion, Erasure, Expectation, TableProfile, ValidationReport
 from kedge.domain.data_diff import TableDiff
-from kedge.errors import ConfigError
+from kedge.errors import ConfigError, NotFound
 from kedge.settings import project_root, settings
 
 if TYPE_CHECKING:
@@ -55,13 +55,17 @@ def append(
     *,
     key: str | Sequence[str] | None = None,
     replace: bool = False,
+    widen: bool = False,
     message: str = "",
     actor: str | None = None,
     store: str | None = None,
 ) -> DatasetVersion:
-    """Add rows to a table. With `replace`, a row whose key is there takes the old one's place; else it is refused."""
+    """Add rows to a table. With `replace`, a row whose key is there takes the old one's place; else it is refused.
+
+    With `widen`, a column that one side lacks is null there; else that is refused, as it may be misspelt.
+    """
     tables = _records(store).tables
-    return tables.append(frame, name, key=key, replace=replace, message=message, actor=actor or person())
+    return tables.append(frame, name, key=key, replace=replace, widen=widen, message=message, actor=actor or person())
 
 
 def delete(
@@ -74,7 +78,7 @@ def delete(
     store: str | None = None,
 ) -> DatasetVersion:
     """Leave rows out of the next version, by a condition (Polars expression, or SQL text) or keys; older ones keep them."""
-    return _records(store).tables.delete(name, where=where, keys=keys, message=message, actor=actor or person())
+    return _records(store, make=False).tables.delete(name, where=where, keys=keys, message=message, actor=actor or person())
 
 
 def erase(
@@ -87,12 +91,12 @@ def erase(
     store: str | None = None,
 ) -> Erasure:
     """Take rows out of every version for good, and their bytes out of the store; that it was done is kept, not what."""
-    return _records(store).tables.erase(name, where=where, keys=keys, reason=reason, actor=actor or person())
+    return _records(store, make=False).tables.erase(name, where=where, keys=keys, reason=reason, actor=actor or person())
 
 
 def compact(name: str, *, actor: str | None = None, store: str | None = None) -> DatasetVersion:
     """Write a table's newest version anew without gaps and small parts, so that it reads faster; its rows stay the same."""
-    return _records(store).tables.compact(name, actor=actor or person())
+    return _records(store, make=False).tables.compact(name, actor=actor or person())
 
 
 def commit_delta(
@@ -117,7 +121,7 @@ def read(
     store: str | None = None,
 ) -> pl.DataFrame:
     """Read a table, such as "flights", "flights@v12", "flights@TAG", or as it was committed by a time, as Polars."""
-    tables = _records(store).tables
+    tables = _records(store, make=False).tables
     return tables.read(_version(reference, as_of=as_of, store=store), columns=columns, where=where)
 
 
@@ -129,7 +133,7 @@ def scan(
     store: str | None = None,
 ) -> pl.LazyFrame:
     """Give a table as a lazy frame that reads some rows and columns at a time: for tables larger than memory."""
-    return _records(store).tables.scan(_version(reference, as_of=as_of, store=store), columns)
+    return _records(store, make=False).tables.scan(_version(reference, as_of=as_of, store=store), columns)
 
 
 def diff(
@@ -137,12 +141,12 @@ def diff(
 ) -> TableDiff:
     """Say what differs between two versions: columns, rows by key, how far distributions moved. Personal columns masked."""
     sides = [_version(one, as_of=None, store=store) for one in (before, after)]
-    return _records(store).tables.diff(sides[0], sides[1], key=key)
+    return _records(store, make=False).tables.diff(sides[0], sides[1], key=key)
 
 
 def versions(name: str, *, store: str | None = None) -> Sequence[DatasetVersion]:
     """List the versions of a table, oldest first."""
-    return _records(store).tables.versions(name)
+    return _records(store, make=False).tables.versions(name)
 
 
 def tag(
@@ -150,8 +154,33 @@ def tag(
 ) -> DatasetVersion | None:
     """Have a tag name the version that a reference names; with `delete`, have it name nothing any more."""
     name, _, which = reference.partition("@")
-    catalogue = _records(store).catalogue
+    catalogue = _records(store, make=False).catalogue
     return catalogue.tag(name, tag, reference=None if delete else which, actor=actor or person())
+
+
+def validate(table: Any, expectations: object, *, actor: str | None = None, store: str | None = None) -> ValidationReport:
+    """Say whether a table holds what is expected of it: a version by its reference (the report is kept with it), a
+    Parquet or CSV file, or a frame. Expectations are a list of what `kedge.data.expect` gives, or a schema of Pandera."""
+    quality = _records(store).quality
+    if not isinstance(table, str):
+        return quality.validate_frame(table, expectations).report
+    if quality.is_file(table):
+        return quality.validate_file(table, expectations).report
+    return quality.validate(table, expectations, actor=actor or person()).report
+
+
+def profile(table: Any, *, again: bool = False, store: str | None = None) -> TableProfile:
+    """Say what each column of a table holds; that of a version is kept with it, and counted `again` if asked."""
+    quality = _records(store).quality
+    if not isinstance(table, str):
+        return quality.profile_frame(table)
+    return quality.profile_file(table) if quality.is_file(table) else quality.profile(table, again=again)
+
+
+def suggest(table: str, *, store: str | None = None) -> tuple[Expectation, ...]:
+    """Draft expectations that a version, or a file, holds."""
+    quality = _records(store).quality
+    return quality.suggest_file(table) if quality.is_file(table) else quality.suggest(table)
 
 
 def person() -> str:
@@ -162,16 +191,23 @@ def person() -> str:
 def _version(reference: Reference, *, as_of: datetime | date | str | None, store: str | None) -> DatasetVersion:
     if isinstance(reference, DatasetVersion):
         return reference
-    return _records(store).tables.find(reference, as_of=as_of)
+    return _records(store, make=False).tables.find(reference, as_of=as_of)
 
 
-def _records(store: str | None) -> Records:
-    """Find or open the store of this folder. Raises ConfigError where scripts log to a control plane instead."""
+def _records(store: str | None, *, make: bool = True) -> Records:
+    """Find or open the store of this folder; to `make` one is for who writes. Raises NotFound where there is none.
+
+    Raises ConfigError where scripts log to a control plane instead.
+    """
     found = settings(project_root(Path()), store=store)
     if found.server and not found.folder.is_dir():
         raise ConfigError(
             f"tables are read and written in a store, and KEDGE_URL names a control plane ({found.server}); "
             "name the store with store= or KEDGE_STORE"
+        )
+    if not make and "://" not in found.store and not (found.folder / "kedge.db").is_file():
+        raise NotFound(
+            f"there is no store in {found.folder}; commit a table first, or name another with store= or KEDGE_STORE"
         )
     with _opening:
         name = (os.getpid(), found.url, _inode(found.folder))

@@ -45,6 +45,18 @@ from kedge.errors import Conflict, NotFound, RequestInvalid
 from kedge.ports import Clock, MetaStore, TreeFile
 
 LONGEST_TEXT, LONGEST_LINE, MOST_TAGS = 10_000, 300, 50
+OF_DATA = frozenset(
+    {
+        EventKind.DATASET_COMMITTED,
+        EventKind.DATASET_DESCRIBED,
+        EventKind.DATASET_TAGGED,
+        EventKind.DATASET_VERSIONS_DROPPED,
+        EventKind.DATA_ERASED,
+        EventKind.DATA_VALIDATED,
+        EventKind.DATA_REFUSED,
+    }
+)
+"""What happens to datasets."""
 _TRIES = 5
 
 
@@ -212,6 +224,18 @@ class Catalogue:
         versions = [version] if version else self._meta.datasets.list(one.name, limit=_NEWEST)
         return uses_of(self._meta, one.name, versions=versions, whole=version is None)
 
+    def history(self, name: str, *, limit: int = 8) -> list[tuple[int, Event]]:
+        """List what happened to a dataset, newest first, with serials: of what else has its name nothing."""
+        found: list[tuple[int, Event]] = []
+        before: int | None = None
+        for _ in range(_MOST_PAGES):
+            page = self._meta.events.list(subject=name, before=before, limit=100)
+            found += [(serial, event) for serial, event in page if event.kind in OF_DATA]
+            if len(found) >= limit or len(page) < 100:
+                break
+            before = page[-1][0]
+        return found[:limit]
+
     def _indexed(self) -> tuple[CatalogueIndex, int]:
         """Give the index of the catalogue as it stands, made again after any change, and its number of datasets."""
         datasets = self._meta.datasets
@@ -258,7 +282,7 @@ class Catalogue:
                 self._meta.datasets.add_profile(hidden)
 
 
-_NEWEST = 200
+_NEWEST, _MOST_PAGES = 200, 6
 _FIELDS = ("owner", "description", "tags", "source", "fresh_within")
 
 

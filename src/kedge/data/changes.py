@@ -4,7 +4,7 @@ With a key, a table is a set of rows: those that changed or are gone leave their
 new part. Without one, the order of rows counts: the parts that the new table begins with stay, the rest is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,10 @@ from kedge.errors import DataInvalid, SourceFailed
 
 _PLACE = "place__"
 MOST_ROWS = 1 << 20
-"""The most rows of a part that a commit writes."""
+"""The most rows of a part that a commit writes; of a wide table they are fewer."""
+_MOST_BYTES = 256 << 20
+_FEWEST = 4096
+_WIDE = 32  # bytes that a text, a list and the like may take
 _FAN = 16
 _SMALLEST = 4096
 
@@ -53,7 +56,7 @@ def settled(parts: Parts, now: Sequence[Part]) -> tuple[Part, ...]:
     size: about once for each power of sixteen of the table.
     """
     kept = [_rewritten(parts, [part]) if 2 * part.gone > part.rows else part for part in now]
-    while (several := _mergeable(kept)) > 1:
+    while (several := _mergeable(kept, most=most_rows(parts.schema(kept[-1])) if kept else MOST_ROWS)) > 1:
         kept[-several:] = [_rewritten(parts, kept[-several:])]
     return tuple(kept)
 
@@ -63,7 +66,7 @@ def compacted(parts: Parts, now: Sequence[Part]) -> tuple[Part, ...]:
     kept: list[Part] = []
     group: list[Part] = []
     for part in now:
-        if group and sum(map(held, group)) + held(part) > MOST_ROWS:
+        if group and sum(map(held, group)) + held(part) > most_rows(parts.schema(part)):
             kept.append(_joined(parts, group))
             group = []
         group.append(part)
@@ -72,7 +75,42 @@ def compacted(parts: Parts, now: Sequence[Part]) -> tuple[Part, ...]:
 
 def written(parts: Parts, rows: pl.DataFrame) -> tuple[Part, ...]:
     """Write rows as parts of a bounded size; no rows, no part."""
-    return tuple(parts.put(rows.slice(first, MOST_ROWS)) for first in range(0, len(rows), MOST_ROWS))
+    most = most_rows(rows.schema)
+    return tuple(parts.put(rows.slice(first, most)) for first in range(0, len(rows), most))
+
+
+def most_rows(schema: Mapping[str, pl.DataType]) -> int:
+    """Say how many rows one part may have: by the types alone, so that an edit moves no border between parts."""
+    width = sum(_width(dtype) for dtype in schema.values())
+    return max(min(MOST_ROWS, _MOST_BYTES // max(width, 1)), min(_FEWEST, MOST_ROWS))
+
+
+def _width(dtype: pl.DataType) -> int:
+    if dtype.is_numeric() and not dtype.is_decimal():
+        return next((size for size in (1, 2, 4) if str(8 * size) in str(dtype)), 8)
+    return 1 if dtype == pl.Boolean else 8 if dtype.is_temporal() else _WIDE
+
+
+def written_lazily(parts: Parts, rows: pl.LazyFrame, *, table: str) -> tuple[Part, ...]:
+    """Write a lazy frame as parts, some rows in memory at a time; without rows, one empty part. Raises SourceFailed."""
+    try:
+        empty = rows.collect_schema().to_frame()
+        batches = rows.collect_batches(chunk_size=most_rows(empty.schema), maintain_order=True)
+        made = [parts.put(storable(batch, table=table)) for batch in batches if len(batch)]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise SourceFailed(f"table {table!r} cannot be read: {type(error).__name__}: {said}") from error
+    return tuple(made) or (parts.put(storable(empty, table=table)),)
+
+
+def storable(rows: pl.DataFrame, *, table: str) -> pl.DataFrame:
+    """Give rows as Parquet can hold them. Raises SourceFailed for what it cannot."""
+    if not rows.width:
+        raise SourceFailed(f"table {table!r}: what was given has no columns")
+    for column, dtype in rows.schema.items():
+        if dtype in (pl.Object, pl.Unknown, pl.Int128):
+            raise SourceFailed(f"column {column!r} of table {table!r} is {dtype}, which cannot be stored; convert it first")
+    return rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
 
 
 def require_key(rows: pl.DataFrame, key: Sequence[str], *, table: str, hidden: bool) -> None:
@@ -129,13 +167,13 @@ def _equal(old: pl.DataFrame, new: pl.DataFrame) -> bool:
     return old.columns == new.columns and not any(old[name].ne_missing(new[name]).any() for name in old.columns)
 
 
-def _mergeable(parts: Sequence[Part]) -> int:
+def _mergeable(parts: Sequence[Part], *, most: int) -> int:
     """Count the newest parts to join: sixteen or more of one size, or smaller ones among them."""
     if not parts:
         return 0
     level, several, rows = _level(parts[-1]), 0, 0
     for part in reversed(parts):
-        if _level(part) > level or rows + held(part) > MOST_ROWS:
+        if _level(part) > level or rows + held(part) > most:
             break
         several, rows = several + 1, rows + held(part)
     return several if several >= _FAN else 0

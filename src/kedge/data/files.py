@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from kedge.data.edits import edits_of
 from kedge.data.looking import changes
 from kedge.data.planning import CheckoutPlan, remembered
 from kedge.data.references import resolve, split
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _BATCH = 20_000  # files: what is remembered at once, in memory and on the disk
 _TRIES = 20  # of an add that others race with
+_BACK_NS = 1_000_000_000  # what is written is dated back by so much: an edit in the same tick of a clock shows then
 _NAMED = 5  # files in a message
 
 
@@ -210,6 +212,29 @@ class FileVersions:
         """Compare two versions of files, in bounded memory; the first of the files that differ are named."""
         return diff_trees(self._blobs, before, after=after)
 
+    def before(self, version: DatasetVersion) -> DatasetVersion:
+        """Find the version before one; itself where there is none."""
+        earlier = self._datasets.list(version.dataset, before=version.number, limit=1)
+        return earlier[-1] if earlier else version
+
+    def diff_workspace(self, place: str, version: DatasetVersion) -> FilesDiff:
+        """Compare a version with what lies at its place. The other side has number 0."""
+        space = self._workspace
+        pointer = space.pointer(place)
+        folder = pointer.folder if pointer is not None else True
+        memory = space.memory(place)
+        try:
+            base = memory.base()
+            if base is None or base.version != version.digest:
+                memory.close()
+                if pointer is None or pointer.digest != version.digest or not self.adopt(place):
+                    raise RequestInvalid(
+                        f"another version lies at {place}; check {version.number} out, or name two versions"
+                    )
+            return edits_of(space, place, memory=memory, folder=folder, version=version)
+        finally:
+            memory.close()
+
     def _add(self, asked: _Asked, memory: PlaceMemory, *, folder: bool, told: Told) -> tuple[DatasetVersion, bool, int]:
         base = memory.base()
         held = self._datasets.find_digest(base.version) if base is not None else None
@@ -287,6 +312,8 @@ class FileVersions:
         if space.kind(place) is not None and space.kind(place) is not folder:
             was, wanted = ("folder", "file") if space.kind(place) else ("file", "folder")
             raise LocalEdits(f"{place} is a {was} here and a {wanted} in version {version.number}; move it out of the way")
+        if memory.base() is not None and memory.has_coming():
+            space.sweep(place)
         twins = None if space.takes_twins(place) else set[str]()
         plan = CheckoutPlan(space, place, memory=memory, folder=folder, force=force, twins=twins)
         base = memory.base()
@@ -303,11 +330,10 @@ class FileVersions:
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[KnownFile] = []
-        begun_ns = space.now_ns()
-        for stored in self._blobs.restore(plan.files(), told=told):
+        for stored in self._blobs.restore(plan.files(), told=told, mtime_ns=space.now_ns() - _BACK_NS):
             found = space.found(stored.name, stored.stat)
             link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
-            batch.append(space.known(found, raw=bytes.fromhex(stored.digest), link=link, read_ns=begun_ns))
+            batch.append(KnownFile(*found, bytes.fromhex(stored.digest), link))
             if len(batch) >= _BATCH:
                 memory.add(batch)
                 batch = []
@@ -346,6 +372,10 @@ class FileVersions:
         if read and (twins := self._workspace.twins(place)):
             shown = ", ".join(f"{one!r} and {other!r}" for one, other in twins[:_NAMED])
             said.append(f"{place} has names that Windows and macOS take for one: {shown}; it cannot be checked out there")
+        if read and (pointers := self._workspace.lfs_pointers(place)):
+            said.append(
+                f"{pointers:,} files of {place} are pointers of git-lfs and no data; take it in: kedge data import {place}"
+            )
         if first and (tracked := self._workspace.in_git(place)):
             said.append(f"git has {tracked} files of {place}, too; leave them to Kedge: git rm -r --cached {place}")
         return tuple(said)

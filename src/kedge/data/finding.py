@@ -16,6 +16,7 @@ import unicodedata
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from kedge.domain.catalogue import CatalogueHit, HitPiece, Shelved
@@ -71,12 +72,8 @@ class _Text(NamedTuple):
     text: str
 
 
-class _Place(NamedTuple):
-    """Where a word stands: the dataset, the text of it, the place among the text's words."""
-
-    dataset: int
-    text: int
-    at: int
+_Place = tuple[int, int, int]
+"""Where a word stands: the dataset, the text of it, the place among the text's words."""
 
 
 def read_query(query: str, marks: Sequence[str]) -> Looked:
@@ -91,17 +88,23 @@ def read_query(query: str, marks: Sequence[str]) -> Looked:
                 raise SearchInvalid(f"is:{text} is no filter; there are {', '.join(f'is:{mark}' for mark in marks)}")
             asked.append((text.lower(), without))
             continue
+        if key and key not in _FIELDS and not text.startswith("//"):  # an address is words
+            near = difflib.get_close_matches(key, [*_FIELDS, "is"], n=1)
+            hint = (
+                f"did you mean {near[0]}:?" if near else f"there are {', '.join(f'{one}:' for one in sorted(_FIELDS))}, is:"
+            )
+            raise SearchInvalid(f"{key}: is no field; {hint} To look for the words, write a blank for the colon")
         field = key if key in _FIELDS else ""
-        found = tuple(words_of(text if field or not key else f"{key} {text}"))
+        found = words_of(text if field or not key else f"{key} {text}")
         if found:
             terms.append(Sought(words=found, field=field, without=without))
     return Looked(terms=tuple(terms), marks=tuple(asked))
 
 
-def words_of(text: str) -> Iterator[str]:
+@lru_cache(maxsize=2**16)  # names of columns and owners stand in many datasets
+def words_of(text: str) -> tuple[str, ...]:
     """Cut a text into words: lower case, without accents, a name such as `tailNum_2` into its parts."""
-    for word, _, _ in _words_at(text):
-        yield word
+    return tuple(word for word, _, _ in _words_at(text))
 
 
 def _words_at(text: str) -> Iterator[tuple[str, int, int]]:
@@ -129,7 +132,7 @@ class CatalogueIndex:
         for dataset, texts in enumerate(self._texts):
             for place, text in enumerate(texts):
                 for at, word in enumerate(words_of(text.text)):
-                    self._places[word].append(_Place(dataset, place, at))
+                    self._places[word].append((dataset, place, at))
         self._words = sorted(self._places)
 
     def find(self, query: Looked, marks: dict[str, Is]) -> list[tuple[float, Shelved]]:
@@ -171,15 +174,15 @@ class CatalogueIndex:
         following = [{place for word in row for place in self._places[word]} for row in rows[1:]]
         for word in rows[0]:
             places = self._places[word]
-            rare = math.log(1 + len(self._shelf) / (1 + len({place.dataset for place in places})))
+            rare = math.log(1 + len(self._shelf) / (1 + len({dataset for dataset, _, _ in places})))
             whole = 1.0 if word == term.words[0] else _PREFIX
-            for place in places:
-                field = self._texts[place.dataset][place.text].field
+            for dataset, text, at in places:
+                field = self._texts[dataset][text].field
                 if term.field and field != term.field:
                     continue
-                if all(place._replace(at=place.at + step) in after for step, after in enumerate(following, 1)):
+                if all((dataset, text, at + step) in after for step, after in enumerate(following, 1)):
                     score = _WEIGHTS[field] * rare * whole * len(term.words)
-                    found[place.dataset] = max(found.get(place.dataset, 0.0), score)
+                    found[dataset] = max(found.get(dataset, 0.0), score)
         return found
 
     def _matching(self, word: str, *, prefix: bool = True) -> list[str]:

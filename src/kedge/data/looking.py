@@ -3,7 +3,10 @@
 It needs no store and no library: what is remembered of a place says which version lies there, and what each file held.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import (
@@ -19,7 +22,9 @@ from kedge.domain.workspace import (
     differing,
 )
 from kedge.errors import KedgeError
-from kedge.ports.workspace import PlaceMemory, Workspace
+
+if TYPE_CHECKING:  # a look needs none of what the ports name
+    from kedge.ports.workspace import PlaceMemory, Workspace
 
 SHOWN = 20
 

@@ -22,6 +22,7 @@ from kedge.ports import BlobStore, Tables
 _MAGIC = b"KDB1"
 _HEAD = len(_MAGIC) + 8
 _SCHEMAS = 4096
+_SWELLS = 4  # about how many bytes a byte of Parquet takes in memory
 
 
 class Parts:
@@ -51,11 +52,13 @@ class Parts:
             rows = self._frames[digest]
             return rows if columns is None else rows.select(name for name in columns if name in rows.columns)
         data = self._blobs.get(digest)
-        if columns is not None:
+        if columns is not None and (not self._cached_bytes or _SWELLS * len(data) > self._cached_bytes):
             there = self._schema_of(digest, data)
             return self._tables.decode(data, [name for name in columns if name in there])
         rows = self._tables.decode(data)
-        return self.keep(digest, rows) if self._cached_bytes else rows
+        if self._cached_bytes:
+            self.keep(digest, rows)
+        return rows if columns is None else rows.select(name for name in columns if name in rows.columns)
 
     def read(self, part: Part, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read the rows of a part that its version still holds, in order."""

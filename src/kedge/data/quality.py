@@ -12,16 +12,19 @@ import polars as pl
 
 from kedge.data.drafting import draft
 from kedge.data.expect import Held, listed
+from kedge.data.labels import LabelTable
 from kedge.data.personal import masked
 from kedge.data.profiling import profile
 from kedge.data.references import resolve
 from kedge.data.tables import TableVersions
 from kedge.data.validation import Judged, Table, judge
-from kedge.domain.data import DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
+from kedge.domain.data import KNOWN_AT, DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.errors import RequestInvalid, SourceFailed
 from kedge.ports import Clock, Datasets, ForeignSchemas, Project, Tables
+
+FILES = (".parquet", ".csv", ".csv.gz", ".tsv")
 
 
 class Validated(NamedTuple):
@@ -96,13 +99,18 @@ class Quality:
             self._datasets.add_profile(found)
         return masked(found, personal)
 
+    def validate_frame(self, frame: object, expectations: object) -> Validated:
+        """Validate a frame of pandas, Polars (lazy ones stay lazy) or Arrow; nothing is kept."""
+        judged = self._judged(self._frame(frame), expectations)
+        return Validated(judged.report, judged)
+
+    def profile_frame(self, frame: object) -> TableProfile:
+        """Profile a frame of pandas, Polars or Arrow; nothing is kept."""
+        return self._profiled(self._frame(frame))
+
     def profile_file(self, path: str) -> TableProfile:
         """Profile a file that is no version. Raises SourceFailed where it cannot be read."""
-        table, now = self._file(path), self._clock.now()
-        try:
-            return profile(table.frame, dataset=table.dataset, version=Digest(""), personal=frozenset(), now=now)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise SourceFailed(f"{path}: it cannot be read: {_brief(error)}") from error
+        return self._profiled(self._file(path))
 
     def suggest(self, reference: str) -> tuple[Expectation, ...]:
         """Draft expectations that a version holds, from its profile. Raises NotFound, RequestInvalid."""
@@ -116,9 +124,52 @@ class Quality:
         table = self._file(path)
         return draft(self.profile_file(path), lambda rules: _which_hold(table, rules))
 
+    def is_file(self, name: str) -> bool:
+        """Tell a file's name from a dataset's."""
+        return is_file(name)
+
+    def _profiled(self, table: Table) -> TableProfile:
+        now = self._clock.now()
+        try:
+            return profile(table.frame, dataset=table.dataset, version=Digest(""), personal=frozenset(), now=now)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise SourceFailed(f"{table.dataset}: it cannot be read: {_brief(error)}") from error
+
+    def _frame(self, frame: object) -> Table:
+        lazy = isinstance(frame, pl.LazyFrame)
+        rows = frame if isinstance(frame, pl.LazyFrame) else self._tables.frame(frame, "the table is").lazy()
+        return Table(
+            frame=as_kept(rows),
+            dataset=DatasetName("table"),
+            version=Digest(""),
+            now=self._clock.now(),
+            other=self._other,
+            engine="streaming" if lazy else "in-memory",
+        )
+
     def _file(self, path: str) -> Table:
         rows = as_kept(self._tables.lazy(path))
         return Table(frame=rows, dataset=DatasetName(path), version=Digest(""), now=self._clock.now(), other=self._other)
+
+    def labelled(
+        self, name: str, label: str, *, key: str = "", time: str = "", ignore: Sequence[str] = (), test: str = ""
+    ) -> LabelTable:
+        """Give a version's or a file's labelled rows, to be checked; `test` names other rows, kept for judging."""
+        table = self._file(name) if is_file(name) else self._table(self._version(name))
+        other = None
+        if test:
+            other = self._file(test).frame if is_file(test) else self._other(test)
+        return LabelTable(
+            rows=table.frame,
+            label=label,
+            dataset=table.dataset,
+            version=table.version,
+            key=key or table.key,
+            time=time,
+            ignore=frozenset({KNOWN_AT, *ignore}),
+            personal=table.personal,
+            test=other,
+        )
 
     def _version(self, reference: str) -> DatasetVersion:
         version = resolve(self._datasets, reference)
@@ -160,6 +211,11 @@ class Quality:
         if foreign is not None:
             return [each if rows is None else Held(each, rows=rows) for each, rows in foreign]
         return listed(written)
+
+
+def is_file(name: str) -> bool:
+    """Tell a file's name from a dataset's."""
+    return name.lower().endswith(FILES)
 
 
 def in_short(report: ValidationReport) -> str:

@@ -9,12 +9,12 @@ from kedge.errors import NotFound, RequestInvalid
 from kedge.ports import Datasets
 
 _SHORTEST = 6
-_NAME = re.compile(r"[\w][\w.\-/ ]*")
+_NAME = re.compile(r"[\w][\w.\-/]*")
 _LONGEST = 200
 
 
 def check_name(name: str) -> DatasetName:
-    """Give the name of a dataset to be made: letters, digits, `_ . - /` and spaces, no `@`. Raises RequestInvalid."""
+    """Give the name of a dataset to be made: letters, digits, `_ . - /`, no `@`. Raises RequestInvalid."""
     good = isinstance(name, str) and _NAME.fullmatch(name) and len(name) <= _LONGEST
     if not good or any(part in ("", ".", "..") or part != part.strip() for part in name.split("/")):
         raise RequestInvalid(

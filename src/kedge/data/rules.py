@@ -25,8 +25,8 @@ from kedge.errors import ConfigError
 
 Figures = Mapping[str, Any]
 ROWS = "rows"
-KEYS_AT_ONCE = 16_000_000
-"""Keys that are held in memory at a time to find repeats, at some 40 bytes each."""
+KEYS_AT_ONCE = 4_000_000
+"""Keys that are held in memory at a time to find repeats, at some 100 bytes each."""
 _NO = pl.lit(value=False)
 RELATIONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
     "<": lambda one, other: one < other,
@@ -259,19 +259,42 @@ def _matches(expectation: Expectation, asked: Asked) -> Question:
 
 def _relation(expectation: Expectation, asked: Asked) -> Question:
     name, other, relation = expectation.column, expectation.other or "", expectation.relation or ""
+    holds = RELATIONS[relation](pl.col(name), pl.col(other))
     kinds = [column_type(asked.schema[each]) for each in (name, other)]
     numbers = (ColumnType.FLOAT, ColumnType.INTEGER)
-    if kinds[0] is not kinds[1] and not all(kind in numbers for kind in kinds):
-        found = f"column {name!r} is {kinds[0].value} and {other!r} is {kinds[1].value}"
-        return _whole(expectation, broken=True, found=found)
-    holds = RELATIONS[relation](pl.col(name), pl.col(other))
+    alike = kinds[0] is kinds[1] or all(kind in numbers for kind in kinds)
+    ordered = alike and _have_one_order(asked.schema[name], asked.schema[other])
+    if not ordered or not _may_be_asked(holds, asked.schema):
+        told = [
+            kind.value if not alike else str(asked.schema[each]) for kind, each in zip(kinds, (name, other), strict=True)
+        ]
+        return _whole(expectation, broken=True, found=f"column {name!r} is {told[0]} and {other!r} is {told[1]}")
     return _counted(expectation, ~holds, name=f"{name} {relation} {other}")
+
+
+def _have_one_order(one: pl.DataType, other: pl.DataType) -> bool:
+    """Tell whether two types of a kind are compared: days with times of the same zone, no duration with a time of day."""
+    days = [dtype == pl.Date or isinstance(dtype, pl.Datetime) for dtype in (one, other)]
+    if all(days):
+        return getattr(one, "time_zone", None) == getattr(other, "time_zone", None)
+    return one.base_type() is other.base_type() if one.is_temporal() or one.is_nested() else not other.is_nested()
+
+
+def _may_be_asked(expression: pl.Expr, schema: pl.Schema) -> bool:
+    """Tell whether an expression makes sense for columns of these types: a duration is not compared with a time."""
+    try:
+        pl.DataFrame(schema=schema).clear(n=1).select(expression)  # of no rows some types are not looked at
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _monotonic(expectation: Expectation, asked: Asked) -> Question:
     column = pl.col(expectation.column)
     before = column.cum_max().forward_fill().shift(1)
     late = column <= before if expectation.strictly else column < before
+    if not _may_be_asked(late, asked.schema):
+        return _whole(expectation, broken=True, found=f"column {expectation.column!r} is {asked.schema[expectation.column]}")
     return _counted(expectation, late, name=f"late {expectation.strictly} {expectation.column}")
 
 

@@ -6,6 +6,7 @@ the newest version, and writes the next number; where another was first with it,
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
@@ -16,7 +17,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, written
+from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, storable, written, written_lazily
 from kedge.data.compare import Piece, TableSide, compare, sides
 from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
 from kedge.data.erasure import Erasures, require_there
@@ -34,6 +35,7 @@ from kedge.errors import Conflict, NotFound, RequestInvalid, SourceFailed
 from kedge.ports import Clock, Datasets, DataStore, Lake, Notes, RunFiles, Tables
 
 _TRIES = 50
+_HELD = 512 << 20  # bytes of parts that a diff keeps decoded: it reads them several times
 
 
 class NextTable(NamedTuple):
@@ -82,6 +84,8 @@ class TableVersions:
         """
         if source.startswith(PINNED):
             raise RequestInvalid(f"a source that begins with {PINNED!r} names a pinned table; pin it, or name it otherwise")
+        if isinstance(table, pl.LazyFrame) and not self._key(key, self._datasets.find(check_name(name))):
+            return self._commit_lazily(table, name, message=message, source=source, actor=actor)
         rows = self._given(table, name)
 
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
@@ -103,6 +107,21 @@ class TableVersions:
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
 
+    def _commit_lazily(self, table: pl.LazyFrame, name: str, *, message: str, source: str, actor: str) -> DatasetVersion:
+        """Write a lazy frame part by part, so that it may be larger than memory; there is no key to tell rows apart by."""
+        with self._blobs.keeping():
+            parts = written_lazily(self._parts, table, table=name)
+
+            def next_of(newest: DatasetVersion | None) -> NextTable | None:
+                if newest is not None and newest.parts == parts and not newest.key:
+                    return None
+                rows = sum(map(held, parts))
+                gone = newest.rows if newest else 0
+                facts = {"new_rows": rows, "left_out": gone}
+                return NextTable(parts, self._parts.schema(parts[0]), (), f"{rows} rows in {len(parts)} parts", facts)
+
+            return self._publish(name, next_of, message=message, source=source, actor=actor)
+
     def append(
         self,
         table: Any,
@@ -110,11 +129,12 @@ class TableVersions:
         *,
         key: str | Sequence[str] | None = None,
         replace: bool = False,
+        widen: bool = False,
         message: str = "",
         source: str = "",
         actor: str,
     ) -> DatasetVersion:
-        """Add rows to the newest version. A column that one side lacks is null there.
+        """Add rows to the newest version. With `widen`, a column that one side lacks is null there; else it is refused.
 
         In a table with a key a row whose key is there already is refused, or, with `replace`, takes the old one's place.
         Raises SourceFailed, DataInvalid, Conflict.
@@ -130,7 +150,7 @@ class TableVersions:
                 )
             require_key(rows, columns, table=name, hidden=self._is_hidden(name, columns))
             before = newest.parts if newest else ()
-            schema = _joined_schema(self.schema(newest) if newest else {}, rows.schema, table=name)
+            schema = _joined_schema(self.schema(newest) if newest else {}, rows.schema, table=name, widen=widen)
             if newest is not None and rows.is_empty() and [*schema] == [*self.schema(newest)]:
                 return None
             gone = self._there(newest, rows, key=columns) if newest and columns else np.zeros(0, dtype=bool)
@@ -144,9 +164,10 @@ class TableVersions:
 
         return self._publish(name, next_of, message=message, source=source, actor=actor)
 
-    def load(self, source: str) -> pl.DataFrame:
-        """Read a file, a folder or a glob of CSV, TSV and Parquet, or "FILE.py:NAME" of the project. Raises SourceFailed."""
-        return self._tables.source(source)
+    def load(self, source: str) -> pl.DataFrame | pl.LazyFrame:
+        """Read a file, a folder or a glob of CSV, TSV and Parquet, or "FILE.py:NAME" of the project. Parquet stays lazy: it
+        may be larger than memory. Raises SourceFailed."""
+        return self._tables.lazy(source) if source.lower().endswith(".parquet") else self._tables.source(source)
 
     def pin(self, place: str, name: str, *, version: int | None = None, message: str = "", actor: str) -> DatasetVersion:
         """Make a version of a Delta table (its newest, if none is given) the newest version here. Its rows stay there.
@@ -259,10 +280,21 @@ class TableVersions:
         self, version: DatasetVersion, *, columns: Sequence[str] | None = None, where: Where | None = None
     ) -> pl.DataFrame:
         """Read a version, or some of its columns and rows. Raises SourceFailed for a column it lacks, RequestInvalid."""
+        while True:
+            try:
+                return self._collected(version, columns=columns, where=where)
+            except (NotFound, Conflict):  # an erasure may have taken the parts away since the version was looked up
+                now = self._amended(version)
+                if now is None:
+                    raise
+                version = now
+
+    def _collected(self, version: DatasetVersion, *, columns: Sequence[str] | None, where: Where | None) -> pl.DataFrame:
         rows = self.scan(version)
         if where is not None:
             rows = rows.filter(condition(where, self.schema(version), table=version.dataset))
         if columns is not None:
+            columns = [columns] if isinstance(columns, str) else columns
             _require_columns(columns, self.schema(version), table=version.dataset)
             rows = rows.select(columns)
         try:
@@ -272,6 +304,11 @@ class TableVersions:
                 raise
             raise unusable(error) from error
 
+    def _amended(self, version: DatasetVersion) -> DatasetVersion | None:
+        """Look a version up again whose parts are gone; None where it is still the same."""
+        now = self._datasets.find(version.dataset, version.number)
+        return None if now is None or now.parts == version.parts else now
+
     def scan(self, version: DatasetVersion, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Give a version as a lazy frame, in order: one part is in memory at a time, and only the columns that are used."""
         if version.is_pinned:
@@ -279,7 +316,7 @@ class TableVersions:
             return rows if columns is None else rows.select(columns)
         schema = self.schema(version)
         rows = register_io_source(lambda *asked: self._batches(version, schema, asked=asked), schema=schema)
-        return rows if columns is None else rows.select(columns)
+        return rows if columns is None else rows.select([columns] if isinstance(columns, str) else columns)
 
     def schema(self, version: DatasetVersion) -> pl.Schema:
         """Tell a version's columns and their Polars types."""
@@ -293,14 +330,25 @@ class TableVersions:
         Rows are told apart by the key of the later version, or by `key`; without one they are compared whole. Raises
         RequestInvalid for a key that does not tell rows apart.
         """
-        schemas = self.schema(_table(before)), self.schema(_table(after))
+        while True:
+            try:
+                return self._compared(_table(before), _table(after), key=key)
+            except NotFound:
+                fresh = [self._datasets.find(version.dataset, version.number) or version for version in (before, after)]
+                if [version.parts for version in fresh] == [before.parts, after.parts]:
+                    raise
+                before, after = fresh
+
+    def _compared(self, before: DatasetVersion, after: DatasetVersion, *, key: str | Sequence[str] | None) -> TableDiff:
+        schemas = self.schema(before), self.schema(after)
         chosen = after.key if key is None else (key,) if isinstance(key, str) else tuple(key)
         if key is None and not set(chosen) <= set(schemas[0]):
             chosen = ()
         if before.is_pinned or after.is_pinned:
             left, right, same = self._scanned(before, schemas[0]), self._scanned(after, schemas[1]), 0
         else:
-            left, right, same = sides(self._parts, before=before, after=after, schemas=schemas)
+            parts = Parts(blobs=self._blobs, tables=self._tables, cached_bytes=_HELD)
+            left, right, same = sides(parts, before=before, after=after, schemas=schemas)
         found = compare(before, after, left=left, right=right, same=same, key=chosen)
         return masked(found, self._personal(before.dataset) | self._personal(after.dataset))
 
@@ -330,8 +378,13 @@ class TableVersions:
         columns, predicate, most, _ = asked
         wanted = {name: schema[name] for name in (schema if columns is None else columns)}
         for part in version.parts:
-            there = [name for name in wanted if name in self._parts.schema(part)]
-            rows = conformed(with_rows(self._parts.read(part, there), held(part)), wanted)
+            try:
+                there = [name for name in wanted if name in self._parts.schema(part)]
+                rows = conformed(with_rows(self._parts.read(part, there), held(part)), wanted)
+            except NotFound:
+                if self._amended(version) is None:
+                    raise
+                raise Conflict(f"rows of {version.dataset!r} were erased while it was read; read it again") from None
             if most is not None:
                 rows = rows.head(most)
             most = None if most is None else most - len(rows)
@@ -341,14 +394,7 @@ class TableVersions:
 
     def _given(self, table: Any, name: str) -> pl.DataFrame:
         rows = self._tables.frame(table, f"table {name!r}: what was given is")
-        if not rows.width:
-            raise SourceFailed(f"table {name!r}: what was given has no columns")
-        for column, dtype in rows.schema.items():
-            if dtype in (pl.Object, pl.Unknown, pl.Int128):
-                raise SourceFailed(
-                    f"column {column!r} of table {name!r} is {dtype}, which cannot be stored; convert it first"
-                )
-        return rows.with_columns(pl.col(pl.Categorical).cast(pl.String))
+        return storable(rows, table=name)
 
     def _key(self, key: str | Sequence[str] | None, newest: DatasetVersion | None) -> tuple[str, ...]:
         if key is None:
@@ -481,8 +527,10 @@ def _schema_of(schemas: Sequence[pl.Schema]) -> pl.Schema:
 
 
 def _joined_schema(
-    old: Mapping[str, pl.DataType], new: Mapping[str, pl.DataType], *, table: str
+    old: Mapping[str, pl.DataType], new: Mapping[str, pl.DataType], *, table: str, widen: bool
 ) -> Mapping[str, pl.DataType]:
+    if old and not widen:
+        _require_alike(old, new, table=table)
     for name, dtype in new.items():
         there = old.get(name, dtype)
         if there != dtype and pl.Null not in (there, dtype) and not (there.is_numeric() and dtype.is_numeric()):
@@ -491,6 +539,19 @@ def _joined_schema(
                 "convert them, or commit the whole table anew"
             )
     return _schema_of([pl.Schema(old), pl.Schema(new)]) if old else new
+
+
+def _require_alike(old: Mapping[str, object], new: Mapping[str, object], *, table: str) -> None:
+    """Refuse rows whose columns are not the table's: a name may be misspelt."""
+    more, lacking = [name for name in new if name not in old], [name for name in old if name not in new]
+    if more or lacking:
+        told = [f"have {', '.join(map(repr, more))}, which it has not"] * bool(more)
+        told += [f"lack {', '.join(map(repr, lacking))}"] * bool(lacking)
+        near = difflib.get_close_matches(more[0], lacking, n=1, cutoff=0.6) if more else []
+        hint = f"did you mean {near[0]!r}? Else append" if near else "append"
+        raise SourceFailed(
+            f"the rows to append to table {table!r} {' and '.join(told)}; {hint} with widen=True to have nulls there"
+        )
 
 
 def _require_columns(columns: Sequence[str], schema: Mapping[str, pl.DataType], *, table: str) -> None:

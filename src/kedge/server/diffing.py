@@ -1,4 +1,4 @@
-"""Compare two versions in a process of its own: the control plane itself loads no table.
+"""Compare or profile versions in a process of its own: the control plane itself loads no table.
 
 Versions never change but by an erasure, so what was found stays in memory, a bounded number of them; values that were
 erased since are never shown from there.
@@ -51,6 +51,26 @@ class Diffs:
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return found
+
+
+def profile_now(house: House, version: DatasetVersion) -> str:
+    """Profile a version of a table and keep what was found; a sentence where that failed, "" where not."""
+    where = (str(house.settings.project), house.settings.store)
+    result, _ = house.jobs.call(profile_job, where, (str(version.dataset), version.number), seconds=SECONDS)
+    return result.reason if isinstance(result, JobFailed) else str(result)
+
+
+def profile_job(where: tuple[str, str], named: tuple[str, int]) -> str:
+    """Run in the job's process: open the records there and profile a version of a dataset."""
+    records = open_records(settings(Path(where[0]), store=where[1]))
+    try:
+        records.quality.profile(f"{named[0]}@{named[1]}")
+    except KedgeError as error:
+        return str(error)
+    else:
+        return ""
+    finally:
+        records.close()
 
 
 def diff_job(where: tuple[str, str], named: tuple[str, int, int]) -> bytes | str:

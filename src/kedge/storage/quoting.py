@@ -1,6 +1,9 @@
-"""CSV whose quotes do not add up: Polars may put such fields together as it sees fit, so they are looked for first."""
+"""What is wrong with a CSV file, by line: quotes that do not add up, which Polars may put together as it sees fit, names
+that stand twice, another separator; and, once Polars has refused a file, the line that it refused."""
 
+import csv
 import mmap
+from collections import Counter
 from pathlib import Path
 
 _QUOTE, _NEWLINES = 0x22, b"\r\n"
@@ -30,6 +33,37 @@ def broken_quoting(path: Path, separator: str, *, most: int | None = _MOST) -> s
             at = data.find(b'"', at + 1)
         if at < 0 <= opened:
             return f"line {_line(data, opened)}: a quote that is opened there is never closed"
+    return ""
+
+
+def odd_header(path: Path, separator: str) -> str:
+    """Say what is odd about the first line: a name twice, or one name that holds another separator; "" where nothing is."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        names = next(csv.reader(file, delimiter=separator), [])
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        return f"line 1: column {twice[0]!r} is there twice; give each a name of its own"
+    other = next((mark for mark in ",;\t|" if len(names) == 1 and mark in names[0]), "")
+    return f"line 1: it has the one column {names[0]!r}, which looks separated by {other!r}" if other else ""
+
+
+def refused_line(path: Path, separator: str) -> str:
+    """Find the first line that is not UTF-8, or has more fields than the header; "" where there is none."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return f"line {number}: bytes that are not UTF-8; save the file as UTF-8"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=separator)
+        try:
+            names = next(rows, [])
+            for row in rows:
+                if len(row) > len(names):
+                    return f"line {rows.line_num}: {len(row)} fields, where the header has {len(names)}"
+        except csv.Error as error:
+            return f"line {rows.line_num}: {error}"
     return ""
 
 

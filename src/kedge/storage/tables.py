@@ -15,7 +15,7 @@ import polars as pl
 
 from kedge.errors import SourceFailed, StoreBroken
 from kedge.ports import Project
-from kedge.storage.quoting import broken_quoting
+from kedge.storage.quoting import broken_quoting, odd_header, refused_line
 
 _PAGES = {"min_chunk_size": 32 << 10, "max_chunk_size": 128 << 10, "norm_level": 0}
 _NO_VALUE = ["NA", "null", "NULL"]
@@ -23,7 +23,7 @@ _GLOB = frozenset("*?[")
 
 
 def _read_csv(path: Path, separator: str = ",") -> pl.DataFrame:
-    if not path.name.lower().endswith(".gz") and (broken := broken_quoting(path, separator)):
+    if not path.name.lower().endswith(".gz") and (broken := broken_quoting(path, separator) or odd_header(path, separator)):
         raise SourceFailed(f"source {path} is not valid csv: {broken}")
     return pl.read_csv(path, separator=separator, try_parse_dates=True, infer_schema_length=None, null_values=_NO_VALUE)
 
@@ -180,7 +180,7 @@ def _read_file(path: Path) -> pl.DataFrame:
     except pl.exceptions.NoDataError as error:
         raise SourceFailed(f"source {path} is empty: not even column names") from error
     except pl.exceptions.PolarsError as error:
-        if suffix in (".csv", ".tsv") and (broken := broken_quoting(path, "\t" if suffix == ".tsv" else ",", most=None)):
+        if suffix in (".csv", ".tsv") and (broken := _refused(path, "\t" if suffix == ".tsv" else ",")):
             raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {broken}") from error
         advice = "it was cut short or is being written: write it anew" if suffix == ".parquet" else "correct it"
         raise SourceFailed(f"source {path} is not valid {suffix[1:]}: {_brief(error)}; {advice}") from error
@@ -188,16 +188,25 @@ def _read_file(path: Path) -> pl.DataFrame:
         raise SourceFailed(f"source {path}: cannot read it: {error.strerror or _brief(error)}") from error
 
 
+def _refused(path: Path, separator: str) -> str:
+    return broken_quoting(path, separator, most=None) or refused_line(path, separator)
+
+
 def _join(source: str, frames: list[tuple[Path, pl.DataFrame]]) -> pl.DataFrame:
     """Put the files of a glob end to end. Numbers of different types, and columns without a value, join."""
     place, first = frames[0]
+    advice = "make them alike, or commit them one by one"
     for path, frame in frames:
-        if frame.columns != first.columns:
-            raise SourceFailed(f"source {source}: {path} has the columns {frame.columns}, {place} has {first.columns}")
+        if set(frame.columns) != set(first.columns):
+            raise SourceFailed(
+                f"source {source}: {path} has the columns {frame.columns}, {place} has {first.columns}; {advice}"
+            )
         for column, kind in first.schema.items():
             if not _may_join(kind, frame.schema[column]):
-                raise SourceFailed(f"source {source}: {column} is {frame.schema[column]} in {path}, {kind} in {place}")
-    return pl.concat([frame for _, frame in frames], how="vertical_relaxed")
+                raise SourceFailed(
+                    f"source {source}: {column} is {frame.schema[column]} in {path}, {kind} in {place}; {advice}"
+                )
+    return pl.concat([frame.select(first.columns) for _, frame in frames], how="vertical_relaxed")
 
 
 def _may_join(one: pl.DataType, other: pl.DataType) -> bool:
@@ -208,6 +217,8 @@ def _polars(table: Any, where: str) -> pl.DataFrame:
     if isinstance(table, pl.DataFrame):
         return table
     try:
+        if any(name is not None for name in getattr(getattr(table, "index", None), "names", ())):
+            table = table.reset_index()  # of pandas: a named index is data
         narwhal = nw.from_native(table)
         frame = narwhal.collect() if isinstance(narwhal, nw.LazyFrame) else narwhal
         return frame.to_polars()

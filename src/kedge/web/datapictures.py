@@ -64,21 +64,32 @@ def _shares(counts: Sequence[int]) -> list[float]:
 
 def _bars(bins: Sequence[Bar], *, title: str, width: int, height: int) -> Markup:
     """Draw bins where their values are: rows by area, so that a wide bin does not look like many rows."""
-    low, high = bins[0].low, bins[-1].high
-    if high <= low:
-        low, high = low - 0.5, high + 0.5
-    thick = [bar.rows / ((bar.high - bar.low) or (high - low)) for bar in bins]
+    borders = _borders(bins)
+    low, high = borders[0], borders[-1]
+    thick = [bar.rows / (right - left) for bar, left, right in zip(bins, borders, borders[1:], strict=False)]
     frame = Frame(left=0, right=width, top=2, bottom=height - 1, x=(low, high), y=(0, max([*thick, 1e-12])))
     drawn = []
-    for bar, value in zip(bins, thick, strict=True):
-        left = frame.x(bar.low if bar.high > bar.low else low)
-        right = frame.x(bar.high if bar.high > bar.low else high)
-        y = frame.y(value) if bar.rows == 0 else min(frame.y(value), frame.bottom - 1)
+    for place, value in enumerate(thick):
+        left, right = frame.x(borders[place]), frame.x(borders[place + 1])
+        y = frame.y(value) if value == 0 else min(frame.y(value), frame.bottom - 1)
         drawn.append(
             f'<rect class="fill one" x="{left + 0.5:.1f}" y="{y:.1f}" width="{max(0.5, right - left - 1):.1f}" '
             f'height="{frame.bottom - y:.1f}"/>'
         )
     return _svg(width, height, title=title, body="".join(drawn) + _ground(width, height))
+
+
+def _borders(bins: Sequence[Bar]) -> list[float]:
+    """Give the borders that bins are drawn between: the last one holds its upper end too (23 of the hours 0 to 23), so it is
+    drawn as wide as the others; none is without width."""
+    borders = [bins[0].low, *(bar.high for bar in bins)]
+    if len(bins) > 1:
+        usual = bins[0].high - bins[0].low
+        borders[-1] = max(borders[-1], bins[-1].low + usual)
+    least = ((borders[-1] - borders[0]) or 1.0) / 1000
+    for place in range(1, len(borders)):
+        borders[place] = max(borders[place], borders[place - 1] + least)
+    return borders
 
 
 def _tops(top: Sequence[Frequency], *, rows: int, title: str, width: int, height: int) -> Markup:
@@ -114,7 +125,7 @@ def range_words(column: ColumnSummary) -> str:
         return ""
     if column.type is ColumnType.TIME:
         return f"{_moment(column.least)} to {_moment(column.greatest)}"
-    return f"{words.value(column.least)} to {words.value(column.greatest)}"
+    return f"{figure(column.least)} to {figure(column.greatest)}"
 
 
 def middle_words(column: ColumnSummary) -> str:
@@ -122,8 +133,13 @@ def middle_words(column: ColumnSummary) -> str:
     if column.type is ColumnType.TIME:
         return ""
     if len(column.quantiles) == 7:
-        return f"median {words.number(column.quantiles[3])}"
-    return f"mean {words.number(column.mean)}" if column.mean is not None else ""
+        return f"median {figure(column.quantiles[3])}"
+    return f"mean {figure(column.mean)}" if column.mean is not None else ""
+
+
+def figure(value: float) -> str:
+    """Write a value of a column: whole numbers as they are, below 10,000 without a comma (a year), others to five digits."""
+    return words.plain(value) if value == int(value) and abs(value) < 10_000 else words.value(value)
 
 
 def top_words(column: ColumnSummary, rows: int, *, most: int = 2) -> str:

@@ -86,7 +86,9 @@ def time_element(at: datetime | None, now: datetime | None = None, *, exact: boo
 
 
 def link_versions(text: str, model: str) -> Markup:
-    """Escape a sentence, and link the versions that it names to their pages."""
+    """Escape a sentence, and link the versions that it names to their pages; without a model they are of something else."""
+    if not model:
+        return escape(text)
     parts, after = [], 0
     for match in _VERSION.finditer(text):
         parts.append(escape(text[after : match.start()]))

@@ -172,3 +172,38 @@ def test_what_is_wrong_is_said_in_one_line(project, words, error, said):
     (project / "list.py").write_text("one = 1\nodd = ['a']\n")
     with pytest.raises(error, match=said):
         kedge(*words)
+
+
+def test_labels_are_checked_and_a_leak_ends_with_3(project):
+    rows = ROWS.with_columns(late=pl.col("distance") % 3 > 1, paid=(pl.col("distance") % 3 > 1).cast(pl.Int64))
+    rows.write_parquet("labelled.parquet")
+    code, said = kedge("labels", "labelled.parquet", "--label", "late", "--key", "flight_id", "--time", "departs_at")
+    assert code == 3
+    assert "column 'paid' alone tells" in said
+    assert "feasible: the features answer better" in said
+    code, said = kedge("labels", "labelled.parquet", "--label", "late", "--ignore", "paid,pilot", "--json")
+    report = json.loads(said)
+    assert report["labels"]["findings"] == []
+    assert {each["column"] for each in report["labels"]["features"]} == {"flight_id", "origin", "distance", "departs_at"}
+    with pytest.raises(ConfigError, match="--label"):
+        kedge("labels", "flights")
+
+
+def test_columns_of_any_type_are_profiled_and_drafted(project):
+    odd = pl.DataFrame(
+        {
+            "day": [START.date()] * 300,
+            "clock": [START.time()] * 300,
+            "long": [timedelta(hours=1)] * 300,
+            "list": [[1], None, [2, 3]] * 100,
+            "group": [{"a": 1}, None, {"a": 2}] * 100,
+            "bytes": [b"x", None, b"y"] * 100,
+            "nothing": [None] * 300,
+        }
+    )
+    odd.write_parquet("odd.parquet")
+    assert kedge("profile", "odd.parquet")[0] == 0
+    assert kedge("suggest", "odd.parquet")[0] == 0
+    assert kedge("validate", "odd.parquet")[0] == 0
+    odd.clear().write_parquet("none.parquet")
+    assert kedge("profile", "none.parquet")[0] == 0

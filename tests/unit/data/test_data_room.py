@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from tests.unit.data.memory import Blobs, Clock, Datasets, Tables, spec_of
 
+from kedge.data import expect
 from kedge.data.room import Data
 from kedge.domain.data import Expectation, Rule, Severity
 from kedge.domain.events import EventKind
@@ -232,3 +233,26 @@ def test_a_version_without_rows_is_broken(rooms):
     empty = msgspec.structs.replace(version, digest="other")
     with pytest.raises(StoreBroken, match="version 1 of 'delay' has no rows"):
         rooms.again().require_valid(empty, SPEC)
+
+
+class Code:
+    """A project of which one thing is loaded."""
+
+    def __init__(self, made: object) -> None:
+        self.made = made
+
+    def load(self, reference: str) -> object:
+        assert reference == "rules.py:rules"
+        return self.made
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+def test_expectations_in_python_stop_the_loop_too(as_function):
+    rooms = Rooms(source())
+    rules = [expect.holds(pl.col("wind") < 5, says="calm"), expect.not_null("wind")]
+    code = Code((lambda: rules) if as_function else rules)
+    data = Data(datasets=rooms.datasets, blobs=rooms.blobs, tables=rooms.tables, clock=rooms.clock, project=code)
+    spec = spec_of(expectations="rules.py:rules")
+    rooms.clock.time = START + timedelta(days=8)
+    with pytest.raises(DataInvalid, match="3 of 8 rows break 'calm'"):
+        data.require_valid(data.commit(spec), spec)

@@ -8,7 +8,7 @@ from tests.unit.data.kept import ADA, Kept
 
 from kedge.domain.artifacts import RunFile
 from kedge.domain.events import EventKind
-from kedge.errors import NotFound, RequestInvalid
+from kedge.errors import Conflict, NotFound, RequestInvalid
 
 PEOPLE = pl.DataFrame({"id": [1, 2, 3], "name": ["Ada", "Bob", "Carlotta"], "age": [36, 41, 29]})
 ASKED = {"reason": "request 17", **ADA}
@@ -95,7 +95,7 @@ def test_rows_that_came_back_can_be_erased_again(room, kept):
 
 def test_a_column_that_a_part_lacks_is_null_there(room):
     room.commit(PEOPLE.drop("age"), "people", key="id", **ADA)
-    room.append(pl.DataFrame({"id": [7], "name": ["Gus"], "age": [1]}), "people", **ADA)
+    room.append(pl.DataFrame({"id": [7], "name": ["Gus"], "age": [1]}), "people", widen=True, **ADA)
     assert room.erase("people", where="age IS NULL", **ASKED).rows == 3
 
 
@@ -142,6 +142,24 @@ def test_an_erasure_that_dies_is_ended_by_the_next(room, kept, history, stop, mo
     for version, rows in zip(room.versions("people"), history, strict=True):
         assert_frame_equal(room.read(version), rows.filter(pl.col("id") != 3))
     assert room.finish_erasures() == 0
+
+
+def test_who_looked_a_version_up_before_an_erasure_reads_what_is_left(room, kept):
+    before = room.commit(PEOPLE, "people", key="id", **ADA)
+    lazy = room.scan(before)
+    kept.room().erase("people", keys=[3], **ASKED)
+    assert room.read(before)["id"].to_list() == [1, 2]
+    assert room.diff(before, before).same
+    with pytest.raises(Conflict, match="erased while it was read"):
+        lazy.collect()
+    kept.blobs._kept.clear()
+    for lost in (
+        lambda: room.read(before),
+        lambda: room.diff(before, before),
+        lambda: room.scan(room.find("people")).collect(),
+    ):
+        with pytest.raises(NotFound, match="no blob"):
+            lost()
 
 
 def test_what_cannot_be_erased_is_said(room):

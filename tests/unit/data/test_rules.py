@@ -255,3 +255,19 @@ def test_times_that_fall_are_those_below_an_earlier_one(offsets, strictly):
         best = time if best is None or (time is not None and time > best) else best
     report = ask(rows, expect.monotonic("at", strictly=strictly, severity="warn")).report
     assert sum(breach.rows for breach in report.breaches) == late
+
+
+def test_what_has_no_order_or_no_common_one_breaks_as_a_whole():
+    rows = pl.DataFrame(
+        {"long": [timedelta(days=1)], "clock": [NOW.time()], "zone": [NOW], "bare": [NOW.replace(tzinfo=None)]}
+    )
+    rows = rows.with_columns(pl.struct(a="long").alias("group"))
+    for rule in (
+        expect.relation("long", "<", other="clock"),
+        expect.relation("zone", "<=", other="bare"),
+        expect.monotonic("group"),
+    ):
+        (breach,) = ask(rows, rule).report.breaches
+        assert breach.rows == 1
+        assert breach.message.startswith(f"column {rule.column!r} is ")
+    assert ask(rows, expect.monotonic("long"), expect.monotonic("clock")).report.passed

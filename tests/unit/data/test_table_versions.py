@@ -11,6 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.unit.data.kept import ADA, Kept
 
+from kedge.data.changes import most_rows
 from kedge.domain.data import ColumnNote, Dataset, DatasetKind, DatasetVersion, Schema
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, digest_of
@@ -78,7 +79,7 @@ def test_what_is_no_table_is_refused(room, give):
         room.commit(give, "flights", **ADA)
 
 
-@pytest.mark.parametrize("name", ["", "a@b", "../x", "a//b", "/a", ".", "a/../b", "x" * 201, "a\n", " a"])
+@pytest.mark.parametrize("name", ["", "a@b", "../x", "a//b", "/a", ".", "a/../b", "x" * 201, "a\n", " a", "a b"])
 def test_a_name_must_be_one(room, name):
     with pytest.raises(RequestInvalid, match="cannot name a dataset"):
         room.commit(FLIGHTS, name, **ADA)
@@ -119,7 +120,7 @@ def test_without_a_key_order_counts_and_what_is_added_is_stored(room):
 
 def test_a_column_that_is_new_is_null_in_older_rows(room):
     room.commit(FLIGHTS, "flights", key="id", **ADA)
-    version = room.append(pl.DataFrame({"id": [9], "rain": [0.5]}), "flights", **ADA)
+    version = room.append(pl.DataFrame({"id": [9], "rain": [0.5]}), "flights", widen=True, **ADA)
     assert version.schema.names() == ("id", "from", "late", "rain")
     read = room.read(version)
     assert read["rain"].to_list() == [None] * 4 + [0.5]
@@ -128,6 +129,26 @@ def test_a_column_that_is_new_is_null_in_older_rows(room):
     assert room.scan(version).select(pl.len()).collect().item() == 5
     fewer = room.commit(room.read(version).drop("late"), "flights", **ADA)
     assert room.read(fewer).columns == ["id", "from", "rain"]
+
+
+def test_columns_that_differ_are_refused_unless_asked_for(room):
+    room.commit(FLIGHTS, "flights", **ADA)
+    for frame, said in (
+        (FLIGHTS.rename({"late": "lat"}), "have 'lat', which it has not and lack 'late'; did you mean 'late'"),
+        (FLIGHTS.drop("late"), "lack 'late'; append with widen=True"),
+        (FLIGHTS.with_columns(x=1), "have 'x', which it has not; append with widen=True"),
+    ):
+        with pytest.raises(SourceFailed, match=said):
+            room.append(frame, "flights", **ADA)
+    assert room.append(FLIGHTS.drop("late"), "flights", widen=True, **ADA).rows == 8
+
+
+def test_a_named_index_of_pandas_is_data(room):
+    named = pd.DataFrame({"a": [1, 2]}, index=pd.Index(["r1", "r2"], name="id"))
+    assert room.read(room.commit(named, "p", **ADA)).to_dict(as_series=False) == {"id": ["r1", "r2"], "a": [1, 2]}
+    assert room.read(room.commit(named.rename_axis(None), "q", **ADA)).columns == ["a"]
+    with pytest.raises(SourceFailed, match="cannot insert id"):
+        room.commit(named.assign(id=1), "r", **ADA)
 
 
 def test_numbers_widen_and_other_types_do_not_mix(room):
@@ -229,6 +250,7 @@ def test_columns_and_conditions_of_a_read(room):
     assert_frame_equal(
         room.read(version, columns=["late"], where=pl.col("id") > 2), FLIGHTS.filter(pl.col("id") > 2)[["late"]]
     )
+    assert room.read(version, columns="late").columns == room.scan(version, "late").collect().columns == ["late"]
     with pytest.raises(SourceFailed, match="has no column 'lat'; did you mean 'late'"):
         room.read(version, columns=["lat"])
     with pytest.raises(SourceFailed, match="has no column 'lat'"):
@@ -299,6 +321,35 @@ def test_a_large_table_is_written_in_parts_of_a_bounded_size(room, monkeypatch):
     assert_frame_equal(room.read(second), changed)
     assert len(room.compact("big", **ADA).parts) == 3
     assert room.scan(second).head(1200).collect()["id"].to_list() == [*range(1200)]
+
+
+def test_parts_of_a_wide_table_have_fewer_rows(monkeypatch):
+    assert most_rows(FLIGHTS.schema) == 1 << 20
+    assert most_rows({f"x{i}": pl.Float64() for i in range(1000)}) == 33_554
+    assert most_rows({f"x{i}": pl.Int16() for i in range(1000)}) == 134_217
+    assert most_rows({f"x{i}": pl.String() for i in range(100_000)}) == 4096
+    assert most_rows({}) == 1 << 20
+
+
+def test_a_lazy_frame_is_written_some_rows_at_a_time(room, kept, monkeypatch):
+    monkeypatch.setattr("kedge.data.changes.MOST_ROWS", 1000)
+    table = random_table(2500)
+    sizes = []
+    real = kept.tables.encode
+    monkeypatch.setattr(kept.tables, "encode", lambda rows: sizes.append(len(rows)) or real(rows))
+    version = room.commit(table.lazy(), "big", **ADA)
+    assert max(sizes) <= 1000
+    assert_frame_equal(room.read(version), table)
+    assert room.commit(table.lazy(), "big", **ADA) == version
+    longer = pl.concat([table, table.head(1)])
+    assert_frame_equal(room.read(room.commit(longer.lazy(), "big", **ADA)), longer)
+    assert room.read(room.commit(table.lazy().filter(pl.col("id") < 0), "big", **ADA)).schema == table.schema
+    keyed = room.commit(table.lazy(), "keyed", key="id", **ADA)
+    assert room.commit(table.lazy().reverse(), "keyed", **ADA) == keyed
+    with pytest.raises(SourceFailed, match="table 'bad' cannot be read: ColumnNotFound"):
+        room.commit(table.lazy().select("nothing"), "bad", **ADA)
+    with pytest.raises(SourceFailed, match="table 'bad' cannot be read: ComputeError"):
+        room.commit(table.lazy().select(pl.col("city").str.to_integer()), "bad", **ADA)
 
 
 def test_the_one_who_comes_second_tries_again_on_top(room, kept):

@@ -17,8 +17,9 @@ def print_files(found: FilesDiff) -> None:
     one, other = found.before, found.after
     counts = f"{found.added:,} added, {found.removed:,} removed, {found.changed:,} changed, {found.moved:,} moved"
     grown = other.bytes - one.bytes
+    after = f"{other.dataset} v{other.number}" if other.number else "what lies here"
     typer.echo(
-        f"{one.dataset} v{one.number} -> {other.dataset} v{other.number}: {counts}, {found.unchanged:,} the same;"
+        f"{one.dataset} v{one.number} -> {after}: {counts}, {found.unchanged:,} the same;"
         f" {'+' if grown >= 0 else '-'}{size(abs(grown))}"
     )
     for file in found.files[:_SHOWN]:

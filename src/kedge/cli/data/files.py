@@ -5,13 +5,10 @@ from typing import Annotated
 
 import typer
 
-from kedge.cli.data.differences import print_files, print_table
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import HowFar, size
-from kedge.cli.showing import show_rows
+from kedge.cli.progress import HowFar, count, size
 from kedge.data.files import Added, CheckedOut
-from kedge.domain.data_diff import DatasetDiff, FilesDiff
 from kedge.errors import KedgeError, NotFound
 from kedge.records import Records
 
@@ -74,7 +71,7 @@ def checkout(
                 typer.echo(f"error: {error}", err=True)
                 continue
             if not as_json:
-                _print_checked_out(done[-1])
+                print_checked_out(done[-1])
     if as_json:
         print_json(done)
     if failed:
@@ -83,10 +80,14 @@ def checkout(
 
 def log(reference: Reference, store: Store = None, as_json: Json = False) -> None:
     """List the versions of a dataset, newest first."""
+    from kedge.cli.showing import show_rows
+
     with recorded(store) as records:
         dataset = records.files.dataset_of(reference)
         versions = list(reversed(records.meta.datasets.list(dataset)))
         tags = records.meta.datasets.tags(dataset)
+    if not versions:
+        raise NotFound(f"this store has no version of {dataset!r} yet; get what its pointer names with: kedge data pull")
     if as_json:
         print_json({"dataset": dataset, "versions": versions, "tags": tags})
         return
@@ -136,17 +137,35 @@ def diff(
     before: Reference,
     after: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH|NAME[@VERSION]]", help="The other side.", show_default="newest"),
+        typer.Argument(metavar="[PATH|NAME[@VERSION]]", help="The other side.", show_default="what lies here"),
     ] = None,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: files, or rows and columns. `@VERSION` alone means the same dataset."""
+    """Compare two versions: files, or rows and columns. `@VERSION` alone means the same dataset.
+
+    One path: with what lies here, or, with nothing edited, the version before.
+    """
+    from kedge.cli.data.differences import print_files, print_table
+    from kedge.domain.data_diff import DatasetDiff, FilesDiff
+
     with recorded(store) as records:
-        one, _ = records.files.resolve(before)
+        one, place = records.files.resolve(before)
+        if after is None and place is not None and one.tree is not None:
+            edits = records.files.diff_workspace(place, one)
+            if edits.same and one.number > 1 and "@" not in before:
+                edits = records.files.diff(records.files.before(one), one)
+            if as_json:
+                print_json(edits)
+            else:
+                print_files(edits)
+            return
         name = before.rpartition("@")[0] or before
         other, _ = records.files.resolve(after if after and not after.startswith("@") else f"{name}{after or ''}")
-        found: DatasetDiff = records.files.diff(one, other)
+        if one.tree is None and other.tree is None:
+            found: DatasetDiff = records.tables.diff(one, other)
+        else:
+            found = records.files.diff(one, other)
     if as_json:
         print_json(found)
     elif isinstance(found, FilesDiff):
@@ -169,7 +188,7 @@ def _place(records: Records, path: str) -> str:
 def print_added(done: Added) -> None:
     """Say what an add or an import did."""
     version = done.version
-    what = f"{version.files:,} files, {size(version.bytes)}"
+    what = f"{count(version.files, 'file')}, {size(version.bytes)}"
     if done.new:
         typer.echo(f"{done.place}: {version.dataset} v{version.number} ({version.digest[:12]}), {what}; {done.read:,} read")
     else:
@@ -178,7 +197,8 @@ def print_added(done: Added) -> None:
         typer.echo(f"warning: {warning}", err=True)
 
 
-def _print_checked_out(done: CheckedOut) -> None:
-    left = f"; {done.left:,} files stay that it does not have" if done.left else ""
-    what = f"{done.written:,} files written, {done.removed:,} removed{left}"
+def print_checked_out(done: CheckedOut) -> None:
+    """Say what a checkout did."""
+    left = f"; left as they are, for it does not have them: {count(done.left, 'file')}" if done.left else ""
+    what = f"{count(done.written, 'file')} written, {done.removed:,} removed{left}"
     typer.echo(f"{done.place}: {done.version.dataset} v{done.version.number}, {what}")

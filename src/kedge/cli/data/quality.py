@@ -13,11 +13,11 @@ from kedge.cli.data.pictures import show_profile, show_report
 from kedge.cli.opening import Json, Store, print_json
 from kedge.config import project_or_none, read_expectations
 from kedge.data.drafting import written
+from kedge.data.quality import is_file
 from kedge.data.references import split
 from kedge.errors import ConfigError
 from kedge.records import Records
 
-FILES = (".parquet", ".csv", ".csv.gz", ".tsv")
 Table = Annotated[str, typer.Argument(help="A dataset (NAME, NAME@v3, NAME@TAG), or a Parquet or CSV file.")]
 Expectations = Annotated[
     str,
@@ -92,11 +92,6 @@ def profile(
         print_json(found)
     else:
         show_profile(found)
-
-
-def is_file(name: str) -> bool:
-    """Tell a file's name from a dataset's."""
-    return name.lower().endswith(FILES)
 
 
 def _expected(records: Records, name: str, *, given: str) -> object:

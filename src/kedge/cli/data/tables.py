@@ -26,14 +26,17 @@ def commit(
     replace: Annotated[
         bool, typer.Option("--replace", help="With --append: rows whose keys are there take their place.")
     ] = False,
+    widen: Annotated[
+        bool, typer.Option("--widen", help="With --append: a column that one side lacks is null there.")
+    ] = False,
     version: Annotated[int | None, typer.Option(help="Of a Delta table: its version. Else its newest.")] = None,
     message: Annotated[str, typer.Option("--message", "-m", help="What changed, and why.")] = "",
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Make a table the newest version of a dataset; only what changed is stored."""
-    if replace and not append:
-        raise RequestInvalid("--replace is for --append: a commit always takes the place of what was there")
+    if (replace or widen) and not append:
+        raise RequestInvalid("--replace and --widen are for --append: a commit always takes the place of what was there")
     with recorded(store) as records:
         tables = records.tables
         before = records.meta.datasets.find(DatasetName(name))
@@ -44,7 +47,7 @@ def commit(
         else:
             source = file if ".py:" in file else str(Path(file).absolute())
             rows = tables.load(source)
-            change = partial(tables.append, replace=replace) if append else tables.commit
+            change = partial(tables.append, replace=replace, widen=widen) if append else tables.commit
             made = change(rows, name, key=key or None, message=message, source=file, actor=person())
     if as_json:
         print_json(made)

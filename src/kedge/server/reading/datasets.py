@@ -17,7 +17,8 @@ from kedge.domain.catalogue import (
 from kedge.domain.data import Dataset, DatasetKind, DatasetVersion, Schema, TableProfile, ValidationReport
 from kedge.domain.ids import Digest
 from kedge.errors import SearchInvalid
-from kedge.server.reading.state import Sentence, State
+from kedge.server.reading.happened import happened
+from kedge.server.reading.state import Happened, Sentence, State
 from kedge.web import words
 
 MOST_VERSIONS = 50
@@ -84,7 +85,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class DatasetPage(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset: its entry, its newest version's columns and report, its quality over time, who uses it, its newest
-    versions, the newest first (`more`: there are others)."""
+    versions, the newest first (`more`: there are others), and what happened to it last."""
 
     dataset: str
     kind: DatasetKind
@@ -99,6 +100,7 @@ class DatasetPage(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, int]
     versions: tuple[VersionRow, ...]
     more: bool
+    history: tuple[Happened, ...]
 
     @property
     def newest(self) -> VersionRow | None:
@@ -153,7 +155,7 @@ def datasets_page(room: Catalogue, look: str = "", *, page: str = "", limit: int
 
 def _line(room: Catalogue, one: Shelved, *, hits: tuple[CatalogueHit, ...]) -> CatalogueLine:
     newest, fresh = one.newest, room.freshness(one)
-    state, word = standing(room.report(newest) if newest else None, fresh)
+    state, word = standing(one.kind, room.report(newest) if newest else None, fresh=fresh)
     return CatalogueLine(
         dataset=one.name,
         kind=one.kind,
@@ -196,6 +198,7 @@ def dataset_page(room: Catalogue, name: str) -> DatasetPage:
         tags=one.tags,
         versions=tuple(row_of(room, version, tags=one.tags) for version in versions[:MOST_VERSIONS]),
         more=len(versions) > MOST_VERSIONS,
+        history=tuple(happened(serial, event, dataset=one.name) for serial, event in room.history(name)),
     )
 
 
@@ -245,7 +248,7 @@ def _shown_schema(schema: Schema, personal: frozenset[str]) -> Schema:
 
 def row_of(room: Catalogue, version: DatasetVersion, *, tags: dict[str, int]) -> VersionRow:
     """Write a version as a row among others."""
-    state, word = standing(room.report(version), None)
+    state, word = standing(version.kind, room.report(version))
     return VersionRow(
         number=version.number,
         digest=version.digest,
@@ -271,8 +274,8 @@ def bytes_of(version: DatasetVersion) -> int:
     return version.bytes or sum(part.bytes for part in version.parts)
 
 
-def standing(report: ValidationReport | None, fresh: Freshness | None) -> tuple[State, str]:
-    """Say in a word how a dataset or version stands: the worst of it."""
+def standing(kind: DatasetKind, report: ValidationReport | None, *, fresh: Freshness | None = None) -> tuple[State, str]:
+    """Say in a word how a dataset or version stands: the worst of it. Expectations are for tables only."""
     if report is not None and not report.passed:
         return State.ALARM, "refused"
     if fresh is not None and fresh.state is FreshState.STALE:
@@ -280,7 +283,7 @@ def standing(report: ValidationReport | None, fresh: Freshness | None) -> tuple[
     if fresh is not None and fresh.state is FreshState.EMPTY:
         return State.IDLE, "empty"
     if report is None:
-        return State.HOLDS, "not checked"
+        return (State.IDLE, "kept") if kind is DatasetKind.FILES else (State.HOLDS, "not checked")
     if report.breaches:
         return State.WATCH, "rows set aside" if report.quarantined else "with warnings"
     return State.WELL, "as expected"
@@ -311,6 +314,8 @@ def version_sentence(version: DatasetVersion, report: ValidationReport | None) -
     if version.erased_at is not None:
         gone = f"Rows or files of it were erased for good {words.utc(version.erased_at)}; its name and history stay."
         upto = f"{gone} {upto}".strip()
+    if version.kind is DatasetKind.FILES and report is None:
+        return Sentence(state=State.IDLE, say=f"{what} has {holds}.", sub=upto)
     if report is None:
         return Sentence(state=State.HOLDS, say=f"{what} has {holds}; nobody has checked them.", sub=upto)
     if not report.passed:

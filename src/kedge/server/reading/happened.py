@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+from kedge.data.catalogue import OF_DATA
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName
 from kedge.ports import Events
@@ -25,17 +26,6 @@ _STATES = {
     EventKind.DATASET_VERSIONS_DROPPED: State.IDLE,
     EventKind.DATA_ERASED: State.WATCH,
 }
-_OF_DATA = frozenset(
-    {
-        EventKind.DATASET_COMMITTED,
-        EventKind.DATASET_DESCRIBED,
-        EventKind.DATASET_TAGGED,
-        EventKind.DATASET_VERSIONS_DROPPED,
-        EventKind.DATA_ERASED,
-        EventKind.DATA_VALIDATED,
-        EventKind.DATA_REFUSED,
-    }
-)
 _TELLING = frozenset(
     {
         EventKind.DATA_REFUSED,
@@ -83,7 +73,7 @@ def _link(event: Event, dataset: DatasetName) -> str:
     run = event.facts.get("run")
     if event.kind in (EventKind.RUN_STARTED, EventKind.RUN_FINISHED, EventKind.RUN_FAILED) and run:
         return f"/runs/{run}"
-    if event.kind in _OF_DATA:
+    if event.kind in OF_DATA:
         return f"/data/{quote(event.subject or dataset, safe='')}"
     if event.kind in (EventKind.ALERT_RAISED, EventKind.WINDOW_MEASURED):
         return "/monitoring"

@@ -9,10 +9,11 @@ from litestar.response import Redirect
 from kedge.data.catalogue import LONGEST_LINE, LONGEST_TEXT
 from kedge.domain.catalogue import EntryChange, NoteChange, Shelved
 from kedge.domain.data import ColumnNote
-from kedge.errors import NotFound
+from kedge.errors import DataInvalid, NotFound, RequestInvalid
 from kedge.server.forms import Asked, Asking, Field, Page, act, ask
 from kedge.server.guard import actor_of
 from kedge.server.house import House
+from kedge.server.routes.datasets import profiled
 from kedge.server.routes.given import TheHouse, ThePages
 from kedge.web.addresses import address, part
 
@@ -105,6 +106,52 @@ class DataEdits(Controller):
                     house.catalogue.tag(dataset, tag, reference=None, actor=actor_of(request))
 
         return act(request, pages, asking=_tag(house, dataset, version=version), given=data, do=do)
+
+    @get("/data/{dataset:str}/versions/{version:str}/profile", sync_to_thread=True)
+    def ask_profile(
+        self, request: Asked, pages: ThePages, house: TheHouse, dataset: FromPath[str], version: FromPath[str]
+    ) -> Page:
+        """Ask before a version is profiled."""
+        return ask(request, pages, asking=_profile(house, dataset, version=version))
+
+    @post("/data/{dataset:str}/versions/{version:str}/profile", sync_to_thread=True)
+    def do_profile(
+        self,
+        request: Asked,
+        pages: ThePages,
+        house: TheHouse,
+        *,
+        dataset: FromPath[str],
+        version: FromPath[str],
+        data: Sent,
+    ) -> Page | Redirect:
+        """Profile a version."""
+
+        def do() -> None:
+            try:
+                profiled(house, house.catalogue.version(dataset, version))
+            except DataInvalid as error:
+                raise RequestInvalid(str(error)) from None
+
+        return act(request, pages, asking=_profile(house, dataset, version=version), given=data, do=do)
+
+
+def _profile(house: House, dataset: str, *, version: str) -> Asking:
+    found = house.catalogue.version(dataset, version)
+    back = f"{_page(dataset)}/versions/{found.number}"
+    return Asking(
+        heading=f"Profile {dataset}@{found.number}?",
+        button="Profile",
+        fields=(),
+        noun=NOUN,
+        crumbs=(_HOME, (dataset, _page(dataset)), (f"v{found.number}", back)),
+        back=back,
+        keep="Back",
+        consequences=(
+            "Every column is read once, in a process of its own; large tables take minutes",
+            "Values of personal columns are not kept",
+        ),
+    )
 
 
 def _page(dataset: str) -> str:

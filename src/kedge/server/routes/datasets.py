@@ -3,14 +3,16 @@
 from typing import Annotated
 
 import msgspec
-from litestar import Controller, Request, delete, get, patch, put
+from litestar import Controller, Request, delete, get, patch, post, put
 from litestar.datastructures import State as Shared
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from kedge.domain.catalogue import DatasetUses, EntryChange, QualityPoint
-from kedge.domain.data import Dataset, TableProfile, ValidationReport
-from kedge.errors import NotFound, RequestInvalid, SearchInvalid
+from kedge.domain.data import Dataset, DatasetVersion, TableProfile, ValidationReport
+from kedge.errors import DataInvalid, NotFound, RequestInvalid, SearchInvalid
+from kedge.server.diffing import profile_now
 from kedge.server.guard import actor_of
+from kedge.server.house import House
 from kedge.server.once import once_set
 from kedge.server.reading.datasets import (
     DatasetPage,
@@ -136,6 +138,12 @@ class DatasetRoutes(Controller):
         """List the tags of a dataset's versions."""
         return DatasetTags(dataset=dataset, tags=house.catalogue.get(dataset).tags)
 
+    @post("/{dataset:str}/versions/{version:str}/profile", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def profile_it(self, house: TheHouse, dataset: FromPath[str], version: FromPath[str]) -> TableProfile:
+        """Profile a version, where that was not done yet, and give what was found. The same again changes nothing."""
+        found = house.catalogue.version(dataset, version)
+        return profiled(house, found)
+
     @patch("/{dataset:str}", sync_to_thread=True, responses=ANSWERS)
     def describe(
         self,
@@ -178,6 +186,21 @@ class DatasetRoutes(Controller):
     def untag(self, request: Asked, house: TheHouse, dataset: FromPath[str], tag: FromPath[str]) -> None:
         """Take a tag away; the version stays."""
         house.catalogue.tag(dataset, tag, reference=None, actor=actor_of(request))
+
+
+def profiled(house: House, version: DatasetVersion) -> TableProfile:
+    """Give a version's profile, made where there is none. Raises RequestInvalid for files, DataInvalid where it fails."""
+    if version.tree is not None:
+        raise RequestInvalid(f"{version.dataset}@{version.number} holds files; only tables have profiles")
+    found = house.catalogue.profile(version)
+    if found is not None:
+        return found
+    if failed := profile_now(house, version):
+        raise DataInvalid(f"{version.dataset}@{version.number} could not be profiled: {failed}")
+    made = house.catalogue.profile(version)
+    if made is None:
+        raise NotFound(f"the profile of {version.dataset}@{version.number} is gone again; ask once more")
+    return made
 
 
 def before_of(token: str) -> int | None:

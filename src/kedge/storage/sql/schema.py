@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Dialect,
     Double,
     ForeignKey,
@@ -24,11 +25,14 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
     text,
 )
 from sqlalchemy.types import TypeEngine
 
 REVISION_TABLE = "kedge_revision"  # not Alembic's own name: another program's tables may be in the same database
+
+_partials: list[tuple[Index, str]] = []
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -63,6 +67,21 @@ class Moment(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+
+
+def _partial(name: str, column: str, *, where: str, unique: bool = False) -> Index:
+    """Make an index of those rows only for which a condition holds."""
+    index = Index(name, column, unique=unique, sqlite_where=text(where))
+    _partials.append((index, where))
+    return index
+
+
+@event.listens_for(metadata, "before_create")
+def _tell_postgresql(_: MetaData, connection: Connection, **__: Any) -> None:
+    """Give the conditions to PostgreSQL only where it is used: its part of SQLAlchemy takes 60 ms to import."""
+    if connection.dialect.name == "postgresql":
+        for index, where in _partials:
+            index.dialect_options["postgresql"]["where"] = text(where)
 
 
 def _table(name: str, *items: Any) -> Table:
@@ -203,13 +222,7 @@ runs = _table(
     _happened(),
     _body(),
     Index("runs_by_experiment", "experiment", "lifecycle", "started_at", "id"),
-    Index(
-        "runs_finished",
-        "content_key",
-        unique=True,
-        sqlite_where=text("status = 'finished' AND content_key IS NOT NULL"),
-        postgresql_where=text("status = 'finished' AND content_key IS NOT NULL"),
-    ),
+    _partial("runs_finished", "content_key", where="status = 'finished' AND content_key IS NOT NULL", unique=True),
 )
 
 run_params = _labels("run_params", "run", of="runs.id")
@@ -507,5 +520,5 @@ blobs = _table(
     Column("size", Whole, nullable=False),
     Column("chunks", LargeBinary, nullable=False),
     Column("reclaimable", Truth),
-    Index("blobs_reclaimable", "reclaimable", sqlite_where=text("reclaimable"), postgresql_where=text("reclaimable")),
+    _partial("blobs_reclaimable", "reclaimable", where="reclaimable"),
 )

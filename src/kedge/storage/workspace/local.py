@@ -5,10 +5,10 @@ import hashlib
 import os
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from blake3 import blake3
@@ -26,10 +26,12 @@ from kedge.storage.workspace.pointers import (
     read_pointer,
     write_pointer,
 )
-from kedge.storage.workspace.scan import nested_pointers, read_link, scan, twins
+from kedge.storage.workspace.scan import is_skipped, nested_pointers, read_link, scan, twins
 
 _NO_BYTES = blake3(b"").digest()
 _SMALL = 1 << 20
+_LFS = b"version https://git-lfs.github.com/spec/"
+_LFS_SIZES, _LFS_LOOKED_AT = range(120, 150), 1000
 _TRIES = 3
 _TWINS_SHOWN = 3
 _SPARE = 16 << 20  # bytes that a disk is left with
@@ -73,7 +75,8 @@ class LocalWorkspace:
     def point(self, place: str, pointer: Pointer) -> bool:
         """Write the pointer to a place, and have git ignore the place; True where git was told so just now."""
         write_pointer(self._root / place, pointer)
-        return ignore(self._root / place)
+        with self.locked(f"{Path(place).parent}/.gitignore"):  # places beside one another share it
+            return ignore(self._root / place)
 
     def unpoint(self, place: str) -> None:
         """Remove the pointer to a place."""
@@ -149,7 +152,7 @@ class LocalWorkspace:
     def locked(self, place: str) -> Iterator[None]:
         """Let no other process change what is remembered of a place. Waits; a look does not need it."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             descriptor = os.open(self._folder / f"{_short(place)}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise refusal(error, self._folder) from error
@@ -179,6 +182,12 @@ class LocalWorkspace:
                 except OSError:
                     break
                 current = current.parent
+
+    def sweep(self, place: str) -> None:
+        """Remove what a checkout that was killed left half written in a folder. Call it with the place locked."""
+        for folder, _, files in os.walk(self._root / place):
+            for name in filter(is_skipped, files):
+                Path(folder, name).unlink(missing_ok=True)
 
     def require_room(self, place: str, size: int) -> None:
         """Raise StoreFull where the disk has less room than that."""
@@ -212,6 +221,16 @@ class LocalWorkspace:
                 break
         return found
 
+    def lfs_pointers(self, place: str) -> int:
+        """Count the files that only stand in for data that git-lfs keeps."""
+        folder = (self._root / place).is_dir()
+        small = (found for found in scan(self._root / place) if found.size in _LFS_SIZES and found.mode != LINK)
+        count = 0
+        for found in islice(small, _LFS_LOOKED_AT):
+            with suppress(OSError), self.path(place, found.name, folder=folder).open("rb") as file:
+                count += file.read(len(_LFS)) == _LFS
+        return count
+
     def in_git(self, place: str) -> int:
         """Count the files of a place that git itself has versions of."""
         if not in_git(self._root):
@@ -234,7 +253,16 @@ class LocalWorkspace:
                     with suppress(ConfigError):  # what is no pointer, though named like one
                         yield ref, parse_pointer(Path(os.fsdecode(name)), text)
 
+    def _make_folder(self) -> None:
+        """Make the folder for what is remembered, and have git leave it alone: a git checkout must not turn it back."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        ignored = self._folder.parent / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n", encoding="utf-8")
+
     def _git(self, *words: str) -> bytes:
+        import subprocess  # 10 ms that a look need not pay
+
         try:
             done = subprocess.run(["git", "-C", str(self._root), *words], capture_output=True, check=False, timeout=600)  # noqa: S607
         except (OSError, subprocess.TimeoutExpired):

@@ -1,0 +1,106 @@
+"""`kedge data gc` and `erase`: what nobody needs goes; what must go is gone."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from kedge.cli.data.opening import recorded
+from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.progress import count, size
+from kedge.cli.showing import show_rows
+from kedge.data.collecting import KEEP, YOUNG, Collected, Kept
+from kedge.domain.durations import seconds_of
+from kedge.errors import RequestInvalid
+
+_COLUMNS = ("dataset", "", "files", "size", "stays because")
+
+
+def gc(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these datasets drop versions. Else all.")
+    ] = None,
+    keep: Annotated[int, typer.Option(min=1, help="The newest versions of a dataset that stay.")] = KEEP,
+    younger: Annotated[str, typer.Option(help="Versions younger than this stay, such as 30d or 12h.")] = f"{YOUNG.days}d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the others stay.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Drop old versions of files that nothing needs, and free their space."""
+    try:
+        young = timedelta(seconds=seconds_of(younger) if younger.strip("0 ") not in ("", *"smhdw", "ms", "min") else 0)
+    except ValueError as error:
+        raise RequestInvalid(f"--younger: {error}") from None
+    with recorded(store) as records:
+        names = [records.files.dataset_of(name) for name in datasets or ()]
+        if not dry_run:
+            records.tables.finish_erasures()
+        found = records.collecting.collect(actor=person(), keep=keep, young=young, datasets=names, dry=dry_run)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def erase(
+    reference: Annotated[str, typer.Argument(metavar="PATH|NAME", help="The dataset, by path or name.")],
+    files: Annotated[
+        list[str] | None, typer.Option("--file", help="A file's name or a pattern: 'people/*'. May be given again.")
+    ] = None,
+    where: Annotated[str, typer.Option(help="Of a table: which rows, such as \"email = 'a@b.c'\".")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is kept, and the data is not.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Erase files or rows from every version of a dataset: their bytes are gone, the record of it stays."""
+    with recorded(store) as records:
+        dataset = records.files.dataset_of(reference)
+        newest = records.meta.datasets.find(dataset)
+        if newest is not None and newest.tree is None:
+            if files or not where:
+                raise RequestInvalid(f"{dataset!r} is a table; say which rows with --where")
+            if dry_run:
+                raise RequestInvalid("rows cannot be tried out with --dry-run; look at them first with kedge.data.read")
+            said: object = records.tables.erase(dataset, where=where, actor=person(), reason=reason)
+            told = f"{dataset}: the rows where {where} are erased from every version"
+        else:
+            if where or not files:
+                raise RequestInvalid(f"{dataset!r} are files; say which with --file")
+            place = records.files.place_of(dataset)
+            done = records.erasing.erase(dataset, files, actor=person(), reason=reason, place=place, dry=dry_run)
+            said = done
+            verb = "erased" if done.done else "would be erased"
+            told = f"{dataset}: {count(done.files, 'file')} {verb} from {count(done.versions, 'version')}"
+            told += f"; {size(done.bytes)} freed" if done.done else ""
+            if done.held_elsewhere:
+                told += f"; {done.held_elsewhere:,} contents stay, because other files, datasets or runs hold the same"
+    if as_json:
+        print_json(said)
+    else:
+        typer.echo(told)
+        if not dry_run:
+            typer.echo("copies in buckets and other clones stay: erase them there, too", err=True)
+
+
+def _print(found: Collected) -> None:
+    rows = [
+        (
+            one.dataset,
+            f"v{one.number}",
+            f"{one.files:,}",
+            size(one.bytes),
+            f"{one.why.value} {one.detail}" if one.why else "goes",
+        )
+        for one in sorted((*found.dropped, *found.kept), key=lambda one: (one.dataset, one.number))
+    ]
+    show_rows(
+        f"{len(found.dropped)} of {len(rows)} versions go", ("dataset", "", "files", "size", "stays because"), rows=rows
+    )
+    gone = "dropped" if found.done else "would be dropped"
+    verb = "freed" if found.done else "would be freed, at most"
+    typer.echo(f"{count(len(found.dropped), 'version')} {gone}, {count(found.blobs, 'content')}, {size(found.bytes)} {verb}")
+
+
+def _reason(one: Kept) -> str:
+    return f"{one.why.value} {one.detail}".strip() if one.why else "goes"
