@@ -312,6 +312,8 @@ class FileVersions:
         if space.kind(place) is not None and space.kind(place) is not folder:
             was, wanted = ("folder", "file") if space.kind(place) else ("file", "folder")
             raise LocalEdits(f"{place} is a {was} here and a {wanted} in version {version.number}; move it out of the way")
+        if memory.base() is not None and memory.has_coming():
+            space.sweep(place)
         twins = None if space.takes_twins(place) else set[str]()
         plan = CheckoutPlan(space, place, memory=memory, folder=folder, force=force, twins=twins)
         base = memory.base()

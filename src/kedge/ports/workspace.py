@@ -143,6 +143,9 @@ class Workspace(Protocol):
     def remove(self, place: str, names: Iterable[str], *, folder: bool) -> None:
         """Remove files, and the folders that are empty after it."""
 
+    def sweep(self, place: str) -> None:
+        """Remove what a checkout that was killed left half written in a folder. Call it with the place locked."""
+
     def require_room(self, place: str, size: int) -> None:
         """Raise StoreFull where the disk has less room than that."""
 

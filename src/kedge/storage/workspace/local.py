@@ -26,7 +26,7 @@ from kedge.storage.workspace.pointers import (
     read_pointer,
     write_pointer,
 )
-from kedge.storage.workspace.scan import nested_pointers, read_link, scan, twins
+from kedge.storage.workspace.scan import is_skipped, nested_pointers, read_link, scan, twins
 
 _NO_BYTES = blake3(b"").digest()
 _SMALL = 1 << 20
@@ -75,7 +75,8 @@ class LocalWorkspace:
     def point(self, place: str, pointer: Pointer) -> bool:
         """Write the pointer to a place, and have git ignore the place; True where git was told so just now."""
         write_pointer(self._root / place, pointer)
-        return ignore(self._root / place)
+        with self.locked(f"{Path(place).parent}/.gitignore"):  # places beside one another share it
+            return ignore(self._root / place)
 
     def unpoint(self, place: str) -> None:
         """Remove the pointer to a place."""
@@ -181,6 +182,12 @@ class LocalWorkspace:
                 except OSError:
                     break
                 current = current.parent
+
+    def sweep(self, place: str) -> None:
+        """Remove what a checkout that was killed left half written in a folder. Call it with the place locked."""
+        for folder, _, files in os.walk(self._root / place):
+            for name in filter(is_skipped, files):
+                Path(folder, name).unlink(missing_ok=True)
 
     def require_room(self, place: str, size: int) -> None:
         """Raise StoreFull where the disk has less room than that."""

@@ -8,9 +8,9 @@ files = 20000
 kind = "folder"
 """
 
+import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +35,10 @@ def write_pointer(data: Path, pointer: Pointer) -> None:
     path, text = pointer_path(data), _text(pointer)
     try:
         if path.is_file() and path.read_text(encoding="utf-8") == text:
+            _part(data, "pointer").unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+        _replace(path, text, by=_part(data, "pointer"))
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError):
             raise refusal(error, path) from error
@@ -95,8 +96,10 @@ def ignore(data: Path) -> bool:
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         if line in (each.strip() for each in text.splitlines()):
+            _part(data, "ignore").unlink(missing_ok=True)
             return False
-        _replace(path, f"{text}{'' if not text or text.endswith(chr(10)) else chr(10)}{line}\n")
+        end = "" if not text or text.endswith("\n") else "\n"
+        _replace(path, f"{text}{end}{line}\n", by=_part(data, "ignore"))
     except OSError as error:
         raise refusal(error, path) from error
     return True
@@ -107,8 +110,14 @@ def in_git(folder: Path) -> bool:
     return any((place / ".git").exists() for place in (folder, *folder.parents))
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".kedge-{secrets.token_hex(6)}.part")
+def _part(data: Path, what: str) -> Path:
+    """Name what is written before it takes a name: always the same, so that what a kill left is written over."""
+    short = hashlib.blake2b(f"{data.name}/{what}".encode(), digest_size=6).hexdigest()
+    return data.with_name(f".kedge-{short}.part")
+
+
+def _replace(path: Path, text: str, *, by: Path) -> None:
+    temporary = by
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
