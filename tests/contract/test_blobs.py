@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import time
 
 import pytest
 from blake3 import blake3
@@ -354,3 +355,19 @@ def test_a_full_disk_ends_an_upload_and_takes_its_bytes_away(store, tmp_path, mo
     left[0] = 1 << 30
     assert store.get(arrive(store, noise(9_000_000, 2)).keep()) == noise(9_000_000, 2)
     assert store.get(kept) == noise(100_000, 1)
+
+
+def test_a_child_of_a_process_that_kept_a_large_blob_can_keep_one_too(store):
+    store.put(noise(3_000_000, 1))
+    child = os.fork()
+    if not child:
+        store.put(noise(3_000_000, 2))
+        os._exit(0)
+    for _ in range(500):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            break
+        time.sleep(0.02)
+    else:
+        os.kill(child, 9)
+        pytest.fail("the child waits for threads that it does not have")
+    assert store.get(store.put(noise(3_000_000, 2))) == noise(3_000_000, 2)

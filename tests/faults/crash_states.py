@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from kedge.storage import durable
+
 DROP, KEEP, HALF = 0, 1, 2
-CALLS = ("open", "write", "fsync", "fdatasync", "mkdir", "replace", "rename", "ftruncate")
+CALLS = ("open", "write", "fsync", "fdatasync", "mkdir", "replace", "rename", "ftruncate", "unlink", "pwrite")
 
 
 def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> list[tuple]:
@@ -36,6 +38,23 @@ def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> 
         done = real["write"](descriptor, data)
         if descriptor in files:
             calls.append(("write", files[descriptor][0], start, bytes(data[:done])))
+        return done
+
+    def written_at(descriptor, data, start):
+        done = real["pwrite"](descriptor, data, start)
+        if descriptor in files:
+            calls.append(("write", files[descriptor][0], start, bytes(data[:done])))
+        return done
+
+    def unlinked(path, **rest):
+        real["unlink"](path, **rest)
+        if Path(path).is_relative_to(folder):
+            calls.append(("unlink", Path(path).relative_to(folder)))
+
+    def punched(descriptor, start, length):
+        done = durable.punch(descriptor, start, length=length)
+        if done and descriptor in files:
+            calls.append(("punch", files[descriptor][0], start, length))
         return done
 
     def synced(name):
@@ -70,10 +89,13 @@ def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> 
         "mkdir": folder_made,
         "replace": renamed("replace"),
         "rename": renamed("rename"),
+        "unlink": unlinked,
+        "pwrite": written_at,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, fake in fakes.items():
             patch.setattr(os, name, fake)
+        patch.setattr("kedge.storage.blobs.removing.punch", punched)
         routine(lambda value: calls.append(("acknowledge", value)))
     return calls
 
@@ -99,7 +121,7 @@ def _choices(done: list[tuple], place: int) -> tuple[int, ...]:
     kind, *about = done[place]
     if kind in ("sync", "acknowledge"):
         return (KEEP,)
-    if kind in ("write", "cut"):
+    if kind in ("write", "cut", "punch"):
         safe = any(call[0] == "sync" and call[1] == about[0] for call in done[place:])
         return (KEEP,) if safe else (DROP, KEEP, HALF) if kind == "write" else (DROP, KEEP)
     parents = {path.parent for path in about if isinstance(path, Path)}
@@ -132,6 +154,11 @@ def _build(done: list[tuple], choice: tuple[int, ...]) -> dict[Path, bytes | Non
             names[about[0]] = None
         elif kind == "rename" and about[0] in names:
             names[about[1]] = names.pop(about[0])
+        elif kind == "unlink":
+            names.pop(about[0], None)
+        elif kind == "punch":
+            inode, start, length = about
+            contents[inode][start : start + length] = bytes(length)
         elif kind == "cut":
             del contents[about[0]][about[1] :]
         elif kind == "write":

@@ -88,6 +88,12 @@ def read_query(query: str, marks: Sequence[str]) -> Looked:
                 raise SearchInvalid(f"is:{text} is no filter; there are {', '.join(f'is:{mark}' for mark in marks)}")
             asked.append((text.lower(), without))
             continue
+        if key and key not in _FIELDS and not text.startswith("//"):  # an address is words
+            near = difflib.get_close_matches(key, [*_FIELDS, "is"], n=1)
+            hint = (
+                f"did you mean {near[0]}:?" if near else f"there are {', '.join(f'{one}:' for one in sorted(_FIELDS))}, is:"
+            )
+            raise SearchInvalid(f"{key}: is no field; {hint} To look for the words, write a blank for the colon")
         field = key if key in _FIELDS else ""
         found = words_of(text if field or not key else f"{key} {text}")
         if found:

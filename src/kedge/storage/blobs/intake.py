@@ -43,7 +43,7 @@ class Intake:
         self._large: LargeFiles | None = None
         self._buffer = memoryview(b"")
         self._used = 0
-        self._read: list[tuple[StoredFile, list[Cut]]] = []  # in the buffer, not yet written
+        self._read: list[tuple[StoredFile, int]] = []  # where they start in the buffer, not yet written
         self._places: dict[Digest, ChunkPlace] = {}  # written, not yet named by the index
         self._known: set[Digest] = set()  # named by the index when it was asked
         self._recipes: dict[Digest, Recipe] = {}
@@ -67,13 +67,13 @@ class Intake:
 
     def _take(self, name: str, path: Path) -> None:
         """Read a file until it does not change meanwhile."""
-        before: tuple[int, ...] = ()
+        before: tuple[object, ...] = ()
         for attempt in range(_TRIES):
             started = time.time()
             try:
                 descriptor = os.open(path, _FLAGS)
                 try:
-                    stored, cuts = self._read_once(name, descriptor)
+                    stored = self._read_once(name, descriptor)
                 finally:
                     os.close(descriptor)
             except OSError as error:
@@ -81,30 +81,29 @@ class Intake:
                     f"cannot read {path}: {error.strerror}; nothing was lost: mend it, then run the same again"
                 ) from error
             if stored.size == stored.stat.st_size:
-                seen = (stored.size, stored.stat.st_ino, stored.stat.st_ctime_ns, stored.stat.st_mtime_ns)
-                if stored.stat.st_ctime_ns < (started - _TICK_SECONDS) * 1e9 or before == (*seen, int(stored.digest, 16)):
-                    self._taken(stored, cuts)
+                if stored.stat.st_ctime_ns < (started - _TICK_SECONDS) * 1e9 or before == _seen(stored):
+                    self._taken(stored)
                     return
-                before = (*seen, int(stored.digest, 16))  # and again: two equal readings will do for a clock that differs
+                before = _seen(stored)  # and again: two equal readings will do where the file system's clock differs
             time.sleep(_TICK_SECONDS * (1 + attempt))
         raise FileChanged(f"{path} changed while it was read, {_TRIES} times; wait for its writer, then run the same again")
 
-    def _read_once(self, name: str, descriptor: int) -> tuple[StoredFile, list[Cut] | None]:
-        """Read a file: a small one into the buffer, with its chunks; a large one into packs."""
+    def _read_once(self, name: str, descriptor: int) -> StoredFile:
+        """Read a file: a small one to the end of the buffer, a large one into packs."""
         if len(self._buffer) - self._used <= SMALL:
             self._write_small()
         view = self._buffer[self._used : self._used + SMALL + 1]
-        size = _filled(descriptor, view)
+        size = os.readv(descriptor, [view])
         stat = os.fstat(descriptor)
         if not kinds.S_ISREG(stat.st_mode):
             raise OSError(0, "it is not a file")
+        while size < stat.st_size and size < len(view) and (more := os.readv(descriptor, [view[size:]])):
+            size += more
         if size <= SMALL:
-            data = view[:size]
-            digest = Digest(blake3(data).hexdigest())
-            return StoredFile(name, digest, size, stat), _cuts(data, digest, start=self._used)
+            return StoredFile(name, Digest(blake3(view[:size]).hexdigest()), size, stat)
         self._write_small()
         digest, recipe = self._take_large(descriptor, stat.st_size)
-        return StoredFile(name, digest, recipe.size, os.fstat(descriptor)), None
+        return StoredFile(name, digest, recipe.size, os.fstat(descriptor))
 
     def _take_large(self, descriptor: int, size: int) -> tuple[Digest, Recipe]:
         if self._large is None:
@@ -112,17 +111,18 @@ class Intake:
         had = self._bytes
         digest, recipe = self._large.take(descriptor, size)
         self._bytes = had
-        if digest not in self._recipes and digest not in self._index.find_blobs([digest]):
+        whole = recipe.size == size  # else the file grew or shrank, and is read again
+        if whole and digest not in self._recipes and digest not in self._index.find_blobs([digest]):
             self._recipes[digest] = recipe
         return digest, recipe
 
-    def _taken(self, stored: StoredFile, cuts: list[Cut] | None) -> None:
-        self._done(1, stored.size)
-        if cuts is None:
+    def _taken(self, stored: StoredFile) -> None:
+        if stored.size > SMALL:
             self._ready.append(stored)
         else:
-            self._read.append((stored, cuts))
+            self._read.append((stored, self._used))
             self._used += stored.size
+        self._done(1, stored.size)
 
     def _done(self, files: int, size: int) -> None:
         self._files, self._bytes = self._files + files, self._bytes + size
@@ -136,10 +136,13 @@ class Intake:
         if not self._buffer:
             self._buffer = memoryview(bytearray(_BUFFER))
         known = self._index.find_blobs([file.digest for file, _ in read])
-        fresh = {file.digest: (file, cuts) for file, cuts in read if file.digest not in known}
-        self._write(self._buffer, [cut for _, cuts in fresh.values() for cut in cuts])
-        for digest, (file, cuts) in fresh.items():
-            self._recipes.setdefault(digest, Recipe(file.size, tuple(cut.name for cut in cuts)))
+        fresh: list[Cut] = []
+        for file, start in read:
+            if file.digest not in known and file.digest not in self._recipes:
+                cuts = _cuts(self._buffer[start : start + file.size], file.digest, start=start)
+                self._recipes[file.digest] = Recipe(file.size, tuple([cut.name for cut in cuts]))
+                fresh.extend(cuts)
+        self._write(self._buffer, fresh)
         self._ready.extend(file for file, _ in read)
 
     def _write(self, data: memoryview, cuts: Sequence[Cut]) -> None:
@@ -185,12 +188,8 @@ class Intake:
         yield from ready
 
 
-def _filled(descriptor: int, view: memoryview) -> int:
-    """Read until the end of the file or of the view; give the number of bytes."""
-    size = os.readv(descriptor, [view])
-    while 0 < size < len(view) and (more := os.readv(descriptor, [view[size:]])):
-        size += more
-    return size
+def _seen(file: StoredFile) -> tuple[object, ...]:
+    return file.digest, file.size, file.stat.st_ino, file.stat.st_ctime_ns, file.stat.st_mtime_ns
 
 
 def _cuts(data: memoryview, digest: Digest, *, start: int) -> list[Cut]:

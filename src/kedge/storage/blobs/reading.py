@@ -15,7 +15,6 @@ from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 
-_THREADED = 1 << 20  # from this size on, hashing by several threads pays
 _READ_AT_ONCE = 8  # chunks: about 512 KiB
 _FOUND_AT_ONCE = 1000
 _TRIES = 5
@@ -133,9 +132,8 @@ def damaged(folder: Path, name: Digest, *, place: ChunkPlace, why: bytes | str) 
 
 
 def name_of(data: bytes | memoryview) -> Digest:
-    """Name bytes."""
-    threads = blake3.AUTO if len(data) >= _THREADED else 1
-    return Digest(blake3(data, max_threads=threads).hexdigest())
+    """Name bytes. By one thread: those of BLAKE3's own pool do not outlive a fork, and a child would wait for them."""
+    return Digest(blake3(data).hexdigest())
 
 
 def is_digest(text: str) -> bool:

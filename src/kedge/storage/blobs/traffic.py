@@ -269,4 +269,4 @@ def _some(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
 
 
 def _name(data: bytes) -> Digest:
-    return Digest(blake3(data, max_threads=blake3.AUTO if len(data) > 1 << 20 else 1).hexdigest())
+    return Digest(blake3(data).hexdigest())
