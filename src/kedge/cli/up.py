@@ -27,7 +27,8 @@ def command(
     spec = project_or_none(folder)
     if spec is None:
         spec = bare_project(folder)
-        sys.stderr.write(f"no {PROJECT_FILE} in {folder.resolve()}: what clients log is kept, no loop runs\n")
+        what = f"{PROJECT_FILE} declares no loop" if (folder / PROJECT_FILE).exists() else f"no {PROJECT_FILE}"
+        sys.stderr.write(f"{what} in {folder.resolve()}: what clients log is kept, no loop runs\n")
     show(settings(folder, store=store), spec, host=host, port=port)
 
 
