@@ -33,6 +33,13 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     new: bool = False
 
 
+class Mended(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at every chunk of a store found: how many are damaged, and how many of them a bucket gave anew."""
+
+    damaged: int
+    mended: int
+
+
 class Sharing:
     """Keeps versions in buckets that several stores share."""
 
@@ -75,6 +82,12 @@ class Sharing:
             kept = self._keep(version, url=bucket.url, actor=actor)
             self._take(said, url=bucket.url, actor=actor)
         return Shared(version=kept, chunks=chunks, bytes=size, new=True)
+
+    def mend(self, bucket: Bucket, *, told: Told) -> Mended:
+        """Read every chunk of the store, and fetch those that are damaged. Raises StoreBroken, StoreFull, Unreachable."""
+        with self._blobs.keeping():
+            damages = list(self._blobs.verify(told=told))
+            return Mended(damaged=len(damages), mended=self._blobs.mend(damages, bucket) if damages else 0)
 
     def _take(self, said: SentEntry | None, *, url: str, actor: str, tags: bool = True) -> None:
         """Keep what others said of the dataset: the entry before its version is here, the tags when it is."""

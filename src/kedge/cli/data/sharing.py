@@ -8,12 +8,12 @@ import typer
 from kedge.cli.data.files import print_checked_out
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import HowFar, size
-from kedge.data.sharing import Shared
+from kedge.cli.progress import HowFar, count, size
+from kedge.data.sharing import Mended, Shared
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import Pointer
-from kedge.errors import NotFound
+from kedge.errors import NotFound, StoreBroken
 from kedge.records import Records
 from kedge.settings import project_root, remote_of
 
@@ -54,6 +54,7 @@ def pull(
     remote: Remote = "",
     checkout: Annotated[bool, typer.Option(help="Bring it into the workspace, too.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Lose edits in the workspace.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="First read the whole store; fetch anew what is damaged.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -63,6 +64,8 @@ def pull(
     done: list[Shared] = []
     with recorded(store) as records:
         bucket = records.bucket(url)
+        if mend:
+            _mend(records, url)
         for place, pointer in _pointers(records, references, url=url):
             title = f"pulling {place or pointer.dataset}"
             with HowFar(title, bytes=pointer.bytes, unit="chunks") as shown:
@@ -76,6 +79,18 @@ def pull(
                     print_checked_out(brought)
     if as_json:
         print_json(done)
+
+
+def _mend(records: Records, url: str) -> None:
+    """Fetch damaged chunks anew, and say so on standard error. Raises StoreBroken where the bucket lacks some."""
+    with HowFar("reading the store", unit="chunks") as shown:
+        found: Mended = records.sharing.mend(records.bucket(url), told=shown.told)
+    if found.mended < found.damaged:
+        raise StoreBroken(
+            f"of {count(found.damaged, 'damaged chunk')} {url} had {found.mended:,}, which are mended; for the others name"
+            " another bucket with --remote, or run kedge data push in a clone that has the data"
+        )
+    typer.echo(f"{count(found.mended, 'damaged chunk')} fetched anew" if found.damaged else "nothing is damaged", err=True)
 
 
 def _versions(records: Records, references: list[str] | None, *, every: bool) -> list[DatasetVersion]:

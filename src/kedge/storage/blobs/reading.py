@@ -124,10 +124,10 @@ def read_places(folder: Path, places: Sequence[ChunkPlace]) -> Iterator[bytes | 
 def damaged(folder: Path, name: Digest, *, place: ChunkPlace, why: bytes | str) -> StoreBroken:
     """Say which bytes are not what was written."""
     if isinstance(why, str):
-        return StoreBroken(f"cannot read pack {folder / place.pack}: {why}; restore it from a backup")
+        return StoreBroken(f"cannot read pack {folder / place.pack}: {why}; restore it, or: kedge data pull --mend")
     return StoreBroken(
         f"pack {folder / place.pack} is damaged in the {place.length} bytes at offset {place.offset}:"
-        f" they are not chunk {name}; put the pack back from a backup"
+        f" they are not chunk {name}; fetch it anew with kedge data pull --mend, or put the pack back from a backup"
     )
 
 
