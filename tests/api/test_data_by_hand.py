@@ -49,3 +49,12 @@ def test_damage_that_no_bucket_mends_is_told(ask, tmp_path):
     damage(tmp_path, 150_000)
     failed = ask("pull", "--mend", "--remote", f"file://{tmp_path / 'bucket'}", code=1)
     assert "of 1 damaged chunk file:" in str(failed.exception)
+
+
+def test_rows_that_are_erased_are_counted(ask, tmp_path):
+    (tmp_path / "people.csv").write_text("id,name\n1,Ada\n2,Bob\n")
+    ask("commit", "people.csv", "people", "--key", "id")
+    ask("commit", "people.csv", "twin")
+    said = ask("erase", "people", "--where", "id = 2", "--reason", "asked").output
+    assert "people: 1 stored row erased from 1 version" in said
+    assert "no version has rows where id = 7" in ask("erase", "people", "--where", "id = 7", "--reason", "asked").output
