@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from traceback import extract_tb
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET
@@ -17,7 +16,7 @@ from msgspec.structs import replace
 
 from kedge.domain.data import ColumnType, Expectation, Rule, Severity
 from kedge.domain.durations import seconds_of
-from kedge.errors import ConfigError, KedgeError
+from kedge.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -145,7 +144,7 @@ def holds(
 
 def listed(found: object) -> list[Expectation | Held]:
     """Take expectations as code gives them: a list, or a function that makes one. Raises ConfigError for anything else."""
-    made = _called(found) if callable(found) else found
+    made = found() if callable(found) else found
     if not isinstance(made, Iterable) or isinstance(made, str | bytes):
         raise ConfigError(f"expectations are a {type(made).__name__}; {_WRITE}")
     rules = list(made)
@@ -154,19 +153,6 @@ def listed(found: object) -> list[Expectation | Held]:
             raise ConfigError(f"there is a {type(each).__name__} among the expectations; {_WRITE}")
         checked(each.expectation if isinstance(each, Held) else each)
     return rules
-
-
-def _called(function: Callable[[], object]) -> object:
-    try:
-        return function()
-    except KedgeError:
-        raise
-    except Exception as error:  # the project's own code may raise anything
-        place = extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-        raise ConfigError(
-            f"{getattr(function, '__name__', function)}, which makes the expectations, raised {said}"
-        ) from error
 
 
 def checked(expectation: Expectation) -> Expectation:

@@ -112,7 +112,7 @@ def test_a_file_that_expects_nothing_passes_nothing(project):
 
 def test_a_function_of_expectations_that_fails_is_named_with_its_line(project):
     (project / "rules.py").write_text("def rules():\n    return 1 / 0\n")
-    with pytest.raises(ConfigError, match=r"rules, which .* raised ZeroDivisionError: .* \(.*rules.py, line 2\)"):
+    with pytest.raises(ConfigError, match=r"rules.py:rules raised ZeroDivisionError: .* \(.*rules.py, line 2\)"):
         kedge("validate", "flights", "--expectations", "rules.py:rules")
 
 
