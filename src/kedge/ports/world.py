@@ -291,6 +291,9 @@ class Project(Protocol):
     def load(self, reference: str) -> Any:
         """Load "FILE.py:NAME" of the project. Raises ConfigError saying what is missing."""
 
+    def make(self, reference: str) -> Any:
+        """Load "FILE.py:NAME", and where it is a function give what it returns. Raises ConfigError."""
+
     def code(self) -> Code: ...
     def environment(self) -> Environment: ...
 

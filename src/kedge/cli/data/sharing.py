@@ -14,7 +14,7 @@ from kedge.data.sharing import Shared
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import Pointer
-from kedge.errors import NotFound
+from kedge.errors import NotFound, StoreBroken, Unreachable
 from kedge.records import Records
 from kedge.settings import project_root, remote_of
 
@@ -55,6 +55,7 @@ def pull(
     remote: Remote = "",
     checkout: Annotated[bool, typer.Option(help="Bring it into the workspace, too.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Lose edits in the workspace.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="First read the whole store; fetch anew what is damaged.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
@@ -65,6 +66,8 @@ def pull(
     done: list[Shared] = []
     with recorded(store) as records:
         bucket = records.bucket(url)
+        if mend:
+            _mend(records, url)
         for place, pointer in _pointers(records, references, url=url):
             title = f"pulling {place or pointer.dataset}"
             with HowFar(title, bytes=pointer.bytes, unit="chunks") as shown:
@@ -83,6 +86,21 @@ def pull(
             done.append(found)
     if as_json:
         print_json(done)
+
+
+def _mend(records: Records, url: str) -> None:
+    """Fetch damaged chunks anew, and say so on standard error. Raises StoreBroken where the bucket lacks some."""
+    with HowFar("reading the store", unit="chunks") as shown:
+        found = records.healing.verify(told=shown.told, expect=shown.expect_all, bucket=records.bucket(url))
+    if found.unreachable:
+        raise Unreachable(found.unreachable)
+    damaged = len(found.harms)
+    if found.left:
+        raise StoreBroken(
+            f"of {count(damaged, 'damaged chunk')} {url} had {damaged - found.left:,}, which are mended; for the others name"
+            " another bucket with --remote, or run kedge data push in a clone that has the data"
+        )
+    typer.echo(f"{count(damaged, 'damaged chunk')} fetched anew" if damaged else "nothing is damaged", err=True)
 
 
 def _versions(records: Records, references: list[str] | None, *, every: bool) -> list[DatasetVersion]:

@@ -19,8 +19,8 @@ _READ_AT_ONCE = 8  # chunks: about 512 KiB
 _FOUND_AT_ONCE = 1000
 _TRIES = 5
 _ADVICE = (
-    "`kedge data verify` names all that is damaged, and `kedge data verify --remote URL` fetches it from a bucket that has"
-    " it; else put the pack back from a backup"
+    "`kedge data verify` names all that is damaged, and `kedge data verify --remote URL` (or kedge data pull --mend) fetches"
+    " it from a bucket that has it; else put the pack back from a backup"
 )
 
 Mend = Callable[[Digest], ChunkPlace | None]

@@ -13,6 +13,7 @@ from blake3 import blake3
 from kedge.domain.ids import Digest
 from kedge.errors import StoreBroken
 from kedge.ports import Damage, Told
+from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace
 from kedge.storage.blobs.packs import PackWriter
 from kedge.storage.blobs.traffic import RemotePlace, Traffic
@@ -77,6 +78,11 @@ def _named(index: ChunkIndex, blobs: Iterable[Digest], *, expect: Told) -> Itera
 
 def mend(folder: Path, index: ChunkIndex, *, traffic: Traffic, chunks: set[Digest]) -> set[Digest]:
     """Write damaged chunks anew, from where a bucket has them whole; give those. Raises StoreFull, Unreachable."""
+    with hold(folder.parent):  # what is erased meanwhile must not come back
+        return _mend(folder, index, traffic=traffic, chunks=set(index.find_many(sorted(chunks))))
+
+
+def _mend(folder: Path, index: ChunkIndex, *, traffic: Traffic, chunks: set[Digest]) -> set[Digest]:
     packs: dict[str, dict[Digest, RemotePlace]] = {}
     for digest, place in traffic.find(chunks).items():
         packs.setdefault(place.pack, {})[digest] = place
