@@ -221,7 +221,7 @@ def test_damage_is_named_and_mended_from_a_bucket(bucket, stores, tmp_path):
     assert told[-1][1] > 500_000
     with pytest.raises(StoreBroken):
         store.get(whole)
-    assert store.mend([damage], bucket) == 1
+    assert store.mend([damage], bucket) == {damage.chunk}
     assert list(store.verify(told=quiet)) == []
     assert store.get(whole) == noise(500_000)
     pack.unlink()
