@@ -277,7 +277,11 @@ def _parted(table: LabelTable) -> tuple[pl.LazyFrame, pl.LazyFrame, str] | None:
     if times.is_empty():
         return None
     cut = times.sort()[int(0.8 * len(times))]
-    return table.rows.filter(time < cut), table.rows.filter(time >= cut), "the newest fifth" + ("" if table.time in table.personal else f" (from {cut})")
+    return (
+        table.rows.filter(time < cut),
+        table.rows.filter(time >= cut),
+        "the newest fifth" + ("" if table.time in table.personal else f" (from {cut})"),
+    )
 
 
 def _shared(train: pl.LazyFrame, test: pl.LazyFrame, *, names: Sequence[str]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ _LONGEST = 200
 
 
 def check_name(name: str) -> DatasetName:
-    """Give the name of a dataset to be made: letters, digits, `_ . -`; it is one part of an address. Raises RequestInvalid."""
+    """Give the name of a dataset to be made: letters, digits, `_ . -` (one part of an address). Raises RequestInvalid."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise RequestInvalid(
             f"{name!r} cannot name a dataset; use letters, digits, '_', '.' and '-', at most {_LONGEST} characters"
