@@ -104,9 +104,8 @@ def log(reference: Reference, store: Store = None, as_json: Json = False) -> Non
         )
         for one in versions
     ]
-    show_rows(
-        f"{dataset}: {count(len(rows), 'version')}", ("", "digest", "made", "holds", "size", "by", "tags", "message"), rows=rows
-    )
+    heads = ("", "digest", "made", "holds", "size", "by", "tags", "message")
+    show_rows(f"{dataset}: {count(len(rows), 'version')}", heads, rows=rows)
 
 
 def tag(
