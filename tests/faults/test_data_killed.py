@@ -306,10 +306,11 @@ class DyingBucket:
 
     def put(self, name, data, **more):
         self._left -= 1
-        if not self._left and not self._after:
+        last = not self._left  # asked once: other threads write too
+        if last and not self._after:
             os.kill(os.getpid(), signal.SIGKILL)
         done = self._bucket.put(name, data, **more)
-        if not self._left:
+        if last:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
