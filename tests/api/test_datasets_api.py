@@ -261,5 +261,8 @@ def test_a_real_table_is_compared_in_a_process_of_its_own(tmp_path):
         assert (made.status_code, made.json()["rows"]) == (200, 150)
         assert client.post("/api/v1/datasets/rides/versions/2/profile", json={}).json() == made.json()
         assert form(client, "/data/rides/versions/1/profile").status_code == 303
-        assert '<svg class="chart ' in client.get("/data/rides/versions/1", headers={"accept": "text/html"}).text
+        page = client.get("/data/rides/versions/1", headers={"accept": "text/html"}).text
+        assert '<svg class="chart ' in page
+        assert "kedge.data.read" in page
+        assert "kedge data checkout" not in page
     opened.close()

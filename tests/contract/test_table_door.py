@@ -221,13 +221,17 @@ def test_a_delta_table_that_changed_underneath_is_found(here):
     kedge.data.commit_delta(str(place), "flights")
     (file,) = place.glob("*.parquet")
     data = file.read_bytes()
+    assert kedge.data.read("flights").height == 3
+    file.unlink()
+    with pytest.raises(SourceFailed, match="restore the file, or pin a newer version"):
+        kedge.data.read("flights")
     code = "import kedge; kedge.data.read('flights')"  # files are compared once in a process
     env = {**os.environ, "PYTHONPATH": str(Path(kedge.__file__).parents[1])}
     for change, said in (
         (data[:-9] + b"x" + data[-8:], "is not the file that was pinned"),
         (None, "was the table vacuumed"),
     ):
-        file.write_bytes(change) if change else file.unlink()
+        file.write_bytes(change) if change else file.unlink(missing_ok=True)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
         assert said in done.stderr
     with pytest.raises(SourceFailed, match=r"Delta table .*nothing cannot be read"):

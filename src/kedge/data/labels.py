@@ -20,8 +20,10 @@ from kedge.domain.labels import ClassShare, FeaturePower, LabelFinding, LabelPro
 from kedge.errors import RequestInvalid
 
 RARE, FEWEST = 0.01, 50
-SUSPICIOUS = 0.9
-"""The share of a label's uncertainty that a feature alone may take away before it counts as the label's own copy."""
+SUSPICIOUS = {Task.CLASSIFICATION: 0.5, Task.REGRESSION: 0.75}
+CERTAIN = 0.9
+"""The shares of a label's uncertainty that a feature alone may take away before it is to be looked at, and before it counts
+as the label's own copy."""
 _SAMPLE = 200_000
 _CELLS = 64
 _MOST_CLASSES = 50
@@ -75,7 +77,7 @@ def check_labels(table: LabelTable) -> LabelReport:
     classes = _classes(table, rows - missing) if task is Task.CLASSIFICATION else ()
     features = _telling(table, task)
     findings = [*_shares(table, classes, task=task, missing=missing, rows=rows), *_contradictions(table)]
-    findings += [_leak(table, told) for told in features if told.skill >= SUSPICIOUS]
+    findings += [_leak(table, told) for told in features if told.skill >= SUSPICIOUS[task]]
     findings += _repeated(table)
     return LabelReport(
         dataset=table.dataset,
@@ -165,7 +167,7 @@ def _leak(table: LabelTable, told: FeaturePower) -> LabelFinding:
     auc = f" (ROC AUC {told.roc_auc:.3f})" if told.roc_auc is not None else ""
     asked = "is it known before the answer is wanted?"
     said = f"column {told.column!r} alone tells {told.skill:.0%} of {table.label!r}{auc}: {asked}"
-    return LabelFinding(problem=LabelProblem.LEAKAGE, message=said, column=told.column, stops=True)
+    return LabelFinding(problem=LabelProblem.LEAKAGE, message=said, column=told.column, stops=told.skill >= CERTAIN)
 
 
 def _telling(table: LabelTable, task: Task) -> tuple[FeaturePower, ...]:

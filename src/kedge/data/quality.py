@@ -52,7 +52,7 @@ class Quality:
 
     def load(self, reference: str) -> object:
         """Load expectations that a project has as code: "FILE.py:NAME". Raises ConfigError."""
-        return self._project.load(reference)
+        return self._project.make(reference)
 
     def validate(self, reference: str, expectations: object, *, actor: str) -> Validated:
         """Validate a version and keep the report. Raises NotFound, RequestInvalid, ConfigError.

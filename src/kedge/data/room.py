@@ -170,7 +170,7 @@ class Data:
         """Give the project's expectations: as read from TOML, or loaded from its code."""
         if self._project is None or ".py:" not in spec.data.expectations:
             return spec.expectations
-        return listed(self._project.load(spec.data.expectations))
+        return listed(self._project.make(spec.data.expectations))
 
 
 def _summary(report: ValidationReport) -> str:

@@ -252,7 +252,8 @@ def _matches(expectation: Expectation, asked: Asked) -> Question:
     try:
         pl.Series([""]).str.contains(whole)
     except pl.exceptions.ComputeError as error:
-        why = str(error).strip().splitlines()[-1]
+        told = [line.removeprefix("error: ") for line in str(error).splitlines() if line.startswith("error: ")]
+        why = told[0] if told else str(error).partition("\n")[0]
         raise ConfigError(f"expectation 'matches' on {name!r}: pattern {pattern!r} cannot be read: {why}") from None
     return _counted(expectation, ~pl.col(name).str.contains(whole), name=f"matches {pattern} {name}")
 

@@ -21,6 +21,13 @@ _RETRY_SECONDS = 60
 _KEYS = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
+_SIGNS = {
+    # where a machine of the cloud would give them, which is asked when nothing else has any
+    "http://169.254.169.254/": "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    " or what your cloud's own tools read",
+    "404 Not Found": "there is no such bucket; make it first, or look at the name",
+}
+
 
 class UrlBucket:
     """A bucket (port `Bucket`). Threads may share it."""
@@ -162,9 +169,12 @@ class _meaning:
                 f"{self._url} refuses access to {self._name!r}; check the credentials in the environment"
             ) from error
         if isinstance(error, (BaseError, OSError)) and not isinstance(error, AlreadyExistsError):
+            known = next((meant for sign, meant in _SIGNS.items() if sign in str(error)), None)
             raise Unreachable(
-                f"{self._url} cannot be used ({_short(error)}); check the address and the network, then run the same again:"
-                " what has arrived is not sent again"
+                f"{self._url}: {known}"
+                if known
+                else f"{self._url} cannot be used ({_short(error)}); check the address and the network, then run the same"
+                " again: what has arrived is not sent again"
             ) from error
 
 

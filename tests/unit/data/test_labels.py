@@ -62,6 +62,13 @@ def test_a_column_that_gives_the_label_away_is_named(leak, kind):
     assert "column 'leak' alone tells 9" in report.findings[0].message or "100%" in report.findings[0].message
 
 
+def test_a_column_that_nearly_gives_the_label_away_is_to_be_looked_at():
+    often = (pl.int_range(pl.len()) % 20 > 0).alias("often")
+    report = check(GOOD.with_columns(pl.when(often).then("late").otherwise(~pl.col("late")).alias("nearly")))
+    assert (problems(report), report.passed) == ({LabelProblem.LEAKAGE: 0}, True)
+    assert "column 'nearly' alone tells" in report.findings[0].message
+
+
 def test_numbers_of_a_key_are_no_leak_however_many_values_they_have():
     report = check(GOOD.with_columns(pl.Series("code", [f"c{n}" for n in range(COUNT)])))
     assert report.passed

@@ -146,7 +146,7 @@ def test_a_breach_names_no_personal_value_and_no_row_by_a_personal_key() -> None
     hidden = masked(report, {"email"})
     assert SECRET not in told(hidden)
     assert hidden.breaches[1].examples == (MASK, "row 3: -2")
-    assert hidden.breaches[1].message == "column 'age': 2 of 9 rows break 'x' ((personal); row 3: -2)"
+    assert hidden.breaches[1].message == "column 'age': 2 of 9 rows break 'x' ([personal]; row 3: -2)"
     assert hidden.breaches[2] == report.breaches[2]
 
 

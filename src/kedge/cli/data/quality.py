@@ -100,7 +100,10 @@ def _expected(records: Records, name: str, *, given: str) -> object:
     place = given or _kept(root, name)
     if ".py:" in place:
         return records.quality.load(place)
-    return read_expectations(Path(place), or_else=f"draft one with: kedge data suggest {name}")
+    rules = read_expectations(Path(place), or_else=f"draft one with: kedge data suggest {name}")
+    if not rules:
+        raise ConfigError(f"{place} expects nothing: write an [[expectation]], or see: kedge data suggest {name} --show")
+    return rules
 
 
 def _kept(root: Path, name: str) -> str:
