@@ -13,6 +13,8 @@ from kedge.errors import KedgeError, StoreBroken, StoreFull
 
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # Linux, linux/falloc.h
 _fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
+_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None) if sys.platform == "linux" else None
+_START_WRITING = 0x02  # Linux, linux/fs.h: SYNC_FILE_RANGE_WRITE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -46,6 +48,12 @@ def punch(descriptor: int, start: int, *, length: int) -> bool:
     if _fallocate is None:
         return False
     return not _fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(length))
+
+
+def start_writing(descriptor: int, start: int, *, length: int) -> None:
+    """Have the disk begin with what was written to a part of a file. A hint: it makes nothing safe, a sync does."""
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(length), _START_WRITING)
 
 
 def refusal(error: OSError, path: Path) -> KedgeError:
