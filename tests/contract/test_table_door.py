@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -199,6 +200,20 @@ def test_quotes_that_add_up_are_read(here, text):
     (here / "a.csv").write_bytes(text.encode())
     run("data", "commit", "a.csv", "t")
     assert kedge.data.read("t").height == 1
+
+
+def test_a_date_in_a_condition_is_written_as_one(here):
+    days = pl.DataFrame({"day": [date(2013, 1, 1), date(2013, 2, 1)]})
+    kedge.data.commit(days, "days")
+    assert kedge.data.read("days", where="day >= DATE '2013-02-01'").height == 1
+    with pytest.raises(RequestInvalid, match=r"such as a date with DATE '2026-01-31'"):
+        kedge.data.read("days", where="day >= '2013-02-01'")
+
+
+def test_a_frame_is_drafted_from_as_it_is(here):
+    rules = kedge.data.suggest(FLIGHTS)
+    assert rules
+    assert kedge.data.validate(FLIGHTS, rules).passed
 
 
 def test_a_delta_table_is_pinned(here, capsys):
