@@ -58,9 +58,11 @@ class Kedge:
         self.folder = folder
         self.env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
         self.env.pop("KEDGE_STORE", None)
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile: what is installed is compiled
         self.store = folder / ".kedge"
         git(folder, "init", "-q")
         (folder / ".kedge").mkdir()
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(ROOT / "src")], env=self.env, check=True)
 
     def run(self, *words: str) -> None:
         done = subprocess.run(

@@ -58,3 +58,12 @@ def test_rows_that_are_erased_are_counted(ask, tmp_path):
     said = ask("erase", "people", "--where", "id = 2", "--reason", "asked").output
     assert "people: 1 stored row erased from 1 version" in said
     assert "no version has rows where id = 7" in ask("erase", "people", "--where", "id = 7", "--reason", "asked").output
+
+
+def test_what_a_bucket_lacks_is_named(ask, tmp_path):
+    bucket = ("--remote", f"file://{tmp_path / 'bucket'}")
+    (tmp_path / "raw").write_text("one")
+    ask("add", "raw")
+    ask("push", *bucket)
+    assert "has no version 'gold' of 'raw'; name it by its number" in str(ask("pull", "raw@gold", *bucket, code=1).exception)
+    assert "has no dataset 'nope'" in str(ask("pull", "nope", *bucket, code=1).exception)

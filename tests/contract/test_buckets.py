@@ -259,7 +259,9 @@ class Nothing(BaseHTTPRequestHandler):
     """Has no bucket at all."""
 
     def do_GET(self):
-        self.send_error(404)
+        self.send_error(404, explain="NoSuchBucket")
+
+    do_PUT = do_GET
 
     def log_message(self, *given):
         """Say nothing."""
@@ -274,6 +276,10 @@ def test_a_bucket_that_is_not_there_is_told_in_plain_words(monkeypatch):
     try:
         with pytest.raises(Unreachable, match="s3://gone: there is no such bucket; make it first"):
             list(open_bucket("s3://gone").list("indexes"))
+        with pytest.raises(Unreachable, match="s3://gone: there is no such bucket; make it first"):
+            open_bucket("s3://gone").get("x")
+        with pytest.raises(Unreachable, match="s3://gone: there is no such bucket; make it first"):
+            open_bucket("s3://gone").put("x", b"1")
     finally:
         server.shutdown()
         server.server_close()

@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from kedge.errors import Conflict, FileChanged, NotFound, SourceFailed, StoreBroken, StoreFull
 from kedge.ports import TreeFile
+from kedge.storage.blobs import intake
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.cut import LARGEST, cut
 from kedge.storage.blobs.holding import hold
@@ -204,16 +205,32 @@ def test_a_damaged_chunk_is_told_and_leaves_the_file_as_it_was(store, tmp_path, 
     assert not list(tmp_path.glob(".kedge*"))
 
 
-def test_a_full_disk_while_restoring_leaves_no_half_file(store, tmp_path, monkeypatch):
-    digest = store.put(noise(100_000))
+@pytest.mark.parametrize("size", [100_000, 9_000_000])
+def test_a_full_disk_while_restoring_leaves_no_half_file(store, tmp_path, monkeypatch, size):
+    digest = store.put(noise(size))
 
-    def full(descriptor, data):
+    def full(descriptor, data, offset=0):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kedge.storage.durable.os.write", full)
+    monkeypatch.setattr("os.write", full)
+    monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(StoreFull, match="free some space"):
-        list(store.restore([(TreeFile("a", digest, 100_000), tmp_path / "out" / "a")], told=quiet))
+        list(store.restore([(TreeFile("a", digest, size), tmp_path / "out" / "a")], told=quiet))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_large_file_is_restored_though_its_chunks_moved_and_its_disk_writes_little_at_once(store, tmp_path, monkeypatch):
+    data = noise(9_000_000)
+    digest = store.put(data)
+    read, write = os.preadv, os.pwrite
+    monkeypatch.setattr("os.preadv", lambda descriptor, buffers, start: read(descriptor, [buffers[0][:-1]], start))
+    monkeypatch.setattr("os.pwrite", lambda descriptor, data, start: write(descriptor, data[:100_000], start))
+    told = []
+    (_,) = store.restore([(TreeFile("a", digest, len(data)), tmp_path / "a")], told=lambda *done: told.append(done))
+    assert (tmp_path / "a").read_bytes() == data
+    assert told[0][0] == 0
+    assert 0 < told[0][1] < len(data)
+    assert told[-1] == (1, len(data))
 
 
 def test_what_is_not_in_the_store_is_told_before_anything_is_written(store, tmp_path):
@@ -228,3 +245,12 @@ def test_editing_what_was_restored_harms_nothing(store, tmp_path):
     with (tmp_path / "a").open("r+b") as file:
         file.write(b"edited in place")
     assert store.get(digest) == noise(100_000)
+
+
+def test_a_file_larger_than_many_packs_is_kept(tmp_path, meta, monkeypatch):
+    monkeypatch.setattr(intake, "_NAMED_BYTES", 4 << 20)
+    store = ChunkStore(tmp_path / "store", meta.chunks, pack_bytes=256 << 10)
+    data = noise(40 << 20)  # a hundred and sixty packs
+    (tmp_path / "large").write_bytes(data)
+    stored = list(store.put_files([("large", tmp_path / "large")], told=quiet))
+    assert store.get(stored[0].digest) == data

@@ -177,9 +177,11 @@ def profile(table: Any, *, again: bool = False, store: str | None = None) -> Tab
     return quality.profile_file(table) if quality.is_file(table) else quality.profile(table, again=again)
 
 
-def suggest(table: str, *, store: str | None = None) -> tuple[Expectation, ...]:
-    """Draft expectations that a version, or a file, holds."""
+def suggest(table: Any, *, store: str | None = None) -> tuple[Expectation, ...]:
+    """Draft expectations that a version, a file or a frame holds."""
     quality = _records(store).quality
+    if not isinstance(table, str):
+        return quality.suggest_frame(table)
     return quality.suggest_file(table) if quality.is_file(table) else quality.suggest(table)
 
 

@@ -130,7 +130,8 @@ def _pointers(records: Records, references: list[str] | None, *, url: str) -> li
             if not which or str(one.number) == which.removeprefix("v") or (len(which) >= 6 and one.digest.startswith(which))
         ]
         if not versions:
-            raise NotFound(f"{url} has no version of {dataset!r} that {reference!r} names; tags are not shared, numbers are")
+            said = f"version {which!r} of {dataset!r}; name it by its number there" if which else f"dataset {dataset!r}"
+            raise NotFound(f"{url} has no {said}")
         found += [
             (None, Pointer(dataset=one.dataset, digest=one.digest, files=one.files, bytes=one.bytes, folder=True))
             for one in versions

@@ -11,21 +11,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from blake3 import blake3
 
 from kedge.domain.ids import Digest
-from kedge.errors import NotFound
+from kedge.errors import NotFound, StoreBroken
 from kedge.ports import StoredFile, Told, TreeFile
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.reading import ChunkReader
-from kedge.storage.durable import refusal, write_all
+from kedge.storage.durable import refusal, start_writing, write_all
 
 _TOGETHER_FILES, _TOGETHER_BYTES = 5000, 1 << 30
 _LARGE = 4 << 20
 _WINDOW = 4 << 20
-_AHEAD = 4
+_STRETCH = 1 << 20  # stays in a processor's cache from the read over the hash to the write
+_WRITERS = 2
+_WRITEBACK = 16 << 20
 
 
 class _Task(NamedTuple):
@@ -33,6 +36,15 @@ class _Task(NamedTuple):
     path: Path
     recipe: Recipe
     places: list[ChunkPlace]
+
+
+class _Stretch(NamedTuple):
+    """Some neighbouring chunks of a file: where they begin in it, their bytes in all, what they are and where they lie."""
+
+    start: int
+    size: int
+    names: tuple[Digest, ...]
+    places: tuple[ChunkPlace, ...]
 
 
 class Restoring:
@@ -83,16 +95,17 @@ class Restoring:
         return StoredFile(file.name, file.digest, file.size, stat)
 
     def _write(self, task: _Task) -> os.stat_result:
-        pieces = self._pieces(task)  # what cannot be read is told as that, not as a file that cannot be written
-        first = next(pieces, b"")
+        large = task.recipe.size > _LARGE
+        data = b"" if large else self._small(task)  # what cannot be read is told as that, not as what cannot be written
         path, part = os.fspath(task.path), self._part(task.path)
         mode = 0o777 if task.file.executable else 0o666
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
             try:
-                write_all(descriptor, first)
-                for piece in pieces:
-                    write_all(descriptor, piece)
+                if large:
+                    self._large(task, descriptor)
+                else:
+                    write_all(descriptor, data)
                 if self._mtime_ns is not None:
                     os.utime(descriptor, ns=(self._mtime_ns, self._mtime_ns))
                 os.rename(part, path)
@@ -118,39 +131,76 @@ class Restoring:
         self._number += 1
         return f"{folder}/.kedge-{self._token}-{self._number}.part"
 
-    def _pieces(self, task: _Task) -> Iterator[bytes | memoryview]:
+    def _small(self, task: _Task) -> bytes | memoryview:
         """Read a file; what is not as it should be is read again with all care."""
-        if task.recipe.size > _LARGE:
-            yield from self._large(task)
-            return
         if len(task.places) == len(task.recipe.chunks):
             pieces = [self._window.read(place) for place in task.places]
             if all(_is(piece, name) for piece, name in zip(pieces, task.recipe.chunks, strict=True)):
-                yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                return
-        yield b"".join(self._reader.read(task.file.digest, start=0, end=None))
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(self._reader.read(task.file.digest, start=0, end=None))
 
-    def _large(self, task: _Task) -> Iterator[bytes]:
-        """Read ahead and verify in threads."""
-        spans = [slice(start, start + 64) for start in range(0, len(task.recipe.chunks), 64)]
-        coming: deque[Future[list[bytes]]] = deque()
-        with ThreadPoolExecutor(2, "kedge-read") as threads:
+    def _large(self, task: _Task, descriptor: int) -> None:
+        """Read, verify and write in threads, each a stretch of the file of its own."""
+        places = task.places
+        if len(places) != len(task.recipe.chunks):
+            places = self._reader.places(task.file.digest, task.recipe.chunks)
+        stretches = _stretches(task.recipe.chunks, places)
+        buffers: SimpleQueue[memoryview] = SimpleQueue()
+        coming: deque[tuple[int, Future[None]]] = deque()
+        done = begun = 0
+        with ThreadPoolExecutor(_WRITERS, "kedge-restore") as threads:
+            for _ in range(_WRITERS):
+                buffers.put(memoryview(bytearray(_STRETCH)))
             try:
-                for span in spans:
-                    coming.append(threads.submit(self._span, task, span))
-                    if len(coming) >= _AHEAD:
-                        yield b"".join(coming.popleft().result())
+                for one in stretches:
+                    coming.append((one.size, threads.submit(self._copy, task, one, descriptor=descriptor, buffers=buffers)))
                 while coming:
-                    yield b"".join(coming.popleft().result())
+                    size, copied = coming.popleft()
+                    copied.result()
+                    done += size
+                    if done - begun >= _WRITEBACK:  # else the disk would begin at the rename, and that wait for it
+                        start_writing(descriptor, begun, length=done - begun)
+                        begun = done
+                    self._told(self._files, self._bytes + done)
             finally:
-                for one in coming:
-                    one.cancel()
+                for _, one_more in coming:
+                    one_more.cancel()
 
-    def _span(self, task: _Task, span: slice) -> list[bytes]:
-        names, places = task.recipe.chunks[span], task.places[span]
-        if len(task.places) != len(task.recipe.chunks):
-            places = self._reader.places(task.file.digest, names)
-        return self._reader.chunks(task.file.digest, names, places=places)
+    def _copy(self, task: _Task, one: "_Stretch", *, descriptor: int, buffers: "SimpleQueue[memoryview]") -> None:
+        """Write a stretch: from a buffer whose every byte was verified there, or from what is read with all care."""
+        buffer = buffers.get()
+        try:
+            view: bytes | memoryview = buffer[: one.size]
+            if not self._read(one, buffer):
+                view = b"".join(self._reader.chunks(task.file.digest, one.names, places=list(one.places)))
+                if len(view) != one.size:
+                    raise StoreBroken(f"the index has wrong lengths for blob {task.file.digest}; put it back from a backup")
+            done = 0
+            while done < one.size:
+                done += os.pwrite(descriptor, view[done:], one.start + done)
+        finally:
+            buffers.put(buffer)
+
+    def _read(self, one: "_Stretch", buffer: memoryview) -> bool:
+        """Read a stretch, neighbours with one read; say whether every chunk is what its name says."""
+        at = 0
+        try:
+            for pack, offset, length in _runs(one.places):
+                pack_file = os.open(self._folder / pack, os.O_RDONLY)
+                try:
+                    if os.preadv(pack_file, [buffer[at : at + length]], offset) != length:
+                        return False
+                finally:
+                    os.close(pack_file)
+                at += length
+        except OSError:
+            return False
+        at = 0
+        for name, place in zip(one.names, one.places, strict=True):
+            if not _is(buffer[at : at + place.length], name):
+                return False
+            at += place.length
+        return True
 
     def _link(self, file: TreeFile, path: Path) -> os.stat_result:
         part = self._part(path)
@@ -202,6 +252,32 @@ class _Window:
             return memoryview(b"")
         at = place.offset - self._start
         return self._buffer[at : min(at + place.length, self._size)]
+
+
+def _stretches(names: Sequence[Digest], places: Sequence[ChunkPlace]) -> Iterator[_Stretch]:
+    """Cut a file into stretches that fit a buffer, at the borders of its chunks."""
+    first = start = size = 0
+    for number, place in enumerate(places):
+        if size and size + place.length > _STRETCH:
+            yield _Stretch(start, size, tuple(names[first:number]), tuple(places[first:number]))
+            first, start, size = number, start + size, 0
+        size += place.length
+    if size:
+        yield _Stretch(start, size, tuple(names[first:]), tuple(places[first:]))
+
+
+def _runs(places: Iterable[ChunkPlace]) -> Iterator[ChunkPlace]:
+    """Join places that lie end to end."""
+    run: ChunkPlace | None = None
+    for place in places:
+        if run is not None and run.pack == place.pack and run.offset + run.length == place.offset:
+            run = ChunkPlace(run.pack, run.offset, run.length + place.length)
+        else:
+            if run is not None:
+                yield run
+            run = place
+    if run is not None:
+        yield run
 
 
 def _is(piece: memoryview, name: Digest) -> bool:
