@@ -15,6 +15,8 @@ import kedge
 from kedge.cli.main import application
 from kedge.client import datasets as door
 from kedge.errors import ConfigError, KedgeError, NotFound, RequestInvalid, SourceFailed
+from kedge.records import open_records
+from kedge.settings import settings
 
 FLIGHTS = pl.DataFrame({"id": [1, 2, 3], "from": ["JFK", "LGA", "EWR"]})
 
@@ -63,6 +65,19 @@ def test_the_verbs_work_on_the_store_of_this_folder(here, monkeypatch):
         kedge.data.read("flights@golden")
     assert kedge.data.compact("flights").number == 3
     assert kedge.data.erase("flights", where="id = 2", reason="asked").rows >= 1
+
+
+def test_a_run_notes_the_versions_that_it_reads(here):
+    version = kedge.data.commit(FLIGHTS, "flights", key="id")
+    with kedge.run("late", system_metrics=False) as run:
+        kedge.data.read("flights@v1", columns=["id"])
+        kedge.data.scan("flights").collect()
+    records = open_records(settings(here, store=None, server=""))
+    noted = records.logging.get_run(run.id).datasets
+    assert [(one.name, one.digest, one.source) for one in noted] == [("flights", version.digest, "flights@v1")]
+    uses = records.catalogue.uses(records.catalogue.get(version.dataset))
+    assert [(one.name, one.versions) for one in uses.runs] == [(run.name, (1,))]
+    records.close()
 
 
 def test_a_store_that_was_made_anew_is_opened_anew(here):
