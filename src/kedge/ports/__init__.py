@@ -20,6 +20,7 @@ from kedge.ports.records import (
     Watches,
 )
 from kedge.ports.world import (
+    Alive,
     BlobStore,
     Bucket,
     Clock,
@@ -39,6 +40,7 @@ from kedge.ports.world import (
     Position,
     Predictor,
     Project,
+    Removing,
     StoredFile,
     Tables,
     Told,
@@ -47,6 +49,7 @@ from kedge.ports.world import (
 )
 
 __all__ = [
+    "Alive",
     "BlobStore",
     "Bucket",
     "Clock",
@@ -79,6 +82,7 @@ __all__ = [
     "Predictor",
     "Project",
     "RegisteredModels",
+    "Removing",
     "RunFiles",
     "Runs",
     "StoredFile",
