@@ -222,7 +222,7 @@ def test_a_rule_that_stumbles_on_a_value_shows_no_personal_one(here):
     with pytest.raises(SourceFailed, match="JFK"):
         kedge.data.validate("flights", rules)
     run("data", "describe", "flights", "--column", "from", "--personal")
-    with pytest.raises(SourceFailed, match="InvalidOperationError$"):
+    with pytest.raises(SourceFailed, match=r"InvalidOperationError$"):
         kedge.data.validate("flights", rules)
 
 
