@@ -99,6 +99,22 @@ def test_restoring_replaces_what_is_there_and_never_writes_through_it(store, tmp
     assert (tmp_path / "outside").read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("a", "/etc")],
+        [("a", "..")],
+        [("a/b", "../../out")],
+        [("a", "b"), ("a/x", "")],
+        [("a", "b"), ("a.b", ""), ("a/c/x", "")],
+    ],
+)
+def test_a_tree_from_elsewhere_leads_nowhere_out(entries):
+    written = b"".join(write_entries(TreeFile(name, NOTHING, 0, link=link) for name, link in entries))
+    with pytest.raises(StoreBroken, match="link"):
+        list(read_entries([written], NOTHING))
+
+
 @pytest.mark.parametrize("names", [["b", "a"], ["a", "a"], ["../a"], ["/a"]])
 def test_a_manifest_is_sorted_and_plain(store, names):
     with pytest.raises(ValueError, match=r"sorted|relative"):

@@ -278,3 +278,19 @@ def test_a_delta_table_that_changed_underneath_is_found(here):
         kedge.data.commit_delta(str(here / "nothing"), "none")
     with pytest.raises(SourceFailed, match="at version 9 cannot be read"):
         kedge.data.commit_delta(str(place), "none", version=9)
+
+
+def test_an_erasure_takes_what_a_killed_commit_left_too(here, monkeypatch):
+    kedge.data.commit(FLIGHTS, "flights", key="id")
+    store = door._records(None)
+    secret = pl.DataFrame({"id": [7], "from": ["secret place"]})
+    with monkeypatch.context() as dying:
+        dying.setattr(type(store.meta.datasets), "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            kedge.data.append(secret, "flights")
+    kedge.data.erase("flights", where="id = 1", reason="asked")
+    packs = b"".join(path.read_bytes() for path in here.rglob("*.pack"))
+    left = [digest for digest, _ in store.meta.chunks.scan() if store.blobs.has(digest)]
+    named = {part.digest for version in kedge.data.versions("flights") for part in version.parts}
+    assert set(left) <= named | {part.deleted for version in kedge.data.versions("flights") for part in version.parts}
+    assert b"secret place" not in packs

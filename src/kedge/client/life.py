@@ -8,6 +8,7 @@ fork       waits for what background threads import or write; the child begins w
 """
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - it has hooks of its own for forks: none may come in between ours
 import os
 import signal
 import sys

@@ -9,7 +9,7 @@ next erasure (or `finish`) removes what is left. The event says who, why and how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -117,7 +117,9 @@ class Erasures:
         if runs := self._files.named(sorted(blobs)):
             holders["files of runs"] = set(runs)
         kept = set().union(*holders.values())
-        freed = self._blobs.remove(sorted(blobs - kept))
+        # what commits that were killed have left is in no version, and may hold the very rows
+        spare = {digest for digest, _ in self._blobs.unused(self._trees(), blobs=self._all_parts())}
+        freed = self._blobs.remove(sorted((blobs - kept) | spare))
         self._plan({})
         return freed, tuple(sorted(name for name in holders if name not in planned))
 
@@ -128,6 +130,14 @@ class Erasures:
             if tree is not None:
                 found.update(file.digest for file in self._blobs.manifest(tree) if file.digest in blobs)
         return found
+
+    def _trees(self) -> Iterator[Digest]:
+        for name in self._datasets.names():
+            yield from (version.tree for version in self._datasets.list(name) if version.tree is not None)
+
+    def _all_parts(self) -> Iterator[Digest]:
+        for name in self._datasets.names():
+            yield from _named(self._datasets.list(name))
 
     def _planned(self) -> dict[str, list[str]]:
         return msgspec.json.decode(self._notes.get(_NOTE) or b"{}", type=dict[str, list[str]])

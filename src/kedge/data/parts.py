@@ -8,7 +8,7 @@ A bitmap is one bit a row, compressed: `KDB1`, the number of rows (8 bytes, litt
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -26,17 +26,20 @@ _SWELLS = 4  # about how many bytes a byte of Parquet takes in memory
 
 
 class Parts:
-    """Writes and reads parts. Those that were read last stay decoded, up to a bound."""
+    """Writes and reads parts. Those that were read last stay decoded, up to a bound. `put` keeps the bytes of new ones."""
 
-    def __init__(self, *, blobs: BlobStore, tables: Tables, cached_bytes: int = 0) -> None:
+    def __init__(
+        self, *, blobs: BlobStore, tables: Tables, put: Callable[[bytes], Digest] | None = None, cached_bytes: int = 0
+    ) -> None:
         self._blobs, self._tables, self._cached_bytes = blobs, tables, cached_bytes
+        self._put = put or blobs.put
         self._frames: OrderedDict[Digest, pl.DataFrame] = OrderedDict()
         self._schemas: OrderedDict[Digest, pl.Schema] = OrderedDict()
 
     def put(self, rows: pl.DataFrame) -> Part:
         """Keep rows as a part of their own."""
         data = self._tables.encode(rows)
-        return Part(digest=self._blobs.put(data), rows=len(rows), bytes=len(data))
+        return Part(digest=self._put(data), rows=len(rows), bytes=len(data))
 
     def keep(self, digest: Digest, rows: pl.DataFrame) -> pl.DataFrame:
         """Hold a part's rows in memory, as far as the bound goes; one part always fits."""
@@ -94,7 +97,7 @@ class Parts:
     def marked(self, part: Part, bits: np.ndarray) -> Part:
         """Name a part with just these rows of its file left out."""
         gone = int(bits.sum())
-        deleted = self._blobs.put(_packed(bits)) if gone else None
+        deleted = self._put(_packed(bits)) if gone else None
         return replace(part, deleted=deleted, gone=gone)
 
     def _schema_of(self, digest: Digest, data: bytes) -> pl.Schema:

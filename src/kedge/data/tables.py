@@ -64,7 +64,7 @@ class TableVersions:
     ) -> None:
         self._datasets, self._blobs, self._tables, self._clock = datasets, blobs, tables, clock
         self._lake = lake
-        self._parts = Parts(blobs=blobs, tables=tables)
+        self._parts = Parts(blobs=blobs, tables=tables, put=blobs.put_data)
         self._erasures = Erasures(datasets=datasets, blobs=blobs, parts=self._parts, files=files, notes=notes, clock=clock)
 
     def commit(
@@ -180,7 +180,7 @@ class TableVersions:
         data = msgspec.json.encode(pin)
 
         def next_of(newest: DatasetVersion | None) -> NextTable | None:
-            part = Part(digest=self._blobs.put(data), rows=pin.rows, bytes=len(data))
+            part = Part(digest=self._blobs.put_data(data), rows=pin.rows, bytes=len(data))
             if newest is not None and newest.parts == (part,):
                 return None
             said = f"version {pin.version} of Delta table {place}, {pin.rows} rows in {len(pin.files)} files"

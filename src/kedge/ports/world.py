@@ -163,6 +163,9 @@ class DataStore(BlobStore, Protocol):
     `told` is called now and then with the files and the bytes that are done.
     """
 
+    def put_data(self, data: bytes) -> Digest:
+        """Keep a blob that only versions of datasets name: once none does, a removal may take it. Call it `keeping`."""
+
     def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
         """Keep files under their names, in the order given; each is safe when it is given.
 

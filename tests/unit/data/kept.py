@@ -38,6 +38,12 @@ class RemovableBlobs(MemoryBlobs):
     def alone(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def put_data(self, data: bytes) -> Digest:
+        return self.put(data)
+
+    def unused(self, trees: Iterable[Digest], *, blobs: Iterable[Digest] = ()) -> Iterator[tuple[Digest, int]]:
+        return iter(())
+
     def manifest(self, tree: Digest) -> Iterator[TreeFile]:
         return iter(self.files(tree))
 

@@ -61,6 +61,14 @@ TABLE = [
     ("POST", "/models/delay/versions/3/archive", Right.ADMIN),
     ("POST", "/models/delay/promote", Right.ADMIN),
     ("POST", "/models/delay/roll-back", Right.ADMIN),
+    ("PATCH", "/api/v1/datasets/people", Right.WRITE),
+    ("PUT", "/api/v1/datasets/people/tags/gold", Right.WRITE),
+    ("DELETE", "/api/v1/datasets/people/tags/gold", Right.WRITE),
+    ("POST", "/api/v1/datasets/people/versions/3/profile", Right.WRITE),
+    ("POST", "/data/people/edit", Right.WRITE),
+    ("POST", "/data/people/columns/age/edit", Right.WRITE),
+    ("POST", "/data/people/versions/3/tag", Right.WRITE),
+    ("POST", "/data/people/versions/3/profile", Right.WRITE),
 ]
 # the MLflow protocol's rows, whose rights tests/api/test_mlflow_door.py looks at
 PROTOCOL = [

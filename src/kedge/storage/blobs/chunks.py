@@ -49,6 +49,10 @@ class ChunkStore:
         """Keep a blob and give its name; it survives a power cut on return. What is known is not written again."""
         return self._put_all([data])[0]
 
+    def put_data(self, data: bytes) -> Digest:
+        """Keep a blob that only versions of datasets name: once none does, a removal may take it. Call it `keeping`."""
+        return self._put_all([data], reclaimable=True)[0]
+
     def get(self, digest: Digest) -> bytes:
         """Read a blob. Raises NotFound; StoreBroken with pack and offset where a bit has changed."""
         data = b"".join(self.read(digest))

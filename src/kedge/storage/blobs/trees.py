@@ -6,8 +6,10 @@ A JSON list without spaces, sorted by name. It is written and read some entries 
 inside a JSON string (its quotes would be escaped), so it parts two entries wherever it stands.
 """
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -67,19 +69,28 @@ def read_manifest(data: bytes, digest: Digest) -> list[TreeFile]:
 def read_entries(pieces: Iterable[bytes], digest: Digest) -> Iterator[TreeFile]:
     """Read what `write_entries` wrote, however its bytes are cut. Raises StoreBroken for a blob that is no manifest."""
     waiting = b""
+    links: set[str] = set()
     try:
         for piece in pieces:
             waiting += piece
             end = waiting.rfind(_BETWEEN)
             if end > 0:
-                yield from _entries(waiting[: end + 1] + b"]")
+                yield from _entries(waiting[: end + 1] + b"]", links)
                 waiting = b"[" + waiting[end + 2 :]
-        yield from _entries(waiting)
+        yield from _entries(waiting, links)
     except ValueError as error:  # msgspec's own errors are ValueErrors
         raise StoreBroken(f"blob {digest} is not a tree of files: {error}; ask for a tree's digest") from error
 
 
-def _entries(data: bytes) -> Iterator[TreeFile]:
+def _entries(data: bytes, links: set[str]) -> Iterator[TreeFile]:
+    """Read files. A tree may come from elsewhere: links stay within it, nothing lies below one. Raises ValueError."""
     for file in _list.decode(data):
         require_plain(file.name)
+        if links and not links.isdisjoint(map(str, PurePosixPath(file.name).parents)):
+            raise ValueError(f"{file.name!r} lies below a link")
+        if file.link:
+            links.add(file.name)
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), file.link))
+            if target.startswith("/") or target.split("/")[0] == "..":
+                raise ValueError(f"link {file.name!r} leads out of the tree, to {file.link!r}")
         yield TreeFile(file.name, file.digest, file.size, file.executable, file.link)

@@ -265,9 +265,12 @@ class LocalWorkspace:
 
         try:
             done = subprocess.run(["git", "-C", str(self._root), *words], capture_output=True, check=False, timeout=600)  # noqa: S607
-        except (OSError, subprocess.TimeoutExpired):
-            return b""
-        return done.stdout if done.returncode == 0 else b""
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(f"git cannot be asked in {self._root}: {error}; mend that first") from error
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
+            raise ConfigError(f"git {words[0]} fails in {self._root}: {said}; mend that, then run the same again")
+        return done.stdout
 
 
 def _short(place: str) -> str:
