@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kedge.cli.data.files import Reference, print_added
+from kedge.cli.data.files import Reference
+from kedge.cli.data.keeping import print_added
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
 from kedge.cli.progress import HowFar

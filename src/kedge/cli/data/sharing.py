@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kedge.cli.data.files import print_checked_out
+from kedge.cli.data.keeping import print_checked_out
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
 from kedge.cli.progress import HowFar, size
