@@ -126,7 +126,7 @@ class Intake:
         if any(chunk not in places for chunk in recipe.chunks):
             return NOTHING
         self._known |= places.keys()
-        return Earlier(digest, recipe.chunks, [places[chunk].length for chunk in recipe.chunks])
+        return Earlier(digest, recipe.chunks, lengths=[places[chunk].length for chunk in recipe.chunks])
 
     def _taken(self, stored: StoredFile) -> None:
         if stored.size > SMALL:

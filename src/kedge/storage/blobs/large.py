@@ -45,7 +45,7 @@ class Cut(NamedTuple):
 class Earlier:
     """What a file held before: its name, the names of its chunks and where they began."""
 
-    def __init__(self, digest: Digest, names: Sequence[Digest], lengths: Sequence[int]) -> None:
+    def __init__(self, digest: Digest, names: Sequence[Digest], *, lengths: Sequence[int]) -> None:
         self.digest, self.names, self.lengths = digest, names, lengths
         self.starts = list(accumulate(lengths, initial=0))
         self.size = self.starts.pop()
@@ -56,7 +56,7 @@ class Earlier:
         return bisect_left(self.starts, start)
 
 
-NOTHING = Earlier(Digest(""), (), ())
+NOTHING = Earlier(Digest(""), (), lengths=())
 
 
 class _Block(NamedTuple):
@@ -119,7 +119,7 @@ class LargeFiles:
         One hash proves the whole front; it is made only where a few chunks say that it will.
         """
         few = range(0, len(earlier.names) - 1, max(1, len(earlier.names) // _LOOKS))
-        if not few or size < earlier.size or not all(_lies(descriptor, number, earlier) for number in few):
+        if not few or size < earlier.size or not all(_lies(descriptor, number, earlier=earlier) for number in few):
             return blake3(), 0, [], 0
         whole, reading = blake3(), deque[tuple[bytearray, Future[memoryview]]]()
         for start in range(0, earlier.size, BLOCK):
@@ -158,7 +158,7 @@ def _read(descriptor: int, start: int, *, buffer: bytearray, size: int) -> memor
     return view[:got]
 
 
-def _lies(descriptor: int, number: int, earlier: Earlier) -> bool:
+def _lies(descriptor: int, number: int, *, earlier: Earlier) -> bool:
     """Say whether a chunk lies where it lay."""
     data = os.pread(descriptor, earlier.lengths[number], earlier.starts[number])
     return _name(memoryview(data)) == earlier.names[number]
