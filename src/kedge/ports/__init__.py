@@ -20,6 +20,7 @@ from kedge.ports.records import (
     Watches,
 )
 from kedge.ports.world import (
+    Before,
     BlobStore,
     Bucket,
     Clock,
@@ -47,6 +48,7 @@ from kedge.ports.world import (
 )
 
 __all__ = [
+    "Before",
     "BlobStore",
     "Bucket",
     "Clock",
