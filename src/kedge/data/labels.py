@@ -115,8 +115,8 @@ def _shares(
         if each.share < RARE or each.rows < FEWEST:
             said = f"class {each.name!r} has {each.rows} rows ({each.share:.2%}); a model learns little of it"
             yield LabelFinding(problem=LabelProblem.RARE_CLASS, message=said, rows=each.rows)
-    strange = [each for each in classes if each.name not in table.known] if table.known else []
-    hidden = table.label in table.personal
+    hidden = table.label in table.personal  # its classes have no names here, known or not
+    strange = [each for each in classes if each.name not in table.known] if table.known and not hidden else []
     if table.test is not None and task is Task.CLASSIFICATION and not hidden:
         text = pl.col(table.label).cast(pl.String)
         there = set(table.test.select(text.drop_nulls().unique()).collect(engine="streaming").to_series())
@@ -277,7 +277,11 @@ def _parted(table: LabelTable) -> tuple[pl.LazyFrame, pl.LazyFrame, str] | None:
     if times.is_empty():
         return None
     cut = times.sort()[int(0.8 * len(times))]
-    return table.rows.filter(time < cut), table.rows.filter(time >= cut), f"the newest fifth (from {cut})"
+    return (
+        table.rows.filter(time < cut),
+        table.rows.filter(time >= cut),
+        "the newest fifth" + ("" if table.time in table.personal else f" (from {cut})"),
+    )
 
 
 def _shared(train: pl.LazyFrame, test: pl.LazyFrame, *, names: Sequence[str]) -> tuple[int, int]:

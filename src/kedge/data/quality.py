@@ -124,6 +124,11 @@ class Quality:
         table = self._file(path)
         return draft(self.profile_file(path), lambda rules: _which_hold(table, rules))
 
+    def suggest_frame(self, frame: object) -> tuple[Expectation, ...]:
+        """Draft expectations that a frame of pandas, Polars or Arrow holds."""
+        table = self._frame(frame)
+        return draft(self._profiled(table), lambda rules: _which_hold(table, rules))
+
     def is_file(self, name: str) -> bool:
         """Tell a file's name from a dataset's."""
         return is_file(name)

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from kedge.data.expect import Held
+from kedge.data.expect import RELATIONS, Held
 from kedge.data.source import column_type, nearest
 from kedge.domain.data import ColumnType, Expectation, Rule
 from kedge.domain.durations import span_of
@@ -28,14 +28,6 @@ ROWS = "rows"
 KEYS_AT_ONCE = 4_000_000
 """Keys that are held in memory at a time to find repeats, at some 100 bytes each."""
 _NO = pl.lit(value=False)
-RELATIONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other,
-    "==": lambda one, other: one == other,
-    "!=": lambda one, other: one != other,
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +252,7 @@ def _matches(expectation: Expectation, asked: Asked) -> Question:
 
 def _relation(expectation: Expectation, asked: Asked) -> Question:
     name, other, relation = expectation.column, expectation.other or "", expectation.relation or ""
-    holds = RELATIONS[relation](pl.col(name), pl.col(other))
+    holds: pl.Expr = RELATIONS[relation](pl.col(name), pl.col(other))
     kinds = [column_type(asked.schema[each]) for each in (name, other)]
     numbers = (ColumnType.FLOAT, ColumnType.INTEGER)
     alike = kinds[0] is kinds[1] or all(kind in numbers for kind in kinds)
