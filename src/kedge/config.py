@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from kedge.data.expect import checked
-from kedge.document import Document
+from kedge.document import Document, choices_at
 from kedge.domain.data import Expectation
 from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import GateRules
@@ -182,9 +182,15 @@ def read_expectations(path: Path, *, or_else: str) -> tuple[Expectation, ...]:
             made.append(checked(msgspec.convert(_with_times(entry), Expectation)))
         except (msgspec.ValidationError, ConfigError) as error:
             line = heads[index] if index < len(heads) else 1
-            said = str(error).replace("Invalid RFC3339 encoded datetime", "Expected `float`, or a time such as 2013-01-31")
-            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {said}") from None
+            raise ConfigError(f"{rules.path}, line {line}: expectation {index + 1}: {_said(error)}") from None
     return tuple(made)
+
+
+def _said(error: Exception) -> str:
+    """Say what is wrong with an expectation, and what would be right where it is one of a few words."""
+    said = str(error).replace("Invalid RFC3339 encoded datetime", "Expected `float`, or a time such as 2013-01-31")
+    field = re.search(r"Invalid enum value '.*' - at `\$\.(\w+)`", said)
+    return said + choices_at(Expectation, (field[1],)) if field else said
 
 
 def _with_times(entry: object) -> object:

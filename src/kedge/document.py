@@ -85,7 +85,7 @@ class Document:
             missing = re.search(r"missing required field `(\w+)`", text)
             if missing:
                 self.fail((name, *keys), f"{'.'.join((name, *keys, missing[1]))} is missing")
-            self.fail((name, *keys), f"{'.'.join((name, *keys))}: {text[:1].lower()}{text[1:]}{_choices_at(kind, keys)}")
+            self.fail((name, *keys), f"{'.'.join((name, *keys))}: {text[:1].lower()}{text[1:]}{choices_at(kind, keys)}")
 
 
 def _fields_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,12 +97,13 @@ def _fields_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> tuple[str, 
     return tuple(f.name for f in msgspec.structs.fields(kind))
 
 
-def _choices_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> str:
+def choices_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> str:
     """Say what an enum field may hold, for the error about it."""
     for key in keys:
         field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
-        if field and isinstance(field.type, type) and issubclass(field.type, Enum):
-            return f"; choose one of {', '.join(str(choice.value) for choice in field.type)}"
+        for each in (field.type, *getattr(field.type, "__args__", ())) if field else ():
+            if isinstance(each, type) and issubclass(each, Enum):
+                return f"; choose one of {', '.join(str(choice.value) for choice in each)}"
     return ""
 
 

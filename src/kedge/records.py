@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kedge.data.erasing import Erasing
     from kedge.data.exchange import Exchange
     from kedge.data.files import FileVersions
+    from kedge.data.healing import Healing
     from kedge.data.quality import Quality
     from kedge.data.sharing import Sharing
     from kedge.data.tables import TableVersions
@@ -82,6 +83,13 @@ class Records:
         from kedge.data.erasing import Erasing
 
         return Erasing(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
+
+    @cached_property
+    def healing(self) -> Healing:
+        """Find what is damaged in the store, and mend it."""
+        from kedge.data.healing import Healing
+
+        return Healing(datasets=self.meta.datasets, blobs=self.blobs)
 
     @cached_property
     def sharing(self) -> Sharing:

@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 import pytest
 from litestar.testing import TestClient
-from tests.ui.catalogued import NOW, RAW, RIDES, SECRET, STALE, write_catalogue
+from tests.ui.catalogued import NOW, RAW, RIDES, SECRET, STALE, happened, table, write_catalogue
 from tests.ui.filled import FilledHouse
 
 from kedge.adapters.jobs import ProcessRunner
@@ -15,7 +15,10 @@ from kedge.app import open_house
 from kedge.config import bare_project, settings
 from kedge.domain.data_diff import FilesDiff, TableDiff
 from kedge.domain.events import EventKind
+from kedge.domain.ids import ModelName
+from kedge.errors import Conflict
 from kedge.server.application import application
+from kedge.server.once import once
 from kedge.server.reading.datasets import DatasetPage, DatasetsPage, DatasetVersionPage, DatasetVersions
 from kedge.server.reading.differing import DatasetDiffPage
 from kedge.server.reading.trees import TreePage
@@ -98,6 +101,15 @@ def test_versions_by_page_number_tag_and_digest(client):
     assert "page token" in refused(client, f"/{RIDES}/versions", 400, page="e5")
 
 
+def test_the_version_that_follows_is_found_however_many_were_dropped_between(client, house):
+    for number in (80, 81):
+        made = msgspec.structs.replace(table(RIDES, number), created_at=NOW)
+        house.meta.datasets.add(made, happened(house.meta, RIDES, number, at=NOW))
+    page = read(client, f"/{RIDES}/versions/12", DatasetVersionPage)
+    assert (page.previous, page.following) == (11, 80)
+    assert read(client, f"/{RIDES}/versions/81", DatasetVersionPage).following is None
+
+
 @pytest.mark.parametrize(
     "path", ["", "/versions/4", "/versions/4/profile", "/versions/4/report", "/diff", "/uses", "/quality"]
 )
@@ -141,8 +153,9 @@ def test_files_of_a_version_folder_by_folder(client):
     below = read(client, f"/{RAW}/versions/2/files", TreePage, folder="2013-03/")
     assert [one.name for one in below.entries] == [f"day-{day:02}.csv" for day in range(1, 10)]
     assert "no folder 'x'" in refused(client, f"/{RAW}/versions/2/files", 404, folder="x")
-    assert "page token" in refused(client, f"/{RAW}/versions/2/files", 400, page="x")
-    assert "it is a table" in refused(client, f"/{RIDES}/versions/2/files", 404).replace(" is a table", " it is a table")
+    for page in ("x", "9" * 30):
+        assert "page token" in refused(client, f"/{RAW}/versions/2/files", 400, page=page)
+    assert "is a table" in refused(client, f"/{RIDES}/versions/2/files", 404)
     assert refused(client, f"/{RAW}/versions/2/files", 400, folder="../x")
 
 
@@ -181,6 +194,8 @@ def test_a_write_under_a_key_happens_once(client, house):
     assert house.catalogue.get(STALE).entry.owner == "mo"
     other = client.patch(f"/api/v1/datasets/{STALE}", json={"owner": "zed"}, headers=headers)
     assert other.status_code == 409
+    with pytest.raises(Conflict, match="another request"):  # nor is it a key for another kind of answer
+        once(house.meta, "k1", model=ModelName("rides"), asked=("promote",), act=lambda: pytest.fail("it acted"))
     described = [one for _, one in house.meta.events.list(subject=STALE) if one.kind is EventKind.DATASET_DESCRIBED]
     assert described[0].actor == "person:local"
 
@@ -261,5 +276,8 @@ def test_a_real_table_is_compared_in_a_process_of_its_own(tmp_path):
         assert (made.status_code, made.json()["rows"]) == (200, 150)
         assert client.post("/api/v1/datasets/rides/versions/2/profile", json={}).json() == made.json()
         assert form(client, "/data/rides/versions/1/profile").status_code == 303
-        assert '<svg class="chart ' in client.get("/data/rides/versions/1", headers={"accept": "text/html"}).text
+        page = client.get("/data/rides/versions/1", headers={"accept": "text/html"}).text
+        assert '<svg class="chart ' in page
+        assert "kedge.data.read" in page
+        assert "kedge data checkout" not in page
     opened.close()

@@ -2,13 +2,14 @@
 
 import random
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from kedge.errors import ConfigError, NotFound, StoreBroken, Unreachable
 from kedge.ports import TreeFile
 from kedge.storage.blobs.chunks import ChunkStore
-from kedge.storage.bucket import open_bucket
+from kedge.storage.bucket import _meaning, open_bucket
 from kedge.storage.sql import open_store
 
 PACK = 1 << 20
@@ -220,7 +221,7 @@ def test_damage_is_named_and_mended_from_a_bucket(bucket, stores, tmp_path):
     assert told[-1][1] > 500_000
     with pytest.raises(StoreBroken):
         store.get(whole)
-    assert store.mend([damage], bucket) == 1
+    assert store.mend([damage], bucket) == {damage.chunk}
     assert list(store.verify(told=quiet)) == []
     assert store.get(whole) == noise(500_000)
     pack.unlink()
@@ -252,6 +253,47 @@ def test_what_is_no_bucket_is_refused_and_no_secret_is_repeated(url):
     with pytest.raises(ConfigError) as caught:
         open_bucket(url)
     assert "secret" not in str(caught.value)
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """Has no bucket at all."""
+
+    def do_GET(self):
+        self.send_error(404, explain="NoSuchBucket")
+
+    do_PUT = do_GET
+
+    def log_message(self, *given):
+        """Say nothing."""
+
+
+def test_a_bucket_that_is_not_there_is_told_in_plain_words(monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Nothing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    try:
+        with pytest.raises(Unreachable, match="s3://gone: there is no such bucket; make it first"):
+            list(open_bucket("s3://gone").list("indexes"))
+        with pytest.raises(Unreachable, match="s3://gone: there is no such bucket; make it first"):
+            open_bucket("s3://gone").get("x")
+        with pytest.raises(Unreachable, match="s3://gone: there is no such bucket; make it first"):
+            open_bucket("s3://gone").put("x", b"1")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_that_no_credentials_were_found_is_told():
+    from obstore.exceptions import GenericError
+
+    class Store:
+        def list(self, prefix):
+            raise GenericError("Error performing PUT http://169.254.169.254/latest/api/token in 1.5ms")
+
+    with pytest.raises(Unreachable, match="no credentials were found; set AWS_ACCESS_KEY_ID"), _meaning("s3://b", "x"):
+        Store().list("x")
 
 
 def test_an_endpoint_that_does_not_answer_is_told(monkeypatch, stores):

@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from kedge.errors import Conflict, FileChanged, NotFound, SourceFailed, StoreBroken, StoreFull
 from kedge.ports import TreeFile
+from kedge.storage.blobs import intake
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.blobs.cut import LARGEST, cut
 from kedge.storage.blobs.holding import hold
@@ -289,3 +290,12 @@ def test_editing_what_was_restored_harms_nothing(store, tmp_path):
     with (tmp_path / "a").open("r+b") as file:
         file.write(b"edited in place")
     assert store.get(digest) == noise(100_000)
+
+
+def test_a_file_larger_than_many_packs_is_kept(tmp_path, meta, monkeypatch):
+    monkeypatch.setattr(intake, "_NAMED_BYTES", 4 << 20)
+    store = ChunkStore(tmp_path / "store", meta.chunks, pack_bytes=256 << 10)
+    data = noise(40 << 20)  # a hundred and sixty packs
+    (tmp_path / "large").write_bytes(data)
+    stored = list(store.put_files([("large", tmp_path / "large")], told=quiet))
+    assert store.get(stored[0].digest) == data

@@ -82,6 +82,17 @@ def test_links_into_dvcs_cache_give_way_to_files(project, records):
     assert (project / "raw" / "a.csv").read_bytes() == b"1\n"
 
 
+def test_a_link_to_somewhere_else_is_an_edit_and_stays(project, records, tmp_path_factory):
+    tracked(project, FILES)
+    own = tmp_path_factory.mktemp("own")
+    write(own, {"mine.csv": "mine"})
+    (project / "raw").mkdir()
+    (project / "raw" / "a.csv").symlink_to(own / "mine.csv")
+    with pytest.raises(LocalEdits):
+        taken(records, "raw")
+    assert (project / "raw" / "a.csv").is_symlink()
+
+
 def test_edits_to_what_dvc_tracks_stay(project, records):
     tracked(project, FILES)
     write(project, {"raw/a.csv": "mine"})

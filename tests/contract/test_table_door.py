@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,8 @@ import kedge
 from kedge.cli.main import application
 from kedge.client import datasets as door
 from kedge.errors import ConfigError, KedgeError, NotFound, RequestInvalid, SourceFailed
+from kedge.records import open_records
+from kedge.settings import settings
 
 FLIGHTS = pl.DataFrame({"id": [1, 2, 3], "from": ["JFK", "LGA", "EWR"]})
 
@@ -62,6 +65,19 @@ def test_the_verbs_work_on_the_store_of_this_folder(here, monkeypatch):
         kedge.data.read("flights@golden")
     assert kedge.data.compact("flights").number == 3
     assert kedge.data.erase("flights", where="id = 2", reason="asked").rows >= 1
+
+
+def test_a_run_notes_the_versions_that_it_reads(here):
+    version = kedge.data.commit(FLIGHTS, "flights", key="id")
+    with kedge.run("late", system_metrics=False) as run:
+        kedge.data.read("flights@v1", columns=["id"])
+        kedge.data.scan("flights").collect()
+    records = open_records(settings(here, store=None, server=""))
+    noted = records.logging.get_run(run.id).datasets
+    assert [(one.name, one.digest, one.source) for one in noted] == [("flights", version.digest, "flights@v1")]
+    uses = records.catalogue.uses(records.catalogue.get(version.dataset))
+    assert [(one.name, one.versions) for one in uses.runs] == [(run.name, (1,))]
+    records.close()
 
 
 def test_a_store_that_was_made_anew_is_opened_anew(here):
@@ -186,6 +202,20 @@ def test_quotes_that_add_up_are_read(here, text):
     assert kedge.data.read("t").height == 1
 
 
+def test_a_date_in_a_condition_is_written_as_one(here):
+    days = pl.DataFrame({"day": [date(2013, 1, 1), date(2013, 2, 1)]})
+    kedge.data.commit(days, "days")
+    assert kedge.data.read("days", where="day >= DATE '2013-02-01'").height == 1
+    with pytest.raises(RequestInvalid, match=r"such as a date with DATE '2026-01-31'"):
+        kedge.data.read("days", where="day >= '2013-02-01'")
+
+
+def test_a_frame_is_drafted_from_as_it_is(here):
+    rules = kedge.data.suggest(FLIGHTS)
+    assert rules
+    assert kedge.data.validate(FLIGHTS, rules).passed
+
+
 def test_a_delta_table_is_pinned(here, capsys):
     deltalake = pytest.importorskip("deltalake")
     place = str(here / "lake")
@@ -221,13 +251,17 @@ def test_a_delta_table_that_changed_underneath_is_found(here):
     kedge.data.commit_delta(str(place), "flights")
     (file,) = place.glob("*.parquet")
     data = file.read_bytes()
+    assert kedge.data.read("flights").height == 3
+    file.unlink()
+    with pytest.raises(SourceFailed, match="restore the file, or pin a newer version"):
+        kedge.data.read("flights")
     code = "import kedge; kedge.data.read('flights')"  # files are compared once in a process
     env = {**os.environ, "PYTHONPATH": str(Path(kedge.__file__).parents[1])}
     for change, said in (
         (data[:-9] + b"x" + data[-8:], "is not the file that was pinned"),
         (None, "was the table vacuumed"),
     ):
-        file.write_bytes(change) if change else file.unlink()
+        file.write_bytes(change) if change else file.unlink(missing_ok=True)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
         assert said in done.stderr
     with pytest.raises(SourceFailed, match=r"Delta table .*nothing cannot be read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import time
@@ -232,3 +233,18 @@ def test_what_is_remembered_outlives_the_process_and_is_no_record(tmp_path):
     memory = LocalWorkspace(tmp_path).memory("raw")
     assert memory.base() is None
     memory.close()
+
+
+def test_a_forked_child_reads_large_files_as_its_parent_does(tmp_path):
+    write(tmp_path, {"raw/large": b"x" * (4 << 20)})
+    space = LocalWorkspace(tmp_path)
+    (found,) = space.scan("raw")
+    raw = space.content("raw", found, folder=True)
+    child = multiprocessing.get_context("fork").Process(target=space.content, args=("raw", found), kwargs={"folder": True})
+    child.start()
+    child.join(20)
+    try:
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+    assert len(raw[0]) == 32

@@ -303,14 +303,14 @@ class DyingBucket:
 
     def __init__(self, bucket, left, *, after):
         self._bucket, self._left, self._after, self.url = bucket, left, after, bucket.url
+        self._counts = itertools.count(1)  # several threads write at a time
 
     def put(self, name, data, **more):
-        self._left -= 1
-        last = not self._left  # asked once: other threads write too
-        if last and not self._after:
+        dies = next(self._counts) == self._left
+        if dies and not self._after:
             os.kill(os.getpid(), signal.SIGKILL)
         done = self._bucket.put(name, data, **more)
-        if last:
+        if dies:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 

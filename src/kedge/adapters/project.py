@@ -14,12 +14,12 @@ import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from kedge.domain.ids import digest_bytes, digest_of
 from kedge.domain.tracking import Code, Environment
-from kedge.errors import ConfigError
+from kedge.errors import ConfigError, KedgeError
 
 _loading = threading.RLock()
 _in_front: list["FolderProject"] = []  # whose plain names stand in sys.modules: one project at most
@@ -49,6 +49,20 @@ class FolderProject:
         if not hasattr(module, name):
             raise ConfigError(f"{reference}: {path} defines no {name}{_offer(_defined(module))}")
         return getattr(module, name)
+
+    def make(self, reference: str) -> Any:
+        """Load "FILE.py:NAME", and where it is a function give what it returns. Raises ConfigError."""
+        found = self.load(reference)
+        if not isinstance(found, FunctionType):
+            return found
+        try:
+            return found()
+        except KedgeError:
+            raise
+        except Exception as error:  # the project's own code may raise anything
+            file = Path(found.__code__.co_filename)
+            said = f"{type(error).__name__}: {error} ({file}, line {_line(error, file)})"
+            raise ConfigError(f"{reference} raised {said}") from error
 
     def code(self) -> Code:
         """Name the code as it stands: commit, whether a *.py or *.toml below the folder differs from it, their digest."""

@@ -3,7 +3,6 @@
 Where MODEL is left out it is the project's. Exit codes: 0 done; 1 refused, said in one line; 2 wrong usage.
 """
 
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from kedge.cli.opening import HERE, Json, Store, opened, print_json
+from kedge.cli.opening import HERE, opened
+from kedge.cli.options import Json, Store, person, print_json
 from kedge.cli.showing import plain, show_rows
 from kedge.config import PROJECT_FILE, project_or_none
 from kedge.domain.finding import Query
@@ -114,7 +114,7 @@ def promote(
     with opened(project, store, writer="models", bare=True) as house:
         name = _named(model, project, house.spec.name)
         move = house.by_hand.promote(
-            name, version, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+            name, version, actor=person(), reason=check_reason(reason, parameter="--reason"), serial=serial
         )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
@@ -132,7 +132,7 @@ def roll_back(
     with opened(project, store, writer="models", bare=True) as house:
         name = _named(model, project, house.spec.name)
         move = house.by_hand.roll_back(
-            name, actor=_person(), reason=check_reason(reason, parameter="--reason"), serial=serial
+            name, actor=person(), reason=check_reason(reason, parameter="--reason"), serial=serial
         )
     _told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
@@ -148,7 +148,7 @@ def archive(
 ) -> None:
     """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
     with opened(project, store, writer="models", bare=True) as house:
-        found = house.by_hand.archive(model, version, actor=_person(), reason=check_reason(reason, parameter="--reason"))
+        found = house.by_hand.archive(model, version, actor=person(), reason=check_reason(reason, parameter="--reason"))
     _told(f"{model} v{version} is archived", found, as_json=as_json)
 
 
@@ -168,7 +168,7 @@ def alias(
     if remove == (version is not None):
         raise RequestInvalid(f"say what becomes of {name!r}: --version N points it to a version, --remove takes it away")
     with opened(project, store, writer="models", bare=True) as house:
-        who, why = _person(), check_reason(reason, parameter="--reason")
+        who, why = person(), check_reason(reason, parameter="--reason")
         if version is None:
             house.by_hand.delete_alias(model, name, actor=who, reason=why)
         else:
@@ -195,7 +195,7 @@ def stage(
             model,
             version,
             stage=to,
-            actor=_person(),
+            actor=person(),
             archive=archive_existing,
             reason=check_reason(reason, parameter="--reason"),
         )
@@ -234,7 +234,7 @@ def register(
 ) -> None:
     """Make a version of a run's files, a logged model or another version; the model is made where it is not there."""
     with opened(project, store, writer="models", bare=True) as house:
-        who, offered = _person(), Offered(source=source, description=description or None)
+        who, offered = person(), Offered(source=source, description=description or None)
         house.catalog.require_files(offered)
         try:
             house.catalog.get(model)
@@ -279,7 +279,3 @@ def _told(sentence: str, value: object, *, as_json: bool) -> None:
         print_json(value)
     else:
         typer.echo(sentence)
-
-
-def _person() -> str:
-    return f"person:{getpass.getuser()}"

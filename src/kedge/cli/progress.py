@@ -47,6 +47,10 @@ class HowFar:
         """Say how much there is in all, once that is known."""
         self._files, self._bytes = files, bytes
 
+    def expect_all(self, count: int, size: int) -> None:
+        """Say how much there is in all, as what tells of it does."""
+        self.expect(files=count, bytes=size)
+
     def _show(self, files: int, done: int) -> None:
         if self._bars is None:
             from rich.console import Console

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kedge.client.process import PROCESS
 from kedge.domain.data import DatasetVersion, Erasure, Expectation, TableProfile, ValidationReport
 from kedge.domain.data_diff import TableDiff
 from kedge.errors import ConfigError, NotFound
@@ -120,9 +121,14 @@ def read(
     as_of: datetime | date | str | None = None,
     store: str | None = None,
 ) -> pl.DataFrame:
-    """Read a table, such as "flights", "flights@v12", "flights@TAG", or as it was committed by a time, as Polars."""
-    tables = _records(store, make=False).tables
-    return tables.read(_version(reference, as_of=as_of, store=store), columns=columns, where=where)
+    """Read a table, such as "flights", "flights@v12", "flights@TAG", or as it was committed by a time, as Polars.
+
+    Within `kedge.run` the run notes which version it read.
+    """
+    tables, version = _records(store, make=False).tables, _version(reference, as_of=as_of, store=store)
+    frame = tables.read(version, columns=columns, where=where)
+    _note(version)
+    return frame
 
 
 def scan(
@@ -132,8 +138,19 @@ def scan(
     as_of: datetime | date | str | None = None,
     store: str | None = None,
 ) -> pl.LazyFrame:
-    """Give a table as a lazy frame that reads some rows and columns at a time: for tables larger than memory."""
-    return _records(store, make=False).tables.scan(_version(reference, as_of=as_of, store=store), columns)
+    """Give a table as a lazy frame that reads some rows and columns at a time: for tables larger than memory.
+
+    Within `kedge.run` the run notes which version it reads.
+    """
+    version = _version(reference, as_of=as_of, store=store)
+    _note(version)
+    return _records(store, make=False).tables.scan(version, columns)
+
+
+def _note(version: DatasetVersion) -> None:
+    """Say of the run that this code is in, if it is in one, what it reads."""
+    if (run := PROCESS.innermost()) is not None:
+        run.log_dataset(version)
 
 
 def diff(
@@ -177,9 +194,11 @@ def profile(table: Any, *, again: bool = False, store: str | None = None) -> Tab
     return quality.profile_file(table) if quality.is_file(table) else quality.profile(table, again=again)
 
 
-def suggest(table: str, *, store: str | None = None) -> tuple[Expectation, ...]:
-    """Draft expectations that a version, or a file, holds."""
+def suggest(table: Any, *, store: str | None = None) -> tuple[Expectation, ...]:
+    """Draft expectations that a version, a file or a frame holds."""
     quality = _records(store).quality
+    if not isinstance(table, str):
+        return quality.suggest_frame(table)
     return quality.suggest_file(table) if quality.is_file(table) else quality.suggest(table)
 
 

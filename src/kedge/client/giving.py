@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kedge.domain.data import DatasetVersion
 from kedge.domain.paths import clean_path
 from kedge.domain.tracking import CONTEXT_TAG, DatasetInput
 from kedge.errors import RequestInvalid
@@ -105,8 +106,19 @@ def frame_of(table: Any) -> "pl.DataFrame":
 
 
 def dataset_of(data: Any, name: str, *, context: str, source: str) -> DatasetInput:
-    """Describe a dataset: its digest, columns and size. A path is a file; anything else is a table."""
+    """Describe a dataset: its digest, columns and size. A version in the store, a path to a file, or else a table."""
     tags = {CONTEXT_TAG: context} if context else {}
+    if isinstance(data, DatasetVersion):
+        columns = [{"name": column.name, "type": column.type.value} for column in data.schema.columns]
+        return DatasetInput(
+            name=name or data.dataset,
+            digest=data.digest,
+            source_type="kedge",
+            source=source or f"{data.dataset}@v{data.number}",
+            schema=json.dumps({"columns": columns}),
+            profile=json.dumps({"num_rows": data.rows, "num_columns": len(columns)}),
+            tags=tags,
+        )
     if isinstance(data, str | Path):
         path = Path(data)
         if not path.is_file():

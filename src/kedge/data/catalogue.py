@@ -124,7 +124,7 @@ class Catalogue:
         """
         for _ in range(_TRIES):
             one = self.get(name)
-            after = changed(one.entry, change, columns=one.newest.schema.names() if one.newest else ())
+            after = changed(one.entry, change, columns=self.column_names(one))
             if after == one.entry:
                 break
             try:
@@ -141,7 +141,7 @@ class Catalogue:
     def tag(self, name: str, tag: str, *, reference: str | None, actor: str) -> DatasetVersion | None:
         """Have a tag name the version that `reference` names ("", the newest), or, with None, nothing any more.
 
-        Raises NotFound, RequestInvalid for a tag that reads as a version's number or digest.
+        Raises NotFound, RequestInvalid for a tag that reads as a version's number.
         """
         one = self.get(name)
         checked_tag(tag)
@@ -205,6 +205,11 @@ class Catalogue:
             )
             for column in version.schema.columns
         )
+
+    def column_names(self, one: Shelved) -> Sequence[str]:
+        """Name the columns of a dataset: those of its newest version, then those that only older ones have."""
+        versions = reversed(self._meta.datasets.list(one.name))
+        return list(dict.fromkeys(name for version in versions for name in version.schema.names()))
 
     def quality(self, name: str, *, limit: int = 200) -> tuple[QualityPoint, ...]:
         """List what validation found over time, oldest first: the newest `limit` reports."""
@@ -342,7 +347,7 @@ def changed(entry: Dataset, change: EntryChange, *, columns: Sequence[str]) -> D
 
 
 def checked_tag(tag: str) -> str:
-    """Take a version's tag. Raises RequestInvalid for one that cannot stand after `@`, or reads as a number or digest."""
+    """Take a version's tag. Raises RequestInvalid for one that cannot stand after `@`, or reads as a number."""
     plain = tag.removeprefix("v")
     if not tag or len(tag) > 100 or not all(letter.isalnum() or letter in "._-" for letter in tag) or tag[0] in "._-":
         raise RequestInvalid(f"{tag!r} cannot be a tag: letters, digits, '.', '_' and '-', beginning with a letter or digit")

@@ -51,7 +51,10 @@ def mask(rows: pl.DataFrame, meant: pl.Expr) -> np.ndarray:
 def unusable(error: Exception) -> RequestInvalid:
     """Say that a condition does not fit a table, without what it says of values."""
     said = type(error).__name__.removesuffix("Error")
-    return RequestInvalid(f"the condition cannot be used on this table ({said}); check the types that it compares")
+    return RequestInvalid(
+        f"the condition cannot be used on this table ({said}); check the types that it compares, such as a date with"
+        " DATE '2026-01-31'"
+    )
 
 
 def keyed(keys: Any, key: Sequence[str], *, schema: Mapping[str, pl.DataType], table: str) -> pl.DataFrame:

@@ -6,10 +6,11 @@ same words; beyond it, `holds` takes any Polars expression.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -178,7 +179,14 @@ _NEEDS: dict[Rule, tuple[str, ...]] = {
     Rule.HOLDS: ("holds",),
 }
 _WRITE = "write a list of what kedge.data.expect gives, or a schema of Pandera"
-RELATIONS = ("<", "<=", "==", "!=", ">", ">=")
+RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def _problems(given: Expectation) -> Iterable[str]:

@@ -20,8 +20,10 @@ from kedge.domain.labels import ClassShare, FeaturePower, LabelFinding, LabelPro
 from kedge.errors import RequestInvalid
 
 RARE, FEWEST = 0.01, 50
-SUSPICIOUS = 0.9
-"""The share of a label's uncertainty that a feature alone may take away before it counts as the label's own copy."""
+SUSPICIOUS = {Task.CLASSIFICATION: 0.5, Task.REGRESSION: 0.75}
+CERTAIN = 0.9
+"""The shares of a label's uncertainty that a feature alone may take away before it is to be looked at, and before it counts
+as the label's own copy."""
 _SAMPLE = 200_000
 _CELLS = 64
 _MOST_CLASSES = 50
@@ -75,7 +77,7 @@ def check_labels(table: LabelTable) -> LabelReport:
     classes = _classes(table, rows - missing) if task is Task.CLASSIFICATION else ()
     features = _telling(table, task)
     findings = [*_shares(table, classes, task=task, missing=missing, rows=rows), *_contradictions(table)]
-    findings += [_leak(table, told) for told in features if told.skill >= SUSPICIOUS]
+    findings += [_leak(table, told) for told in features if told.skill >= SUSPICIOUS[task]]
     findings += _repeated(table)
     return LabelReport(
         dataset=table.dataset,
@@ -113,8 +115,8 @@ def _shares(
         if each.share < RARE or each.rows < FEWEST:
             said = f"class {each.name!r} has {each.rows} rows ({each.share:.2%}); a model learns little of it"
             yield LabelFinding(problem=LabelProblem.RARE_CLASS, message=said, rows=each.rows)
-    strange = [each for each in classes if each.name not in table.known] if table.known else []
-    hidden = table.label in table.personal
+    hidden = table.label in table.personal  # its classes have no names here, known or not
+    strange = [each for each in classes if each.name not in table.known] if table.known and not hidden else []
     if table.test is not None and task is Task.CLASSIFICATION and not hidden:
         text = pl.col(table.label).cast(pl.String)
         there = set(table.test.select(text.drop_nulls().unique()).collect(engine="streaming").to_series())
@@ -165,7 +167,7 @@ def _leak(table: LabelTable, told: FeaturePower) -> LabelFinding:
     auc = f" (ROC AUC {told.roc_auc:.3f})" if told.roc_auc is not None else ""
     asked = "is it known before the answer is wanted?"
     said = f"column {told.column!r} alone tells {told.skill:.0%} of {table.label!r}{auc}: {asked}"
-    return LabelFinding(problem=LabelProblem.LEAKAGE, message=said, column=told.column, stops=True)
+    return LabelFinding(problem=LabelProblem.LEAKAGE, message=said, column=told.column, stops=told.skill >= CERTAIN)
 
 
 def _telling(table: LabelTable, task: Task) -> tuple[FeaturePower, ...]:
@@ -275,7 +277,11 @@ def _parted(table: LabelTable) -> tuple[pl.LazyFrame, pl.LazyFrame, str] | None:
     if times.is_empty():
         return None
     cut = times.sort()[int(0.8 * len(times))]
-    return table.rows.filter(time < cut), table.rows.filter(time >= cut), f"the newest fifth (from {cut})"
+    return (
+        table.rows.filter(time < cut),
+        table.rows.filter(time >= cut),
+        "the newest fifth" + ("" if table.time in table.personal else f" (from {cut})"),
+    )
 
 
 def _shared(train: pl.LazyFrame, test: pl.LazyFrame, *, names: Sequence[str]) -> tuple[int, int]:

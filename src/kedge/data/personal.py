@@ -1,11 +1,10 @@
 """Personal columns: what is marked as personal is never shown, whatever shows it.
 
-`masked` stands between what was found in rows and whoever looks: profiles, diffs, reports, single rows. It takes the
+`masked` stands between what was found in rows and whoever looks: profiles, diffs, reports. It takes the
 columns marked now, not those marked when the finding was made, so that a mark holds for what was found before it.
 """
 
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -26,11 +25,6 @@ def masked(found: Shown, personal: Collection[str]) -> Shown:
     """
     hide: Callable[[Shown, Collection[str]], Shown] | None = _MASKS.get(type(found))
     return hide(found, personal) if hide is not None else found
-
-
-def masked_row(row: Mapping[str, object], personal: Collection[str]) -> dict[str, object]:
-    """Take the values of personal columns out of a row."""
-    return {name: MASK if name in personal and value is not None else value for name, value in row.items()}
 
 
 def _summary(column: ColumnSummary, personal: Collection[str]) -> ColumnSummary:
@@ -90,17 +84,18 @@ def _cell(cell: ChangedCell) -> ChangedCell:
 
 def _breach(breach: Breach, personal: Collection[str]) -> Breach:
     """Take rows that are named by a personal key, or show a personal value, out of a breach and out of its sentence."""
-    examples, message = [], breach.message
-    said = breach.expectation
-    about = {*said.names, *((said.other,) if said.other else ())} | set(re.findall(r"\w+", said.holds or ""))
-    if said.rule is Rule.HOLDS and not said.holds:  # code: which columns it reads is not written down
-        about |= set(personal)
-    for example in breach.examples:
-        hidden = not about.isdisjoint(personal) or example.partition(" ")[0] in personal
-        examples.append(MASK if hidden else example)
-        if hidden:
-            message = message.replace(example, MASK)
-    return replace(breach, examples=tuple(examples), message=message)
+    said, message = breach.expectation, breach.message
+    about = {*said.names, *((said.other,) if said.other else ())}
+    if said.rule is Rule.HOLDS:  # of code it is not written down which columns it reads
+        about |= {name for name in personal if not said.holds or name in said.holds}
+    if about.isdisjoint(personal):
+        hidden = {example for example in breach.examples if any(example.startswith(f"{name} ") for name in personal)}
+    else:
+        hidden = set(breach.examples)
+    for example in sorted(hidden, key=len, reverse=True):  # one may be the beginning of another
+        message = message.replace(example, MASK)
+    examples = tuple(MASK if example in hidden else example for example in breach.examples)
+    return replace(breach, examples=examples, message=message)
 
 
 def _report(report: ValidationReport, personal: Collection[str]) -> ValidationReport:

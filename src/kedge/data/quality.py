@@ -52,7 +52,7 @@ class Quality:
 
     def load(self, reference: str) -> object:
         """Load expectations that a project has as code: "FILE.py:NAME". Raises ConfigError."""
-        return self._project.load(reference)
+        return self._project.make(reference)
 
     def validate(self, reference: str, expectations: object, *, actor: str) -> Validated:
         """Validate a version and keep the report. Raises NotFound, RequestInvalid, ConfigError.
@@ -123,6 +123,11 @@ class Quality:
         """Draft expectations that a file holds which is no version."""
         table = self._file(path)
         return draft(self.profile_file(path), lambda rules: _which_hold(table, rules))
+
+    def suggest_frame(self, frame: object) -> tuple[Expectation, ...]:
+        """Draft expectations that a frame of pandas, Polars or Arrow holds."""
+        table = self._frame(frame)
+        return draft(self._profiled(table), lambda rules: _which_hold(table, rules))
 
     def is_file(self, name: str) -> bool:
         """Tell a file's name from a dataset's."""

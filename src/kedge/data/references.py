@@ -9,16 +9,15 @@ from kedge.errors import NotFound, RequestInvalid
 from kedge.ports import Datasets
 
 _SHORTEST = 6
-_NAME = re.compile(r"[\w][\w.\-/]*")
+_NAME = re.compile(r"\w[\w.\-]*")
 _LONGEST = 200
 
 
 def check_name(name: str) -> DatasetName:
-    """Give the name of a dataset to be made: letters, digits, `_ . - /`, no `@`. Raises RequestInvalid."""
-    good = isinstance(name, str) and _NAME.fullmatch(name) and len(name) <= _LONGEST
-    if not good or any(part in ("", ".", "..") or part != part.strip() for part in name.split("/")):
+    """Give the name of a dataset to be made: letters, digits, `_ . -` (one part of an address). Raises RequestInvalid."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise RequestInvalid(
-            f"{name!r} cannot name a dataset; use letters, digits, '_', '.', '-' and '/', at most {_LONGEST} characters"
+            f"{name!r} cannot name a dataset; use letters, digits, '_', '.' and '-', at most {_LONGEST} characters"
         )
     return DatasetName(name)
 

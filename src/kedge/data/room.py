@@ -32,7 +32,7 @@ class Data:
         self._datasets, self._tables, self._clock = datasets, tables, clock
         self._declared: dict[str, tuple[pl.DataFrame, pl.DataFrame, tuple[str, ...]]] = {}
         self._parts = Parts(blobs=blobs, tables=tables, cached_bytes=_CACHED_BYTES)
-        self._judged: dict[str, tuple[tuple[Digest, Digest], ValidationReport, pl.Series]] = {}
+        self._judged: dict[str, tuple[tuple[Digest, Digest, frozenset[str]], ValidationReport, pl.Series]] = {}
 
     def share_sources(self, other: "Data") -> None:
         """Hold the sources as declared together with another room that reads the same tables, once for both."""
@@ -155,14 +155,16 @@ class Data:
         return version
 
     def _judge(self, version: DatasetVersion, spec: ProjectSpec) -> tuple[ValidationReport, pl.Series]:
-        name = (version.digest, digest_of(spec.data, spec.expectations))
+        entry = self._datasets.entry(version.dataset)
+        personal = entry.personal() if entry else frozenset()
+        name = (version.digest, digest_of(spec.data, spec.expectations), personal)
         if version.dataset not in self._judged or self._judged[version.dataset][0] != name:
             rows = self.read(version)
             if rows.is_empty():
                 raise StoreBroken(f"version {version.number} of {version.dataset!r} has no rows")
             expectations = (*self._expected(spec), *built_in(spec, rows))
             classes = {spec.data.label: self.classes(spec)}
-            judged = validate(rows, expectations, version=version, key=spec.data.key, classes=classes)
+            judged = validate(rows, expectations, version=version, key=spec.data.key, classes=classes, personal=personal)
             self._judged[version.dataset] = name, *judged
         return self._judged[version.dataset][1:]
 
@@ -170,7 +172,7 @@ class Data:
         """Give the project's expectations: as read from TOML, or loaded from its code."""
         if self._project is None or ".py:" not in spec.data.expectations:
             return spec.expectations
-        return listed(self._project.load(spec.data.expectations))
+        return listed(self._project.make(spec.data.expectations))
 
 
 def _summary(report: ValidationReport) -> str:

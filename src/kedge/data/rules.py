@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from kedge.data.expect import Held
+from kedge.data.expect import RELATIONS, Held
 from kedge.data.source import column_type, nearest
 from kedge.domain.data import ColumnType, Expectation, Rule
 from kedge.domain.durations import span_of
@@ -28,14 +28,6 @@ ROWS = "rows"
 KEYS_AT_ONCE = 4_000_000
 """Keys that are held in memory at a time to find repeats, at some 100 bytes each."""
 _NO = pl.lit(value=False)
-RELATIONS: dict[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
-    "<": lambda one, other: one < other,
-    "<=": lambda one, other: one <= other,
-    "==": lambda one, other: one == other,
-    "!=": lambda one, other: one != other,
-    ">": lambda one, other: one > other,
-    ">=": lambda one, other: one >= other,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,14 +244,15 @@ def _matches(expectation: Expectation, asked: Asked) -> Question:
     try:
         pl.Series([""]).str.contains(whole)
     except pl.exceptions.ComputeError as error:
-        why = str(error).strip().splitlines()[-1]
+        told = [line.removeprefix("error: ") for line in str(error).splitlines() if line.startswith("error: ")]
+        why = told[0] if told else str(error).partition("\n")[0]
         raise ConfigError(f"expectation 'matches' on {name!r}: pattern {pattern!r} cannot be read: {why}") from None
     return _counted(expectation, ~pl.col(name).str.contains(whole), name=f"matches {pattern} {name}")
 
 
 def _relation(expectation: Expectation, asked: Asked) -> Question:
     name, other, relation = expectation.column, expectation.other or "", expectation.relation or ""
-    holds = RELATIONS[relation](pl.col(name), pl.col(other))
+    holds: pl.Expr = RELATIONS[relation](pl.col(name), pl.col(other))
     kinds = [column_type(asked.schema[each]) for each in (name, other)]
     numbers = (ColumnType.FLOAT, ColumnType.INTEGER)
     alike = kinds[0] is kinds[1] or all(kind in numbers for kind in kinds)

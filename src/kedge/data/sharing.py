@@ -24,13 +24,19 @@ _TRIES = 20
 _FOLDER = "versions"
 
 
+def _ignored(chunks: int, size: int) -> None:
+    """Tell nobody."""
+
+
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What a push or a pull did for one version: what travelled, and whether the other side had it all already."""
+    """What a push or a pull did for one version: what travelled, whether the other side had it all already, and how many
+    damaged chunks were fetched anew."""
 
     version: DatasetVersion
     chunks: int = 0
     bytes: int = 0
     new: bool = False
+    mended: int = 0
 
 
 class Sharing:
@@ -50,8 +56,29 @@ class Sharing:
         bucket.put(name, record)
         return Shared(version=version, chunks=moved.chunks, bytes=moved.bytes, new=True)
 
-    def pull(self, bucket: Bucket, pointer: Pointer, *, actor: str, told: Told) -> Shared:
-        """Fetch the version that a pointer names, and keep it. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
+    def pull(
+        self, bucket: Bucket, pointer: Pointer, *, actor: str, told: Told, check: bool = False, expect: Told = _ignored
+    ) -> Shared:
+        """Fetch the version that a pointer names, and keep it. With `check`, one that is here already is read, and what of
+        it is damaged is fetched anew. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
+        with self._blobs.mending(bucket) as mending:
+            done = self._pull(bucket, pointer, actor=actor, told=told)
+            checked = self._check(bucket, done.version, told=told, expect=expect) if check and not done.new else 0
+            return msgspec.structs.replace(done, mended=mending.mended + checked)
+
+    def _check(self, bucket: Bucket, version: DatasetVersion, *, told: Told, expect: Told) -> int:
+        """Read all that a version holds, and mend it; give the number of chunks."""
+        damages = list(self._blobs.verify(told=told, expect=expect, blobs=self._held(version)))
+        mended = self._blobs.mend(damages, bucket) if damages else set[Digest]()
+        if left := [one for one in damages if one.chunk not in mended]:
+            raise StoreBroken(
+                f"version {version.number} of {version.dataset!r} is damaged in {len(left)} chunks that {bucket.url} does"
+                f" not have either (the first: pack {left[0].pack}, offset {left[0].offset}); push it from one that has"
+                " it whole, or name another bucket; `kedge data verify` names all that is damaged"
+            )
+        return len(mended)
+
+    def _pull(self, bucket: Bucket, pointer: Pointer, *, actor: str, told: Told) -> Shared:
         known = next((one for one in reversed(self._datasets.list(pointer.dataset)) if one.digest == pointer.digest), None)
         said = sent_entry(bucket, pointer.dataset)
         if known is not None:

@@ -303,6 +303,10 @@ class TableVersions:
             if where is None:
                 raise
             raise unusable(error) from error
+        except OSError as error:  # a file of a Delta table, which others may take away at any time
+            raise SourceFailed(
+                f"{version.source} cannot be read ({error}); restore the file, or pin a newer version"
+            ) from error
 
     def _amended(self, version: DatasetVersion) -> DatasetVersion | None:
         """Look a version up again whose parts are gone; None where it is still the same."""

@@ -104,11 +104,12 @@ def validate(
     version: DatasetVersion,
     key: str,
     classes: dict[str, tuple[str, ...]],
+    personal: frozenset[str] = frozenset(),
 ) -> tuple[ValidationReport, pl.Series]:
     """Check rows in memory, and give the report and a mask of the rows to keep (those that are not quarantined).
 
-    `classes` names the values behind the codes of a label column, for the message. Raises SourceFailed for a column that
-    is not there.
+    `classes` names the values behind the codes of a label column, for the message; of `personal` columns no value is in
+    it. Raises SourceFailed for a column that is not there.
     """
     for expectation in expectations:
         said = expectation.expectation if isinstance(expectation, Held) else expectation
@@ -120,7 +121,8 @@ def validate(
         version=version.digest,
         key=key,
         rows=len(rows),
-        classes=classes,
+        classes={name: values for name, values in classes.items() if name not in personal},
+        personal=personal,
         now=version.created_at,
         engine="in-memory",
     )

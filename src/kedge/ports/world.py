@@ -111,6 +111,13 @@ class Damage(NamedTuple):
     reason: str
 
 
+class Mended(Protocol):
+    """How many damaged chunks were fetched anew so far."""
+
+    @property
+    def mended(self) -> int: ...
+
+
 Told = Callable[[int, int], None]
 Before = Callable[[str], Digest | None]
 
@@ -189,11 +196,15 @@ class DataStore(BlobStore, Protocol):
     def pull(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
         """Fetch blobs that are not here, every chunk verified. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
 
-    def verify(self, *, told: Told) -> Iterator[Damage]:
-        """Read every chunk and give what is damaged; `told` of chunks and bytes."""
+    def verify(self, *, told: Told, expect: Told = ..., blobs: Iterable[Digest] | None = None) -> Iterator[Damage]:
+        """Read every chunk, or those of some blobs, and give what is damaged; `told` of chunks and bytes, and `expect`,
+        once, of how many there are."""
 
-    def mend(self, damages: Iterable[Damage], bucket: Bucket) -> int:
-        """Fetch damaged chunks from a bucket that has them; give their number."""
+    def mend(self, damages: Iterable[Damage], bucket: Bucket) -> set[Digest]:
+        """Fetch damaged chunks from a bucket that has them whole; give those. Raises StoreFull, Unreachable."""
+
+    def mending(self, bucket: Bucket) -> AbstractContextManager[Mended]:
+        """Fetch what is found damaged when it is read, as long as this lasts."""
 
     def idle_bytes(self) -> int:
         """Count the bytes that nothing names, as killed writers leave them; `remove` frees them."""
@@ -283,6 +294,9 @@ class Project(Protocol):
 
     def load(self, reference: str) -> Any:
         """Load "FILE.py:NAME" of the project. Raises ConfigError saying what is missing."""
+
+    def make(self, reference: str) -> Any:
+        """Load "FILE.py:NAME", and where it is a function give what it returns. Raises ConfigError."""
 
     def code(self) -> Code: ...
     def environment(self) -> Environment: ...

@@ -41,10 +41,8 @@ def once(
         call = (
             Call(asked=digest, revision=newest.revision if newest else 0)
             if raw is None
-            else msgspec.json.decode(raw, type=Call)
+            else _noted(raw, Call, key=key, asked=digest)
         )
-        if call.asked != digest:
-            raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
         if call.answer is not None:
             return call.answer
         if raw is None:
@@ -52,6 +50,19 @@ def once(
         elif newest is not None and newest.revision > call.revision:
             return _keep(meta, name, call=call, answer=newest)
         return _keep(meta, name, call=call, answer=act())
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What every noted call begins with, whatever its answer is."""
+
+    asked: Digest
+
+
+def _noted(raw: bytes, kind: type[T], *, key: str, asked: Digest) -> T:
+    """Read the call that a key was used for. Raises Conflict where that was another one."""
+    if msgspec.json.decode(raw, type=_Asked).asked != asked:
+        raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
+    return msgspec.json.decode(raw, type=kind)
 
 
 def _keep(meta: MetaStore, name: str, *, call: Call, answer: Deployment) -> Deployment:
@@ -75,10 +86,7 @@ def once_set(meta: MetaStore, key: str, *, asked: object, answer: type[T], act: 
     with _lock:
         raw = meta.notes.get(name)
         if raw is not None:
-            kept = msgspec.json.decode(raw, type=AnsweredCall, strict=False)
-            if kept.asked != digest:
-                raise Conflict(f"the Idempotency-Key {key!r} was used for another request; take a new key for this one")
-            return msgspec.json.decode(kept.answer, type=answer)
+            return msgspec.json.decode(_noted(raw, AnsweredCall, key=key, asked=digest).answer, type=answer)
         found = act()
         kept = AnsweredCall(asked=digest, answer=msgspec.Raw(msgspec.json.encode(found)))
         meta.notes.put(name, msgspec.json.encode(kept))

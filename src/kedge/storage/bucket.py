@@ -21,6 +21,14 @@ _RETRY_SECONDS = 60
 _KEYS = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
+_NO_BUCKET = "there is no such bucket; make it first, or look at the name"
+_SIGNS = {
+    # where a machine of the cloud would give them, which is asked when nothing else has any
+    "http://169.254.169.254/": "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+    " or what your cloud's own tools read",
+    "404 Not Found": _NO_BUCKET,
+}
+
 
 class UrlBucket:
     """A bucket (port `Bucket`). Threads may share it."""
@@ -41,6 +49,8 @@ class UrlBucket:
                     obstore.put(self._store, name, data, use_multipart=None if len(data) > 16 << 20 else False)
         except AlreadyExistsError:
             return False
+        except FileNotFoundError as error:
+            raise Unreachable(f"{self.url}: {_NO_BUCKET}") from error
         return True
 
     def get(self, name: str) -> bytes | None:
@@ -145,6 +155,8 @@ class _meaning:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and "NoSuchBucket" in str(error):
+            raise Unreachable(f"{self._url}: {_NO_BUCKET}") from error
         if error is None or isinstance(error, FileNotFoundError):
             return
         from obstore.exceptions import (
@@ -162,9 +174,12 @@ class _meaning:
                 f"{self._url} refuses access to {self._name!r}; check the credentials in the environment"
             ) from error
         if isinstance(error, (BaseError, OSError)) and not isinstance(error, AlreadyExistsError):
+            known = next((meant for sign, meant in _SIGNS.items() if sign in str(error)), None)
             raise Unreachable(
-                f"{self._url} cannot be used ({_short(error)}); check the address and the network, then run the same again:"
-                " what has arrived is not sent again"
+                f"{self._url}: {known}"
+                if known
+                else f"{self._url} cannot be used ({_short(error)}); check the address and the network, then run the same"
+                " again: what has arrived is not sent again"
             ) from error
 
 

@@ -60,4 +60,6 @@ def refusal(error: OSError, path: Path) -> KedgeError:
     """Turn what the operating system said about writing a file into StoreFull or StoreBroken."""
     if error.errno in _FULL:
         return StoreFull(f"no space left to write {path}; free some space and run the same again, nothing written is lost")
-    return StoreBroken(f"cannot write {path}: {error.strerror}; check the disk and the permissions, then run the same again")
+    return StoreBroken(
+        f"cannot write {path}: {error.strerror or error}; check the disk and the permissions, then run the same again"
+    )

@@ -104,6 +104,18 @@ def test_a_draft_is_written_once_and_the_table_holds_it(project):
     assert (code, "valid: flights" in said) == (0, True)
 
 
+def test_a_file_that_expects_nothing_passes_nothing(project):
+    (project / "rules.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"rules.toml expects nothing: .*kedge data suggest flights"):
+        kedge("validate", "flights", "--expectations", "rules.toml")
+
+
+def test_a_function_of_expectations_that_fails_is_named_with_its_line(project):
+    (project / "rules.py").write_text("def rules():\n    return 1 / 0\n")
+    with pytest.raises(ConfigError, match=r"rules.py:rules raised ZeroDivisionError: .* \(.*rules.py, line 2\)"):
+        kedge("validate", "flights", "--expectations", "rules.py:rules")
+
+
 def test_a_report_is_kept_and_rows_that_break_it_are_written_out(project):
     (project / "expectations").mkdir()
     (project / "expectations" / "flights.toml").write_text(RULES)
@@ -156,17 +168,17 @@ def test_a_schema_of_pandera_is_taken_as_it_is(project):
         (("validate", "flights"), ConfigError, "nothing says what is expected of flights"),
         (("validate", "flights", "--expectations", "no.toml"), ConfigError, "no.toml does not exist; draft one with"),
         (("validate", "flights", "--expectations", "rules.py:none"), ConfigError, "there is no file"),
-        (("validate", "flight", "--expectations", "empty.toml"), NotFound, "did you mean 'flights'"),
-        (("validate", "no.csv", "--expectations", "empty.toml"), SourceFailed, "there is no file"),
+        (("validate", "flight", "--expectations", "any.toml"), NotFound, "did you mean 'flights'"),
+        (("validate", "no.csv", "--expectations", "any.toml"), SourceFailed, "there is no file"),
         (("profile", "torn.parquet"), SourceFailed, "torn.parquet: it cannot be read"),
-        (("validate", "flights", "--expectations", "empty.toml", "--failing", "rows.txt"), ConfigError, ".parquet or .csv"),
+        (("validate", "flights", "--expectations", "any.toml", "--failing", "rows.txt"), ConfigError, ".parquet or .csv"),
         (("validate", "flights", "--expectations", "wrong.toml"), ConfigError, "wrong.toml, line 2: expectation 1: .*fresh"),
         (("validate", "flights", "--expectations", "list.py:one"), ConfigError, "expectations are a int"),
         (("validate", "flights", "--expectations", "list.py:odd"), ConfigError, "a str among the expectations"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(project, words, error, said):
-    (project / "empty.toml").write_text("")
+    (project / "any.toml").write_text('[[expectation]]\nrule = "rows"\nat_least = 0\n')
     (project / "torn.parquet").write_bytes(b"PAR1 and no footer")
     (project / "wrong.toml").write_text('\n[[expectation]]\nrule = "fresh"\ncolumn = "departs_at"\n')
     (project / "list.py").write_text("one = 1\nodd = ['a']\n")

@@ -97,7 +97,9 @@ def test_no_file_says_how_to_make_one(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ('rule = "betwixt"', r"rules.toml, line 2: expectation 1: .*betwixt"),
+        ('rule = "betwixt"', r"rules.toml, line 2: expectation 1: .*betwixt.*choose one of type, not_null"),
+        ('rule = "type"\ncolumn = "a"\ntype = "int"', "choose one of float, integer, boolean"),
+        ('rule = "finite"\ncolumn = "a"\nseverity = "fatal"', "choose one of error, quarantine, warn"),
         ('rule = "between"\ncolum = "a"', r"line 2: expectation 1: .*colum"),
         ('rule = "between"\nat_least = "a"', "Expected `float"),
     ],

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from kedge.domain.data import DatasetVersion, ValidationReport
+from kedge.domain.data import Dataset, DatasetVersion, ValidationReport
 from kedge.domain.events import Event
 from kedge.domain.ids import Digest, ModelName, digest_bytes
 from kedge.domain.project import DataRules, ProjectSpec
@@ -29,6 +29,10 @@ class Datasets:
     versions: list[DatasetVersion] = field(default_factory=list)
     reports: dict[Digest, ValidationReport] = field(default_factory=dict)
     events: dict[Digest, Event] = field(default_factory=dict)
+    entries: dict[str, Dataset] = field(default_factory=dict)
+
+    def entry(self, name: str) -> Dataset | None:
+        return self.entries.get(name)
 
     def add(self, version: DatasetVersion, event: Event) -> None:
         if self._once(event):

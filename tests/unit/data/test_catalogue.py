@@ -100,6 +100,14 @@ def test_a_change_leaves_what_it_does_not_name(room: Catalogue) -> None:
     assert [note.name for note in again.columns] == ["age"]
 
 
+def test_a_column_that_only_older_versions_have_can_be_personal(room: Catalogue, meta: MetaStore) -> None:
+    newest = msgspec.structs.replace(version(3), schema=Schema((Column(name="id", type=ColumnType.INTEGER),)))
+    meta.datasets.add(newest, event("add", NAME, 3))
+    room.describe("people", EntryChange(columns=(NoteChange(name="email", personal=True),)), actor=ADA)
+    email = next(one for one in room.columns(room.get("people").entry, version(2)) if one.name == "email")
+    assert (email.note.personal, email.categories) == (True, ())
+
+
 def test_an_event_says_who_described_what(room: Catalogue, meta: MetaStore) -> None:
     change = EntryChange(owner="ada", columns=tuple(NoteChange(name=name, meaning="x") for name in ("id", "age")))
     room.describe("people", change, actor=ADA)

@@ -6,7 +6,7 @@ from tests.unit.data.memory import Blobs, Clock, Datasets, Tables, spec_of
 
 from kedge.data import expect
 from kedge.data.room import Data
-from kedge.domain.data import Expectation, Rule, Severity
+from kedge.domain.data import ColumnNote, Dataset, DatasetKind, Expectation, Rule, Severity
 from kedge.domain.events import EventKind
 from kedge.domain.ids import DatasetName
 from kedge.errors import DataInvalid, SourceFailed, StoreBroken
@@ -216,6 +216,26 @@ def test_the_projects_own_expectations_count(rooms):
     assert rooms.data.require_valid(version, lenient).passed
 
 
+def test_a_loops_report_its_event_and_its_refusal_show_no_personal_value():
+    import msgspec
+
+    rooms = Rooms(source(late=["no", "yes"] * 9 + ["maybe", "yes"]))
+    rule = Expectation(rule=Rule.BETWEEN, column="wind", at_most=12.5)
+    spec = msgspec.structs.replace(SPEC, expectations=(rule,))
+    version = rooms.at(20).commit(spec)
+    with pytest.raises(DataInvalid, match=r"id 'r13': 13\.0"):
+        rooms.data.require_valid(version, spec)
+    notes = tuple(ColumnNote(name=name, personal=True) for name in ("id", "wind", "late"))
+    rooms.datasets.entries[version.dataset] = Dataset(
+        name=version.dataset, kind=DatasetKind.TABLE, created_at=START, columns=notes
+    )
+    with pytest.raises(DataInvalid, match="column 'wind': 7 of 20 rows") as refused:
+        rooms.data.require_valid(version, spec)
+    told = [str(refused.value), [*rooms.datasets.events.values()][-1], rooms.datasets.find_report(version.digest)]
+    for secret in ("r13", "13.0", "maybe"):
+        assert secret not in msgspec.json.encode(told).decode()
+
+
 def test_a_version_of_which_nothing_is_left_is_not_valid():
     rooms = Rooms(source(wind=[float("inf")] * 20))
     version = rooms.at(8).commit(SPEC)
@@ -241,9 +261,9 @@ class Code:
     def __init__(self, made: object) -> None:
         self.made = made
 
-    def load(self, reference: str) -> object:
+    def make(self, reference: str) -> object:
         assert reference == "rules.py:rules"
-        return self.made
+        return self.made() if callable(self.made) else self.made
 
 
 @pytest.mark.parametrize("as_function", [False, True])

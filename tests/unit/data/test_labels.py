@@ -62,6 +62,13 @@ def test_a_column_that_gives_the_label_away_is_named(leak, kind):
     assert "column 'leak' alone tells 9" in report.findings[0].message or "100%" in report.findings[0].message
 
 
+def test_a_column_that_nearly_gives_the_label_away_is_to_be_looked_at():
+    often = (pl.int_range(pl.len()) % 20 > 0).alias("often")
+    report = check(GOOD.with_columns(pl.when(often).then("late").otherwise(~pl.col("late")).alias("nearly")))
+    assert (problems(report), report.passed) == ({LabelProblem.LEAKAGE: 0}, True)
+    assert "column 'nearly' alone tells" in report.findings[0].message
+
+
 def test_numbers_of_a_key_are_no_leak_however_many_values_they_have():
     report = check(GOOD.with_columns(pl.Series("code", [f"c{n}" for n in range(COUNT)])))
     assert report.passed
@@ -85,7 +92,11 @@ def test_rows_and_keys_of_the_test_in_the_training_are_found():
     report = check(GOOD, test=GOOD.head(50).with_columns(x=pl.col("x") + 1).lazy())
     assert problems(report) == {LabelProblem.KEY_IN_TEST: 50}
     late = GOOD.head(5).with_columns(at=pl.col("at") + timedelta(days=900), id=pl.col("id") + "x")
-    assert problems(check(pl.concat([GOOD, late]))) == {LabelProblem.REPEATED_IN_TEST: 5}
+    report = check(pl.concat([GOOD, late]))
+    assert problems(report) == {LabelProblem.REPEATED_IN_TEST: 5}
+    assert "the newest fifth (from 20" in report.findings[0].message
+    hidden = check(pl.concat([GOOD, late]), personal=frozenset({"at"}))
+    assert "the newest fifth are equal" in hidden.findings[0].message
     with pytest.raises(SourceFailed, match="the test has no column"):
         check(GOOD, test=GOOD.drop("x").lazy())
 
@@ -95,6 +106,8 @@ def test_classes_that_are_rare_missing_strange_or_alone():
     report = check(GOOD.with_columns(text), known=("true", "false"))
     assert problems(report) == {LabelProblem.RARE_CLASS: 5, LabelProblem.UNSEEN_CLASS: 5}
     assert "known are 'true', 'false'" in report.findings[0].message
+    hidden = check(GOOD.with_columns(text), known=("true", "false"), personal=frozenset({"late"}))
+    assert LabelProblem.UNSEEN_CLASS not in problems(hidden)
     unlabelled = GOOD.with_columns(pl.when(pl.col("z") > 0).then("late"))
     assert LabelProblem.MISSING in problems(check(unlabelled))
     alone = check(GOOD.with_columns(late=True))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from kedge.data.personal import MASK, masked, masked_row
+from kedge.data.personal import MASK, masked
 from kedge.domain.data import (
     Bar,
     Breach,
@@ -146,16 +146,21 @@ def test_a_breach_names_no_personal_value_and_no_row_by_a_personal_key() -> None
     hidden = masked(report, {"email"})
     assert SECRET not in told(hidden)
     assert hidden.breaches[1].examples == (MASK, "row 3: -2")
-    assert hidden.breaches[1].message == "column 'age': 2 of 9 rows break 'x' ((personal); row 3: -2)"
+    assert hidden.breaches[1].message == "column 'age': 2 of 9 rows break 'x' ([personal]; row 3: -2)"
     assert hidden.breaches[2] == report.breaches[2]
 
 
-def test_a_row_keeps_what_is_missing_and_what_is_not_personal() -> None:
-    assert masked_row({"email": SECRET, "phone": None, "age": 4}, {"email", "phone"}) == {
-        "email": MASK,
-        "phone": None,
-        "age": 4,
-    }
+def test_a_name_that_is_no_one_word_hides_its_values_as_well() -> None:
+    rule = Expectation(rule=Rule.HOLDS, holds="\"home address\" LIKE '% %'")
+    found = Breach(expectation=rule, rows=1, examples=(f"row 3: home address {SECRET}",), message=f"row 3: {SECRET}")
+    assert masked(found, {"home address"}).examples == (MASK,)
+    report = masked(breach("age", f"home address '{SECRET}': -1"), {"home address"})
+    assert (report.examples, SECRET in report.message) == ((MASK,), False)
+
+
+def test_an_example_that_begins_another_leaves_nothing_of_it() -> None:
+    hidden = masked(breach("wage", "id 1: 2", "id 1: 250"), {"wage"})
+    assert hidden.message == f"column 'wage': 2 of 9 rows break 'x' ({MASK}; {MASK})"
 
 
 def test_a_rule_of_several_columns_hides_its_rows_for_any_of_them() -> None:

@@ -128,7 +128,7 @@ def test_a_table_without_rows_breaks_what_is_expected_of_it_as_a_whole():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: expect.matches("code", "["), "pattern '\\[' cannot be read"),
+        (lambda: expect.matches("code", "["), "pattern '\\[' cannot be read: unclosed character class"),
         (lambda: expect.holds("low <"), "'low <' cannot be read"),
         (lambda: expect.holds("low + 1"), "gives Int64; write what is true or false"),
         (lambda: expect.holds("code > low"), "cannot be asked"),

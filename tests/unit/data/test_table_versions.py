@@ -79,7 +79,7 @@ def test_what_is_no_table_is_refused(room, give):
         room.commit(give, "flights", **ADA)
 
 
-@pytest.mark.parametrize("name", ["", "a@b", "../x", "a//b", "/a", ".", "a/../b", "x" * 201, "a\n", " a", "a b"])
+@pytest.mark.parametrize("name", ["", "a@b", "../x", "a/b", "/a", ".", "-a", "x" * 201, "a\n", " a", "a b"])
 def test_a_name_must_be_one(room, name):
     with pytest.raises(RequestInvalid, match="cannot name a dataset"):
         room.commit(FLIGHTS, name, **ADA)

@@ -20,6 +20,7 @@ COMMANDS = {
     "checkout": ("files", "checkout", "Bring data in the workspace to a version."),
     "gc": ("removing", "gc", "Drop old versions of files that nothing needs, and free their space."),
     "erase": ("removing", "erase", "Erase files or rows from every version of a dataset."),
+    "verify": ("verify", "verify", "Read all bytes against their names; fetch what is damaged from a bucket."),
     "push": ("sharing", "push", "Send versions to a bucket."),
     "pull": ("sharing", "pull", "Fetch versions from a bucket, and check them out."),
     "import": ("exchange", "import_", "Make versions of what DVC or git-lfs keep."),

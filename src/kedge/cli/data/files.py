@@ -62,7 +62,7 @@ def log(reference: Reference, store: Store = None, as_json: Json = False) -> Non
             f"v{one.number}",
             one.digest[:12],
             f"{one.created_at:%Y-%m-%d %H:%M}",
-            f"{one.rows:,} rows" if one.tree is None else f"{one.files:,} files",
+            count(one.rows, "row") if one.tree is None else count(one.files, "file"),
             size(one.bytes),
             one.actor.removeprefix("person:"),
             ", ".join(tag for tag, number in tags.items() if number == one.number),
@@ -70,9 +70,8 @@ def log(reference: Reference, store: Store = None, as_json: Json = False) -> Non
         )
         for one in versions
     ]
-    show_rows(
-        f"{dataset}: {len(rows)} versions", ("", "digest", "made", "holds", "size", "by", "tags", "message"), rows=rows
-    )
+    heads = ("", "digest", "made", "holds", "size", "by", "tags", "message")
+    show_rows(f"{dataset}: {count(len(rows), 'version')}", heads, rows=rows)
 
 
 def tag(

@@ -1,6 +1,5 @@
 """What the commands of `kedge data` need: the records of the store that this folder belongs to."""
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,3 @@ def recorded(store: str | None) -> Iterator[Records]:
         yield records
     finally:
         records.close()
-
-
-def person() -> str:
-    """Name the person behind a command, as events name them."""
-    return f"person:{getpass.getuser()}"

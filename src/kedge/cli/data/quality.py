@@ -1,6 +1,5 @@
 """`kedge data validate`, `suggest` and `profile`: what is expected of a table, and what it holds."""
 
-import getpass
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 
 from kedge.cli.data.opening import recorded
 from kedge.cli.data.pictures import show_profile, show_report
-from kedge.cli.opening import Json, Store, print_json
+from kedge.cli.options import Json, Store, person, print_json
 from kedge.config import project_or_none, read_expectations
 from kedge.data.drafting import written
 from kedge.data.quality import is_file
@@ -38,7 +37,7 @@ def validate(
     with recorded(store) as records:
         rules = _expected(records, name, given=expectations)
         quality = records.quality
-        found = quality.validate_file(name, rules) if is_file(name) else quality.validate(name, rules, actor=_actor())
+        found = quality.validate_file(name, rules) if is_file(name) else quality.validate(name, rules, actor=person())
         if failing is not None:
             _write(found.judged.failing(), failing)
     if as_json:
@@ -100,7 +99,10 @@ def _expected(records: Records, name: str, *, given: str) -> object:
     place = given or _kept(root, name)
     if ".py:" in place:
         return records.quality.load(place)
-    return read_expectations(Path(place), or_else=f"draft one with: kedge data suggest {name}")
+    rules = read_expectations(Path(place), or_else=f"draft one with: kedge data suggest {name}")
+    if not rules:
+        raise ConfigError(f"{place} expects nothing: write an [[expectation]], or see: kedge data suggest {name} --show")
+    return rules
 
 
 def _kept(root: Path, name: str) -> str:
@@ -137,7 +139,3 @@ def _write(rows: pl.LazyFrame, path: Path) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _actor() -> str:
-    return f"person:{getpass.getuser()}"

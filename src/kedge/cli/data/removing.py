@@ -62,8 +62,12 @@ def erase(
                 raise RequestInvalid(f"{dataset!r} is a table; say which rows with --where")
             if dry_run:
                 raise RequestInvalid("rows cannot be tried out with --dry-run; look at them first with kedge.data.read")
-            said: object = records.tables.erase(dataset, where=where, actor=person(), reason=reason)
-            told = f"{dataset}: the rows where {where} are erased from every version"
+            gone = records.tables.erase(dataset, where=where, actor=person(), reason=reason)
+            said: object = gone
+            told = f"{dataset}: {count(gone.rows, 'stored row')} erased from {count(len(gone.versions), 'version')}"
+            told += f"; {size(gone.freed)} freed" if gone.rows else f"; no version has rows where {where}"
+            if gone.held_by:
+                told += f"; the same bytes are in {', '.join(gone.held_by)} too: erase them there"
         else:
             if where or not files:
                 raise RequestInvalid(f"{dataset!r} are files; say which with --file")

@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from kedge.cli.data.keeping import print_checked_out
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import HowFar, size
+from kedge.cli.progress import HowFar, count, size
 from kedge.data.sharing import Shared
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import Pointer
-from kedge.errors import NotFound
+from kedge.errors import NotFound, StoreBroken, Unreachable
 from kedge.records import Records
 from kedge.settings import project_root, remote_of
 
@@ -54,28 +55,52 @@ def pull(
     remote: Remote = "",
     checkout: Annotated[bool, typer.Option(help="Bring it into the workspace, too.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Lose edits in the workspace.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="First read the whole store; fetch anew what is damaged.")] = False,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
     """Fetch the versions that pointers name from a bucket, and check them out. Of a NAME without a pointer: all
-    of them. `PATH@VERSION` is fetched and not checked out: kedge data checkout does that."""
+    of them. `PATH@VERSION` is fetched and not checked out: kedge data checkout does that. What is named and here
+    already is read, and fetched anew where it is damaged."""
     url = remote_of(project_root(Path()), given=remote)
     done: list[Shared] = []
     with recorded(store) as records:
         bucket = records.bucket(url)
+        if mend:
+            _mend(records, url)
         for place, pointer in _pointers(records, references, url=url):
             title = f"pulling {place or pointer.dataset}"
             with HowFar(title, bytes=pointer.bytes, unit="chunks") as shown:
-                done.append(records.sharing.pull(bucket, pointer, actor=person(), told=shown.told))
+                expect, check = shown.expect_all, bool(references)
+                found = records.sharing.pull(bucket, pointer, actor=person(), told=shown.told, check=check, expect=expect)
             if not as_json:
-                _print(done[-1], "fetched", there="is here already")
-            if checkout and place is not None and done[-1].version.tree is not None:
-                with HowFar(f"checking out {place}", files=pointer.files, bytes=pointer.bytes) as shown:
-                    brought = records.files.checkout(place, done[-1].version, told=shown.told, force=force)
+                _print(found, "fetched", there="is here already" + (", and whole" if check and not found.mended else ""))
+            if checkout and place is not None and found.version.tree is not None:
+                title = f"checking out {place}"
+                with HowFar(title, files=pointer.files, bytes=pointer.bytes) as shown, records.blobs.mending(bucket) as read:
+                    brought = records.files.checkout(place, found.version, told=shown.told, force=force)
                 if not as_json:
+                    _print_mended(read.mended)
                     print_checked_out(brought)
+                found = replace(found, mended=found.mended + read.mended)
+            done.append(found)
     if as_json:
         print_json(done)
+
+
+def _mend(records: Records, url: str) -> None:
+    """Fetch damaged chunks anew, and say so on standard error. Raises StoreBroken where the bucket lacks some."""
+    with HowFar("reading the store", unit="chunks") as shown:
+        found = records.healing.verify(told=shown.told, expect=shown.expect_all, bucket=records.bucket(url))
+    if found.unreachable:
+        raise Unreachable(found.unreachable)
+    damaged = len(found.harms)
+    if found.left:
+        raise StoreBroken(
+            f"of {count(damaged, 'damaged chunk')} {url} had {damaged - found.left:,}, which are mended; for the others name"
+            " another bucket with --remote, or run kedge data push in a clone that has the data"
+        )
+    typer.echo(f"{count(damaged, 'damaged chunk')} fetched anew" if damaged else "nothing is damaged", err=True)
 
 
 def _versions(records: Records, references: list[str] | None, *, every: bool) -> list[DatasetVersion]:
@@ -105,7 +130,8 @@ def _pointers(records: Records, references: list[str] | None, *, url: str) -> li
             if not which or str(one.number) == which.removeprefix("v") or (len(which) >= 6 and one.digest.startswith(which))
         ]
         if not versions:
-            raise NotFound(f"{url} has no version of {dataset!r} that {reference!r} names; tags are not shared, numbers are")
+            said = f"version {which!r} of {dataset!r}; name it by its number there" if which else f"dataset {dataset!r}"
+            raise NotFound(f"{url} has no {said}")
         found += [
             (None, Pointer(dataset=one.dataset, digest=one.digest, files=one.files, bytes=one.bytes, folder=True))
             for one in versions
@@ -116,3 +142,9 @@ def _pointers(records: Records, references: list[str] | None, *, url: str) -> li
 def _print(one: Shared, verb: str, *, there: str) -> None:
     name = f"{one.version.dataset} v{one.version.number}"
     typer.echo(f"{name}: {verb} {one.chunks:,} chunks, {size(one.bytes)}" if one.new else f"{name} {there}")
+    _print_mended(one.mended)
+
+
+def _print_mended(chunks: int) -> None:
+    if chunks:
+        typer.echo(f"{count(chunks, 'damaged chunk')} fetched anew")

@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, print_json
-from kedge.client.datasets import person
+from kedge.cli.options import Json, Store, person, print_json
 from kedge.domain.ids import DatasetName
 from kedge.errors import RequestInvalid
 

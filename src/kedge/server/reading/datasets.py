@@ -229,13 +229,17 @@ def dataset_version_page(room: Catalogue, name: str, *, reference: str) -> Datas
         report=report,
         uses=room.uses(one, version=version),
         previous=before[0].number if before else None,
-        following=_following(room, name, number=version.number) if version.number < newest else None,
+        following=_following(room, name, number=version.number, newest=newest),
     )
 
 
-def _following(room: Catalogue, name: str, *, number: int) -> int | None:
-    found = [one.number for one in room.versions(name, before=number + 50, limit=49) if one.number > number]
-    return min(found, default=None)
+def _following(room: Catalogue, name: str, *, number: int, newest: int) -> int | None:
+    """Find the number that follows: one of the next, mostly; of many that follow, the next may have been dropped."""
+    for reach in (50, newest - number + 1):
+        found = [one.number for one in room.versions(name, before=number + reach, limit=reach - 1) if one.number > number]
+        if found:
+            return min(found)
+    return None
 
 
 def _shown_schema(schema: Schema, personal: frozenset[str]) -> Schema:

@@ -196,7 +196,7 @@ def _change(data: Mapping[str, str]) -> EntryChange:
 def _column(house: House, dataset: str, *, column: str) -> Asking:
     one = house.catalogue.get(dataset)
     known = {note.name: note for note in one.entry.columns}
-    if column not in known and (one.newest is None or column not in one.newest.schema.names()):
+    if column not in known and column not in house.catalogue.column_names(one):
         raise NotFound(f"dataset {dataset!r} has no column {column!r}; its page lists those it has")
     note = known.get(column, ColumnNote(name=column))
     back = address(_page(dataset), {"tab": "columns"})

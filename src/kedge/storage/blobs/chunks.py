@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
-from kedge.ports import Before, Bucket, Damage, StoredFile, Told, Travelled, TreeFile
+from kedge.ports import Before, Bucket, Damage, Mended, StoredFile, Told, Travelled, TreeFile
 from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
@@ -27,7 +27,7 @@ from kedge.storage.blobs.removing import Removal, unused
 from kedge.storage.blobs.restoring import Restoring
 from kedge.storage.blobs.traffic import Traffic
 from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
-from kedge.storage.blobs.verifying import mend, verify
+from kedge.storage.blobs.verifying import Mending, mend, verify
 from kedge.storage.durable import refusal
 
 
@@ -40,7 +40,8 @@ class ChunkStore:
         self._pack_bytes = pack_bytes
         self._writer = PackWriter(self._folder, limit=pack_bytes)
         self._writing = threading.Lock()
-        self._reader = ChunkReader(self._folder, index, mend=lambda chunk: None)
+        self._reader = ChunkReader(self._folder, index, mend=self._mended)
+        self._mending: Mending | None = None
 
     def put(self, data: bytes) -> Digest:
         """Keep a blob and give its name; it survives a power cut on return. What is known is not written again."""
@@ -142,12 +143,26 @@ class ChunkStore:
         with self.keeping():
             return self._traffic(bucket).pull(digests, told)
 
-    def verify(self, *, told: Told) -> Iterator[Damage]:
-        """Read every chunk and give what is damaged."""
-        return verify(self._folder, self._index, told=told)
+    def verify(
+        self, *, told: Told, expect: Told = lambda chunks, size: None, blobs: Iterable[Digest] | None = None
+    ) -> Iterator[Damage]:
+        """Read every chunk, or those of some blobs, and give what is damaged. `expect` is told how much there is."""
+        return verify(self._folder, self._index, told=told, expect=expect, blobs=blobs)
 
-    def mend(self, damages: Iterable[Damage], bucket: Bucket) -> int:
-        """Fetch damaged chunks from a bucket that has them; give their number."""
+    @contextmanager
+    def mending(self, bucket: Bucket) -> Iterator[Mended]:
+        """Fetch what is found damaged when it is read, from a bucket that has it, as long as this lasts."""
+        self._mending = Mending(self._folder, self._index, traffic=self._traffic(bucket))
+        try:
+            yield self._mending
+        finally:
+            self._mending = None
+
+    def _mended(self, chunk: Digest) -> ChunkPlace | None:
+        return self._mending.place(chunk) if self._mending is not None else None
+
+    def mend(self, damages: Iterable[Damage], bucket: Bucket) -> set[Digest]:
+        """Fetch damaged chunks from a bucket that has them whole; give those."""
         return mend(self._folder, self._index, traffic=self._traffic(bucket), chunks={one.chunk for one in damages})
 
     def _traffic(self, bucket: Bucket) -> Traffic:

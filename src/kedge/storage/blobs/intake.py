@@ -173,6 +173,8 @@ class Intake:
                 self._places[cut.name] = ChunkPlace("", 0, 0)  # until its run is written: a twin may follow in it
             self._append(data, run)
             self._writer.flush()
+            if self._unnamed >= _NAMED_BYTES:
+                self._name_chunks()
         except OSError as error:
             raise refusal(error, self._folder) from error
 
@@ -183,6 +185,15 @@ class Intake:
             for name, at, length in run:
                 self._places[name] = ChunkPlace(whole.pack, whole.offset + at - start, length)
             self._unnamed += whole.length
+
+    def _name_chunks(self) -> None:
+        """Let the index name the chunks written so far, as a large file goes on: no blob is made of them yet, and should
+        none ever be, the next removal takes them."""
+        self._writer.finish()
+        self._index.add(self._places, {}, reclaimable=True)
+        self._writer.release()
+        self._known |= self._places.keys()
+        self._places, self._unnamed = {}, 0
 
     def _named(self) -> Iterator[StoredFile]:
         """Let the index name what was written, and give the files."""

@@ -18,6 +18,10 @@ from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 _READ_AT_ONCE = 8  # chunks: about 512 KiB
 _FOUND_AT_ONCE = 1000
 _TRIES = 5
+_ADVICE = (
+    "`kedge data verify` names all that is damaged, and `kedge data verify --remote URL` (or kedge data pull --mend) fetches"
+    " it from a bucket that has it; else put the pack back from a backup"
+)
 
 Mend = Callable[[Digest], ChunkPlace | None]
 
@@ -124,10 +128,10 @@ def read_places(folder: Path, places: Sequence[ChunkPlace]) -> Iterator[bytes | 
 def damaged(folder: Path, name: Digest, *, place: ChunkPlace, why: bytes | str) -> StoreBroken:
     """Say which bytes are not what was written."""
     if isinstance(why, str):
-        return StoreBroken(f"cannot read pack {folder / place.pack}: {why}; restore it from a backup")
+        return StoreBroken(f"cannot read pack {folder / place.pack}: {why}; {_ADVICE}")
     return StoreBroken(
         f"pack {folder / place.pack} is damaged in the {place.length} bytes at offset {place.offset}:"
-        f" they are not chunk {name}; put the pack back from a backup"
+        f" they are not chunk {name}; {_ADVICE}"
     )
 
 

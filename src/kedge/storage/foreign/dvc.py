@@ -111,6 +111,10 @@ class _Cache:
             f"object {md5} is not in DVC's cache {self._folder}{where}; run `dvc pull` there, or give --cache or --remote"
         )
 
+    def is_linked(self, path: Path) -> bool:
+        """Say whether a link into the cache lies there; any other link is somebody's own."""
+        return path.is_symlink() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._folder))
+
 
 def _offer(out: _Out, root: Path, *, cache: _Cache) -> Offer:
     if not out.path.is_relative_to(root):
@@ -120,18 +124,13 @@ def _offer(out: _Out, root: Path, *, cache: _Cache) -> Offer:
 
     def files() -> Iterator[SourceFile]:
         if not folder:
-            yield SourceFile(out.path.name, cache.find(out.md5, legacy=out.legacy), _is_link(out.path))
+            yield SourceFile(out.path.name, cache.find(out.md5, legacy=out.legacy), cache.is_linked(out.path))
             return
         listing = cache.find(out.md5, legacy=False)
         for relative, md5 in sorted(_listed(listing, out.md5)):
-            yield SourceFile(relative, cache.find(md5, legacy=out.legacy), _is_link(out.path / relative))
+            yield SourceFile(relative, cache.find(md5, legacy=out.legacy), cache.is_linked(out.path / relative))
 
     return Offer(place=place, folder=folder, what=f"dvc:{out.md5}", files=files, expected=out.files, bytes=out.bytes)
-
-
-def _is_link(path: Path) -> bool:
-    """Say whether DVC put a link to its cache there."""
-    return path.is_symlink()
 
 
 def _listed(listing: Path, md5: str) -> Iterator[tuple[str, str]]:

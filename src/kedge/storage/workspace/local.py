@@ -277,4 +277,4 @@ def _short(place: str) -> str:
 def _hash(path: Path, size: int, *, file: object) -> bytes:
     if size < _SMALL:
         return blake3(file.read()).digest()  # type: ignore[attr-defined]
-    return blake3(max_threads=blake3.AUTO).update_mmap(path).digest()
+    return blake3().update_mmap(path).digest()  # by one thread: those of BLAKE3's own pool do not outlive a fork
