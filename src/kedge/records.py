@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kedge.data.quality import Quality
     from kedge.data.sharing import Sharing
     from kedge.data.tables import TableVersions
+    from kedge.data.withdrawing import Withdrawing
     from kedge.ports.workspace import Workspace
 
 
@@ -97,6 +98,13 @@ class Records:
         from kedge.data.sharing import Sharing
 
         return Sharing(datasets=self.meta.datasets, blobs=self.blobs, clock=self.clock)
+
+    @cached_property
+    def withdrawing(self) -> Withdrawing:
+        """Erase from buckets."""
+        from kedge.data.withdrawing import Withdrawing
+
+        return Withdrawing(meta=self.meta, blobs=self.blobs, sharing=self.sharing, clock=self.clock)
 
     @cached_property
     def exchange(self) -> Exchange:

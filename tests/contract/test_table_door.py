@@ -216,6 +216,16 @@ def test_a_frame_is_drafted_from_as_it_is(here):
     assert kedge.data.validate(FLIGHTS, rules).passed
 
 
+def test_a_rule_that_stumbles_on_a_value_shows_no_personal_one(here):
+    kedge.data.commit(FLIGHTS, "flights", key="id")
+    rules = [kedge.data.expect.holds('CAST("from" AS INT) > 0')]
+    with pytest.raises(SourceFailed, match="JFK"):
+        kedge.data.validate("flights", rules)
+    run("data", "describe", "flights", "--column", "from", "--personal")
+    with pytest.raises(SourceFailed, match=r"InvalidOperationError$"):
+        kedge.data.validate("flights", rules)
+
+
 def test_a_delta_table_is_pinned(here, capsys):
     deltalake = pytest.importorskip("deltalake")
     place = str(here / "lake")

@@ -38,10 +38,19 @@ class Erasing:
         self._datasets, self._blobs, self._workspace, self._clock = datasets, blobs, workspace, clock
 
     def erase(
-        self, dataset: DatasetName, patterns: Sequence[str], *, actor: str, reason: str, place: str | None, dry: bool = False
+        self,
+        dataset: DatasetName,
+        patterns: Sequence[str],
+        *,
+        actor: str,
+        reason: str,
+        place: str | None,
+        dry: bool = False,
+        elsewhere: bool = False,
     ) -> Erased:
         """Erase the files that any of the patterns fits (`*` fits slashes, too) from all versions of a dataset, and from
-        its place in the workspace. Raises NotFound where none fits, RequestInvalid without a reason."""
+        its place in the workspace. Raises NotFound where none fits, unless some may `elsewhere`; RequestInvalid without a
+        reason."""
         if not dry and not reason.strip():
             raise RequestInvalid("an erasure needs a reason, which is kept; give it with --reason")
         with self._blobs.alone():
@@ -50,12 +59,12 @@ class Erasing:
             contents: set[Digest] = set()
             struck = []
             for version in versions:
-                fitting = [file for file in self._blobs.manifest(_tree(version)) if _fits(file.name, patterns)]
+                fitting = [file for file in self._blobs.manifest(_tree(version)) if fits(file.name, patterns)]
                 if fitting:
                     struck.append(version)
                     names.update(file.name for file in fitting)
                     contents.update(file.digest for file in fitting)
-            if not struck and not any(version.erased_at for version in versions):
+            if not struck and not elsewhere and not any(version.erased_at for version in versions):
                 raise NotFound(
                     f"no file of any version of {dataset!r} fits {', '.join(patterns)}; look with `kedge data diff`"
                 )
@@ -120,10 +129,10 @@ class Erasing:
             try:
                 base = memory.base()
                 here = self._datasets.find(dataset, base.number) if base is not None else None
-                gone = [found.name for found in space.scan(place) if _fits(found.name, patterns)]
+                gone = [found.name for found in space.scan(place) if fits(found.name, patterns)]
                 space.remove(place, gone, folder=pointer.folder if pointer is not None else True)
                 if base is not None and here is not None and here.tree is not None and here.digest == base.version:
-                    memory.drop([known[0] for known in memory.files() if _fits(known[0], patterns)])
+                    memory.drop([known[0] for known in memory.files() if fits(known[0], patterns)])
                     memory.settle(Base(version=base.version, tree=here.tree, number=base.number))
                 else:
                     memory.forget()
@@ -147,13 +156,14 @@ class _Left:
 
     def of(self, files: Iterator[TreeFile]) -> Iterator[TreeFile]:
         for file in files:
-            if not _fits(file.name, self._patterns):
+            if not fits(file.name, self._patterns):
                 self.files += 1
                 self.bytes += file.size
                 yield file
 
 
-def _fits(name: str, patterns: Sequence[str]) -> bool:
+def fits(name: str, patterns: Sequence[str]) -> bool:
+    """Tell whether a file's name is among those that are to be erased."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

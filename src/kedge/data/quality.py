@@ -208,7 +208,8 @@ class Quality:
         try:
             return judge(table, self._expected(expectations, table.frame.collect_schema().names()))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise SourceFailed(f"{table.dataset}: it cannot be read, or not asked this: {_brief(error)}") from error
+            why = type(error).__name__ if table.personal else _brief(error)  # Polars shows the values that it stumbled on
+            raise SourceFailed(f"{table.dataset}: it cannot be read, or not asked this: {why}") from error
 
     def _expected(self, written: object, columns: Sequence[str]) -> Sequence[Expectation | Held]:
         """Take expectations as they are given. Raises ConfigError for what is none."""

@@ -30,13 +30,14 @@ def _ignored(chunks: int, size: int) -> None:
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
     """What a push or a pull did for one version: what travelled, whether the other side had it all already, and how many
-    damaged chunks were fetched anew."""
+    damaged chunks were fetched anew; `erased_there`: of the bucket's copy more was erased than of this one, so it stays."""
 
     version: DatasetVersion
     chunks: int = 0
     bytes: int = 0
     new: bool = False
     mended: int = 0
+    erased_there: bool = False
 
 
 class Sharing:
@@ -47,14 +48,29 @@ class Sharing:
 
     def push(self, bucket: Bucket, version: DatasetVersion, *, told: Told) -> Shared:
         """Send a version. Raises NotFound, StoreBroken, Unreachable."""
-        name, record = _name(version.dataset, version.digest), msgspec.json.encode(version)
+        name, record = record_name(version.dataset, version.digest), msgspec.json.encode(version)
         send_entry(bucket, version.dataset, datasets=self._datasets, clock=self._clock)
-        there = bucket.get(name)
-        if there is not None and _read(there, bucket.url).erased_at == version.erased_at:
-            return Shared(version=version)
-        moved = self._blobs.push(bucket, self._held(version), told=told)
-        bucket.put(name, record)
+        if (done := self._there(bucket, name, version=version)) is not None:
+            return done
+        with self._blobs.pushing(bucket) as alive:
+            if (done := self._there(bucket, name, version=version)) is not None:
+                return done
+            moved = self._blobs.push(bucket, self.held(version), told=told)
+            alive.require()
+            bucket.put(name, record)
         return Shared(version=version, chunks=moved.chunks, bytes=moved.bytes, new=True)
+
+    def _there(self, bucket: Bucket, name: str, *, version: DatasetVersion) -> Shared | None:
+        """Say that nothing is to be sent: the bucket has it, or had more of it erased than this store."""
+        record = bucket.get(name)
+        if record is None:
+            return None
+        there, here = _read(record, bucket.url).erased_at, version.erased_at
+        if there == here:
+            return Shared(version=version)
+        if there is not None and (here is None or here < there):
+            return Shared(version=version, erased_there=True)
+        return None
 
     def pull(
         self, bucket: Bucket, pointer: Pointer, *, actor: str, told: Told, check: bool = False, expect: Told = _ignored
@@ -68,7 +84,7 @@ class Sharing:
 
     def _check(self, bucket: Bucket, version: DatasetVersion, *, told: Told, expect: Told) -> int:
         """Read all that a version holds, and mend it; give the number of chunks."""
-        damages = list(self._blobs.verify(told=told, expect=expect, blobs=self._held(version)))
+        damages = list(self._blobs.verify(told=told, expect=expect, blobs=self.held(version)))
         mended = self._blobs.mend(damages, bucket) if damages else set[Digest]()
         if left := [one for one in damages if one.chunk not in mended]:
             raise StoreBroken(
@@ -84,7 +100,7 @@ class Sharing:
         if known is not None:
             self._take(said, url=bucket.url, actor=actor)
             return Shared(version=known)
-        record = bucket.get(_name(pointer.dataset, pointer.digest))
+        record = bucket.get(record_name(pointer.dataset, pointer.digest))
         if record is None:
             raise NotFound(
                 f"version {pointer.digest[:12]} of {pointer.dataset!r} is not in {bucket.url}; whoever has it sends it with:"
@@ -111,15 +127,15 @@ class Sharing:
         if tags:
             take_tags(said, datasets=self._datasets, clock=self._clock, url=url, actor=actor)
 
-    def list(self, bucket: Bucket, dataset: DatasetName) -> list[DatasetVersion]:
-        """List the versions of a dataset that a bucket has, by number."""
-        names = [name for name, _ in bucket.list(f"{_FOLDER}/{dataset}")]
+    def list(self, bucket: Bucket, dataset: DatasetName | None = None) -> list[DatasetVersion]:
+        """List the versions of a dataset that a bucket has, or of all datasets, by number."""
+        names = [name for name, _ in bucket.list(_FOLDER if dataset is None else f"{_FOLDER}/{dataset}")]
         records = (bucket.get(name) for name in names)
         found = [_read(record, bucket.url) for record in records if record is not None]
         return sorted(found, key=lambda version: version.number)
 
-    def _held(self, version: DatasetVersion) -> Iterator[Digest]:
-        """List what a version names."""
+    def held(self, version: DatasetVersion) -> Iterator[Digest]:
+        """List the blobs that a version names."""
         if version.tree is not None:
             yield version.tree
             seen: Digest | None = None
@@ -134,7 +150,7 @@ class Sharing:
         """List what a version names, the tree first: it says what else there is."""
         if version.tree is not None:
             yield iter([version.tree])
-        yield self._held(version)
+        yield self.held(version)
 
     def _keep(self, version: DatasetVersion, *, url: str, actor: str) -> DatasetVersion:
         """Write the version under its own number, or the next one where another version has that here."""
@@ -162,7 +178,8 @@ class Sharing:
         raise Conflict(f"others commit to {version.dataset!r} all the time; run the same again")
 
 
-def _name(dataset: DatasetName, digest: Digest) -> str:
+def record_name(dataset: DatasetName, digest: Digest) -> str:
+    """Name the record of a version in a bucket."""
     return f"{_FOLDER}/{dataset}/{digest}.json"
 
 

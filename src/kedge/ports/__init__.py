@@ -20,6 +20,7 @@ from kedge.ports.records import (
     Watches,
 )
 from kedge.ports.world import (
+    Alive,
     Before,
     BlobStore,
     Bucket,
@@ -40,6 +41,7 @@ from kedge.ports.world import (
     Position,
     Predictor,
     Project,
+    Removing,
     StoredFile,
     Tables,
     Told,
@@ -48,6 +50,7 @@ from kedge.ports.world import (
 )
 
 __all__ = [
+    "Alive",
     "Before",
     "BlobStore",
     "Bucket",
@@ -81,6 +84,7 @@ __all__ = [
     "Predictor",
     "Project",
     "RegisteredModels",
+    "Removing",
     "RunFiles",
     "Runs",
     "StoredFile",

@@ -111,6 +111,23 @@ class Damage(NamedTuple):
     reason: str
 
 
+class Alive(Protocol):
+    """What says to others that this process writes to a bucket."""
+
+    def require(self) -> None:
+        """Raise Conflict where others took this process for dead, and went on."""
+
+
+class Removing(Alive, Protocol):
+    """A bucket that nobody else writes to meanwhile."""
+
+    def remove(self, blobs: set[Digest], *, told: Told) -> int:
+        """Remove blobs and what only they are made of; `told` of packs and bytes; give the bytes that went.
+
+        Killed anywhere, nothing else is lost, and the same again finishes it. Raises StoreBroken, Unreachable.
+        """
+
+
 class Mended(Protocol):
     """How many damaged chunks were fetched anew so far."""
 
@@ -195,6 +212,12 @@ class DataStore(BlobStore, Protocol):
 
     def pull(self, bucket: Bucket, digests: Iterable[Digest], *, told: Told) -> Travelled:
         """Fetch blobs that are not here, every chunk verified. Raises NotFound, StoreBroken, StoreFull, Unreachable."""
+
+    def pushing(self, bucket: Bucket) -> AbstractContextManager[Alive]:
+        """Push while nobody erases from the bucket. Raises Conflict where someone does so for long, Unreachable."""
+
+    def withdrawing(self, bucket: Bucket) -> AbstractContextManager[Removing]:
+        """Remove blobs from the bucket while nobody pushes. Raises Conflict where others go on for long, Unreachable."""
 
     def verify(self, *, told: Told, expect: Told = ..., blobs: Iterable[Digest] | None = None) -> Iterator[Damage]:
         """Read every chunk, or those of some blobs, and give what is damaged; `told` of chunks and bytes, and `expect`,

@@ -21,6 +21,7 @@ from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.intake import Intake
+from kedge.storage.blobs.leases import Lease, erasing, pushing
 from kedge.storage.blobs.packs import PackWriter
 from kedge.storage.blobs.reading import ChunkReader, is_digest, name_of
 from kedge.storage.blobs.removing import Removal, unused
@@ -28,6 +29,7 @@ from kedge.storage.blobs.restoring import Restoring
 from kedge.storage.blobs.traffic import Traffic
 from kedge.storage.blobs.trees import read_entries, read_manifest, require_plain, write_entries, write_manifest
 from kedge.storage.blobs.verifying import Mending, mend, verify
+from kedge.storage.blobs.withdrawing import Withdrawal
 from kedge.storage.durable import refusal
 
 
@@ -164,6 +166,16 @@ class ChunkStore:
     def mend(self, damages: Iterable[Damage], bucket: Bucket) -> set[Digest]:
         """Fetch damaged chunks from a bucket that has them whole; give those."""
         return mend(self._folder, self._index, traffic=self._traffic(bucket), chunks={one.chunk for one in damages})
+
+    def pushing(self, bucket: Bucket) -> AbstractContextManager[Lease]:
+        """Push while nobody erases from the bucket. Raises Conflict where someone does so for long, Unreachable."""
+        return pushing(bucket)
+
+    @contextmanager
+    def withdrawing(self, bucket: Bucket) -> Iterator[Withdrawal]:
+        """Remove blobs from the bucket while nobody pushes. Raises Conflict where others go on for long, Unreachable."""
+        with erasing(bucket) as lease:
+            yield Withdrawal(self._traffic(bucket), bucket, lease=lease)
 
     def _traffic(self, bucket: Bucket) -> Traffic:
         return Traffic(self._folder, self._index, reader=self._reader, bucket=bucket, pack_bytes=self._pack_bytes)

@@ -4,8 +4,9 @@
     indexes/NAME   digest and length of each chunk of packs/NAME       written once the pack is there
     recipes/NAME   blobs: digest, size, digests of their chunks        written once all their chunks are there
 
-Nothing is ever changed, and names follow from content: so pushers need not know of one another, and one that is killed
-goes on where it was. What the listings name was read once is kept beside the store, for it never changes.
+Nothing is changed but by an erasure (`withdrawing.py`), and names follow from content: so pushers need not know of one
+another, and one that is killed goes on where it was. What the listings name was read once is kept beside the store, for
+it never changes.
 """
 
 import hashlib
@@ -30,10 +31,15 @@ from kedge.storage.durable import make_folder, refusal
 PACKS, INDEXES, RECIPES = "packs", "indexes", "recipes"
 _ROW = struct.Struct("<32sI")
 _TOGETHER = 5000
+_TRIES = 3
 _IN_FLIGHT = 2
 _SMALL_IN_FLIGHT = 8
 _WHOLE = 0.5  # share of a pack that is wanted, from which on it is read whole
 _recipe = msgspec.msgpack.Decoder(list[tuple[bytes, int, bytes]])
+
+
+class _PackGone(StoreBroken):
+    """A pack that an index named is not there."""
 
 
 class RemotePlace(NamedTuple):
@@ -55,8 +61,8 @@ class Traffic:
 
     def push(self, digests: Iterable[Digest], told: Told) -> Travelled:
         """Send blobs with all that they are made of. Raises NotFound for one that is not here, Unreachable."""
-        there = {chunk for name in self._names(INDEXES) for chunk, _ in self._rows(name)}
-        known = {blob for name in self._names(RECIPES) for blob, _, _ in self._recipes(name)}
+        there = {chunk for name in self.names(INDEXES) for chunk, _ in self.rows(name)}
+        known = {blob for name in self.names(RECIPES) for blob, _, _ in self.recipes(name)}
         recipes: list[tuple[bytes, int, bytes]] = []
         sending = _Sending(self._bucket, self._pack_bytes, told=told)
         with sending:
@@ -82,15 +88,20 @@ class Traffic:
         if lost := wanted - recipes.keys():
             raise NotFound(f"no blob {min(lost)} in {self._bucket.url}; push it from a store that has it")
         chunks = {chunk for recipe in recipes.values() for chunk in recipe.chunks}
-        here = {chunk for some in _some(chunks) for chunk in self._index.find_many(some)}
-        missing = chunks - here
-        del chunks, here
         writer, count, size = PackWriter(self._folder, limit=self._pack_bytes), 0, 0
         try:
-            for data in self._fetched(self.find(missing)):
-                places = self._keep(writer, data)
-                count, size = count + len(data), size + sum(place.length for place in places.values())
-                told(count, size)
+            for left in reversed(range(_TRIES)):
+                here = {chunk for some in _some(chunks) for chunk in self._index.find_many(some)}
+                chunks -= here
+                try:
+                    for data in self._fetched(self.find(chunks)):
+                        places = self._keep(writer, data)
+                        count, size = count + len(data), size + sum(place.length for place in places.values())
+                        told(count, size)
+                    break
+                except _PackGone:  # an erasure has put its chunks into another meanwhile
+                    if not left:
+                        raise
             for some in _some(recipes):
                 if lost := self._index.add({}, {digest: recipes[digest] for digest in some}, reclaimable=True):
                     raise StoreBroken(f"{self._bucket.url} names no pack with chunk {min(lost)}; push again from the source")
@@ -102,11 +113,11 @@ class Traffic:
         """Find where chunks lie in the bucket."""
         found: dict[Digest, RemotePlace] = {}
         raw = {bytes.fromhex(chunk) for chunk in chunks}
-        for name in self._names(INDEXES):
+        for name in self.names(INDEXES):
             if len(found) == len(raw):
                 break
             at = 0
-            for chunk, length in self._rows(name):
+            for chunk, length in self.rows(name):
                 if chunk in raw:
                     found.setdefault(Digest(chunk.hex()), RemotePlace(name, at, length))
                 at += length
@@ -122,7 +133,7 @@ class Traffic:
         else:
             pieces = self._bucket.get_spans(name, spans)
         if pieces is None:
-            raise StoreBroken(f"{self._bucket.url} has lost {name}; push again from a store that has the data")
+            raise _PackGone(f"{self._bucket.url} has lost {name}; push again from a store that has the data")
         for (digest, place), piece in zip(places.items(), pieces, strict=True):
             if _name(piece) != digest:
                 raise StoreBroken(
@@ -172,14 +183,14 @@ class Traffic:
 
     def _find_recipes(self, wanted: set[Digest]) -> dict[Digest, Recipe]:
         found: dict[Digest, Recipe] = {}
-        for name in self._names(RECIPES) if wanted else ():
-            for blob, size, raw in self._recipes(name):
+        for name in self.names(RECIPES) if wanted else ():
+            for blob, size, raw in self.recipes(name):
                 if (digest := Digest(blob.hex())) in wanted and digest not in found:
                     digits = raw.hex()
                     found[digest] = Recipe(size, tuple(Digest(digits[at : at + 64]) for at in range(0, len(digits), 64)))
         return found
 
-    def _names(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
         """List what a folder of the bucket holds, with what is new of it read beside one another."""
         names = sorted(path.rpartition("/")[2] for path, _ in self._bucket.list(folder))
         new = [name for name in names if not (self._seen / folder / name).exists()]
@@ -201,11 +212,17 @@ class Traffic:
         part.write_bytes(data)
         part.rename(self._seen / folder / name)
 
-    def _rows(self, name: str) -> Iterator[tuple[bytes, int]]:
+    def forget(self, folder: str, name: str) -> None:
+        """Keep no copy of what the bucket does not have any more."""
+        (self._seen / folder / name).unlink(missing_ok=True)
+
+    def rows(self, name: str) -> Iterator[tuple[bytes, int]]:
+        """List the chunks of a pack, each with its length."""
         path = self._seen / INDEXES / name
         return _ROW.iter_unpack(path.read_bytes()[:-32]) if path.exists() else iter(())
 
-    def _recipes(self, name: str) -> list[tuple[bytes, int, bytes]]:
+    def recipes(self, name: str) -> list[tuple[bytes, int, bytes]]:
+        """List blobs, each with its size and the digests of its chunks, end to end."""
         path = self._seen / RECIPES / name
         return _recipe.decode(path.read_bytes()) if path.exists() else []
 
@@ -243,7 +260,7 @@ class _Sending:
 
     def _begin(self) -> None:
         if self._names:
-            rows = b"".join(_ROW.pack(bytes.fromhex(n), len(p)) for n, p in zip(self._names, self._pieces, strict=True))
+            rows = index_of(self._names, self._pieces)
             data = b"".join(self._pieces)
             self._on_the_way.append(self._threads.submit(self._put, data, rows))
             self._names, self._pieces, self._size = [], [], 0
@@ -252,8 +269,8 @@ class _Sending:
         name = _name(data)
         if self._bucket.size(f"{PACKS}/{name}") != len(data):  # else a push that was killed has sent it
             self._bucket.put(f"{PACKS}/{name}", data)
-        self._bucket.put(f"{INDEXES}/{name}", rows + blake3(rows).digest())
-        return len(rows) // _ROW.size, len(data)
+        self._bucket.put(f"{INDEXES}/{name}", rows)
+        return (len(rows) - 32) // _ROW.size, len(data)
 
     def _settle(self, most: int) -> None:
         while len(self._on_the_way) > most:
@@ -266,6 +283,17 @@ def _some(digests: Iterable[Digest]) -> Iterator[list[Digest]]:
     rest = iter(digests)
     while some := list(islice(rest, _TOGETHER)):
         yield some
+
+
+def index_of(names: Sequence[Digest], pieces: Sequence[bytes]) -> bytes:
+    """Write the index of a pack of these chunks."""
+    rows = b"".join(_ROW.pack(bytes.fromhex(name), len(piece)) for name, piece in zip(names, pieces, strict=True))
+    return rows + blake3(rows).digest()
+
+
+def name_of_pack(data: bytes) -> Digest:
+    """Name an object of packs or recipes by its bytes."""
+    return _name(data)
 
 
 def _name(data: bytes) -> Digest:
