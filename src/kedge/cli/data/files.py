@@ -6,8 +6,9 @@ import typer
 
 from kedge.cli.data import keeping
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import size
+from kedge.cli.options import Json, Store, print_json
+from kedge.cli.progress import count, size
+from kedge.cli.who import person
 from kedge.errors import NotFound
 
 Reference = Annotated[

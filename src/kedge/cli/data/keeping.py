@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kedge.cli.data.opening import person, recorded
+from kedge.cli.data.opening import recorded
 from kedge.cli.progress import HowFar, count, size
+from kedge.cli.who import person
 from kedge.errors import KedgeError, NotFound
 
 TYPE_CHECKING = False
