@@ -249,6 +249,51 @@ def test_a_large_file_is_restored_though_its_chunks_moved_and_its_disk_writes_li
     assert told[-1] == (1, len(data))
 
 
+WAS = noise(20_000_000, 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WAS,
+        WAS + noise(3_000_000, 6),
+        WAS + b"x",
+        WAS[:10_000_000] + b"inserted" + WAS[10_000_000:],
+        WAS[:10_000_000] + b"over it" + WAS[10_000_007:],
+        WAS[:10_000_000] + b"over it" + WAS[10_000_007:] + noise(1_000_000, 7),
+        b"in front" + WAS,
+        WAS[1_000_000:],
+        WAS[:-1_000_000],
+        WAS[9_000_000:] + WAS[:9_000_000],
+        WAS + WAS,
+        b"PAR1" + WAS,
+        noise(20_000_000, 8),
+        bytes(20_000_000),
+        noise(100, 9),
+    ],
+    ids=range(15),
+)
+def test_a_file_whose_earlier_content_is_known_is_cut_as_one_that_is_new(store, tmp_path, meta, data):
+    (tmp_path / "file").write_bytes(WAS)
+    (was,) = store.put_files([("file", tmp_path / "file")], told=quiet)
+    before = meta.chunks.totals().bytes
+    (tmp_path / "file").write_bytes(data)
+    (now,) = store.put_files([("file", tmp_path / "file")], told=quiet, before={"file": was.digest}.get)
+    assert (now.size, now.digest) == (len(data), blake3(data).hexdigest())
+    assert store.get(now.digest) == data
+    if data[:4] != b"PAR1":
+        assert list(meta.chunks.find_blob(now.digest).chunks) == [blake3(chunk).hexdigest() for chunk in cut(data)]
+    assert meta.chunks.totals().bytes - before <= max(len(data) - len(WAS), 0) + 10 * LARGEST or data[:99] != WAS[:99]
+
+
+@pytest.mark.parametrize("before", [None, "0" * 64, "here"])
+def test_an_earlier_content_that_is_nowhere_or_small_is_no_matter(store, tmp_path, before):
+    (tmp_path / "file").write_bytes(WAS)
+    earlier = store.put(b"small") if before == "here" else before
+    (now,) = store.put_files([("file", tmp_path / "file")], told=quiet, before=lambda name: earlier)
+    assert store.get(now.digest) == WAS
+
+
 def test_what_is_not_in_the_store_is_told_before_anything_is_written(store, tmp_path):
     with pytest.raises(NotFound, match="no blob"):
         list(store.restore([(TreeFile("a", "0" * 64, 1), tmp_path / "out" / "a")], told=quiet))

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a KedgeError, said in one line; 2 wrong usage; 3 the answe
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -43,11 +44,15 @@ NEIGHBOURLY = {
 }
 
 
+_GARBAGE = 50_000  # new objects before a search for cycles: imports and lists of files leave none
+
+
 def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError
     from kedge.security.redact import redact
 
+    gc.set_threshold(_GARBAGE)
     for name, value in NEIGHBOURLY.items():
         os.environ.setdefault(name, value)
     try:
@@ -55,6 +60,11 @@ def main() -> None:
             from kedge.cli.data.status import quick
 
             if (code := quick(sys.argv[3:])) is not None:
+                sys.exit(code)
+        elif sys.argv[1:3] in (["data", "add"], ["data", "checkout"]):
+            from kedge.cli.data import keeping
+
+            if (code := keeping.quick(sys.argv[2:])) is not None:
                 sys.exit(code)
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from kedge.cli.opening import HERE, opened
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
 from kedge.cli.showing import plain, show_rows
+from kedge.cli.who import person
 from kedge.config import PROJECT_FILE, project_or_none
 from kedge.domain.finding import Query
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel

@@ -16,10 +16,3 @@ def print_json(value: object) -> None:
     """Print a value as one JSON document."""
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
     sys.stdout.flush()
-
-
-def person() -> str:
-    """Name who gives the command, as events name a person."""
-    import getpass
-
-    return f"person:{getpass.getuser()}"

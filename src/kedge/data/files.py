@@ -243,7 +243,8 @@ class FileVersions:
             memory.forget()
         reading = _Reading(self._workspace, asked.place, memory=memory, folder=folder)
         batch: list[KnownFile] = []
-        for stored in self._blobs.put_files(reading.files(trusted=self._blobs.has), told=told):
+        read = reading.files(trusted=self._blobs.has)
+        for stored in self._blobs.put_files(read, told=told, before=lambda name: _digest(memory.file(name))):
             found = self._workspace.found(stored.name, stored.stat)
             batch.append(self._workspace.known(found, raw=bytes.fromhex(stored.digest), link="", read_ns=reading.begun_ns))
             if len(batch) >= _BATCH:
@@ -458,6 +459,10 @@ def _paths(offer: Offer, *, stand_ins: list[str]) -> Iterator[tuple[str, Path]]:
         if file.stands_in:
             stand_ins.append(file.name)
         yield file.name, file.path
+
+
+def _digest(known: KnownFile | None) -> Digest | None:
+    return None if known is None or known.link else known.digest
 
 
 def _as_seen(files: Iterator[StoredFile]) -> Iterator[KnownFile]:

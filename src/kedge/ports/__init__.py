@@ -21,6 +21,7 @@ from kedge.ports.records import (
 )
 from kedge.ports.world import (
     Alive,
+    Before,
     BlobStore,
     Bucket,
     Clock,
@@ -50,6 +51,7 @@ from kedge.ports.world import (
 
 __all__ = [
     "Alive",
+    "Before",
     "BlobStore",
     "Bucket",
     "Clock",

@@ -136,6 +136,7 @@ class Mended(Protocol):
 
 
 Told = Callable[[int, int], None]
+Before = Callable[[str], Digest | None]
 
 
 class Bucket(Protocol):
@@ -166,9 +167,12 @@ class DataStore(BlobStore, Protocol):
     def put_data(self, data: bytes) -> Digest:
         """Keep a blob that only versions of datasets name: once none does, a removal may take it. Call it `keeping`."""
 
-    def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
+    def put_files(
+        self, files: Iterable[tuple[str, Path]], *, told: Told, before: Before = lambda name: None
+    ) -> Iterator[StoredFile]:
         """Keep files under their names, in the order given; each is safe when it is given.
 
+        `before` may tell what a file of a name held when it was last kept: what is still as it was then costs less.
         Their blobs may be reclaimed once nothing names them, unless another room puts the same bytes. Raises SourceFailed
         for a file that cannot be read, FileChanged for one that keeps changing, StoreFull.
         """

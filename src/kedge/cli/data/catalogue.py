@@ -7,8 +7,9 @@ import typer
 from msgspec import UNSET, UnsetType
 
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
 from kedge.cli.showing import show_rows
+from kedge.cli.who import person
 from kedge.data.catalogue import Catalogue
 from kedge.domain.catalogue import (
     CatalogueColumn,

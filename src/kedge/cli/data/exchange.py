@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from kedge.cli.data.files import Reference, print_added
+from kedge.cli.data.files import Reference
+from kedge.cli.data.keeping import print_added
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar
+from kedge.cli.who import person
 from kedge.data.exchange import Exported
 from kedge.domain.data import DatasetVersion
 from kedge.errors import ConfigError, LocalEdits

@@ -1,16 +1,15 @@
 """`kedge data add`, `checkout`, `diff`, `log`, `tag`: versions of what lies in the workspace."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kedge.cli.data import keeping
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
-from kedge.cli.progress import HowFar, count, size
-from kedge.data.files import Added, CheckedOut
-from kedge.errors import KedgeError, NotFound
-from kedge.records import Records
+from kedge.cli.options import Json, Store, print_json
+from kedge.cli.progress import count, size
+from kedge.cli.who import person
+from kedge.errors import NotFound
 
 Reference = Annotated[
     str,
@@ -29,16 +28,7 @@ def add(
     """Make files or folders the newest versions of their datasets."""
     if name and len(paths) > 1:
         raise typer.BadParameter("--name is for one path; add the others by themselves")
-    done: list[Added] = []
-    with recorded(store) as records:
-        for path in paths:
-            place = _place(records, path)
-            with HowFar(f"adding {path}") as shown:
-                done.append(records.files.add(place, actor=person(), told=shown.told, name=name, message=message))
-            if not as_json:
-                print_added(done[-1])
-    if as_json:
-        print_json(done)
+    keeping.add(paths, message=message, name=name, store=store, as_json=as_json)
 
 
 def checkout(
@@ -51,31 +41,8 @@ def checkout(
     as_json: Json = False,
 ) -> None:
     """Bring data in the workspace to the version that its pointer names, or to another one."""
-    done: list[CheckedOut] = []
-    with recorded(store) as records:
-        wanted = references or [f"{place}" for place in records.workspace.places()]
-        failed = 0
-        for reference in wanted:
-            try:
-                version, place = records.files.resolve(reference)
-                if place is None:
-                    place = version.source
-                    if not place or version.tree is None:
-                        raise NotFound(f"no path here belongs to {version.dataset!r}; write it to one: kedge data export")
-                with HowFar(f"checking out {place}", files=version.files, bytes=version.bytes) as shown:
-                    done.append(records.files.checkout(place, version, told=shown.told, force=force))
-            except KedgeError as error:
-                if len(wanted) == 1:
-                    raise
-                failed += 1
-                typer.echo(f"error: {error}", err=True)
-                continue
-            if not as_json:
-                print_checked_out(done[-1])
-    if as_json:
-        print_json(done)
-    if failed:
-        raise typer.Exit(1)
+    if failed := keeping.checkout(references or [], force=force, store=store, as_json=as_json):
+        raise typer.Exit(failed)
 
 
 def log(reference: Reference, store: Store = None, as_json: Json = False) -> None:
@@ -171,33 +138,3 @@ def diff(
         print_files(found)
     else:
         print_table(found)
-
-
-def _place(records: Records, path: str) -> str:
-    """Take a path, or the name of a dataset that lies here."""
-    place = records.workspace.place(path)
-    if records.workspace.kind(place) is None and not Path(path).exists():
-        try:
-            return records.files.place_of(records.files.dataset_of(path)) or place
-        except NotFound:
-            return place
-    return place
-
-
-def print_added(done: Added) -> None:
-    """Say what an add or an import did."""
-    version = done.version
-    what = f"{count(version.files, 'file')}, {size(version.bytes)}"
-    if done.new:
-        typer.echo(f"{done.place}: {version.dataset} v{version.number} ({version.digest[:12]}), {what}; {done.read:,} read")
-    else:
-        typer.echo(f"{done.place}: nothing changed since {version.dataset} v{version.number} ({what})")
-    for warning in done.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-
-
-def print_checked_out(done: CheckedOut) -> None:
-    """Say what a checkout did."""
-    left = f"; left as they are, for it does not have them: {count(done.left, 'file')}" if done.left else ""
-    what = f"{count(done.written, 'file')} written, {done.removed:,} removed{left}"
-    typer.echo(f"{done.place}: {done.version.dataset} v{done.version.number}, {what}")

@@ -9,7 +9,8 @@ import typer
 
 from kedge.cli.data.opening import recorded
 from kedge.cli.data.pictures import show_profile, show_report
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
+from kedge.cli.who import person
 from kedge.config import project_or_none, read_expectations
 from kedge.data.drafting import written
 from kedge.data.quality import is_file

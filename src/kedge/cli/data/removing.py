@@ -8,9 +8,10 @@ import msgspec
 import typer
 
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar, count, size
 from kedge.cli.showing import show_rows
+from kedge.cli.who import person
 from kedge.data.collecting import KEEP, YOUNG, Collected, Kept
 from kedge.data.withdrawing import Withdrawn
 from kedge.domain.durations import seconds_of

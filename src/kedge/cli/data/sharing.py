@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from msgspec.structs import replace
 
-from kedge.cli.data.files import print_checked_out
+from kedge.cli.data.keeping import print_checked_out
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar, count, size
+from kedge.cli.who import person
 from kedge.data.sharing import Shared
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName

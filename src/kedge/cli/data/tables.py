@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 
 from kedge.cli.data.opening import recorded
-from kedge.cli.options import Json, Store, person, print_json
+from kedge.cli.options import Json, Store, print_json
+from kedge.cli.who import person
 from kedge.domain.ids import DatasetName
 from kedge.errors import RequestInvalid
 

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
-from kedge.ports import Bucket, Damage, Mended, StoredFile, Told, Travelled, TreeFile
+from kedge.ports import Before, Bucket, Damage, Mended, StoredFile, Told, Travelled, TreeFile
 from kedge.storage.blobs.cut import cut
 from kedge.storage.blobs.holding import hold
 from kedge.storage.blobs.incoming import IncomingBlob, sweep
@@ -85,9 +85,11 @@ class ChunkStore:
         """List the files of a tree. Raises NotFound; StoreBroken where the blob is no manifest."""
         return read_manifest(self.get(tree), tree)
 
-    def put_files(self, files: Iterable[tuple[str, Path]], *, told: Told) -> Iterator[StoredFile]:
+    def put_files(
+        self, files: Iterable[tuple[str, Path]], *, told: Told, before: Before = lambda name: None
+    ) -> Iterator[StoredFile]:
         """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
-        return Intake(self._folder, self._index, pack_bytes=self._pack_bytes, told=told).take(files)
+        return Intake(self._folder, self._index, pack_bytes=self._pack_bytes, told=told, before=before).take(files)
 
     def put_manifest(self, files: Iterable[TreeFile]) -> Digest:
         """Make a tree of files whose blobs are there; they come sorted. Raises ValueError for a name."""

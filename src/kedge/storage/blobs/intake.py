@@ -18,10 +18,10 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import Conflict, FileChanged, SourceFailed
-from kedge.ports import StoredFile, Told
+from kedge.ports import Before, StoredFile, Told
 from kedge.storage.blobs.cut import is_parquet, lengths
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
-from kedge.storage.blobs.large import Cut, LargeFiles
+from kedge.storage.blobs.large import NOTHING, Cut, Earlier, LargeFiles
 from kedge.storage.blobs.packs import PackWriter
 from kedge.storage.durable import refusal
 
@@ -37,8 +37,8 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 class Intake:
     """Takes files into the store, for one call and one thread. Its packs are its own."""
 
-    def __init__(self, folder: Path, index: ChunkIndex, *, pack_bytes: int, told: Told) -> None:
-        self._folder, self._index, self._told = folder, index, told
+    def __init__(self, folder: Path, index: ChunkIndex, *, pack_bytes: int, told: Told, before: Before) -> None:
+        self._folder, self._index, self._told, self._before = folder, index, told, before
         self._writer = PackWriter(folder, limit=pack_bytes)
         self._large: LargeFiles | None = None
         self._buffer = memoryview(b"")
@@ -102,19 +102,31 @@ class Intake:
         if size <= SMALL:
             return StoredFile(name, Digest(blake3(view[:size]).hexdigest()), size, stat)
         self._write_small()
-        digest, recipe = self._take_large(descriptor, stat.st_size)
+        digest, recipe = self._take_large(name, descriptor, size=stat.st_size)
         return StoredFile(name, digest, recipe.size, os.fstat(descriptor))
 
-    def _take_large(self, descriptor: int, size: int) -> tuple[Digest, Recipe]:
+    def _take_large(self, name: str, descriptor: int, *, size: int) -> tuple[Digest, Recipe]:
         if self._large is None:
             self._large = LargeFiles(self._write, lambda done: self._done(0, done))
         had = self._bytes
-        digest, recipe = self._large.take(descriptor, size)
+        digest, recipe = self._large.take(descriptor, size, earlier=self._earlier(name))
         self._bytes = had
         whole = recipe.size == size  # else the file grew or shrank, and is read again
         if whole and digest not in self._recipes and digest not in self._index.find_blobs([digest]):
             self._recipes[digest] = recipe
         return digest, recipe
+
+    def _earlier(self, name: str) -> Earlier:
+        """Tell what a file held before, where that is known and here."""
+        digest = self._before(name)
+        recipe = self._index.find_blob(digest) if digest is not None else None
+        if digest is None or recipe is None or recipe.size <= SMALL:
+            return NOTHING
+        places = self._index.find_many(recipe.chunks)
+        if any(chunk not in places for chunk in recipe.chunks):
+            return NOTHING
+        self._known |= places.keys()
+        return Earlier(digest, recipe.chunks, lengths=[places[chunk].length for chunk in recipe.chunks])
 
     def _taken(self, stored: StoredFile) -> None:
         if stored.size > SMALL:

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from kedge.domain.ids import Digest
 from kedge.storage.blobs.index import ChunkPlace
-from kedge.storage.durable import make_folder, sync_folder, write_all
+from kedge.storage.durable import make_folder, start_writing, sync_folder, write_all
 
 SUFFIX = ".pack"
 _AT_ONCE = 4 << 20
+_WRITEBACK = 1 << 20
 _HELD_FULL = 64  # full packs whose descriptors stay open until the index names their chunks
 
 
@@ -130,7 +131,10 @@ class Pack:
         """Hand what waits to the operating system."""
         waiting, self._waiting, self._size = self._waiting, [], 0
         if waiting:
-            write_all(self.descriptor, waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            write_all(self.descriptor, data)
+            if len(data) >= _WRITEBACK:  # the disk need not idle until the pack is full
+                start_writing(self.descriptor, self.end - len(data), length=len(data))
 
     def begin_sync(self) -> None:
         """Begin to make it survive a power cut while others work."""

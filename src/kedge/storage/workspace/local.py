@@ -102,7 +102,7 @@ class LocalWorkspace:
 
     def path(self, place: str, name: str, *, folder: bool) -> Path:
         """Give the path of a file of a place."""
-        return self._root / place / name if folder else self._root / place
+        return Path(f"{self._root}/{place}/{name}" if folder else f"{self._root}/{place}")
 
     def found(self, name: str, stat: os.stat_result) -> SeenFile:
         """Give a stat as a look would."""

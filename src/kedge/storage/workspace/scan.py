@@ -124,21 +124,22 @@ def _names(folder: str) -> list[str]:
         raise _unreadable(folder, error) from error
     _require_text(names, folder)
     names.sort()
-    if SKIPPED.isdisjoint(names) and not any(map(is_skipped, names)):
+    if SKIPPED.isdisjoint(names) and (_PART[0] not in "/".join(names) or not any(map(is_skipped, names))):
         return names
     return [name for name in names if name not in SKIPPED and not is_skipped(name)]
 
 
 def _require_text(names: list[str], folder: str) -> None:
+    text = "".join(names)
     try:
-        "".join(names).encode()
+        text.encode()
     except UnicodeEncodeError:
         bad = next(name for name in names if not _is_text(name))
         shown = os.fsencode(bad.rstrip("/"))
         raise SourceFailed(
             f"{folder} has a name that is no UTF-8: {shown!r}; rename it, for example with `convmv -t utf8`"
         ) from None
-    if any("\\" in name or "\n" in name for name in names):
+    if "\\" in text or "\n" in text:
         bad = next(name for name in names if "\\" in name or "\n" in name)
         raise SourceFailed(f"{folder} has a name with a backslash or a line break in it: {bad!r}; rename it")
 
