@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 from kedge.evaluation.gate import CHECKS
@@ -86,3 +87,8 @@ def test_arguments_are_named_from_the_third_on() -> None:
 def _is_route(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Routes are called by name by the framework."""
     return any(ast.unparse(one).startswith(("get(", "post(", "put(", "patch(", "delete(")) for one in node.decorator_list)
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    names = Counter(path.name for path in SOURCE.parents[1].joinpath("tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
