@@ -109,6 +109,23 @@ def test_a_record_that_is_damaged_is_refused(mine, theirs, bucket_url):
     assert theirs.meta.datasets.names() == []
 
 
+def test_other_data_under_a_pinned_digest_is_refused(mine, theirs, bucket_url):
+    write(project(mine), {"raw/a": "good"})
+    version = add(mine, "raw").version
+    pushed(mine, version, bucket_url)
+    clone(mine, theirs)
+    write(project(mine), {"raw/a": "evil"})
+    other = add(mine, "raw").version
+    pushed(mine, other, bucket_url)
+    bucket = mine.bucket(bucket_url)
+    name = next(name for name, _ in bucket.list("versions") if version.digest in name)
+    record = bucket.get(name).replace(f'"tree":"{version.tree}"'.encode(), f'"tree":"{other.tree}"'.encode())
+    assert record != bucket.get(name)
+    bucket.put(name, record)
+    with pytest.raises(StoreBroken, match="another version under the name"):
+        pulled(theirs, bucket_url)
+
+
 def test_a_table_travels_too(mine, theirs, bucket_url):
     pl = pytest.importorskip("polars")
     mine.tables.commit(pl.DataFrame({"k": [1, 2], "v": ["a", "b"]}), "flights", key="k", actor=ME)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import msgspec
 
 from kedge.data.entries import SentEntry, send_entry, sent_entry, take_entry, take_tags
-from kedge.domain.data import DatasetVersion
+from kedge.data.snapshot import version_digest
+from kedge.domain.data import DatasetKind, DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.domain.workspace import Pointer
@@ -107,7 +108,7 @@ class Sharing:
                 " kedge data push"
             )
         version = _read(record, bucket.url)
-        if version.dataset != pointer.dataset or version.digest != pointer.digest:
+        if version.dataset != pointer.dataset or version.digest != pointer.digest or not _named_by_content(version):
             raise StoreBroken(f"{bucket.url} has another version under the name of {pointer.digest[:12]}; push it again")
         with self._blobs.keeping():
             chunks = size = 0
@@ -188,3 +189,13 @@ def _read(record: bytes, url: str) -> DatasetVersion:
         return msgspec.json.decode(record, type=DatasetVersion)
     except msgspec.MsgspecError as error:
         raise StoreBroken(f"a version's record in {url} cannot be read ({error}); push that version again") from error
+
+
+def _named_by_content(version: DatasetVersion) -> bool:
+    """Say whether a version from elsewhere holds what its digest names: who may write to a bucket must not be able to
+    put other data under a digest that a pointer pins. One that something was erased from keeps its name, and says so."""
+    if version.erased_at is not None:
+        return True
+    if version.kind is DatasetKind.FILES:
+        return version.tree == version.digest
+    return version_digest(version.dataset, version.schema, parts=version.parts, key=version.key) == version.digest
