@@ -12,7 +12,7 @@ from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar, count, size
 from kedge.cli.showing import show_rows
 from kedge.cli.who import person
-from kedge.data.collecting import KEEP, YOUNG, Collected, Kept
+from kedge.data.collecting import KEEP, YOUNG, Collected
 from kedge.data.withdrawing import Withdrawn
 from kedge.domain.durations import seconds_of
 from kedge.errors import ConfigError, RequestInvalid
@@ -141,13 +141,7 @@ def _print(found: Collected) -> None:
         )
         for one in sorted((*found.dropped, *found.kept), key=lambda one: (one.dataset, one.number))
     ]
-    show_rows(
-        f"{len(found.dropped)} of {len(rows)} versions go", ("dataset", "", "files", "size", "stays because"), rows=rows
-    )
+    show_rows(f"{len(found.dropped)} of {len(rows)} versions go", _COLUMNS, rows=rows)
     gone = "dropped" if found.done else "would be dropped"
     verb = "freed" if found.done else "would be freed, at most"
     typer.echo(f"{count(len(found.dropped), 'version')} {gone}, {count(found.blobs, 'content')}, {size(found.bytes)} {verb}")
-
-
-def _reason(one: Kept) -> str:
-    return f"{one.why.value} {one.detail}".strip() if one.why else "goes"
