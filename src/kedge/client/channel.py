@@ -244,12 +244,15 @@ class Channel:
         for item in items:
             if isinstance(item, RunBegan) and item.run in self.owned:
                 spool.mark(item.run, is_open=True)
+        written = 0
         try:
             for payload, points in self._numbering.records(items):
                 spool.append([payload], points=points)
+                written += points
         except (TypeError, ValueError, OverflowError) as error:  # what the calls let through and cannot be written
-            self.dropped += count
-            log.warning("%d calls of logging cannot be written and are not kept: %s", count, error)
+            left = sum(len(item[1]) for item in items if isinstance(item, tuple)) - written
+            self.dropped += left
+            log.warning("%d points cannot be written and are not kept: %s", left, error)
         for item in items:
             if isinstance(item, RunEnded):
                 spool.mark(item.run, is_open=False)
