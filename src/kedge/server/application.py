@@ -33,7 +33,7 @@ from kedge.server.routes.models_by_hand import ModelsByHand
 from kedge.server.routes.pages import Files, Shown
 from kedge.server.routes.reads import Reads
 from kedge.server.routes.searches import Searches
-from kedge.server.routes.tracked import Tracked
+from kedge.server.routes.tracked import Tracked, table_wanted
 from kedge.server.routes.tracking import Tellings
 from kedge.server.routes.writes import Writes
 from kedge.server.stream import Pulse
@@ -75,7 +75,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
             ModelsByHand,
             Files,
         ],
-        dependencies=given,
+        dependencies=given | {"wanted": Provide(table_wanted, sync_to_thread=False)},
         guards=[guard],
         exception_handlers={Exception: handle},
         state=Shared({"pages": pages}),

@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State as Shared
+from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
+from msgspec.structs import replace
 
 from kedge.domain.ids import ExperimentId, RunId
 from kedge.errors import RequestInvalid
@@ -28,7 +30,22 @@ POLL_SECONDS, TABLE_POLL_SECONDS = 2, 5
 SMALL_FIGURES = 24
 Asked = Request[None, None, Shared]
 From = Annotated[int, QueryParameter(name="from", ge=0, description="How many metrics to leave out.")]
+Wanted = NamedDependency[TableAsked]
 _TABS = ("", "metrics", "system", "artifacts", "made")
+
+
+def table_wanted(
+    q: given.Filter = "",
+    order: given.Order = "",
+    *,
+    column: given.Columns = None,
+    curve: given.CurveOf = "",
+    pick: given.Picked = None,
+    page: given.Token = "",
+    deleted: given.Deleted = False,
+) -> TableAsked:
+    """Read what the address of a page asks of a table of runs."""
+    return given.table_asked(q, order, columns=column, curve=curve, picked=pick, page=page, deleted=deleted)
 
 
 class Tracked(Controller):
@@ -60,16 +77,9 @@ class Tracked(Controller):
         house: TheHouse,
         *,
         experiment: FromPath[str],
-        q: given.Filter = "",
-        order: given.Order = "",
-        column: given.Columns = None,
-        curve: given.CurveOf = "",
-        pick: given.Picked = None,
-        page: given.Token = "",
-        deleted: given.Deleted = False,
+        wanted: Wanted,
     ) -> Page:
         """Show the runs of one experiment as a table."""
-        wanted = given.table_asked(q, order, columns=column, curve=curve, picked=pick, page=page, deleted=deleted)
         return table_page(request, pages, house=house, ids=[experiment], asked=wanted)
 
     @get("/experiments/{experiment:str}/columns", sync_to_thread=True)
@@ -80,17 +90,11 @@ class Tracked(Controller):
         house: TheHouse,
         *,
         experiment: FromPath[str],
-        q: given.Filter = "",
-        order: given.Order = "",
-        column: given.Columns = None,
-        curve: given.CurveOf = "",
-        pick: given.Picked = None,
-        deleted: given.Deleted = False,
+        wanted: Wanted,
         look: given.Look = "",
     ) -> Page:
         """Choose the columns of that table."""
-        wanted = given.table_asked(q, order, columns=column, curve=curve, picked=pick, page="", deleted=deleted)
-        return columns_page(request, pages, house=house, ids=[experiment], asked=wanted, look=look)
+        return columns_page(request, pages, house=house, ids=[experiment], asked=replace(wanted, page=""), look=look)
 
     @get("/runs", sync_to_thread=True)
     def runs(
@@ -99,16 +103,9 @@ class Tracked(Controller):
         pages: ThePages,
         house: TheHouse,
         *,
-        q: given.Filter = "",
-        order: given.Order = "",
-        column: given.Columns = None,
-        curve: given.CurveOf = "",
-        pick: given.Picked = None,
-        page: given.Token = "",
-        deleted: given.Deleted = False,
+        wanted: Wanted,
     ) -> Page:
         """Show the runs of all experiments as a table."""
-        wanted = given.table_asked(q, order, columns=column, curve=curve, picked=pick, page=page, deleted=deleted)
         return table_page(request, pages, house=house, ids=[], asked=wanted)
 
     @get("/runs/columns", sync_to_thread=True)
@@ -118,17 +115,11 @@ class Tracked(Controller):
         pages: ThePages,
         house: TheHouse,
         *,
-        q: given.Filter = "",
-        order: given.Order = "",
-        column: given.Columns = None,
-        curve: given.CurveOf = "",
-        pick: given.Picked = None,
-        deleted: given.Deleted = False,
+        wanted: Wanted,
         look: given.Look = "",
     ) -> Page:
         """Choose the columns of that table."""
-        wanted = given.table_asked(q, order, columns=column, curve=curve, picked=pick, page="", deleted=deleted)
-        return columns_page(request, pages, house=house, ids=[], asked=wanted, look=look)
+        return columns_page(request, pages, house=house, ids=[], asked=replace(wanted, page=""), look=look)
 
     @get("/runs/{run:str}", sync_to_thread=True)
     def run(
