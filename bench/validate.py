@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
 from kedge.data import expect  # noqa: E402
-from kedge.data.validation import Table, judge  # noqa: E402
+from kedge.data.quality.validation import Table, judge  # noqa: E402
 from kedge.domain.data import Expectation  # noqa: E402
 from kedge.domain.ids import DatasetName, Digest  # noqa: E402
 

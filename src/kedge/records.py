@@ -22,15 +22,15 @@ from kedge.tracking.telling import Telling
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
-    from kedge.data.collecting import Collecting
-    from kedge.data.erasing import Erasing
-    from kedge.data.exchange import Exchange
-    from kedge.data.files import FileVersions
-    from kedge.data.healing import Healing
-    from kedge.data.quality import Quality
-    from kedge.data.sharing import Sharing
-    from kedge.data.tables import TableVersions
-    from kedge.data.withdrawing import Withdrawing
+    from kedge.data.files.exchange import Exchange
+    from kedge.data.files.versions import FileVersions
+    from kedge.data.quality.room import Quality
+    from kedge.data.tables.versions import TableVersions
+    from kedge.data.upkeep.collecting import Collecting
+    from kedge.data.upkeep.erasing import Erasing
+    from kedge.data.upkeep.healing import Healing
+    from kedge.data.upkeep.sharing import Sharing
+    from kedge.data.upkeep.withdrawing import Withdrawing
     from kedge.ports.workspace import Workspace
 
 
@@ -67,49 +67,49 @@ class Records:
     @cached_property
     def files(self) -> FileVersions:
         """Keep versions of the files in the project's folder."""
-        from kedge.data.files import FileVersions
+        from kedge.data.files.versions import FileVersions
 
         return FileVersions(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
     def collecting(self) -> Collecting:
         """Free the space of versions that nobody needs."""
-        from kedge.data.collecting import Collecting
+        from kedge.data.upkeep.collecting import Collecting
 
         return Collecting(meta=self.meta, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
     def erasing(self) -> Erasing:
         """Erase files from every version."""
-        from kedge.data.erasing import Erasing
+        from kedge.data.upkeep.erasing import Erasing
 
         return Erasing(datasets=self.meta.datasets, blobs=self.blobs, workspace=self.workspace, clock=self.clock)
 
     @cached_property
     def healing(self) -> Healing:
         """Find what is damaged in the store, and mend it."""
-        from kedge.data.healing import Healing
+        from kedge.data.upkeep.healing import Healing
 
         return Healing(datasets=self.meta.datasets, blobs=self.blobs)
 
     @cached_property
     def sharing(self) -> Sharing:
         """Send versions to buckets, and fetch them."""
-        from kedge.data.sharing import Sharing
+        from kedge.data.upkeep.sharing import Sharing
 
         return Sharing(datasets=self.meta.datasets, blobs=self.blobs, clock=self.clock)
 
     @cached_property
     def withdrawing(self) -> Withdrawing:
         """Erase from buckets."""
-        from kedge.data.withdrawing import Withdrawing
+        from kedge.data.upkeep.withdrawing import Withdrawing
 
         return Withdrawing(meta=self.meta, blobs=self.blobs, sharing=self.sharing, clock=self.clock)
 
     @cached_property
     def exchange(self) -> Exchange:
         """Take in other tools' data, and give versions back."""
-        from kedge.data.exchange import Exchange
+        from kedge.data.files.exchange import Exchange
         from kedge.storage.foreign.tools import OtherTools
 
         return Exchange(files=self.files, blobs=self.blobs, foreign=OtherTools(self.settings.project))
@@ -133,7 +133,7 @@ class Records:
         """Keep versions of tables."""
         from kedge.adapters.delta.lake import DeltaLake
         from kedge.adapters.project import FolderProject
-        from kedge.data.tables import TableVersions
+        from kedge.data.tables.versions import TableVersions
         from kedge.storage.tables import PolarsTables
 
         tables = PolarsTables(self.settings.project, FolderProject(self.settings.project))
@@ -152,7 +152,7 @@ class Records:
         """Validate and profile tables."""
         from kedge.adapters.pandera.schema import PanderaSchemas
         from kedge.adapters.project import FolderProject
-        from kedge.data.quality import Quality
+        from kedge.data.quality.room import Quality
         from kedge.storage.tables import PolarsTables
 
         return Quality(

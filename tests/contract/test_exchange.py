@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.contract.filed import add, contents, nothing_told, opened, write
 
-from kedge.data.looking import look
+from kedge.data.files.looking import look
 from kedge.domain.workspace import PlaceState
 from kedge.errors import ConfigError, KedgeError, LocalEdits, NotFound, SourceFailed
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from tests.contract.filed import add, checkout, contents, opened, settled, write
 
-from kedge.data.looking import look
+from kedge.data.files.looking import look
 from kedge.domain.data_diff import FileChange
 from kedge.domain.workspace import Change, PlaceState
 from kedge.errors import ConfigError, Conflict, KedgeError, LocalEdits, NotFound, SourceFailed

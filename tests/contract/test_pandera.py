@@ -7,7 +7,7 @@ import pytest
 
 from kedge.adapters.pandera.schema import PanderaSchemas
 from kedge.data.expect import Held
-from kedge.data.validation import Judged, Table, judge
+from kedge.data.quality.validation import Judged, Table, judge
 from kedge.domain.data import Expectation, Rule, Severity
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.errors import ConfigError

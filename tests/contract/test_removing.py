@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.contract.filed import ME, add, checkout, contents, nothing_told, opened, write
 
-from kedge.data.collecting import KeptFor
-from kedge.data.looking import look
+from kedge.data.files.looking import look
+from kedge.data.upkeep.collecting import KeptFor
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind

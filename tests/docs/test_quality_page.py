@@ -8,7 +8,7 @@ import polars as pl
 
 from kedge.config import read_expectations
 from kedge.data.expect import listed
-from kedge.data.validation import Table, judge
+from kedge.data.quality.validation import Table, judge
 from kedge.domain.data import Rule
 from kedge.domain.ids import DatasetName, digest_of
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from kedge.data.tables import TableVersions
+from kedge.data.tables.versions import TableVersions
 from kedge.errors import NotFound
 from kedge.records import Records, open_records
 from kedge.settings import Settings

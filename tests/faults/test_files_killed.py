@@ -10,7 +10,7 @@ import pytest
 from tests.contract.filed import add, contents, opened, write
 from tests.faults.killed_files import done
 
-from kedge.data.looking import look
+from kedge.data.files.looking import look
 from kedge.domain.workspace import PlaceState
 
 MOST, NEVER = 100, 10**9

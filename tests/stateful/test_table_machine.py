@@ -15,7 +15,7 @@ from tests.stateful.test_registry_store import bounds
 from tests.unit.data.kept import ADA, Kept, Ticking
 
 from kedge.adapters.delta.lake import DeltaLake
-from kedge.data.tables import TableVersions
+from kedge.data.tables.versions import TableVersions
 from kedge.errors import KedgeError, RequestInvalid
 from kedge.storage.blobs.chunks import ChunkStore
 from kedge.storage.sql import open_store

@@ -23,7 +23,7 @@ from kedge.settings import project_root, settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from kedge.data.conditions import Where
+    from kedge.data.tables.conditions import Where
     from kedge.records import Records
 
     Reference = str | DatasetVersion

@@ -6,10 +6,10 @@ from datetime import datetime
 import polars as pl
 
 from kedge.data.expect import Held, listed
-from kedge.data.parts import Parts, stacked
+from kedge.data.quality.validation import built_in, validate
 from kedge.data.snapshot import base_of, grown, known_since, late_rows, missed, part_of
 from kedge.data.source import declared, schema_of, typed
-from kedge.data.validation import built_in, validate
+from kedge.data.tables.parts import Parts, stacked
 from kedge.domain.data import KNOWN_AT, DatasetVersion, Expectation, Severity, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of

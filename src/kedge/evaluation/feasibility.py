@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kedge.data.labels import LabelTable, task_of
+from kedge.data.quality.labels import LabelTable, task_of
 from kedge.data.source import column_type
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task

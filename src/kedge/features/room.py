@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from kedge.data.parts import stacked
 from kedge.data.room import ACTOR, Data
 from kedge.data.source import require_column, typed
+from kedge.data.tables.parts import stacked
 from kedge.data.times import UTC, as_times
 from kedge.domain.data import KNOWN_AT, DatasetVersion
 from kedge.domain.durations import span_of

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from kedge.data.distances import ranks
+from kedge.data.tables.distances import ranks
 from kedge.domain.monitoring import ColumnProfile
 from kedge.monitoring.profile import cells
 

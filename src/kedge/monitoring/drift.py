@@ -1,13 +1,13 @@
 """Distances between a column of a window and its reference, from their profiles alone. Shown; they never alarm.
 
-The tests themselves are in `data/distances.py`: a diff of two dataset versions measures by the same ones.
+The tests themselves are in `data/tables/distances.py`: a diff of two dataset versions measures by the same ones.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from kedge.data.distances import DRIFT_TESTS, ORDERED_ONLY
+from kedge.data.tables.distances import DRIFT_TESTS, ORDERED_ONLY
 from kedge.domain.monitoring import ColumnProfile
 from kedge.monitoring.profile import cells
 

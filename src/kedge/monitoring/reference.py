@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from kedge.data.distances import number_borders
+from kedge.data.tables.distances import number_borders
 from kedge.domain.data import KNOWN_AT
 from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile
 from kedge.monitoring.detect import streams_of

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kedge.adapters.delta.lake import DeltaLake
-from kedge.data.tables import TableVersions
+from kedge.data.tables.versions import TableVersions
 from kedge.domain.ids import Digest
 from kedge.ports import TreeFile
 from kedge.storage.blobs.memory import MemoryBlobs

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kedge.data.labels import LabelTable
+from kedge.data.quality.labels import LabelTable
 from kedge.domain.evaluation import Outcome
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.labels import Feasibility

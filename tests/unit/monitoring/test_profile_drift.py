@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from kedge.data.distances import BINS, DRIFT_TESTS, number_borders
+from kedge.data.tables.distances import BINS, DRIFT_TESTS, number_borders
 from kedge.domain.monitoring import ColumnProfile, Profile
 from kedge.monitoring.drift import distances
 from kedge.monitoring.profile import (

@@ -11,7 +11,7 @@ from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar
 from kedge.cli.who import person
-from kedge.data.exchange import Exported
+from kedge.data.files.exchange import Exported
 from kedge.domain.data import DatasetVersion
 from kedge.errors import ConfigError, LocalEdits
 from kedge.records import Records

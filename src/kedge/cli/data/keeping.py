@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from kedge.data.files import Added, CheckedOut
+    from kedge.data.files.versions import Added, CheckedOut
     from kedge.records import Records
 
 _FLAGS = {"--json", "--force"}

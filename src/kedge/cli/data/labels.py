@@ -13,7 +13,7 @@ from kedge.cli.data.quality import NO
 from kedge.cli.opening import Json, Store, print_json
 from kedge.cli.showing import plain
 from kedge.config import project_or_none
-from kedge.data.labels import LabelTable, check_labels
+from kedge.data.quality.labels import LabelTable, check_labels
 from kedge.data.references import split
 from kedge.domain.evaluation import METRIC_WORDS, Outcome
 from kedge.domain.labels import Feasibility, LabelReport

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kedge.cli.showing import plain
-from kedge.data.quality import in_short
-from kedge.data.wording import subject, wanted
+from kedge.data.quality.room import in_short
+from kedge.data.quality.wording import subject, wanted
 from kedge.domain.data import Bar, ColumnSummary, Severity, TableProfile, ValidationReport
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"

@@ -12,8 +12,8 @@ from kedge.cli.data.pictures import show_profile, show_report
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.who import person
 from kedge.config import project_or_none, read_expectations
-from kedge.data.drafting import written
-from kedge.data.quality import is_file
+from kedge.data.quality.drafting import written
+from kedge.data.quality.room import is_file
 from kedge.data.references import split
 from kedge.errors import ConfigError
 from kedge.records import Records

@@ -12,8 +12,8 @@ from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar, count, size
 from kedge.cli.showing import show_rows
 from kedge.cli.who import person
-from kedge.data.collecting import KEEP, YOUNG, Collected
-from kedge.data.withdrawing import Withdrawn
+from kedge.data.upkeep.collecting import KEEP, YOUNG, Collected
+from kedge.data.upkeep.withdrawing import Withdrawn
 from kedge.domain.durations import seconds_of
 from kedge.errors import ConfigError, RequestInvalid
 from kedge.settings import project_root, remote_of

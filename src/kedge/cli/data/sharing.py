@@ -11,7 +11,7 @@ from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar, count, size
 from kedge.cli.who import person
-from kedge.data.sharing import Shared
+from kedge.data.upkeep.sharing import Shared
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import Pointer

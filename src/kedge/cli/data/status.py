@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kedge.data.looking import look
+from kedge.data.files.looking import look
 from kedge.domain.workspace import Change, PlaceState, PlaceStatus
 from kedge.settings import project_root
 from kedge.workspaces import open_workspace

@@ -8,7 +8,7 @@ from kedge.cli.data.opening import recorded
 from kedge.cli.data.sharing import Remote
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.progress import HowFar, count, size
-from kedge.data.healing import Harm, Struck, Verified
+from kedge.data.upkeep.healing import Harm, Struck, Verified
 from kedge.errors import ConfigError
 from kedge.settings import project_root, remote_of
 

@@ -9,8 +9,8 @@ import math
 import numpy as np
 import polars as pl
 
-from kedge.data.distances import DRIFT_TESTS, ORDERED_ONLY, number_borders
 from kedge.data.source import column_type
+from kedge.data.tables.distances import DRIFT_TESTS, ORDERED_ONLY, number_borders
 from kedge.domain.data import Bar, ColumnType, Frequency
 from kedge.domain.data_diff import MovedColumn
 

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import polars as pl
 
-from kedge.data.drafting import draft
 from kedge.data.expect import Held, listed
-from kedge.data.labels import LabelTable
 from kedge.data.personal import masked
-from kedge.data.profiling import profile
+from kedge.data.quality.drafting import draft
+from kedge.data.quality.labels import LabelTable
+from kedge.data.quality.profiling import profile
+from kedge.data.quality.validation import Judged, Table, judge
 from kedge.data.references import resolve
-from kedge.data.tables import TableVersions
-from kedge.data.validation import Judged, Table, judge
+from kedge.data.tables.versions import TableVersions
 from kedge.domain.data import KNOWN_AT, DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of

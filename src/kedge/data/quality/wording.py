@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from kedge.data.rules import Question
+from kedge.data.quality.rules import Question
 from kedge.domain.data import Expectation, Rule
 
 Classes = Mapping[str, tuple[str, ...]]

@@ -10,7 +10,7 @@ from itertools import permutations
 from math import ceil, floor, log10
 
 from kedge.data import expect
-from kedge.data.wording import wanted
+from kedge.data.quality.wording import wanted
 from kedge.domain.data import ColumnSummary, ColumnType, Expectation, Rule, Severity, TableProfile
 
 Holds = Callable[[Sequence[Expectation]], Sequence[bool]]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from kedge.data.parts import Parts, held, stacked
+from kedge.data.tables.parts import Parts, held, stacked
 from kedge.domain.data import Part
 from kedge.errors import DataInvalid, SourceFailed
 

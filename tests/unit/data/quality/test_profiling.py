@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kedge.data.profiling
+import kedge.data.quality.profiling
 from kedge.config import read_expectations
-from kedge.data.drafting import draft, written
-from kedge.data.profiling import bars, profile
-from kedge.data.validation import Table, judge
+from kedge.data.quality.drafting import draft, written
+from kedge.data.quality.profiling import bars, profile
+from kedge.data.quality.validation import Table, judge
 from kedge.domain.data import ColumnType, Frequency, Rule, TableProfile
 from kedge.domain.ids import DatasetName, digest_of
 
@@ -67,7 +67,7 @@ def test_a_personal_column_is_counted_and_not_shown():
 def test_rows_that_are_equal_in_all_columns_are_counted(monkeypatch):
     rows = pl.DataFrame({"a": [1, 1, 2, 1, None, None], "b": ["x", "x", "x", "y", None, None]})
     assert profiled(rows).duplicates == 2
-    monkeypatch.setattr(kedge.data.profiling, "_HASHES", 2)
+    monkeypatch.setattr(kedge.data.quality.profiling, "_HASHES", 2)
     assert profiled(rows).duplicates == 2
     assert profiled(rows.clear()).rows == 0
 
@@ -76,9 +76,9 @@ def test_a_sample_is_close_and_its_bars_are_all_rows(monkeypatch):
     rng = np.random.default_rng(0)
     rows = pl.DataFrame({"x": rng.normal(size=30_000), "s": [f"v{n % 7}" for n in range(30_000)]})
     exact = profiled(rows)
-    monkeypatch.setattr(kedge.data.profiling, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(kedge.data.profiling, "EXACT_DISTINCT", 1000)
-    monkeypatch.setattr(kedge.data.profiling, "_SAMPLE", 5000)
+    monkeypatch.setattr(kedge.data.quality.profiling, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(kedge.data.quality.profiling, "EXACT_DISTINCT", 1000)
+    monkeypatch.setattr(kedge.data.quality.profiling, "_SAMPLE", 5000)
     near = profiled(rows)
     assert near.columns[0].quantiles == pytest.approx(exact.columns[0].quantiles, abs=0.15)
     assert sum(bar.rows for bar in near.columns[0].bins) == 30_000

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from kedge.data.rules import as_moment
+from kedge.data.quality.rules import as_moment
 from kedge.data.source import column_type
 from kedge.domain.data import Bar, ColumnSummary, ColumnType, Frequency, TableProfile
 from kedge.domain.ids import DatasetName, Digest

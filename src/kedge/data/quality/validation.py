@@ -17,9 +17,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from kedge.data.expect import Held
-from kedge.data.rules import KEYS_AT_ONCE, ROWS, Asked, Question, key_of, needed, question
+from kedge.data.quality.rules import KEYS_AT_ONCE, ROWS, Asked, Question, key_of, needed, question
+from kedge.data.quality.wording import KEY, NUMBER, Classes, example, message, shareable
 from kedge.data.source import require_column
-from kedge.data.wording import KEY, NUMBER, Classes, example, message, shareable
 from kedge.domain.data import Breach, DatasetVersion, Expectation, Rule, Severity, ValidationReport
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, Digest

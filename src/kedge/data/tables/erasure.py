@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from kedge.data.parts import Parts, conformed, held, with_rows
+from kedge.data.tables.parts import Parts, conformed, held, with_rows
 from kedge.domain.data import DatasetKind, DatasetVersion, Erasure, Part
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of

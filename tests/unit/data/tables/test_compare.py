@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.data.kept import ADA, Kept
 
-from kedge.data.moved import moved
-from kedge.data.parts import Parts
 from kedge.data.personal import MASK
+from kedge.data.tables.moved import moved
+from kedge.data.tables.parts import Parts
 from kedge.domain.data import ColumnNote, ColumnType, Dataset, DatasetKind
 from kedge.domain.data_diff import ColumnChange
 from kedge.domain.events import Event, EventKind
@@ -195,9 +195,9 @@ def test_how_far_a_column_moved(room):
 
 
 def test_a_distribution_of_many_rows_is_measured_on_some(room, monkeypatch):
-    monkeypatch.setattr("kedge.data.compare._SAMPLED", 100)
-    monkeypatch.setattr("kedge.data.compare._AT_ONCE", 150)
-    monkeypatch.setattr("kedge.data.changes.MOST_ROWS", 64)
+    monkeypatch.setattr("kedge.data.tables.compare._SAMPLED", 100)
+    monkeypatch.setattr("kedge.data.tables.compare._AT_ONCE", 150)
+    monkeypatch.setattr("kedge.data.tables.changes.MOST_ROWS", 64)
     before = room.commit(pl.DataFrame({"n": range(1000), "m": range(1000)}), "t", key="n", **ADA)
     after = room.commit(pl.DataFrame({"n": range(1000), "m": range(1, 1001)}), "t", key="n", **ADA)
     found = room.diff(before, after)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from kedge.data.edits import edits_of
-from kedge.data.looking import changes
-from kedge.data.planning import CheckoutPlan, remembered
+from kedge.data.files.edits import edits_of
+from kedge.data.files.looking import changes
+from kedge.data.files.planning import CheckoutPlan, remembered
+from kedge.data.files.trees import diff_trees
 from kedge.data.references import resolve, split
-from kedge.data.trees import diff_trees
 from kedge.domain.data import DatasetKind, DatasetVersion, Schema
 from kedge.domain.data_diff import FilesDiff
 from kedge.domain.events import Event, EventKind

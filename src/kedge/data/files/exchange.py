@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kedge.data.files import Added, FileVersions, require_files
+from kedge.data.files.versions import Added, FileVersions, require_files
 from kedge.domain.data import DatasetVersion
 from kedge.ports import DataStore, TreeFile
 from kedge.ports.workspace import Foreign, Offer

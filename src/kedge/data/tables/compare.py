@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from kedge.data.moved import moved
-from kedge.data.parts import Parts, conformed, held, with_rows
 from kedge.data.source import column_type
+from kedge.data.tables.moved import moved
+from kedge.data.tables.parts import Parts, conformed, held, with_rows
 from kedge.domain.data import DatasetVersion, Part
 from kedge.domain.data_diff import (
     ChangedCell,

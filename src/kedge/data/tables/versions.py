@@ -17,15 +17,25 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from kedge.data.changes import TableChange, changed, compacted, left, require_key, settled, storable, written, written_lazily
-from kedge.data.compare import Piece, TableSide, compare, sides
-from kedge.data.conditions import Where, among, condition, keyed, mask, moment, unusable
-from kedge.data.erasure import Erasures, require_there
-from kedge.data.parts import Parts, conformed, held, stacked, with_rows
 from kedge.data.personal import masked
 from kedge.data.references import check_name, resolve, split
 from kedge.data.snapshot import version_digest
 from kedge.data.source import require_column, schema_of
+from kedge.data.tables.changes import (
+    TableChange,
+    changed,
+    compacted,
+    left,
+    require_key,
+    settled,
+    storable,
+    written,
+    written_lazily,
+)
+from kedge.data.tables.compare import Piece, TableSide, compare, sides
+from kedge.data.tables.conditions import Where, among, condition, keyed, mask, moment, unusable
+from kedge.data.tables.erasure import Erasures, require_there
+from kedge.data.tables.parts import Parts, conformed, held, stacked, with_rows
 from kedge.domain.data import PINNED, DatasetKind, DatasetVersion, Erasure, Part, Pin
 from kedge.domain.data_diff import TableDiff
 from kedge.domain.events import Event, EventKind

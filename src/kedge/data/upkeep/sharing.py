@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kedge.data.entries import SentEntry, send_entry, sent_entry, take_entry, take_tags
 from kedge.data.snapshot import version_digest
+from kedge.data.upkeep.entries import SentEntry, send_entry, sent_entry, take_entry, take_tags
 from kedge.domain.data import DatasetKind, DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of

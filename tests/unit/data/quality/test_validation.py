@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from tests.unit.data.memory import spec_of
 
+from kedge.data.quality.validation import built_in, validate
 from kedge.data.source import schema_of
-from kedge.data.validation import built_in, validate
 from kedge.domain.data import ColumnType, DatasetVersion, Expectation, Rule, Severity, ValidationReport
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, digest_of

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import kedge.data.rules
-import kedge.data.validation
+import kedge.data.quality.rules
+import kedge.data.quality.validation
 from kedge.data import expect
 from kedge.data.expect import Held
-from kedge.data.validation import BREAKS, Judged, Table, judge
+from kedge.data.quality.validation import BREAKS, Judged, Table, judge
 from kedge.domain.data import Expectation, Rule, Severity
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.errors import ConfigError
@@ -212,9 +212,9 @@ def test_repeats_are_those_that_a_set_finds(one, other, share, large, rising):
     size = min(len(one), len(other))
     rows = pl.DataFrame({"a": one[:size], "b": other[:size]}, schema={"a": pl.Int64, "b": pl.Int64})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kedge.data.rules, "KEYS_AT_ONCE", 0 if large else 100)
-        patch.setattr(kedge.data.validation, "KEYS_AT_ONCE", 0 if large else 100)
-        patch.setattr(kedge.data.validation, "_KEYS_IN_A_PASS", 3)
+        patch.setattr(kedge.data.quality.rules, "KEYS_AT_ONCE", 0 if large else 100)
+        patch.setattr(kedge.data.quality.validation, "KEYS_AT_ONCE", 0 if large else 100)
+        patch.setattr(kedge.data.quality.validation, "_KEYS_IN_A_PASS", 3)
         judged = ask(rows, expect.unique("a", share=share), expect.unique("a", "b", severity="quarantine"))
     wanted = {}
     for names in (("a",), ("a", "b")):

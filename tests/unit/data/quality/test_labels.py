@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kedge.data.labels import LabelTable, check_labels, task_of
+from kedge.data.quality.labels import LabelTable, check_labels, task_of
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, digest_of
 from kedge.domain.labels import LabelProblem, LabelReport

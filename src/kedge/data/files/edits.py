@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kedge.data.looking import changes
+from kedge.data.files.looking import changes
 from kedge.domain.data import DatasetVersion
 from kedge.domain.data_diff import ChangedFile, DiffSide, FileChange, FilesDiff, side_of
 from kedge.domain.ids import Digest

@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from tests.unit.data.kept import ADA, Kept
 
-from kedge.data.changes import most_rows
+from kedge.data.tables.changes import most_rows
 from kedge.domain.data import ColumnNote, Dataset, DatasetKind, DatasetVersion, Schema
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, digest_of
@@ -311,7 +311,7 @@ def test_many_small_parts_become_one_and_rows_mostly_gone_are_written_anew(room)
 
 
 def test_a_large_table_is_written_in_parts_of_a_bounded_size(room, monkeypatch):
-    monkeypatch.setattr("kedge.data.changes.MOST_ROWS", 1000)
+    monkeypatch.setattr("kedge.data.tables.changes.MOST_ROWS", 1000)
     table = random_table(2500)
     version = room.commit(table, "big", **ADA)
     assert [part.rows for part in version.parts] == [1000, 1000, 500]
@@ -332,7 +332,7 @@ def test_parts_of_a_wide_table_have_fewer_rows(monkeypatch):
 
 
 def test_a_lazy_frame_is_written_some_rows_at_a_time(room, kept, monkeypatch):
-    monkeypatch.setattr("kedge.data.changes.MOST_ROWS", 1000)
+    monkeypatch.setattr("kedge.data.tables.changes.MOST_ROWS", 1000)
     table = random_table(2500)
     sizes = []
     real = kept.tables.encode

@@ -11,8 +11,8 @@ from datetime import datetime
 
 import msgspec
 
-from kedge.data.erasing import fits
-from kedge.data.sharing import Sharing, record_name
+from kedge.data.upkeep.erasing import fits
+from kedge.data.upkeep.sharing import Sharing, record_name
 from kedge.domain.data import DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of

@@ -1,0 +1,1 @@
+"""Quality: rows held against what is expected of them, profiles, first drafts of expectations, labels."""

@@ -1,0 +1,1 @@
+"""Tables: versions as parts with rows left out; what a change writes, what differs, and rows erased for good."""
