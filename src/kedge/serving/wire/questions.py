@@ -20,9 +20,9 @@ OURS = ("version", "prediction_id")
 class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One named tensor of a question or an answer.
 
-    `data` has the shape `shape`, C order, and the datatype's dtype (`datatypes.DTYPES`); a view of the request's bytes where
-    it came in binary, then read-only. BYTES is an object array of `str` (from JSON) or `bytes` (binary, gRPC). JSON's null is
-    NaN in a float; elsewhere `missing` is True there (bool, same shape) and `data` holds zero, for BYTES None.
+    `data` has the shape `shape`, C order, and the datatype's dtype (`datatypes.DTYPES`); where it came in binary it is a
+    read-only view of the request's bytes. BYTES is an object array of `str` (from JSON) or `bytes` (binary, gRPC). JSON's
+    null is NaN in a float; elsewhere `missing` is True there (bool, same shape) and `data` holds zero, for BYTES None.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     missing: NDArray[np.bool_] | None = None
 
     def text(self) -> NDArray[np.object_]:
-        """Give the elements of a BYTES tensor as `str` (None where missing). Raises RequestInvalid where one is not UTF-8."""
+        """Give a BYTES tensor's elements as `str` (None where missing). Raises RequestInvalid where one is not UTF-8."""
         out = np.empty(self.data.size, object)
         for place, each in enumerate(self.data.reshape(-1)):
             try:
