@@ -12,7 +12,7 @@ import msgspec
 from kedge.domain.data import Column
 from kedge.domain.evaluation import Task, Verdict
 from kedge.domain.ids import Digest, LoggedModelId, ModelName, RunId
-from kedge.domain.serving import Parity, TensorSignature
+from kedge.domain.serving import ParityRecord, TensorSignature
 from kedge.domain.tracking import Run
 
 CHAMPION = "champion"
@@ -111,7 +111,7 @@ class Servable(msgspec.Struct, frozen=True, kw_only=True):
     tensors: TensorSignature | None = None
     service: str = ""
     run: RunId | None = None
-    parity: Parity | None = None
+    parity: ParityRecord | None = None
     signer: str = ""
 
     @property

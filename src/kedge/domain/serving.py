@@ -52,7 +52,7 @@ class TensorSignature(msgspec.Struct, frozen=True, kw_only=True):
     watched: str = ""
 
 
-class Parity(msgspec.Struct, frozen=True, kw_only=True):
+class ParityRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How a compiled form compared with the original over the reference rows, when the version was registered.
 
     `form` is "treelite" or "onnx", `digest` the tree of its files, `rows` how many were compared, `difference` the
