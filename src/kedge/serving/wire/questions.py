@@ -1,6 +1,6 @@
 """What passes between the doors and the engine: a question in, an answer out, whatever wire they came over.
 
-    door (HTTP, gRPC)  --Question-->  Answering  --Answer-->  door
+    door (HTTP, gRPC)  --InferRequest-->  Inference  --InferResponse-->  door
 A caller that goes away cancels the `await` of its question; what is cancelled need not be computed.
 """
 
@@ -49,7 +49,7 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
     binary: bool = False
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
+class InferRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
     """What a caller asks of one model.
 
     `version` is None for what is deployed; `outputs` None for the usual ones. `deadline` is in seconds of
@@ -70,7 +70,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
     body: bytes | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
+class InferResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
     """What a model answers: `id` is the caller's where it gave one, `outputs` in the order that was asked for."""
 
     model: str
@@ -98,10 +98,10 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     outputs: tuple[TensorMetadata, ...]
 
 
-class Answering(Protocol):
+class Inference(Protocol):
     """What both doors ask, and all that they ask."""
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: InferRequest) -> InferResponse:
         """Answer a question. Raises RequestInvalid, NotFound, ModelRefused, Overloaded, DeadlineExceeded."""
         ...
 
