@@ -164,13 +164,13 @@ class RequestInvalid(KedgeError):
 
 
 class Overloaded(KedgeError):
-    """More questions wait for a model than may wait. Ask again in `retry_seconds`; nothing was computed or logged."""
+    """More questions wait for a model than may wait. Ask again in `seconds`; nothing was computed or logged."""
 
     code = "overloaded"
 
-    def __init__(self, message: str, *, retry_seconds: int = 1) -> None:
+    def __init__(self, message: str, *, seconds: int = 1) -> None:
         super().__init__(message)
-        self.retry_seconds = retry_seconds
+        self.seconds = seconds
 
 
 class DeadlineExceeded(KedgeError):

@@ -1,10 +1,10 @@
 """What passes between the doors and the engine: a question in, an answer out, whatever wire they came over.
 
-    door (HTTP, gRPC)  --InferRequest-->  Inference  --InferResponse-->  door
+    door (HTTP, gRPC)  --InferRequest-->  ServingHost  --InferResponse-->  door
 A caller that goes away cancels the `await` of its question; what is cancelled need not be computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -98,11 +98,16 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     outputs: tuple[TensorMetadata, ...]
 
 
-class Inference(Protocol):
+class ServingHost(Protocol):
     """What both doors ask, and all that they ask."""
 
-    async def ask(self, question: InferRequest) -> InferResponse:
-        """Answer a question. Raises RequestInvalid, NotFound, ModelRefused, Overloaded, DeadlineExceeded."""
+    def ask(self, question: InferRequest) -> Awaitable[InferResponse]:
+        """Answer a question. Raises, at once or when awaited, RequestInvalid, NotFound, ModelRefused, Overloaded,
+        DeadlineExceeded."""
+        ...
+
+    def waits(self, model: str) -> bool:
+        """Tell whether a question to a model waits for a thread now; else its answer comes before a caller can be gone."""
         ...
 
     def models(self) -> Sequence[str]:
