@@ -331,7 +331,10 @@ class FileVersions:
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[KnownFile] = []
-        for stored in self._blobs.restore(plan.files(), told=told, mtime_ns=space.now_ns() - _BACK_NS):
+        writing = self._blobs.restore(
+            plan.files(), told=told, before=lambda name: _digest(memory.file(name)), mtime_ns=space.now_ns() - _BACK_NS
+        )
+        for stored in writing:
             found = space.found(stored.name, stored.stat)
             link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
             batch.append(KnownFile(*found, bytes.fromhex(stored.digest), link))
