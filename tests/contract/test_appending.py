@@ -92,8 +92,7 @@ def test_what_the_disk_refuses_is_told_by_the_next_word_and_the_buffers_come_bac
         patch.setattr(os, "pwrite", full)
         tail = opened(path, buffers)
         with pytest.raises(OSError, match="No space"):
-            for _ in range(20):
-                tail.append(memoryview(bytes(BUFFER)))
+            tail.append(memoryview(bytes(20 * BUFFER)))
         tail.close()
         tail = opened(path, buffers)
         tail.append(memoryview(bytes(BUFFER)))

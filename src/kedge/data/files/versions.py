@@ -34,7 +34,7 @@ from kedge.domain.workspace import (
     differing,
 )
 from kedge.errors import ConfigError, Conflict, LocalEdits, NotFound, RequestInvalid, SourceFailed
-from kedge.ports import Clock, Datasets, DataStore, StoredFile, TreeFile
+from kedge.ports import Clock, DataStore, StoredFile, TreeFile, Versions
 from kedge.ports.workspace import Offer, PlaceMemory, Workspace
 from kedge.ports.world import Told
 
@@ -71,7 +71,7 @@ class CheckedOut(msgspec.Struct, frozen=True, kw_only=True):
 class FileVersions:
     """Keeps versions of the files in a workspace."""
 
-    def __init__(self, *, datasets: Datasets, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
+    def __init__(self, *, datasets: Versions, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
         self._datasets, self._blobs, self._workspace, self._clock = datasets, blobs, workspace, clock
 
     def add(

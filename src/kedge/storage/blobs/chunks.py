@@ -114,9 +114,7 @@ class ChunkStore:
         mtime_ns: int | None = None,
     ) -> Iterator[StoredFile]:
         """Write files of a tree to paths. Raises NotFound, StoreBroken, StoreFull."""
-        writing = Restoring(
-            self._folder, self._index, reader=self._reader, told=told, before=before, mtime_ns=mtime_ns
-        )
+        writing = Restoring(self._folder, self._index, reader=self._reader, told=told, before=before, mtime_ns=mtime_ns)
         return writing.restore(files)
 
     def keeping(self) -> AbstractContextManager[None]:
