@@ -51,10 +51,12 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     `as_of` the event time of the row each view contributed, `batches` the runs of rows that went through a model in one
     call (version and row indices): the same call again gives the same bits. `shadow` holds answers that were not used;
     `inputs` what the request brought and `features` does not show: entity keys, and columns that only `derive` reads.
-    `variants` and `forms` say by version as what it answered ("champion", "challenger") and in which form, where that
-    is not the original; `tensors` holds outputs besides the first. `rows` has the numbers of the rows in their request
-    where some are not kept (empty: all are), `share` the share of entities that is kept. A record without rows whose
-    `missing` is above 0 is a gap: so many rows were answered and could not be logged.
+    `roles` and `forms` say by version as what it answered ("champion", "challenger") and in which compiled form, where
+    it was not the original; `variant` is the role that a tester asked for by name: such a request is outside the split.
+    `calls` names by version the call that several requests shared: its id, this request's place, how many they were.
+    `tensors` holds outputs besides the first. `rows` has the numbers of the rows in their request where some are not
+    kept (empty: all are), `share` the share of entities that is kept. A record without rows whose `missing` is above 0
+    is a gap: so many rows were answered and could not be logged. Where `entities` is empty, each row is its own.
     """
 
     request: RequestId
@@ -72,8 +74,10 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[int, str] = {}
     seconds: dict[str, float] = {}
     inputs: dict[str, list[Value]] = {}
-    variants: dict[int, str] = {}
     forms: dict[int, str] = {}
+    roles: dict[int, str] = {}
+    variant: str = ""
+    calls: dict[int, tuple[str, int, int]] = {}
     tensors: dict[str, list[Any]] = {}
     rows: list[int] = []
     share: float = 1.0

@@ -35,6 +35,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[int] = []
     share: float = 1.0
     missing: int = 0
+    variant: str = ""
 
 
 class _Id(msgspec.Struct, frozen=True, array_like=True):
@@ -59,9 +60,16 @@ class _Answered(_Id, frozen=True, array_like=True):
     rows: list[int]
     share: float
     missing: int
+    variant: str
 
 
-class _Served(_Answered, frozen=True, array_like=True):
+class _Named(_Answered, frozen=True, array_like=True):
+    """A record up to its entities."""
+
+    entities: list[str]
+
+
+class _Served(_Named, frozen=True, array_like=True):
     """A record up to its features."""
 
     features: list[Block]
@@ -71,12 +79,12 @@ class _Record(_Served, frozen=True, array_like=True):
     """The whole record."""
 
     service: str
-    entities: list[str]
     as_of: dict[str, list[datetime | None]]
     batches: list[tuple[int, list[int]]]
     inputs: dict[str, list[Value]]
-    variants: dict[int, str]
+    roles: dict[int, str]
     forms: dict[int, str]
+    calls: dict[int, tuple[str, int, int]]
     tensors: list[Block]
 
 
@@ -87,6 +95,10 @@ class _OldFeatures(msgspec.Struct, frozen=True):
     features: dict[str, list[Value]]
 
 
+class _OldEntities(msgspec.Struct, frozen=True):
+    entities: list[str]
+
+
 class _OldRequest(msgspec.Struct, frozen=True):
     request: RequestId
 
@@ -94,6 +106,7 @@ class _OldRequest(msgspec.Struct, frozen=True):
 FORMAT = 2
 
 _id, _answered = msgspec.msgpack.Decoder(_Id), msgspec.msgpack.Decoder(_Answered)
+_named, _old_entities = msgspec.msgpack.Decoder(_Named), msgspec.msgpack.Decoder(_OldEntities)
 _served, _record = msgspec.msgpack.Decoder(_Served), msgspec.msgpack.Decoder(_Record)
 _old_batch, _old_answers = msgspec.msgpack.Decoder(PredictionBatch), msgspec.msgpack.Decoder(Answers)
 _old_features, _old_request = msgspec.msgpack.Decoder(_OldFeatures), msgspec.msgpack.Decoder(_OldRequest)
@@ -120,14 +133,16 @@ def encode_batch(batch: PredictionBatch) -> bytes:
             batch.rows,
             batch.share,
             batch.missing,
+            batch.variant,
+            batch.entities,
             blocks_of(batch.features) if batch.matrix is None else [block_of(batch.matrix.names, batch.matrix.values)],
             batch.service,
-            batch.entities,
             batch.as_of,
             batch.batches,
             batch.inputs,
-            batch.variants,
+            batch.roles,
             batch.forms,
+            batch.calls,
             blocks_of(batch.tensors) if batch.tensors else (),
         )
     )
@@ -146,8 +161,9 @@ def decode_batch(payload: bytes) -> PredictionBatch:
         as_of=read.as_of,
         batches=read.batches,
         inputs=read.inputs,
-        variants=read.variants,
+        roles=read.roles,
         forms=read.forms,
+        calls=read.calls,
         tensors=columns_of(read.tensors),
     )
 
@@ -162,6 +178,11 @@ def decode_features(payload: bytes) -> dict[str, list[Value]]:
     if _is_old(payload):
         return _old_features.decode(payload).features
     return columns_of(_checked(_served.decode(payload)).features)
+
+
+def decode_entities(payload: bytes) -> list[str]:
+    """Read only what each row of one answered request was split by; empty where each row is its own."""
+    return _old_entities.decode(payload).entities if _is_old(payload) else _checked(_named.decode(payload)).entities
 
 
 def decode_request(payload: bytes) -> RequestId:
@@ -205,6 +226,7 @@ def _common(read: _Answered) -> dict[str, Any]:
         "rows": read.rows,
         "share": read.share,
         "missing": read.missing,
+        "variant": read.variant,
     }
 
 

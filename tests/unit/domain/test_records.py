@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kedge.domain.monitoring import Matrix, PredictionBatch
-from kedge.domain.records import decode_answers, decode_batch, decode_features, decode_request, encode_batch
+from kedge.domain.records import decode_answers, decode_batch, decode_entities, decode_features, decode_request, encode_batch
 
 AT = datetime(2013, 1, 1, 9, tzinfo=UTC)
 NAMES = ("dep_delay", "distance", "hour")
@@ -36,9 +36,17 @@ def batch(count: int = 3, **more) -> PredictionBatch:
         batch(),
         batch(0),
         batch(versions=[3, 4, 3], shadow={5: [0.1, 0.2, 0.3]}, errors={1: "boom"}, seconds={"predict": 0.001}),
-        batch(variants={3: "champion"}, forms={3: "treelite"}, inputs={"id": [1, "b", None]}, rows=[0, 4, 9], share=0.25),
+        batch(
+            roles={3: "champion"},
+            forms={3: "treelite"},
+            calls={3: ("c", 1, 2)},
+            inputs={"id": [1, "b", None]},
+            rows=[0, 4, 9],
+            share=0.25,
+        ),
         batch(tensors={"embedding": [[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]], "word": ["a", "b", "c"]}),
         batch(0, missing=12),
+        batch(entities=[], variant="challenger"),
     ],
 )
 def test_what_is_written_is_read(written):
@@ -50,6 +58,7 @@ def test_what_is_written_is_read(written):
     }
     assert decode_features(payload) == written.features
     assert decode_request(payload) == written.request
+    assert decode_entities(payload) == written.entities
 
 
 def test_a_matrix_is_read_as_columns():
@@ -94,9 +103,10 @@ def test_records_of_older_stores_are_read():
     assert decode_answers(payload).outputs == batch().outputs
     assert decode_features(payload) == batch().features
     assert decode_request(payload) == "r-1"
+    assert decode_entities(payload) == batch().entities
 
 
-@pytest.mark.parametrize("read", [decode_batch, decode_answers, decode_features, decode_request])
+@pytest.mark.parametrize("read", [decode_batch, decode_answers, decode_features, decode_request, decode_entities])
 def test_what_is_no_record_is_refused(read):
     fields = msgspec.msgpack.decode(encode_batch(batch(features={}, matrix=Matrix(NAMES, np.zeros((3, 3))))))
     for broken in (b"\xc0", b"", msgspec.msgpack.encode([3, *fields[1:]])):
