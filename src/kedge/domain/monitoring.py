@@ -42,6 +42,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     `as_of` the event time of the row each view contributed, `batches` the runs of rows that went through a model in one
     call (version and row indices): the same call again gives the same bits. `shadow` holds answers that were not used;
     `inputs` what the request brought and `features` does not show: entity keys, and columns that only `derive` reads.
+    `forms` names by version the compiled form that answered, where it was not the original.
     """
 
     request: RequestId
@@ -59,6 +60,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     errors: dict[int, str] = {}
     seconds: dict[str, float] = {}
     inputs: dict[str, list[Value]] = {}
+    forms: dict[int, str] = {}
 
 
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from kedge.domain.ids import ModelName, RequestId, prediction_id
 from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.registry import ModelVersion
 from kedge.domain.rollout import Deployment
-from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.errors import KedgeError, ModelRefused, NotFound, NothingDeployed, RequestInvalid
 from kedge.features.online import Served
 from kedge.ports import Clock, Deployments, Journal, Models
 from kedge.rollout import split
@@ -55,10 +55,6 @@ class Reader(Protocol):
     def read(self, columns: Columns, at: datetime) -> Served:
         """Look features up as of a time and derive what the service derives."""
         ...
-
-
-class NothingDeployed(NotFound):
-    """No revision is loaded, so nothing can be answered yet. Deploy a version, or wait for it."""
 
 
 class Plane:

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from kedge.errors import KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.errors import KedgeError, ModelRefused, NotFound, NothingDeployed, RequestInvalid
 from kedge.serving.exposition import exposition
-from kedge.serving.plane import NothingDeployed, Plane
+from kedge.serving.plane import Plane
 from kedge.serving.protocol import MOST_BYTES, encode
 
 Message = MutableMapping[str, Any]
