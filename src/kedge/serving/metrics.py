@@ -172,7 +172,7 @@ class ModelMetrics:
         """Give what is counted of a version in a role."""
         known = self._versions.get((number, variant))
         if known is None:
-            known = self._versions[number, variant] = self._metrics.version(self._model, number, variant)
+            known = self._versions[number, variant] = self._metrics.version(self._model, number, variant=variant)
         return known
 
     def batch(self, *, rows: int) -> None:
@@ -230,7 +230,7 @@ class Metrics:
             self._models[name] = known
         return known
 
-    def version(self, model: str, number: int, variant: str) -> VersionMetrics:
+    def version(self, model: str, number: int, *, variant: str) -> VersionMetrics:
         """Give what is counted of a model's version; ask `model(...).version(...)`, which remembers it."""
         self._versions += 1
         few = self._versions <= MOST
