@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from kedge.data.files.clearing import in_the_way
 from kedge.data.files.edits import edits_of
 from kedge.data.files.looking import changes
 from kedge.data.files.planning import CheckoutPlan, remembered
@@ -33,7 +34,7 @@ from kedge.domain.workspace import (
     Pointer,
     differing,
 )
-from kedge.errors import ConfigError, Conflict, LocalEdits, NotFound, RequestInvalid, SourceFailed
+from kedge.errors import ConfigError, Conflict, NotFound, RequestInvalid, SourceFailed
 from kedge.ports import Clock, Datasets, DataStore, StoredFile, TreeFile
 from kedge.ports.workspace import Offer, PlaceMemory, Workspace
 from kedge.ports.world import Told
@@ -310,13 +311,15 @@ class FileVersions:
         space = self._workspace
         pointer = space.pointer(place)
         folder = _is_folder(version, self._blobs, place=place, pointer=pointer)
-        if space.kind(place) is not None and space.kind(place) is not folder:
-            was, wanted = ("folder", "file") if space.kind(place) else ("file", "folder")
-            raise LocalEdits(f"{place} is a {was} here and a {wanted} in version {version.number}; move it out of the way")
+        kind = space.kind(place)
+        in_way = None
+        if kind is not None and kind is not folder:
+            in_way = in_the_way(space, place, memory=memory, folder=kind, force=force, version=version)
         if memory.base() is not None and memory.has_coming():
             space.sweep(place)
         twins = None if space.takes_twins(place) else set[str]()
         plan = CheckoutPlan(space, place, memory=memory, folder=folder, force=force, twins=twins)
+        here = space.scan(place) if in_way is None else iter(())
         base = memory.base()
         coming = Base(
             version=base.version if base else version.digest,
@@ -324,10 +327,12 @@ class FileVersions:
             number=base.number if base else version.number,
             coming=f"v{version.number}",
         )
-        plan.make(self._blobs.manifest(tree))
+        plan.make(here, self._blobs.manifest(tree))
         plan.require_safe(version)
         space.require_room(place, plan.bytes)
         memory.expect(coming)
+        if in_way is not None:
+            space.clear(place, in_way)
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[KnownFile] = []
@@ -345,7 +350,7 @@ class FileVersions:
             dataset=version.dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=folder
         )
         space.point(place, made)
-        return CheckedOut(place=place, version=version, written=plan.written, removed=len(plan.gone), left=plan.left)
+        return CheckedOut(place=place, version=version, written=plan.written, removed=len(plan.gone if in_way is None else in_way), left=plan.left)
 
     def _name(self, place: str, pointer: Pointer | None, *, name: str) -> DatasetName:
         if pointer is not None:
