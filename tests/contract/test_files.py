@@ -12,7 +12,7 @@ from tests.contract.filed import add, checkout, contents, opened, settled, write
 from kedge.data.files.looking import look
 from kedge.domain.data_diff import FileChange
 from kedge.domain.workspace import Change, PlaceState
-from kedge.errors import ConfigError, Conflict, KedgeError, LocalEdits, NotFound, SourceFailed
+from kedge.errors import ConfigError, Conflict, KedgeError, LocalEdits, NotFound, RequestInvalid, SourceFailed
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_what_is_no_version_is_in_the_way_but_for_force(project, records):
     add(records, "data/raw")
     shutil.rmtree(project / "data/raw")
     write(project, {"data/raw": "mine"})
-    with pytest.raises(LocalEdits, match="no version has raw as it is here.*--force"):
+    with pytest.raises(LocalEdits, match=r"no version has raw as it is here.*--force"):
         checkout(records, "data/raw@1")
     assert (project / "data/raw").read_text() == "mine"
     checkout(records, "data/raw@1", force=True)
@@ -327,8 +327,10 @@ def test_bad_places_are_one_clear_error(project, records):
     assert add(records, "data-raw", name="other").version.dataset == "other"
     with pytest.raises(ConfigError, match="already"):
         add(records, "data-raw", name="third")
-    with pytest.raises(ConfigError, match="cannot name"):
-        add(records, "empty", name="a/b")
+    write(project, {"other/x": ""})
+    with pytest.raises(RequestInvalid, match="cannot name"):
+        add(records, "other", name="a/b")
+    assert add(records, "other", name="Größe-2013").version.dataset == "Größe-2013"  # what may name a table, names files
 
 
 def test_names_that_differ_in_case_are_said(project, records):

@@ -7,7 +7,6 @@ What was done is remembered on the way, so that whatever is killed goes on where
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +17,7 @@ from kedge.data.files.edits import edits_of
 from kedge.data.files.looking import changes
 from kedge.data.files.planning import CheckoutPlan, remembered
 from kedge.data.files.trees import diff_trees
-from kedge.data.references import resolve, split
+from kedge.data.references import check_name, named_after, resolve, split
 from kedge.domain.data import DatasetKind, DatasetVersion, Schema
 from kedge.domain.data_diff import FilesDiff
 from kedge.domain.events import Event, EventKind
@@ -350,7 +349,8 @@ class FileVersions:
             dataset=version.dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=folder
         )
         space.point(place, made)
-        return CheckedOut(place=place, version=version, written=plan.written, removed=len(plan.gone if in_way is None else in_way), left=plan.left)
+        removed = len(plan.gone if in_way is None else in_way)
+        return CheckedOut(place=place, version=version, written=plan.written, removed=removed, left=plan.left)
 
     def _name(self, place: str, pointer: Pointer | None, *, name: str) -> DatasetName:
         if pointer is not None:
@@ -359,9 +359,7 @@ class FileVersions:
                     f"{place} is dataset {pointer.dataset!r} already; remove {place}.kedge to give another name"
                 )
             return pointer.dataset
-        dataset = DatasetName(name or re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-.") or "data")
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", dataset):
-            raise ConfigError(f"{dataset!r} cannot name a dataset; give letters, digits, '.', '_' and '-' with --name")
+        dataset = check_name(name) if name else named_after(place)
         newest = self._datasets.find(dataset)
         if newest is not None and (newest.kind is not DatasetKind.FILES or newest.source != place):
             what = f"the files of {newest.source}" if newest.kind is DatasetKind.FILES else "a table"
