@@ -63,7 +63,7 @@ def _prediction(house: House, what: str, *, replay: bool) -> tuple[Explanation, 
     if not replay:
         return explanation, None
     logged = house.lineage.get(name)
-    served = house.registry.get(explanation.model, explanation.version)
+    served = house.registry.servable(explanation.model, explanation.version)
     return explanation, house.evaluation.recompute(served, logged.batch, row=logged.row)
 
 
