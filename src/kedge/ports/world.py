@@ -257,6 +257,9 @@ class Journal(Protocol):
     """
 
     def append(self, payload: bytes) -> Position: ...
+    def append_all(self, payloads: Sequence[bytes]) -> Position:
+        """Write records in one go, all or none; give the place of the last."""
+
     def sync(self) -> None: ...
     def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
         """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""
