@@ -8,7 +8,9 @@ The alias is compared and set: of many who saw the same serial, one wins; the ot
 from __future__ import annotations
 
 from kedge.domain.ids import ModelName
+from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage
+from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges
 from kedge.errors import ModelRefused, NotFound, RequestInvalid
 from kedge.ports import Deployments
 from kedge.registry.catalog import Catalog
@@ -37,6 +39,20 @@ class ByHand:
         if number is None or self.is_deployed(model):
             return self._promote_deployed(model, number, actor=actor, reason=reason, serial=serial)
         return self._catalog.set_alias(model, CHAMPION, number=number, actor=actor, reason=reason, serial=serial)
+
+    def deploy(
+        self, spec: ProjectSpec, model: str, number: int, *, changes: RuleChanges, actor: str, reason: str
+    ) -> Deployment:
+        """Put a version on trial by the project's rules with changes; champion at once where nothing is deployed.
+
+        Raises NotFound, ModelRefused for a version that the data plane cannot check, Conflict for one that is served
+        already, RequestInvalid for rules that cannot be followed.
+        """
+        version = self._catalog.version(model, number)
+        if version.loop is None:
+            raise _not_servable(model, number)
+        base = spec.rollout if model == spec.name else RolloutRules()
+        return self._rollout.deploy(version.loop, rules=changes.of(base), actor=actor, reason=reason)
 
     def roll_back(self, model: str, *, actor: str, reason: str, serial: int | None = None) -> AliasMove:
         """Go back: end the trial where one runs, else to the champion before. Gives the alias's newest move.
@@ -94,12 +110,16 @@ class ByHand:
     def _promote_deployed(self, model: str, number: int | None, *, actor: str, reason: str, serial: int | None) -> AliasMove:
         name = ModelName(model)
         if number is not None and self._catalog.version(model, number).loop is None:
-            raise ModelRefused(
-                f"version {number} of {model!r} was registered by a client, without a signature and an example that the"
-                " data plane could check; it can carry any alias but the champion of a deployed model"
-            )
+            raise _not_servable(model, number)
         self._rollout.promote(name, number, actor=actor, reason=reason, serial=serial)
         return self._newest(name)
 
     def _newest(self, name: ModelName) -> AliasMove:
         return next(move for move in reversed(self._registry.history(name)) if move.alias == CHAMPION)
+
+
+def _not_servable(model: str, number: int) -> ModelRefused:
+    return ModelRefused(
+        f"version {number} of {model!r} was registered by a client, without a signature and an example that the"
+        " data plane could check; it can carry any alias but the champion of a deployed model"
+    )
