@@ -315,11 +315,17 @@ class House:
 
 
 def open_house(
-    settings: Settings, spec: ProjectSpec, *, writer: str, clock: Clock | None = None, models_kept: int = 8
+    settings: Settings,
+    spec: ProjectSpec,
+    *,
+    writer: str,
+    clock: Clock | None = None,
+    models_kept: int = 8,
+    make: bool = True,
 ) -> House:
     """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to;
-    `models_kept` is how many models stay loaded."""
-    folder, records = settings.folder, open_records(settings, clock=clock)
+    `models_kept` is how many models stay loaded. Without `make` a store that is not there is refused, as NotFound."""
+    folder, records = settings.folder, open_records(settings, clock=clock, make=make)
     project = FolderProject(settings.project)
     return House(
         settings=settings,

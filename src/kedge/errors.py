@@ -3,7 +3,7 @@
     KedgeError
       ConfigError          the project file or a setting is wrong
       NotFound             a name or id that does not exist
-        NothingDeployed    a model of which no version is served (`serving/plane.py`)
+        NothingDeployed    a model of which no version is served
       Conflict             someone else was first (AliasConflict, AliasMoved, RevisionConflict, NameTaken)
         ParamChanged       a param that was logged with another value
         WasDeleted         a run, experiment or logged model that is deleted: restore it first
@@ -14,6 +14,8 @@
       NoFirstModel         a replay whose first model did not come about (`replay/play.py`)
       ModelRefused         a model file that is not what was registered, or holds a type that is not allowed
       RequestInvalid       a request that does not fit: an inference request its signature, a value its limits
+      Overloaded           more questions wait for a model than it may have waiting: ask again shortly
+      DeadlineExceeded     an answer that was not ready when its caller's time was up
       SearchInvalid        a filter, an order or a page token that cannot be read
       StoreTooNew          the store was written by a newer Kedge
       StoreBroken          bytes that are not what was written
@@ -44,6 +46,12 @@ class NotFound(KedgeError):
     def __init__(self, message: str, *, what: str = "", id: str = "") -> None:
         super().__init__(message)
         self.what, self.id = what, id
+
+
+class NothingDeployed(NotFound):
+    """No version of a model is loaded, so nothing can be answered yet. Deploy a version, or wait for it."""
+
+    code = "nothing_deployed"
 
 
 class Conflict(KedgeError):
@@ -153,6 +161,22 @@ class RequestInvalid(KedgeError):
     """A request does not fit: an inference request the model's signature, a name or value its limits."""
 
     code = "request_invalid"
+
+
+class Overloaded(KedgeError):
+    """More questions wait for a model than may wait. Ask again in `seconds`; nothing was computed or logged."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, seconds: int = 1) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class DeadlineExceeded(KedgeError):
+    """The answer was not ready when the time that its caller gave it was up. Give it more time, or send fewer rows."""
+
+    code = "deadline_exceeded"
 
 
 class SearchInvalid(KedgeError):

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
-from kedge.errors import ConfigError
+from kedge.errors import ConfigError, NotFound
 from kedge.ports import Bucket, Clock, DataStore, MetaStore
 from kedge.settings import Settings
 from kedge.storage.blobs.chunks import ChunkStore
@@ -173,9 +176,15 @@ class Records:
         self.meta.close()
 
 
-def open_records(settings: Settings, *, clock: Clock | None = None) -> Records:
-    """Open the store of these settings, made where there is none. Raises ConfigError."""
+def open_records(settings: Settings, *, clock: Clock | None = None, make: bool = True) -> Records:
+    """Open the store of these settings, made where there is none, or, not to `make` one, refused: who only reads leaves
+    nothing behind. Raises ConfigError, NotFound."""
     folder = settings.folder
+    if not make and not settings.has_store:
+        raise NotFound(
+            f"there is no store in {folder} yet; the first `kedge data add`, `kedge data commit`, `kedge data pull` or"
+            " logged run makes one; name another with --store (in Python: store=) or KEDGE_STORE"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -184,3 +193,19 @@ def open_records(settings: Settings, *, clock: Clock | None = None) -> Records:
         ) from None
     meta = open_store(settings.url)
     return Records(settings=settings, meta=meta, blobs=ChunkStore(folder, meta.chunks), clock=clock or SystemClock())
+
+
+@contextmanager
+def records_if_any(settings: Settings) -> Iterator[Records]:
+    """Open the store of these settings if there is one, else an empty one that goes at the end: for questions about files
+    and frames, of which nothing is kept."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="kedge-") as folder:
+        there = settings.has_store
+        meta = open_store(settings.url if there else "sqlite://")
+        blobs = ChunkStore(settings.folder if there else Path(folder), meta.chunks)
+        try:
+            yield Records(settings=settings, meta=meta, blobs=blobs, clock=SystemClock())
+        finally:
+            meta.close()

@@ -32,6 +32,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.project / ".kedge" if "://" in self.store else Path(self.store)
 
     @property
+    def has_store(self) -> bool:
+        """Tell whether there is a store; a database is taken to be one."""
+        return "://" in self.store or (self.folder / "kedge.db").is_file()
+
+    @property
     def url(self) -> str:
         """Give the metadata store's URL."""
         return self.store if "://" in self.store else f"sqlite:///{Path(self.store) / 'kedge.db'}"

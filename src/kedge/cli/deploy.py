@@ -58,7 +58,7 @@ def start(
         bake=bake,
         approve=None if approve is None else _approval(approve),
     )
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         who, why = person(), check_reason(reason, parameter="--reason")
         made = house.by_hand.deploy(house.spec, name, number, changes=changes, actor=who, reason=why)
     told(_standing(made), made, as_json=as_json)
@@ -67,7 +67,7 @@ def start(
 @nouns.command()
 def status(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Show what is served, what is on trial and on which step, and what the newest look said."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         deployment, looks = house.meta.deployments.find(name), house.meta.deployments.looks(name)
         if deployment is None:
@@ -96,7 +96,7 @@ def looks(
     as_json: Json = False,
 ) -> None:
     """List the looks at the trial, oldest first: what was seen, the odds against it, what was decided."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         found = list(house.meta.deployments.looks(name))
         trial = trial_of(house.meta.deployments.list(name))
@@ -112,7 +112,7 @@ def looks(
 @nouns.command()
 def pause(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Keep the trial on its step: its share stays, and harm still ends it."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         made = house.rollout.pause(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
     told(_standing(made), made, as_json=as_json)
@@ -121,7 +121,7 @@ def pause(reason: Reason, model: Model = "", project: Place = HERE, store: Store
 @nouns.command()
 def resume(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Let a paused trial go on; the pause does not count for its hold."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         made = house.rollout.resume(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
     told(_standing(made), made, as_json=as_json)
@@ -130,7 +130,7 @@ def resume(reason: Reason, model: Model = "", project: Place = HERE, store: Stor
 @nouns.command()
 def approve(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Let pass what waits for a person: the next step, or the promotion."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         why = check_reason(reason, parameter="--reason")
         made = house.rollout.approve(house.spec, name, actor=person(), reason=why)
@@ -140,7 +140,7 @@ def approve(reason: Reason, model: Model = "", project: Place = HERE, store: Sto
 @nouns.command()
 def promote(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Make the version on trial champion now, whatever its step."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         made = house.rollout.promote(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
     told(_standing(made), made, as_json=as_json)
@@ -149,7 +149,7 @@ def promote(reason: Reason, model: Model = "", project: Place = HERE, store: Sto
 @nouns.command()
 def abort(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """End the trial now: the champion answers everything."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         made = house.rollout.abort(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
     told(_standing(made), made, as_json=as_json)
@@ -158,7 +158,7 @@ def abort(reason: Reason, model: Model = "", project: Place = HERE, store: Store
 @nouns.command("roll-back")
 def roll_back(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Go back: end the trial where one runs, else serve the champion before again."""
-    with opened(project, store, writer=NOUN, bare=True) as house:
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         name = ModelName(model_named(model, project, house.spec.name))
         made = house.rollout.roll_back(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
     told(_standing(made), made, as_json=as_json)

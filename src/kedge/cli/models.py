@@ -34,7 +34,7 @@ PAGE = 1000
 @nouns.command("list")
 def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List the registered models, by name."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         models: list[RegisteredModel] = []
         page = ""
         while True:
@@ -57,7 +57,7 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
 @nouns.command("show")
 def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Show one registered model: what it is for, its aliases, the newest version of each stage."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         found = house.catalog.get(model_named(model, project, house.spec.name))
         latest = house.catalog.latest(found.name)
     if as_json:
@@ -73,7 +73,7 @@ def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: 
 @nouns.command()
 def versions(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List the versions of a model, newest first."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         name = model_named(model, project, house.spec.name)
         found = house.catalog.versions(name)
     if as_json:
@@ -85,7 +85,7 @@ def versions(model: Model = "", project: Place = HERE, store: Store = None, as_j
 @nouns.command()
 def history(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List every move of aliases and stages, oldest first: who, when, why, and the gate's verdict on the version."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         name = model_named(model, project, house.spec.name)
         moves = house.catalog.history(name)
     if as_json:
@@ -112,7 +112,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         name = model_named(model, project, house.spec.name)
         move = house.by_hand.promote(
             name, version, actor=person(), reason=check_reason(reason, parameter="--reason"), serial=serial
@@ -130,7 +130,7 @@ def roll_back(
     as_json: Json = False,
 ) -> None:
     """Go back: end the trial if there is one, else return to the champion before."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         name = model_named(model, project, house.spec.name)
         move = house.by_hand.roll_back(
             name, actor=person(), reason=check_reason(reason, parameter="--reason"), serial=serial
@@ -148,7 +148,7 @@ def archive(
     as_json: Json = False,
 ) -> None:
     """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         found = house.by_hand.archive(model, version, actor=person(), reason=check_reason(reason, parameter="--reason"))
     told(f"{model} v{version} is archived", found, as_json=as_json)
 
@@ -168,7 +168,7 @@ def alias(
     """Point an alias to a version, or take it away."""
     if remove == (version is not None):
         raise RequestInvalid(f"say what becomes of {name!r}: --version N points it to a version, --remove takes it away")
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         who, why = person(), check_reason(reason, parameter="--reason")
         if version is None:
             house.by_hand.delete_alias(model, name, actor=who, reason=why)
@@ -191,7 +191,7 @@ def stage(
     as_json: Json = False,
 ) -> None:
     """Bring a version to a stage."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         found = house.catalog.move_stage(
             model,
             version,
@@ -214,7 +214,7 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Set or take away a tag of a model or of a version."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         catalog = house.catalog
         if version is None:
             catalog.retag(model, {key: value})
@@ -234,7 +234,7 @@ def register(
     as_json: Json = False,
 ) -> None:
     """Make a version of a run's files, a logged model or another version; the model is made where it is not there."""
-    with opened(project, store, writer="models", bare=True) as house:
+    with opened(project, store, writer="models", bare=True, make=False) as house:
         who, offered = person(), Offered(source=source, description=description or None)
         house.catalog.require_files(offered)
         try:

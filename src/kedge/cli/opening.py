@@ -22,12 +22,19 @@ HERE = Path()
 
 @contextmanager
 def opened(
-    folder: Path, store: str | None, *, writer: str, clock: Clock | None = None, bare: bool = False
+    folder: Path,
+    store: str | None,
+    *,
+    writer: str,
+    clock: Clock | None = None,
+    bare: bool = False,
+    make: bool = True,
 ) -> Iterator[House]:
     """Open a project's house, and close it at the end. What the project's code prints meanwhile goes to standard error:
-    standard output is for what was asked for, and may be read by a program. `bare` is content without a project file."""
+    standard output is for what was asked for, and may be read by a program. `bare` is content without a project file;
+    who only reads is not to `make` a store."""
     with redirect_stdout(sys.stderr):
-        house = open_house(settings(folder, store=store), _project(folder, bare=bare), writer=writer, clock=clock)
+        house = open_house(settings(folder, store=store), _project(folder, bare=bare), writer=writer, clock=clock, make=make)
         try:
             yield house
         finally:

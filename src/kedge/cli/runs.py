@@ -131,7 +131,7 @@ def _opened(store: str | None) -> Iterator[Records]:
     found = settings(Path(), store=store)
     if found.server:
         typer.echo(f"these are the runs in {found.store}; those of KEDGE_URL: {found.server}/experiments", err=True)
-    records = open_records(found)
+    records = open_records(found, make=False)
     try:
         yield records
     finally:

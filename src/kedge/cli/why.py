@@ -28,7 +28,7 @@ def command(
     replay: Annotated[bool, typer.Option("--replay", help="Compute the answer again and compare it bit for bit.")] = False,
 ) -> None:
     """Walk from an answer or a version to gate, run, code, data. Exits with 3 if a link or the replay does not hold."""
-    with opened(folder, store, writer="why", bare=True) as house:
+    with opened(folder, store, writer="why", bare=True, make=False) as house:
         if (version := _version(house, what)) is not None:
             told: VersionExplanation | Explanation = house.lineage.why_version(version, house.catalog.history(version.model))
             again = None
@@ -63,7 +63,7 @@ def _prediction(house: House, what: str, *, replay: bool) -> tuple[Explanation, 
     if not replay:
         return explanation, None
     logged = house.lineage.get(name)
-    served = house.registry.get(explanation.model, explanation.version)
+    served = house.registry.servable(explanation.model, explanation.version)
     return explanation, house.evaluation.recompute(served, logged.batch, row=logged.row)
 
 

@@ -9,7 +9,8 @@ import atexit
 import getpass
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from kedge.client.process import PROCESS
 from kedge.domain.data import DatasetVersion, Erasure, Expectation, TableProfile, ValidationReport
 from kedge.domain.data_diff import TableDiff
-from kedge.errors import ConfigError, NotFound
+from kedge.errors import ConfigError
 from kedge.settings import project_root, settings
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from kedge.data.quality.room import Quality
     from kedge.data.tables.conditions import Where
     from kedge.records import Records
 
@@ -178,28 +180,28 @@ def tag(
 def validate(table: Any, expectations: object, *, actor: str | None = None, store: str | None = None) -> ValidationReport:
     """Say whether a table holds what is expected of it: a version by its reference (the report is kept with it), a
     Parquet or CSV file, or a frame. Expectations are a list of what `kedge.data.expect` gives, or a schema of Pandera."""
-    quality = _records(store).quality
-    if not isinstance(table, str):
-        return quality.validate_frame(table, expectations).report
-    if quality.is_file(table):
-        return quality.validate_file(table, expectations).report
-    return quality.validate(table, expectations, actor=actor or person()).report
+    with _quality(table, store) as quality:
+        if not isinstance(table, str):
+            return quality.validate_frame(table, expectations).report
+        if quality.is_file(table):
+            return quality.validate_file(table, expectations).report
+        return quality.validate(table, expectations, actor=actor or person()).report
 
 
 def profile(table: Any, *, again: bool = False, store: str | None = None) -> TableProfile:
     """Say what each column of a table holds; that of a version is kept with it, and counted `again` if asked."""
-    quality = _records(store).quality
-    if not isinstance(table, str):
-        return quality.profile_frame(table)
-    return quality.profile_file(table) if quality.is_file(table) else quality.profile(table, again=again)
+    with _quality(table, store) as quality:
+        if not isinstance(table, str):
+            return quality.profile_frame(table)
+        return quality.profile_file(table) if quality.is_file(table) else quality.profile(table, again=again)
 
 
 def suggest(table: Any, *, store: str | None = None) -> tuple[Expectation, ...]:
     """Draft expectations that a version, a file or a frame holds."""
-    quality = _records(store).quality
-    if not isinstance(table, str):
-        return quality.suggest_frame(table)
-    return quality.suggest_file(table) if quality.is_file(table) else quality.suggest(table)
+    with _quality(table, store) as quality:
+        if not isinstance(table, str):
+            return quality.suggest_frame(table)
+        return quality.suggest_file(table) if quality.is_file(table) else quality.suggest(table)
 
 
 def person() -> str:
@@ -213,6 +215,20 @@ def _version(reference: Reference, *, as_of: datetime | date | str | None, store
     return _records(store, make=False).tables.find(reference, as_of=as_of)
 
 
+@contextmanager
+def _quality(table: Any, store: str | None) -> Iterator[Quality]:
+    """Give what asks a table: a version in the store; a frame or file in the store if there is one, else without."""
+    from kedge.data.quality.room import is_file
+    from kedge.records import records_if_any
+
+    found = settings(project_root(Path()), store=store)
+    if found.has_store or (isinstance(table, str) and not is_file(table)):
+        yield _records(store, make=False).quality
+        return
+    with records_if_any(found) as records:
+        yield records.quality
+
+
 def _records(store: str | None, *, make: bool = True) -> Records:
     """Find or open the store of this folder; to `make` one is for who writes. Raises NotFound where there is none.
 
@@ -224,16 +240,12 @@ def _records(store: str | None, *, make: bool = True) -> Records:
             f"tables are read and written in a store, and KEDGE_URL names a control plane ({found.server}); "
             "name the store with store= or KEDGE_STORE"
         )
-    if not make and "://" not in found.store and not (found.folder / "kedge.db").is_file():
-        raise NotFound(
-            f"there is no store in {found.folder}; commit a table first, or name another with store= or KEDGE_STORE"
-        )
     with _opening:
         name = (os.getpid(), found.url, _inode(found.folder))
         if name not in _open:
             from kedge.records import open_records
 
-            records = open_records(found)
+            records = open_records(found, make=make)
             name = (os.getpid(), found.url, _inode(found.folder))
             _open[name] = records
         return _open[name]

@@ -57,7 +57,7 @@ def _from_store(where: Settings, run: RunId, *, key: str) -> History:
     from kedge.records import open_records
 
     columns, page = History(array("q"), array("q"), array("d")), ""
-    records = open_records(where)
+    records = open_records(where, make=False)
     try:
         while True:
             found = records.logging.history(run, key, limit=_AT_ONCE, page=page)

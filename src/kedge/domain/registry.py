@@ -12,9 +12,12 @@ import msgspec
 from kedge.domain.data import Column
 from kedge.domain.evaluation import Task, Verdict
 from kedge.domain.ids import Digest, LoggedModelId, ModelName, RunId
+from kedge.domain.serving import ParityRecord, TensorSignature
 from kedge.domain.tracking import Run
 
 CHAMPION = "champion"
+ORIGINAL = "original"
+"""The form in which a model was registered, beside the compiled ones."""
 MODEL_ARTIFACT = "model"
 """The artifact of a run that holds the tree of its model's files."""
 
@@ -88,6 +91,54 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     example: Digest
     trained_upto: datetime
     registered_at: datetime
+
+
+class Servable(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as the data plane needs it, whether the loop made it, a client registered it or a person did.
+
+    It answers a table (columns to one float64 a row: `signature`) or named arrays (`tensors`); one of the two is there.
+    `digest` is the tree of the model's files, which `format` reads. `example` is a blob of a few input rows with the
+    answers that the model gave in one batch at registration: Parquet for a table, packed arrays else. `service` is the
+    feature service that completes what a request brings, "" where it brings all. `signer` names the key that signed it.
+    """
+
+    model: ModelName
+    number: int
+    digest: Digest
+    format: str
+    example: Digest
+    signature: Signature | None = None
+    tensors: TensorSignature | None = None
+    service: str = ""
+    run: RunId | None = None
+    parity: ParityRecord | None = None
+    signer: str = ""
+
+    @property
+    def form(self) -> str:
+        """Say what answers: "original", or the compiled form whose parity holds."""
+        return self.parity.form if self.parity is not None and self.parity.holds else ORIGINAL
+
+    @property
+    def table(self) -> Signature:
+        """Give the signature of what answers tables. Raises TypeError for a model of tensors."""
+        if self.signature is None:
+            raise TypeError(f"version {self.number} of {self.model!r} answers tensors, not tables")
+        return self.signature
+
+
+def servable_of(version: ModelVersion) -> Servable:
+    """Make of the loop's version what serving needs; it answers in its original form."""
+    return Servable(
+        model=version.model,
+        number=version.number,
+        digest=version.digest,
+        format=version.format,
+        example=version.example,
+        signature=version.signature,
+        service=version.service,
+        run=version.run,
+    )
 
 
 class Promotion(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ class Strategy(Enum):
     SHADOW = "shadow"
 
 
-class Question(Enum):
+class TrialQuestion(Enum):
     """What a trial is asked: whether the challenger does harm (it goes on unless it does), or whether it is better."""
 
     HARM = "harm"

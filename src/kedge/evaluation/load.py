@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from kedge.domain.ids import Digest
-from kedge.domain.registry import Candidate, ModelVersion
+from kedge.domain.registry import Candidate, ModelVersion, Servable, Signature
 from kedge.errors import ModelRefused
 from kedge.evaluation.metrics import Vector
 from kedge.ports import BlobStore, ModelFormat, Predictor
+
+Known = Candidate | ModelVersion | Servable
 
 
 class ModelLoader:
@@ -25,7 +27,7 @@ class ModelLoader:
         self._kept: OrderedDict[Digest, Predictor] = OrderedDict()
         self._lock = Lock()
 
-    def answer(self, model: Candidate | ModelVersion, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> Vector:
+    def answer(self, model: Known, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> Vector:
         """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
         if not len(matrix):
             return np.empty(0)
@@ -37,19 +39,28 @@ class ModelLoader:
             )
         return answers
 
-    def find(self, model: Candidate | ModelVersion) -> Predictor:
-        """Give the loaded model. ModelRefused where no format of this name is installed."""
+    def find(self, model: Known) -> Predictor:
+        """Give the loaded model, and keep it among those used last. Raises as `load` does."""
         with self._lock:
             if (kept := self._kept.get(model.digest)) is not None:
                 self._kept.move_to_end(model.digest)
                 return kept
-        if (form := self._formats.get(model.format)) is None:
-            raise ModelRefused(
-                f"model {model.digest[:12]} is kept in format {model.format!r}; this Kedge reads {', '.join(self._formats)}"
-            )
-        loaded = form.load(self._blobs.get_tree(model.digest), model.signature)
+        loaded = self.load(model)
         with self._lock:
             self._kept[model.digest] = loaded
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return loaded
+
+    def load(self, model: Known) -> Predictor:
+        """Load a model anew, every byte checked against its digest. Raises StoreBroken; ModelRefused where no format of
+        this name is installed, or its files hold what is not allowed."""
+        if (form := self._formats.get(model.format)) is None:
+            raise ModelRefused(
+                f"model {model.digest[:12]} is kept in format {model.format!r}; this Kedge reads {', '.join(self._formats)}"
+            )
+        return form.load(self._blobs.get_tree(model.digest), _signature(model))
+
+
+def _signature(model: Known) -> Signature:
+    return model.table if isinstance(model, Servable) else model.signature

@@ -17,8 +17,8 @@ from kedge.domain.ids import Digest, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import Candidate, ModelVersion
-from kedge.errors import NotFound
+from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
+from kedge.errors import ModelRefused, NotFound
 from kedge.evaluation.agree import AGREEMENT, agreement
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
@@ -41,9 +41,9 @@ class Evaluation:
     def __init__(self, *, blobs: BlobStore, loader: ModelLoader, events: Events, clock: Clock) -> None:
         self._blobs, self._loader, self._events, self._clock = blobs, loader, events, clock
 
-    def score(self, model: Candidate | ModelVersion, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:
+    def score(self, model: Candidate | ModelVersion | Servable, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:
         """Answer rows: a frame, or columns by name, to float64 (n,). The model is loaded once and kept."""
-        signature = model.signature
+        signature = model.table if isinstance(model, Servable) else model.signature
         matrix = encode(signature, columns) if isinstance(columns, Mapping) else encode_frame(signature, columns)
         return self._loader.answer(model, matrix)
 
@@ -104,7 +104,7 @@ class Evaluation:
         gap = (candidate.trained_upto - over.trained_upto) / on.step
         return Gain(mean=mean, rows=len(y), gap=gap, cpu_seconds=candidate.cpu_seconds) if math.isfinite(mean) else None
 
-    def recompute(self, model: ModelVersion, batch: PredictionBatch, *, row: int) -> Recomputed:
+    def recompute(self, model: ModelVersion | Servable, batch: PredictionBatch, *, row: int) -> Recomputed:
         """Answer a logged row again, in the batch of rows it was answered in. NotFound where this version did not."""
         rows = next((rows for version, rows in batch.batches if version == model.number and row in rows), None)
         if rows is None:
@@ -112,7 +112,7 @@ class Evaluation:
                 f"version {model.number} of {model.model!r} did not answer row {row} of request {batch.request!r}"
             )
         columns = {name: [values[i] for i in rows] for name, values in batch.features.items()}
-        again = float(self.score(model, columns)[rows.index(row)])
+        again = float(self.score(_as_answered(model, batch), columns)[rows.index(row)])
         used = batch.versions[row] == model.number
         logged = (batch.outputs if used else batch.shadow[model.number])[row]
         equal = struct.pack("<d", again) == struct.pack("<d", logged)
@@ -159,6 +159,18 @@ class Evaluation:
                 edges=(Edge(verdict_node(digest), Node(NodeKind.RUN, judged.run), "judged"),),
             )
         )
+
+
+def _as_answered(model: ModelVersion | Servable, batch: PredictionBatch) -> ModelVersion | Servable:
+    """Give a version in the form in which it answered a batch. Raises ModelRefused where that form is not there."""
+    logged = batch.forms.get(model.number, ORIGINAL)
+    if logged == (model.form if isinstance(model, Servable) else ORIGINAL):
+        return model
+    if logged == ORIGINAL and isinstance(model, Servable):
+        return msgspec.structs.replace(model, parity=None)
+    raise ModelRefused(
+        f"version {model.number} of {model.model!r} answered in the form {logged!r}, which the registry does not hold for it"
+    )
 
 
 def keep(blobs: BlobStore, verdict: Verdict) -> Digest:

@@ -13,6 +13,7 @@ from kedge.domain.data import Expectation, Pin
 from kedge.domain.ids import Digest
 from kedge.domain.monitoring import Alert
 from kedge.domain.registry import Signature
+from kedge.domain.serving import TensorSignature
 from kedge.domain.tracking import (
     Code,
     Environment,
@@ -250,6 +251,9 @@ class Journal(Protocol):
     """
 
     def append(self, payload: bytes) -> Position: ...
+    def append_all(self, payloads: Sequence[bytes]) -> Position:
+        """Write records in one go, all or none; give the place of the last."""
+
     def sync(self) -> None: ...
     def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
         """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""
@@ -352,6 +356,25 @@ class Predictor(Protocol):
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Answer rows: float64 (n, inputs) to float64 (n,): probability of the positive class, or the value."""
+
+
+class TensorPredictor(Protocol):
+    """A loaded model of named arrays."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Answer arrays by name, of the signature's datatypes and shapes; BYTES are object arrays of str (None: missing).
+
+        The answer has every output of the signature, of its datatype.
+        """
+
+
+class TensorFormat(Protocol):
+    """A format that can also read its models as ones of named arrays."""
+
+    @property
+    def name(self) -> str: ...
+    def open(self, files: Mapping[str, bytes], tensors: TensorSignature) -> TensorPredictor:
+        """Load a model of named arrays. Raises ModelRefused for what is not allowed, or not what the signature says."""
 
 
 class ModelFormat(Protocol):

@@ -13,7 +13,7 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import CHAMPION, AliasMove, Candidate, ModelVersion
+from kedge.domain.registry import CHAMPION, AliasMove, Candidate, ModelVersion, Servable, servable_of
 from kedge.errors import AliasConflict, AliasMoved, Conflict, ModelRefused, NotFound
 from kedge.evaluation.room import Evaluation, keep, verdict_node
 from kedge.features.frame import TrainingFrame
@@ -79,11 +79,17 @@ class Registry:
         )
         return self._add(version)
 
-    def verify(self, version: ModelVersion) -> None:
-        """Answer the example again: ModelRefused where an answer is not bit for bit what it was at registration."""
+    def servable(self, model: ModelName, number: int) -> Servable:
+        """Give what is needed to serve a version. Raises NotFound; ModelRefused saying why it cannot be served."""
+        return servable_of(self.get(model, number))
+
+    def verify(self, version: ModelVersion | Servable) -> None:
+        """Load what answers and have it answer the example again: ModelRefused where an answer is not bit for bit what it
+        was at registration; StoreBroken where a byte of its files has changed."""
+        signature = version.table if isinstance(version, Servable) else version.signature
         example = self._tables.decode(self._blobs.get(version.example))
-        logged = example[version.signature.output].to_numpy()
-        again = self._evaluation.score(version, example.drop(version.signature.output))
+        logged = example[signature.output].to_numpy()
+        again = self._evaluation.score(version, example.drop(signature.output))
         if not np.array_equal(again.view(np.uint64), logged.view(np.uint64)):
             raise ModelRefused(
                 f"version {version.number} of {version.model!r} answers its example rows otherwise than at registration;"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from kedge.domain.ids import ModelName
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage
+from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage, Servable
 from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges
-from kedge.errors import ModelRefused, NotFound, RequestInvalid
+from kedge.errors import NotFound, RequestInvalid
 from kedge.ports import Deployments
 from kedge.registry.catalog import Catalog
 from kedge.registry.holders import previous_holder
@@ -48,11 +48,9 @@ class ByHand:
         Raises NotFound, ModelRefused for a version that the data plane cannot check, Conflict for one that is served
         already, RequestInvalid for rules that cannot be followed.
         """
-        version = self._catalog.version(model, number)
-        if version.loop is None:
-            raise _not_servable(model, number)
+        version = self._servable(ModelName(model), number)
         base = spec.rollout if model == spec.name else RolloutRules()
-        return self._rollout.deploy(version.loop, rules=changes.of(base), actor=actor, reason=reason)
+        return self._rollout.deploy(version, rules=changes.of(base), actor=actor, reason=reason)
 
     def roll_back(self, model: str, *, actor: str, reason: str, serial: int | None = None) -> AliasMove:
         """Go back: end the trial where one runs, else to the champion before. Gives the alias's newest move.
@@ -109,17 +107,21 @@ class ByHand:
 
     def _promote_deployed(self, model: str, number: int | None, *, actor: str, reason: str, serial: int | None) -> AliasMove:
         name = ModelName(model)
-        if number is not None and self._catalog.version(model, number).loop is None:
-            raise _not_servable(model, number)
+        if number is not None:
+            self._servable(name, number)
         self._rollout.promote(name, number, actor=actor, reason=reason, serial=serial)
         return self._newest(name)
 
+    def _servable(self, model: ModelName, number: int) -> Servable:
+        """Give a version that the data plane can serve. Raises NotFound, ModelRefused."""
+        self._catalog.version(model, number)
+        try:
+            return self._registry.servable(model, number)
+        except NotFound:
+            raise ModelRefused(
+                f"version {number} of {model!r} was registered by a client, without a signature and an example that the"
+                " data plane could check; it can carry any alias but the champion of a deployed model"
+            ) from None
+
     def _newest(self, name: ModelName) -> AliasMove:
         return next(move for move in reversed(self._registry.history(name)) if move.alias == CHAMPION)
-
-
-def _not_servable(model: str, number: int) -> ModelRefused:
-    return ModelRefused(
-        f"version {number} of {model!r} was registered by a client, without a signature and an example that the"
-        " data plane could check; it can carry any alias but the champion of a deployed model"
-    )

@@ -27,7 +27,7 @@ ALIKE_ROWS = 10  # rows of one entity go to one side: so many rows count as one 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Situation:
+class StepSeen:
     """What decides about a step that no guard accuses: when it is looked at, the challenger's rows in it so far, and what
     is wrong with the split."""
 
@@ -96,10 +96,10 @@ def _without_harm(deployment: Deployment, health: Health, *, rules: RolloutRules
     step = [look for look in seen.before if look.step == deployment.step]
     traffic += sum(look.rows + look.errors for look in step)
     skew = _skew(deployment, health, rules=rules, seen=seen)
-    return go_on(deployment, Situation(at=health.window.end, traffic=traffic, skew=skew), rules=rules)
+    return go_on(deployment, StepSeen(at=health.window.end, traffic=traffic, skew=skew), rules=rules)
 
 
-def go_on(deployment: Deployment, situation: Situation, *, rules: RolloutRules) -> tuple[Move, str]:
+def go_on(deployment: Deployment, situation: StepSeen, *, rules: RolloutRules) -> tuple[Move, str]:
     """Decide about a step that no guard accuses: hold, ask a person, advance or promote."""
     name, then = _named(deployment, rules), next_of(rules, deployment)
     if deployment.waiting:
@@ -111,7 +111,7 @@ def go_on(deployment: Deployment, situation: Situation, *, rules: RolloutRules) 
     return _by_evidence(deployment, situation, rules=rules)
 
 
-def _by_evidence(deployment: Deployment, situation: Situation, *, rules: RolloutRules) -> tuple[Move, str]:
+def _by_evidence(deployment: Deployment, situation: StepSeen, *, rules: RolloutRules) -> tuple[Move, str]:
     """Decide by what the step has shown, where nobody has said otherwise."""
     name, then = _named(deployment, rules), next_of(rules, deployment)
     lasted, hold = lasted_of(deployment, situation.at), hold_of(rules, deployment.share)

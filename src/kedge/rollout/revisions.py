@@ -16,8 +16,9 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.monitoring import Alert, AlertKind
+from kedge.domain.registry import CHAMPION
 from kedge.domain.rollout import Deployment, RolloutLook, RolloutRules, trial_of
-from kedge.errors import NotFound, RevisionConflict
+from kedge.errors import ModelRefused, NotFound, RevisionConflict
 from kedge.ports import Clock, Deployments, Notifier, Watches
 from kedge.registry.room import Registry
 from kedge.rollout.steps import next_of, steps_of, waits_for_person
@@ -53,17 +54,27 @@ class Revisions:
 
     def follow(self, current: Deployment, since: datetime | None = None) -> Deployment:
         """Let the deployment follow the champion alias, which may have moved without it (a kill between the two)."""
-        champion = self._registry.champion(current.model)
+        champion = self._champion(current.model)
         if champion is None:
             self._registry.promote(current.model, current.champion, actor=current.actor, reason=current.reason)
-        if champion is None or champion.number == current.champion:
+        if champion is None or champion == current.champion:
             return current
-        move = next(each for each in reversed(self._registry.history(current.model)) if each.number == champion.number)
-        forward = champion.number == current.challenger or champion.number > current.champion
-        steady = _steady(current, champion.number, actor=move.actor, reason=move.reason, since=since or self._clock.now())
+        move = next(each for each in reversed(self._registry.history(current.model)) if each.number == champion)
+        forward = champion == current.challenger or champion > current.champion
+        steady = _steady(current, champion, actor=move.actor, reason=move.reason, since=since or self._clock.now())
         kind = EventKind.MODEL_PROMOTED if forward else EventKind.MODEL_ROLLED_BACK
         verb = "is promoted over" if forward else "is champion again, instead of"
-        return self.put(steady, kind, message=f"Version {champion.number} {verb} {current.champion}: {move.reason}")
+        return self.put(steady, kind, message=f"Version {champion} {verb} {current.champion}: {move.reason}")
+
+    def _champion(self, model: ModelName) -> int | None:
+        """Find the version that the champion alias points to, if it is one that can be served."""
+        if (champion := self._registry.champion(model)) is not None:
+            return champion.number
+        number = next((move.number for move in reversed(self._registry.history(model)) if move.alias == CHAMPION), None)
+        try:
+            return None if number is None else self._registry.servable(model, number).number
+        except (ModelRefused, NotFound):
+            return None
 
     def begin(self, current: Deployment, number: int, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
         """Put a version on trial by rules: on its first step, or waiting for a person before that one."""

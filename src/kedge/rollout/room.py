@@ -15,7 +15,7 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
 from kedge.domain.monitoring import Health
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import ModelVersion
+from kedge.domain.registry import ModelVersion, Servable
 from kedge.domain.retraining import Retrain
 from kedge.domain.rollout import PROMOTE, Deployment, Move, RolloutLook, RolloutRules, Strategy, trial_of
 from kedge.errors import Conflict, RevisionConflict
@@ -90,7 +90,7 @@ class Rollout:
 
     # ---- by people ----
 
-    def deploy(self, version: ModelVersion, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
+    def deploy(self, version: Servable, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
         """Put a version on trial by hand, one that was tried before as well; it is champion at once where nothing is
         deployed. A trial of another version ends: superseded. Raises Conflict for a version that is served already,
         RequestInvalid for rules that cannot be followed, RevisionConflict."""
@@ -180,7 +180,7 @@ class Rollout:
 
     # ---- what follows ----
 
-    def _first(self, version: ModelVersion, *, actor: str, reason: str) -> Deployment:
+    def _first(self, version: ModelVersion | Servable, *, actor: str, reason: str) -> Deployment:
         """Deploy a model's first version: champion at once."""
         now = self._clock.now()
         first = Deployment(model=version.model, revision=1, champion=version.number, since=now, actor=actor, reason=reason)
@@ -188,7 +188,7 @@ class Rollout:
         message = f"Version {first.champion} is the first served"
         return self._revisions.follow(self._revisions.put(first, EventKind.MODEL_PROMOTED, message=message))
 
-    def _try(self, version: ModelVersion, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
+    def _try(self, version: ModelVersion | Servable, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
         """Put a version on trial against the champion; all at once is champion then."""
         current = self._revisions.follow(self._revisions.newest(version.model))
         if current.challenger is not None:

@@ -8,7 +8,7 @@ import msgspec
 from kedge.app import open_house
 from kedge.config import read_project, settings
 from kedge.domain.ids import PredictionId
-from kedge.errors import KedgeError, NotFound
+from kedge.errors import KedgeError
 from kedge.ports import JobFailed
 from kedge.server.house import House
 from kedge.server.reading.why import Again
@@ -31,9 +31,7 @@ def replay_job(project: str, store: str, prediction: PredictionId) -> dict[str, 
     house = open_house(settings(folder, store=store), read_project(folder), writer="replay-one")
     try:
         logged = house.lineage.get(prediction)
-        model = house.meta.models.find(logged.batch.model, logged.batch.versions[logged.row])
-        if model is None:
-            raise NotFound("the version that answered is not in the store")
+        model = house.registry.servable(logged.batch.model, logged.batch.versions[logged.row])
         done = house.evaluation.recompute(model, logged.batch, row=logged.row)
         return {"again": done.again, "logged": done.logged, "equal": done.equal, "batch_rows": done.batch_rows}
     except KedgeError as error:

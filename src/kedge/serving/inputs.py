@@ -12,7 +12,7 @@ from kedge.domain.features import FeatureService
 from kedge.domain.monitoring import Value
 from kedge.domain.registry import Signature
 from kedge.errors import RequestInvalid
-from kedge.serving.protocol import MOST_ROWS, Tensor, read_tensor
+from kedge.serving.protocol import MOST_ROWS, TensorBody, read_tensor
 
 Columns = dict[str, list[Value]]
 
@@ -41,7 +41,7 @@ class Inputs:
             {"name": name, "datatype": _WIRE[kind] if kind else "BYTES", "shape": [-1]} for name, kind in self.types.items()
         ]
 
-    def columns(self, tensors: Sequence[Tensor]) -> Columns:
+    def columns(self, tensors: Sequence[TensorBody]) -> Columns:
         """Read tensors as columns, all of the same positive length. Raises RequestInvalid saying what is wrong where."""
         columns = self._matrix(tensors[0]) if self._is_matrix(tensors) else self._columns(tensors)
         lengths = {name: len(values) for name, values in columns.items()}
@@ -52,10 +52,10 @@ class Inputs:
             raise RequestInvalid(f"a request has from 1 to {MOST_ROWS} rows, not {rows}")
         return columns
 
-    def _is_matrix(self, tensors: Sequence[Tensor]) -> bool:
+    def _is_matrix(self, tensors: Sequence[TensorBody]) -> bool:
         return self.numeric and len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in self.types
 
-    def _matrix(self, tensor: Tensor) -> Columns:
+    def _matrix(self, tensor: TensorBody) -> Columns:
         values, _, width = read_tensor(tensor)
         if width != len(self.types):
             raise RequestInvalid(
@@ -66,7 +66,7 @@ class Inputs:
             for place, (name, kind) in enumerate(self.types.items())
         }
 
-    def _columns(self, tensors: Sequence[Tensor]) -> Columns:
+    def _columns(self, tensors: Sequence[TensorBody]) -> Columns:
         given = [tensor.name for tensor in tensors]
         if unknown := [name for name in given if name not in self.types]:
             raise RequestInvalid(f"unknown input {_listed(unknown)}; this model takes {_listed(self.types)}")

@@ -21,7 +21,7 @@ MOST_ROWS = 100_000
 _ID = Annotated[str, Meta(max_length=200)]
 
 
-class Tensor(msgspec.Struct, frozen=True):
+class TensorBody(msgspec.Struct, frozen=True):
     """One input: row-major data, nested or flat, still undecoded."""
 
     name: str
@@ -30,7 +30,7 @@ class Tensor(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class OutputBody(msgspec.Struct, frozen=True):
     """An output that the caller asks for by name."""
 
     name: str
@@ -39,9 +39,9 @@ class Wanted(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """The body of an inference request. Unknown keys are ignored, as the protocol's extensions ask."""
 
-    inputs: list[Tensor]
+    inputs: list[TensorBody]
     id: _ID | None = None
-    outputs: list[Wanted] | None = None
+    outputs: list[OutputBody] | None = None
     parameters: dict[str, Any] | None = None
 
 
@@ -121,7 +121,7 @@ def _constant(literal: str) -> None:
         raise ValueError(f"{literal} is not a number that a model can read")
 
 
-def read_tensor(tensor: Tensor) -> tuple[list[Value], int, int]:
+def read_tensor(tensor: TensorBody) -> tuple[list[Value], int, int]:
     """Decode a tensor of shape [n] or [n, k]: its values row by row, n and k. Raises RequestInvalid."""
     if tensor.datatype not in _DECODERS:
         _refuse(f"input {tensor.name!r}: datatype {tensor.datatype!r} is not one of {', '.join(_DECODERS)}")
@@ -135,7 +135,7 @@ def read_tensor(tensor: Tensor) -> tuple[list[Value], int, int]:
     return values, rows, width
 
 
-def _values(tensor: Tensor, width: int) -> list[Value]:
+def _values(tensor: TensorBody, width: int) -> list[Value]:
     flat, nested = _DECODERS[tensor.datatype]
     raw = bytes(tensor.data)
     try:

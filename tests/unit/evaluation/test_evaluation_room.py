@@ -9,6 +9,7 @@ from kedge.domain.evaluation import Check, GateRules, Outcome, Task
 from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.registry import servable_of
 from kedge.errors import ConfigError, ModelRefused, NotFound
 from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
@@ -194,6 +195,14 @@ def test_a_shadow_answer_is_computed_again_too(room, blobs):
     second = version_of(candidate(blobs, 2.0), number=2)
     logged = batch([1, 1, 1], [0.1, 0.2, 0.3], [(1, [0, 1, 2]), (2, [0, 1, 2])], shadow={2: [0.2, 0.4, 0.6]})
     assert room.recompute(second, logged, row=1).equal
+
+
+def test_an_answer_in_a_form_that_is_not_there_is_not_computed_in_another(room, blobs):
+    version = version_of(candidate(blobs))
+    logged = msgspec.structs.replace(batch([1], [0.1], [(1, [0])]), forms={1: "treelite"})
+    for model in (version, servable_of(version)):
+        with pytest.raises(ModelRefused, match="answered in the form 'treelite'"):
+            room.recompute(model, logged, row=0)
 
 
 def test_regression_takes_squared_errors_where_no_metric_was_set(room, blobs):

@@ -90,11 +90,14 @@ def test_fewer_rows_make_a_shorter_example(registry, blobs):
 def test_verify_stops_a_version_that_answers_otherwise(register, registry, blobs):
     version = register()
     registry.verify(version)
+    registry.verify(registry.servable(MODEL, version.number))
     example = Tables().decode(blobs.get(version.example))
     nudged = example.with_columns(pl.Series("late", np.nextafter(example["late"].to_numpy(), 1)))
     blobs.kept[version.example] = Tables().encode(nudged)
     with pytest.raises(ModelRefused, match="otherwise than at registration"):
         registry.verify(version)
+    with pytest.raises(ModelRefused, match="otherwise than at registration"):
+        registry.verify(registry.servable(MODEL, version.number))
 
 
 def test_the_same_run_is_the_same_version_and_another_run_the_next(register, store):

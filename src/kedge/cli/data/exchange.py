@@ -29,7 +29,7 @@ def import_(
 ) -> None:
     """Make versions of what DVC or git-lfs keep."""
     done = []
-    with recorded(store) as records:
+    with recorded(store, make=True) as records:
         for path in paths:
             for offer in records.exchange.offers(path, cache=cache, remote=remote):
                 with HowFar(f"importing {offer.place}", files=offer.expected, bytes=offer.bytes) as shown:

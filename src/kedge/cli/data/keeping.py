@@ -9,6 +9,8 @@ from kedge.cli.data.opening import recorded
 from kedge.cli.progress import HowFar, count, size
 from kedge.cli.who import person
 from kedge.errors import KedgeError, NotFound
+from kedge.settings import project_root, settings
+from kedge.workspaces import open_workspace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def quick(words: list[str]) -> int | None:
 def add(paths: list[str], *, message: str = "", name: str = "", store: str | None = None, as_json: bool = False) -> None:
     """Make files or folders the newest versions of their datasets."""
     done: list[Added] = []
-    with recorded(store) as records:
+    _require_there(paths, store)
+    with recorded(store, make=True) as records:
         for path in paths:
             place = _place(records, path)
             with HowFar(f"adding {path}") as shown:
@@ -106,6 +109,19 @@ def _place(records: Records, path: str) -> str:
         except NotFound:
             return place
     return place
+
+
+def _require_there(paths: list[str], store: str | None) -> None:
+    """Raise NotFound where there is neither a store nor what it is to be made of."""
+    here = settings(project_root(Path()), store=store)
+    if here.has_store:
+        return
+    from kedge.data.files.versions import absent
+
+    workspace = open_workspace(here.project)
+    for place in map(workspace.place, paths):
+        if workspace.kind(place) is None:
+            raise absent(place, workspace.pointer(place))
 
 
 def _say(text: str, *, to: TextIO | None = None) -> None:

@@ -8,8 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kedge.cli.data.opening import recorded
-from kedge.cli.data.quality import NO
+from kedge.cli.data.quality import NO, asked_of
 from kedge.cli.opening import Json, Store, print_json
 from kedge.cli.showing import plain
 from kedge.config import project_or_none
@@ -49,7 +48,7 @@ def labels(
 
     Exit code 3: something stops.
     """
-    with recorded(store) as records:
+    with asked_of(name, store) as records:
         table = _table(records, name, given=(label, key, time), test=test, ignore=_listed(ignore))
         table = LabelTable(**{**vars(table), "known": _listed(classes)})
         report, able, why = check_labels(table), None, ""

@@ -1,13 +1,14 @@
 """`kedge data validate`, `suggest` and `profile`: what is expected of a table, and what it holds."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import polars as pl
 import typer
 
-from kedge.cli.data.opening import recorded
+from kedge.cli.data.opening import recorded, recorded_if_any
 from kedge.cli.data.pictures import show_profile, show_report
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.who import person
@@ -35,7 +36,7 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Say whether a table holds what is expected of it, and which rows do not. Exit code 3: it does not."""
-    with recorded(store) as records:
+    with asked_of(name, store) as records:
         rules = _expected(records, name, given=expectations)
         quality = records.quality
         found = quality.validate_file(name, rules) if is_file(name) else quality.validate(name, rules, actor=person())
@@ -58,7 +59,7 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Draft expectations from what a table holds: read them, correct them, keep them in git."""
-    with recorded(store) as records:
+    with asked_of(name, store) as records:
         root, quality = records.settings.project, records.quality
         rules = quality.suggest_file(name) if is_file(name) else quality.suggest(name)
     if as_json:
@@ -85,13 +86,18 @@ def profile(
     as_json: Json = False,
 ) -> None:
     """Show what the columns of a table hold: how much is missing, how values are spread."""
-    with recorded(store) as records:
+    with asked_of(name, store) as records:
         quality = records.quality
         found = quality.profile_file(name) if is_file(name) else quality.profile(name, again=again)
     if as_json:
         print_json(found)
     else:
         show_profile(found)
+
+
+def asked_of(name: str, store: str | None) -> AbstractContextManager[Records]:
+    """Open what a question about a table needs: of a version its store, of a file none."""
+    return recorded_if_any(store) if is_file(name) else recorded(store)
 
 
 def _expected(records: Records, name: str, *, given: str) -> object:

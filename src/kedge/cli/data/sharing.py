@@ -65,7 +65,7 @@ def pull(
     already is read, and fetched anew where it is damaged."""
     url = remote_of(project_root(Path()), given=remote)
     done: list[Shared] = []
-    with recorded(store) as records:
+    with recorded(store, make=True) as records:
         bucket = records.bucket(url)
         if mend:
             _mend(records, url)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kedge.data.files.looking import look
 from kedge.domain.workspace import Change, PlaceState, PlaceStatus
-from kedge.settings import project_root
+from kedge.settings import project_root, settings
 from kedge.workspaces import open_workspace
 
 TYPE_CHECKING = False
@@ -57,6 +57,8 @@ def _looked(workspace: Workspace, place: str, *, shown: int, store: str | None) 
     found = look(workspace, place, shown=shown)
     if found.state is PlaceState.UNKNOWN and not found.problem:
         # nothing is remembered (a fresh clone, say): the store knows what belongs there
+        if not settings(project_root(Path()), store=store).has_store:
+            return found
         from kedge.cli.data.opening import recorded
 
         with recorded(store) as records:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kedge.cli.data.opening import recorded
+from kedge.cli.data.opening import recorded, recorded_if_any
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.who import person
 from kedge.domain.ids import DatasetName
@@ -37,16 +37,18 @@ def commit(
     """Make a table the newest version of a dataset; only what changed is stored."""
     if (replace or widen) and not append:
         raise RequestInvalid("--replace and --widen are for --append: a commit always takes the place of what was there")
-    with recorded(store) as records:
+    rows = None
+    if not file.startswith(DELTA):
+        with recorded_if_any(store) as records:  # what cannot be read makes no store
+            rows = records.tables.load(file if ".py:" in file else str(Path(file).absolute()))
+    elif append or key:
+        raise RequestInvalid("a Delta table is pinned as it is: leave out --append and --key")
+    with recorded(store, make=True) as records:
         tables = records.tables
         before = records.meta.datasets.find(DatasetName(name))
-        if file.startswith(DELTA):
-            if append or key:
-                raise RequestInvalid("a Delta table is pinned as it is: leave out --append and --key")
+        if rows is None:
             made = tables.pin(file.removeprefix(DELTA), name, version=version, message=message, actor=person())
         else:
-            source = file if ".py:" in file else str(Path(file).absolute())
-            rows = tables.load(source)
             change = partial(tables.append, replace=replace, widen=widen) if append else tables.commit
             made = change(rows, name, key=key or None, message=message, source=file, actor=person())
     if as_json:

@@ -85,7 +85,7 @@ class FileVersions:
         kind = space.kind(place)
         pointer = space.pointer(place)
         if kind is None:
-            raise self._nothing(place, pointer)
+            raise absent(place, pointer)
         dataset = self._name(place, pointer, name=name)
         if pointer is None and (other := space.overlapping(place)):
             raise ConfigError(
@@ -363,11 +363,6 @@ class FileVersions:
             raise Conflict(f"the name {dataset!r} belongs to {what}; give {place} another one with --name")
         return dataset
 
-    def _nothing(self, place: str, pointer: Pointer | None) -> NotFound:
-        if pointer is not None:
-            return NotFound(f"{place} is not here, only its pointer; get it with: kedge data checkout {place}")
-        return NotFound(f"{place} does not exist; name a file or folder below the project's folder")
-
     def _warnings(self, place: str, *, first: bool, read: int) -> tuple[str, ...]:
         said = []
         if read and (twins := self._workspace.twins(place)):
@@ -469,6 +464,13 @@ def _as_seen(files: Iterator[StoredFile]) -> Iterator[KnownFile]:
     for name, digest, size, stat in files:
         mode = EXECUTABLE if stat.st_mode & 0o111 else PLAIN
         yield KnownFile(name, size, 0, 0, 0, mode, bytes.fromhex(digest), "")
+
+
+def absent(place: str, pointer: Pointer | None) -> NotFound:
+    """Say what to do about a place where nothing lies."""
+    if pointer is not None:
+        return NotFound(f"{place} is not here, only its pointer; get it with: kedge data checkout {place}")
+    return NotFound(f"{place} does not exist; name a file or folder below the project's folder")
 
 
 def require_files(version: DatasetVersion) -> Digest:

@@ -34,28 +34,34 @@ class Rollouts(Controller):
         self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
     ) -> wire.Deployed:
         """Keep the trial on its step; harm still ends it."""
-        return wire.Deployed(deployment=decide(house, model, "pause", by=By(actor_of(request), idempotency), data=data))
+        by = By(actor_of(request), idempotency)
+        return wire.Deployed(deployment=decide(house, model, verb="pause", by=by, data=data))
 
     @post("/{model:str}/resume", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def resume(
         self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
     ) -> wire.Deployed:
         """Let a paused trial go on."""
-        return wire.Deployed(deployment=decide(house, model, "resume", by=By(actor_of(request), idempotency), data=data))
+        return wire.Deployed(
+            deployment=decide(house, model, verb="resume", by=By(actor_of(request), idempotency), data=data)
+        )
 
     @post("/{model:str}/approve", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def approve(
         self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
     ) -> wire.Deployed:
         """Let pass what waits for a person: the next step, or the promotion."""
-        return wire.Deployed(deployment=decide(house, model, "approve", by=By(actor_of(request), idempotency), data=data))
+        return wire.Deployed(
+            deployment=decide(house, model, verb="approve", by=By(actor_of(request), idempotency), data=data)
+        )
 
     @post("/{model:str}/abort", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def abort(
         self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
     ) -> wire.Deployed:
         """End the trial: the champion answers everything."""
-        return wire.Deployed(deployment=decide(house, model, "abort", by=By(actor_of(request), idempotency), data=data))
+        by = By(actor_of(request), idempotency)
+        return wire.Deployed(deployment=decide(house, model, verb="abort", by=by, data=data))
 
 
 class By(NamedTuple):
@@ -78,7 +84,7 @@ def deploy(house: House, model: str, *, data: wire.Deploy, actor: str, key: str 
     )
 
 
-def decide(house: House, model: str, verb: str, *, by: By, data: wire.Decide) -> Deployment:
+def decide(house: House, model: str, *, verb: str, by: By, data: wire.Decide) -> Deployment:
     """Pause, resume, approve or abort by hand. Raises NotFound, Conflict, RequestInvalid without a reason."""
     name, reason, rollout = ModelName(model), check_reason(data.reason), house.rollout
     acts: dict[str, Callable[[], Deployment]] = {

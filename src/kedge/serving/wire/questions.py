@@ -1,0 +1,135 @@
+"""What passes between the doors and the engine: a question in, an answer out, whatever wire they came over.
+
+    door (HTTP, gRPC)  --InferRequest-->  ServingHost  --InferResponse-->  door
+A caller that goes away cancels the `await` of its question; what is cancelled need not be computed.
+"""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kedge.errors import RequestInvalid
+
+OURS = ("version", "prediction_id")
+"""The outputs that Kedge itself can add to a model's own: which version answered a row, and the row's prediction id."""
+
+
+class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One named tensor of a question or an answer.
+
+    `data` has the shape `shape`, C order, and the datatype's dtype (`datatypes.DTYPES`); where it came in binary it is a
+    read-only view of the request's bytes. BYTES is an object array of `str` (from JSON) or `bytes` (binary, gRPC). JSON's
+    null is NaN in a float; elsewhere `missing` is True there (bool, same shape) and `data` holds zero, for BYTES None.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: NDArray[Any]
+    missing: NDArray[np.bool_] | None = None
+
+    def text(self) -> NDArray[np.object_]:
+        """Give a BYTES tensor's elements as `str` (None where missing). Raises RequestInvalid where one is not UTF-8."""
+        out = np.empty(self.data.size, object)
+        for place, each in enumerate(self.data.reshape(-1)):
+            try:
+                out[place] = each.decode() if isinstance(each, bytes) else each
+            except UnicodeDecodeError as error:
+                raise RequestInvalid(f"input {self.name!r} (BYTES): element {place} is not UTF-8 text: {error}") from error
+        return out.reshape(self.shape)
+
+
+class Wanted(msgspec.Struct, frozen=True, gc=False):
+    """An output that the caller asks for by name; `binary` is how a door renders it, and nothing else."""
+
+    name: str
+    binary: bool = False
+
+
+class InferRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
+    """What a caller asks of one model.
+
+    `version` is None for what is deployed; `outputs` None for the usual ones. `deadline` is in seconds of
+    `time.monotonic()`: after it nobody waits. `variant` ("champion", "challenger") and `entity` (what the traffic is split
+    by) are a tester's override. `body` is what came over the wire where the caller gave an id: the same id with the same
+    body is the same question.
+    """
+
+    model: str
+    inputs: Sequence[Tensor]
+    version: int | None = None
+    id: str | None = None
+    parameters: Mapping[str, Any] = {}
+    outputs: Sequence[Wanted] | None = None
+    deadline: float | None = None
+    variant: str | None = None
+    entity: str | None = None
+    body: bytes | None = None
+
+
+class InferResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
+    """What a model answers: `id` is the caller's where it gave one, `outputs` in the order that was asked for."""
+
+    model: str
+    version: str
+    id: str
+    outputs: Sequence[Tensor]
+    parameters: Mapping[str, Any] = {}
+
+
+class TensorMetadata(msgspec.Struct, frozen=True):
+    """One input or output as a model declares it; -1 is an axis of any length."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class ModelMetadata(msgspec.Struct, frozen=True):
+    """What a model is, as the protocol tells it."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+
+
+class ServingHost(Protocol):
+    """What both doors ask, and all that they ask."""
+
+    def ask(self, question: InferRequest) -> Awaitable[InferResponse]:
+        """Answer a question. Raises, at once or when awaited, RequestInvalid, NotFound, ModelRefused, Overloaded,
+        DeadlineExceeded."""
+        ...
+
+    def waits(self, model: str) -> bool:
+        """Tell whether a question to a model waits for a thread now; else its answer comes before a caller can be gone."""
+        ...
+
+    def models(self) -> Sequence[str]:
+        """Name the models that are served, the project's own first."""
+        ...
+
+    def metadata(self, model: str, version: int | None = None) -> ModelMetadata:
+        """Describe a model. Raises NotFound for an unknown model or version, NothingDeployed where none is loaded."""
+        ...
+
+    def ready(self, model: str | None = None, version: int | None = None) -> bool:
+        """Tell whether a model (None: all that are to be served) can answer now. Raises NotFound for an unknown one."""
+        ...
+
+    async def refresh(self, model: str) -> int | None:
+        """Load the newest revision of a model's deployment now; None where nothing is deployed. Raises KedgeError."""
+        ...
+
+    def prometheus(self) -> str:
+        """Write the metrics in Prometheus's text format."""
+        ...
+
+    def count(self, model: str, *, status: int) -> None:
+        """Count a request for answers that a door has answered, with the HTTP status that it got (gRPC: its equal)."""
+        ...
