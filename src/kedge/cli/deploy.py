@@ -60,7 +60,7 @@ def start(
     )
     with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         who, why = person(), check_reason(reason, parameter="--reason")
-        made = house.by_hand.deploy(house.spec, name, number, changes=changes, actor=who, reason=why)
+        made = house.by_hand.deploy(house.spec, name, number=number, changes=changes, actor=who, reason=why)
     told(_standing(made), made, as_json=as_json)
 
 

@@ -22,6 +22,11 @@ def check_name(name: str) -> DatasetName:
     return DatasetName(name)
 
 
+def named_after(place: str) -> DatasetName:
+    """Name a dataset after the path that it lies at: what a name may not hold becomes `-`, of a long path the end counts."""
+    return check_name(re.sub(r"[^\w.\-]+", "-", place).lstrip("-.")[-_LONGEST:].strip("-.") or "data")
+
+
 def split(reference: str) -> tuple[DatasetName, str]:
     """Take a reference apart: the dataset, and what names the version ("" for the newest)."""
     name, _, which = reference.partition("@")

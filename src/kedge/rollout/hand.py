@@ -11,7 +11,7 @@ from kedge.domain.ids import ModelName
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage, Servable
 from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges
-from kedge.errors import NotFound, RequestInvalid
+from kedge.errors import ModelRefused, NotFound, RequestInvalid
 from kedge.ports import Deployments
 from kedge.registry.catalog import Catalog
 from kedge.registry.holders import previous_holder
@@ -41,7 +41,7 @@ class ByHand:
         return self._catalog.set_alias(model, CHAMPION, number=number, actor=actor, reason=reason, serial=serial)
 
     def deploy(
-        self, spec: ProjectSpec, model: str, number: int, *, changes: RuleChanges, actor: str, reason: str
+        self, spec: ProjectSpec, model: str, *, number: int, changes: RuleChanges, actor: str, reason: str
     ) -> Deployment:
         """Put a version on trial by the project's rules with changes; champion at once where nothing is deployed.
 

@@ -80,7 +80,9 @@ def deploy(house: House, model: str, *, data: wire.Deploy, actor: str, key: str 
         revision=data.revision,
         asked=("deploy", model, str(data.version), reason, str(data.revision), repr(data.rules)),
         key=key,
-        act=lambda: house.by_hand.deploy(house.spec, model, data.version, changes=data.rules, actor=actor, reason=reason),
+        act=lambda: house.by_hand.deploy(
+            house.spec, model, number=data.version, changes=data.rules, actor=actor, reason=reason
+        ),
     )
 
 
