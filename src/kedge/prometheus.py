@@ -1,6 +1,9 @@
-"""Figures as Prometheus reads them (text format 0.0.4): what both planes write theirs with."""
+"""Figures as Prometheus reads them (text format 0.0.4, or OpenMetrics 1.0): what both planes write theirs with."""
 
 from collections.abc import Iterable, Iterator, Mapping
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
@@ -21,6 +24,7 @@ def head(name: str, kind: str, *, told: str) -> Iterator[str]:
 
 def line(name: str, labels: Labels, *, value: float) -> str:
     """Write one sample."""
+    value = int(value) if float(value).is_integer() else value
     named = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
     return f"{name}{{{named}}} {value!r}" if named else f"{name} {value!r}"
 

@@ -108,7 +108,9 @@ def test_a_challenger_that_fails_harms_nobody() -> None:
     around.evaluation.answers[2] = ValueError("no")
     assert around.infer(body_of(2)).output("version") == [1, 1]
     assert set(around.logged()[0].errors) == {0, 1}
-    assert b'kedge_challenger_errors_total{model="flights"} 2' in around.call("GET", "/metrics").body
+    assert (
+        b'kedge_row_errors_total{model="flights",version="2",variant="challenger"} 2' in around.call("GET", "/metrics").body
+    )
 
 
 @pytest.mark.parametrize("answer", [ValueError("NaN is not for me"), ModelRefused("bad file"), float("nan")])
@@ -345,7 +347,7 @@ def test_a_full_disk_fails_no_prediction_and_is_told() -> None:
     answer = around.infer(body_of(2))
     assert answer.status == 200
     assert answer.json["parameters"] == {"revision": 1, "logged": False}
-    assert b'kedge_log_gap_rows_total{model="flights"} 2' in around.call("GET", "/metrics").body
+    assert b"kedge_log_gap_rows_total 2" in around.call("GET", "/metrics").body
     around.journal.full = False
     again = around.infer(body_of(2))
     assert again.json["parameters"] == {"revision": 1}
@@ -389,10 +391,10 @@ def test_metrics_count_requests_rows_and_stages() -> None:
     around.infer(body_of(2))
     around.infer(b"{")
     text = around.call("GET", "/metrics").body.decode()
-    assert 'kedge_requests_total{model="flights",code="200"} 1' in text
-    assert 'kedge_requests_total{model="flights",code="400"} 1' in text
-    assert 'kedge_errors_total{model="flights",code="400"} 1' in text
-    assert 'kedge_rows_total{model="flights",version="1"} 2' in text
-    for stage in ("parse", "features", "predict", "log", "encode", "total"):
-        assert f'kedge_request_seconds_bucket{{model="flights",stage="{stage}",le="+Inf"}} 1' in text
-    assert 'kedge_log_lag_rows{model="flights"} 2' in text
+    served = 'model="flights",version="1",variant="champion"'
+    assert f'kedge_requests_total{{{served},code="200"}} 1' in text
+    assert 'kedge_requests_total{model="flights",version="",variant="",code="400"} 1' in text
+    assert f"kedge_rows_total{{{served}}} 2" in text
+    for stage in ("parse", "queue", "features", "predict", "serialize", "log", "total"):
+        assert f'kedge_request_seconds_bucket{{{served},stage="{stage}",le="+Inf"}} 1' in text
+    assert "kedge_log_lag_rows 2" in text

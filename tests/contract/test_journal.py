@@ -41,6 +41,22 @@ def test_records_come_back_in_order_with_the_positions_that_append_gave(journal)
     assert list(journal.scan()) == written
 
 
+def test_records_appended_together_come_back_one_by_one(journal):
+    first = journal.append(b"1")
+    last = journal.append_all([b"22", b"333"])
+    (_, second, third) = journal.scan()
+    assert third == (last, b"333")
+    assert payloads(journal, {first.segment: first.end}) == [b"22", b"333"]
+    assert payloads(journal, {second[0].segment: second[0].end}) == [b"333"]
+
+
+def test_of_records_appended_together_all_or_none_are_written(journal):
+    for refused in ([], [b"1", b""]):
+        with pytest.raises(ValueError, match=r"at least one byte|no record"):
+            journal.append_all(refused)
+    assert payloads(journal) == []
+
+
 def test_a_scan_goes_on_after_a_position(journal):
     positions = [journal.append(bytes([number])) for number in range(1, 6)]
     assert payloads(journal, {positions[2].segment: positions[2].end}) == [b"\4", b"\5"]

@@ -1,6 +1,6 @@
 """A journal in memory, for tests that are not about files; the contract suite holds it to what files do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kedge.ports import Position
 
@@ -22,6 +22,14 @@ class MemoryJournal:
         position = Position("000000000001-memory.log", self._end)
         self._records.append((position, bytes(payload)))
         return position
+
+    def append_all(self, payloads: Sequence[bytes]) -> Position:
+        """Keep records, all or none."""
+        if not payloads:
+            raise ValueError("there is no record to append")
+        if not all(payloads):
+            raise ValueError("a journal's record holds at least one byte")
+        return [self.append(payload) for payload in payloads][-1]
 
     def sync(self) -> None:
         """Do nothing: memory survives no power cut."""

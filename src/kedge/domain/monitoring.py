@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -35,14 +36,27 @@ class Window(msgspec.Struct, frozen=True):
         return f"{self.start:%Y-%m-%dT%H:%M}/{self.end:%Y-%m-%dT%H:%M}"
 
 
+class Matrix(msgspec.Struct, frozen=True):
+    """Columns of one type as an array: `values` has shape (rows, len(names)). A record keeps it as one buffer."""
+
+    names: tuple[str, ...]
+    values: Any
+
+
 class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as it was answered: the record of the prediction log. Columns are lists of one value per row.
+    """One request as it was answered: the record of the prediction log. Columns are lists of one value per row; who
+    writes one may give arrays as well (`features`, `outputs`, `tensors`), and a `matrix` in place of `features`.
 
     `at` is the time the answer holds for, `features` the values as served (before encoding, in the signature's order),
     `as_of` the event time of the row each view contributed, `batches` the runs of rows that went through a model in one
     call (version and row indices): the same call again gives the same bits. `shadow` holds answers that were not used;
     `inputs` what the request brought and `features` does not show: entity keys, and columns that only `derive` reads.
-    `forms` names by version the compiled form that answered, where it was not the original.
+    `roles` and `forms` say by version as what it answered ("champion", "challenger") and in which compiled form, where
+    it was not the original; `variant` is the role that a tester asked for by name: such a request is outside the split.
+    `calls` names by version the call that several requests shared: its id, this request's place, how many they were.
+    `tensors` holds outputs besides the first. `rows` has the numbers of the rows in their request where some are not
+    kept (empty: all are), `share` the share of entities that is kept. A record without rows whose `missing` is above 0
+    is a gap: so many rows were answered and could not be logged. Where `entities` is empty, each row is its own.
     """
 
     request: RequestId
@@ -61,6 +75,14 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float] = {}
     inputs: dict[str, list[Value]] = {}
     forms: dict[int, str] = {}
+    roles: dict[int, str] = {}
+    variant: str = ""
+    calls: dict[int, tuple[str, int, int]] = {}
+    tensors: dict[str, list[Any]] = {}
+    rows: list[int] = []
+    share: float = 1.0
+    missing: int = 0
+    matrix: Matrix | None = None
 
 
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +165,7 @@ class AlertKind(Enum):
     SILENCE = "silence"
     GATE_REFUSED = "gate_refused"
     ROLLED_BACK = "rolled_back"
+    ROLLOUT_WAITS = "rollout_waits"
     TRAINING_FAILED = "training_failed"
     DATA_INVALID = "data_invalid"
 

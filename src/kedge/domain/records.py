@@ -1,19 +1,22 @@
 """The records of the two journals, as bytes: predictions as they were answered, and ground truth as it arrived.
 
-MessagePack by msgspec; the structs in `monitoring.py` are the format. Times travel as UTC timestamps, so a record read
-back equals the one that was written, NaN and infinities included. Who needs a part of a record reads that part alone:
-the rest is skipped, not built. Every `decode_...` raises msgspec.DecodeError where the bytes are no such record.
+MessagePack by msgspec. A prediction's record is an array whose first elements are what the label join needs, so that
+who needs a part reads that part alone: the rest is skipped, not built. Columns stand in blocks, see `buffers.py`. The
+records of older stores are maps and stay readable: the first byte tells which it is. Times travel as UTC timestamps, so
+a record read back equals the one that was written, NaN and infinities included. Every `decode_...` raises
+msgspec.DecodeError where the bytes are no such record.
 """
 
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 
+from kedge.domain.buffers import Block, block_of, blocks_of, columns_of, numbers_of
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch, TruthBatch, Value
 
 _encoder = msgspec.msgpack.Encoder()
-_predictions = msgspec.msgpack.Decoder(PredictionBatch)
 _truths = msgspec.msgpack.Decoder(TruthBatch)
 
 
@@ -29,44 +32,162 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     shadow: dict[int, list[float]] = {}
     errors: dict[int, str] = {}
     seconds: dict[str, float] = {}
+    rows: list[int] = []
+    share: float = 1.0
+    missing: int = 0
+    variant: str = ""
 
 
-class _Features(msgspec.Struct, frozen=True):
-    features: dict[str, list[Value]]
+class _Id(msgspec.Struct, frozen=True, array_like=True):
+    """The start of a record. `format` is 2; a reader that meets another is older than the record."""
 
-
-class _Request(msgspec.Struct, frozen=True):
+    format: int
     request: RequestId
 
 
-_answers = msgspec.msgpack.Decoder(Answers)
-_features = msgspec.msgpack.Decoder(_Features)
-_request = msgspec.msgpack.Decoder(_Request)
+class _Answered(_Id, frozen=True, array_like=True):
+    """The part of a record that `Answers` is made of. One version for all rows stands as a number."""
+
+    model: ModelName
+    at: datetime
+    revision: int
+    count: int
+    versions: int | list[int]
+    outputs: bytes | list[float]
+    shadow: dict[int, list[float]]
+    errors: dict[int, str]
+    seconds: dict[str, float]
+    rows: list[int]
+    share: float
+    missing: int
+    variant: str
+
+
+class _Named(_Answered, frozen=True, array_like=True):
+    """A record up to its entities."""
+
+    entities: list[str]
+
+
+class _Served(_Named, frozen=True, array_like=True):
+    """A record up to its features."""
+
+    features: list[Block]
+
+
+class _Record(_Served, frozen=True, array_like=True):
+    """The whole record."""
+
+    service: str
+    as_of: dict[str, list[datetime | None]]
+    batches: list[tuple[int, list[int]]]
+    inputs: dict[str, list[Value]]
+    roles: dict[int, str]
+    forms: dict[int, str]
+    calls: dict[int, tuple[str, int, int]]
+    tensors: list[Block]
+
+
+Read = TypeVar("Read", bound=_Id)
+
+
+class _OldFeatures(msgspec.Struct, frozen=True):
+    features: dict[str, list[Value]]
+
+
+class _OldEntities(msgspec.Struct, frozen=True):
+    entities: list[str]
+
+
+class _OldRequest(msgspec.Struct, frozen=True):
+    request: RequestId
+
+
+FORMAT = 2
+
+_id, _answered = msgspec.msgpack.Decoder(_Id), msgspec.msgpack.Decoder(_Answered)
+_named, _old_entities = msgspec.msgpack.Decoder(_Named), msgspec.msgpack.Decoder(_OldEntities)
+_served, _record = msgspec.msgpack.Decoder(_Served), msgspec.msgpack.Decoder(_Record)
+_old_batch, _old_answers = msgspec.msgpack.Decoder(PredictionBatch), msgspec.msgpack.Decoder(Answers)
+_old_features, _old_request = msgspec.msgpack.Decoder(_OldFeatures), msgspec.msgpack.Decoder(_OldRequest)
 
 
 def encode_batch(batch: PredictionBatch) -> bytes:
     """Write one answered request as a journal record."""
-    return _encoder.encode(batch)
+    versions, outputs = batch.versions, batch.outputs
+    count = len(versions)
+    same = count and versions.count(versions[0]) == count
+    return _encoder.encode(
+        (
+            FORMAT,
+            batch.request,
+            batch.model,
+            batch.at,
+            batch.revision,
+            count,
+            versions[0] if same else versions,
+            outputs if isinstance(outputs, list) else _doubles(outputs),
+            batch.shadow,
+            batch.errors,
+            batch.seconds,
+            batch.rows,
+            batch.share,
+            batch.missing,
+            batch.variant,
+            batch.entities,
+            blocks_of(batch.features) if batch.matrix is None else [block_of(batch.matrix.names, batch.matrix.values)],
+            batch.service,
+            batch.as_of,
+            batch.batches,
+            batch.inputs,
+            batch.roles,
+            batch.forms,
+            batch.calls,
+            blocks_of(batch.tensors) if batch.tensors else (),
+        )
+    )
 
 
 def decode_batch(payload: bytes) -> PredictionBatch:
     """Read one answered request."""
-    return _predictions.decode(payload)
+    if _is_old(payload):
+        return _old_batch.decode(payload)
+    read = _checked(_record.decode(payload))
+    return PredictionBatch(
+        **_common(read),
+        features=columns_of(read.features),
+        service=read.service,
+        entities=read.entities,
+        as_of=read.as_of,
+        batches=read.batches,
+        inputs=read.inputs,
+        roles=read.roles,
+        forms=read.forms,
+        calls=read.calls,
+        tensors=columns_of(read.tensors),
+    )
 
 
 def decode_answers(payload: bytes) -> Answers:
     """Read one answered request without its features."""
-    return _answers.decode(payload)
+    return _old_answers.decode(payload) if _is_old(payload) else Answers(**_common(_checked(_answered.decode(payload))))
 
 
 def decode_features(payload: bytes) -> dict[str, list[Value]]:
     """Read only the features of one answered request."""
-    return _features.decode(payload).features
+    if _is_old(payload):
+        return _old_features.decode(payload).features
+    return columns_of(_checked(_served.decode(payload)).features)
+
+
+def decode_entities(payload: bytes) -> list[str]:
+    """Read only what each row of one answered request was split by; empty where each row is its own."""
+    return _old_entities.decode(payload).entities if _is_old(payload) else _checked(_named.decode(payload)).entities
 
 
 def decode_request(payload: bytes) -> RequestId:
     """Read only the id of one answered request."""
-    return _request.decode(payload).request
+    return _old_request.decode(payload).request if _is_old(payload) else _checked(_id.decode(payload)).request
 
 
 def encode_truth(batch: TruthBatch) -> bytes:
@@ -77,3 +198,38 @@ def encode_truth(batch: TruthBatch) -> bytes:
 def decode_truth(payload: bytes) -> TruthBatch:
     """Read arrived ground truth."""
     return _truths.decode(payload)
+
+
+def _is_old(payload: bytes) -> bool:
+    """Say whether a record is a map, as records were before they were arrays."""
+    return bool(payload) and (payload[0] & 0xF0 == 0x80 or payload[0] in (0xDE, 0xDF))
+
+
+def _checked(read: Read) -> Read:
+    if read.format != FORMAT:
+        raise msgspec.DecodeError(f"a record of format {read.format}; this release of Kedge reads {FORMAT} and older")
+    return read
+
+
+def _common(read: _Answered) -> dict[str, Any]:
+    versions, outputs = read.versions, read.outputs
+    return {
+        "request": read.request,
+        "model": read.model,
+        "at": read.at,
+        "revision": read.revision,
+        "versions": [versions] * read.count if isinstance(versions, int) else versions,
+        "outputs": outputs if isinstance(outputs, list) else numbers_of("<f8", outputs),
+        "shadow": read.shadow,
+        "errors": read.errors,
+        "seconds": read.seconds,
+        "rows": read.rows,
+        "share": read.share,
+        "missing": read.missing,
+        "variant": read.variant,
+    }
+
+
+def _doubles(outputs: Any) -> bytes:
+    data: bytes = (outputs if outputs.dtype.str == "<f8" else outputs.astype("<f8")).tobytes()
+    return data

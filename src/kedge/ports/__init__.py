@@ -17,6 +17,7 @@ from kedge.ports.records import (
     RunFiles,
     Runs,
     TakenAlias,
+    Versions,
     Watches,
 )
 from kedge.ports.world import (
@@ -97,5 +98,6 @@ __all__ = [
     "Told",
     "Travelled",
     "TreeFile",
+    "Versions",
     "Watches",
 ]

@@ -185,10 +185,16 @@ class DataStore(BlobStore, Protocol):
         """List the files of a tree, however many. Raises NotFound, StoreBroken."""
 
     def restore(
-        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+        self,
+        files: Iterable[tuple[TreeFile, Path]],
+        *,
+        told: Told,
+        before: Before = lambda name: None,
+        mtime_ns: int | None = None,
     ) -> Iterator[StoredFile]:
         """Write files of a tree to paths, over what is there, in the order in which they lie in the store.
 
+        `before` may tell what lies at the path of a name now: what both have in common may be read from there.
         Each is whole at its path or not there, and has this time of change where one is given. Raises NotFound,
         StoreBroken, StoreFull.
         """
@@ -251,6 +257,9 @@ class Journal(Protocol):
     """
 
     def append(self, payload: bytes) -> Position: ...
+    def append_all(self, payloads: Sequence[bytes]) -> Position:
+        """Write records in one go, all or none; give the place of the last."""
+
     def sync(self) -> None: ...
     def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
         """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""

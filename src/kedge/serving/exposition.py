@@ -1,58 +1,62 @@
-"""What the data plane counted, as Prometheus reads it (text format 0.0.4)."""
+"""What a data plane counted, over all its workers, as Prometheus or an OpenMetrics reader takes it.
 
-from collections.abc import Iterator
+Counters and histograms are added up, those of workers that have ended too. A gauge holds of the workers that are ready,
+and of the one that is asked.
+"""
 
-from kedge.prometheus import Labels, Sample, family, head, line
-from kedge.serving.metrics import BOUNDS, Histogram
-from kedge.serving.plane import Plane
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 
+from kedge.prometheus import OPEN_METRICS, TEXT, Labels, head, line
+from kedge.serving.board import WorkerState
+from kedge.serving.metrics import BY_NAME, FAMILIES, Family, Metrics
 
-def prometheus(plane: Plane) -> str:
-    """Write all metrics of a plane."""
-    return "\n".join(_lines(plane, {"model": plane.model})) + "\n"
-
-
-def _lines(plane: Plane, model: Labels) -> Iterator[str]:
-    metrics, log, active = plane.metrics, plane.log, plane.active
-    for name, text, samples in (
-        ("requests", "Inference requests by HTTP status.", _by(model, "code", counts=metrics.requests)),
-        ("errors", "Inference requests answered with an error.", _by(model, "code", counts=_errors(metrics.requests))),
-        ("rows", "Rows answered, by model version.", _by(model, "version", counts=metrics.rows)),
-    ):
-        yield from family(f"kedge_{name}_total", "counter", told=text, samples=samples)
-    for name, text, count in (
-        ("challenger_errors", "Rows that the version on trial failed on.", metrics.challenger_errors),
-        ("repeated_requests", "Requests sent again, answered as before and counted once.", metrics.repeated),
-        ("load_failures", "Attempts to load a revision that failed; the one before went on serving.", metrics.load_failures),
-        ("log_gap_rows", "Rows answered that could not be logged.", log.gap_rows),
-        ("log_sync_failures", "Syncs of the prediction log that failed.", log.sync_failures),
-    ):
-        yield from family(f"kedge_{name}_total", "counter", told=text, samples=[(model, count)])
-    for name, text, value in (
-        ("revision", "The deployment's revision that answers; 0 for none.", active.deployment.revision if active else 0),
-        ("revision_wanted", "The newest revision that was tried.", plane.wanted),
-        ("trial_share", "The share of traffic on trial.", active.deployment.share if active else 0.0),
-        ("log_lag_rows", "Rows logged that are not yet synced.", log.lag_rows),
-        ("log_lag_seconds", "How long the oldest of them has been waiting.", log.lag_seconds),
-    ):
-        yield from family(f"kedge_{name}", "gauge", told=text, samples=[(model, value)])
-    yield from head("kedge_request_seconds", "histogram", told="Seconds of answered requests, by stage.")
-    for stage, histogram in metrics.stages.items():
-        yield from _histogram("kedge_request_seconds", {**model, "stage": stage}, histogram=histogram)
+Series = dict[tuple[str, ...], list[float]]
+_OVER: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "min": min, "max": max}
 
 
-def _by(model: Labels, label: str, *, counts: dict[int, int]) -> list[Sample]:
-    return [({**model, label: str(key)}, count) for key, count in sorted(counts.items())]
+def exposition(metrics: Metrics, *, accept: str = "") -> tuple[str, bytes]:
+    """Write all metrics: content type and body, in the format that an Accept header asks for."""
+    metrics.sample()
+    series, openly = _collected(metrics), "application/openmetrics-text" in accept
+    lines = (each for family in FAMILIES for each in _family(family, series[family.name], openly=openly))
+    text = "".join(f"{each}\n" for each in lines) + ("# EOF\n" if openly else "")
+    return (OPEN_METRICS if openly else TEXT), text.encode()
 
 
-def _errors(requests: dict[int, int]) -> dict[int, int]:
-    return {code: count for code, count in requests.items() if code >= 400}
+def _collected(metrics: Metrics) -> dict[str, Series]:
+    found: dict[str, dict[tuple[str, ...], list[memoryview[float]]]] = defaultdict(lambda: defaultdict(list))
+    for segment in metrics.board.segments:
+        current = segment is metrics.segment or segment.state is WorkerState.READY
+        for key, values in segment.items():
+            name, *labels = json.loads(key)
+            if current or BY_NAME[name].kind != "gauge":
+                found[name][tuple(labels)].append(values)
+    return {family.name: _added(family, found[family.name]) for family in FAMILIES}
 
 
-def _histogram(name: str, labels: Labels, *, histogram: Histogram) -> Iterator[str]:
-    seen = 0
-    for bound, count in zip((*map(str, BOUNDS), "+Inf"), histogram.counts, strict=True):
+def _added(family: Family, parts: dict[tuple[str, ...], list["memoryview[float]"]]) -> Series:
+    over = _OVER[family.over]
+    return {labels: [over(column) for column in zip(*values, strict=True)] for labels, values in sorted(parts.items())}
+
+
+def _family(family: Family, series: Series, *, openly: bool) -> Iterator[str]:
+    # OpenMetrics names a counter without its ending, and its samples with it.
+    name = family.name.removesuffix("_total") if openly else family.name
+    yield from head(name, family.kind, told=family.told)
+    for values, counted in series.items():
+        labels = dict(zip(family.labels, values, strict=True))
+        if family.kind == "histogram":
+            yield from _histogram(family, labels, counted=counted)
+        else:
+            yield line(family.name, labels, value=counted[0])
+
+
+def _histogram(family: Family, labels: Labels, *, counted: list[float]) -> Iterator[str]:
+    seen = 0.0
+    for bound, count in zip((*map(str, family.bounds), "+Inf"), counted, strict=False):
         seen += count
-        yield line(f"{name}_bucket", {**labels, "le": bound}, value=seen)
-    yield line(f"{name}_sum", labels, value=histogram.sum)
-    yield line(f"{name}_count", labels, value=seen)
+        yield line(f"{family.name}_bucket", {**labels, "le": bound}, value=seen)
+    yield line(f"{family.name}_sum", labels, value=counted[-1])
+    yield line(f"{family.name}_count", labels, value=seen)

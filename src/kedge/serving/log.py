@@ -6,6 +6,7 @@ that cannot be written never fails a prediction: the answer says `logged: false`
 
 import logging
 import threading
+from collections.abc import Sequence
 from time import monotonic
 
 from kedge.domain.monitoring import PredictionBatch
@@ -41,12 +42,17 @@ class PredictionLog:
 
     def append(self, batch: PredictionBatch) -> bool:
         """Write one answered request; False, counted as a gap, where it could not be written."""
-        rows = len(batch.outputs)
+        return self.append_all((batch,))
+
+    def append_all(self, batches: Sequence[PredictionBatch]) -> bool:
+        """Write requests that were answered together, in one write; False, counted as a gap, where it was refused."""
+        rows = sum(len(batch.versions) for batch in batches)
         try:
-            self._journal.append(encode_batch(batch))
+            self._journal.append_all([encode_batch(batch) for batch in batches])
         except (KedgeError, OSError) as error:
             self.gap_rows += rows
-            _log.error("prediction log: %d rows of request %s are not logged: %s", rows, batch.request, error)
+            names = ", ".join(batch.request for batch in batches[:3])
+            _log.error("prediction log: %d rows of request %s are not logged: %s", rows, names, error)
             return False
         self._appended += rows
         if self._oldest is None:

@@ -8,6 +8,7 @@ Loading happens in another thread, and its result is swapped in by one assignmen
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import isfinite
@@ -30,7 +31,7 @@ from kedge.rollout import split
 from kedge.serving.inputs import Columns
 from kedge.serving.loader import Active, RevisionLoader, Verifier
 from kedge.serving.log import PredictionLog
-from kedge.serving.metrics import Metrics
+from kedge.serving.metrics import STAGES, Metrics
 from kedge.serving.protocol import Output, Request, Response, encode, read_request
 from kedge.serving.recent import Recent
 
@@ -73,9 +74,13 @@ class Plane:
         journal: Journal,
         clock: Clock,
         replay_clock: bool = False,
+        metrics: Metrics | None = None,
         new_id: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
-        self.model, self.metrics, self.log = model, Metrics(), PredictionLog(journal)
+        self.model, self.metrics, self.log = model, metrics or Metrics(), PredictionLog(journal)
+        self.counts = self.metrics.model(model)
+        self.metrics.sampled(self._sample)
+        self.metrics.watch_log(self.log)
         self._sticky, self._reads = sticky, frozenset((*service.entities(), *service.request))
         self._unread = tuple(name for name in sorted(self._reads) if name not in service.columns())
         self._service, self._reader, self._evaluation = service.name, reader, evaluation
@@ -120,8 +125,9 @@ class Plane:
                 try:
                     self._active = self._loader.load(newest)
                 except KedgeError:
-                    self.metrics.load_failures += 1
+                    self.counts.load_failures.add()
                     raise
+                self.counts.loads.add()
                 _log.info("revision %d of %s is active", newest.revision, self.model)
             return newest.revision
 
@@ -134,7 +140,7 @@ class Plane:
         told = request.id or self.new_id()
         exact, name = self._recent.name(told, body)
         if request.id and number is None and (known := self._recent.find(exact)) is not None:
-            self.metrics.repeated += 1
+            self.counts.repeated.add()
             return known
         deployment = active.deployment
         probe = number is not None and deployment.challenger is not None
@@ -144,10 +150,10 @@ class Plane:
         logged = not probe and self.log.append(batch)
         times.end("log")
         answer = encode(self._render(told, request, active=active, batch=batch, logged=logged))
-        times.end("encode")
+        times.end("serialize")
         if request.id and number is None and logged:
             self._recent.keep(exact, told, answer=answer)
-        self._count(batch, times)
+        self._count(deployment, batch, times=times)
         return answer
 
     def _answer(
@@ -258,13 +264,25 @@ class Plane:
             outputs=[Output(name, tensors[name][0], rows, tensors[name][1]) for name in dict.fromkeys(asked or tensors)],
         )
 
-    def _count(self, batch: PredictionBatch, times: "_Stages") -> None:
-        self.metrics.rows.update(batch.versions)
-        if batch.errors:
-            self.metrics.challenger_errors += len(batch.errors)
-        for stage, seconds in times.seconds.items():
-            self.metrics.stages[stage].observe(seconds)
-        self.metrics.stages["total"].observe(times.total)
+    def _count(self, deployment: Deployment, batch: PredictionBatch, *, times: "_Stages") -> None:
+        roles = {deployment.champion: "champion", deployment.challenger: "challenger"}
+        rows = Counter(batch.versions)
+        for number, count in rows.items():
+            self.counts.version(number, roles[number]).rows.add(count)
+        for number, outputs in batch.shadow.items():
+            self.counts.version(number, "shadow").rows.add(len(outputs))
+        if batch.errors and deployment.challenger is not None:
+            self.counts.version(deployment.challenger, "challenger").row_errors.add(len(batch.errors))
+        number, role = (next(iter(rows)), "") if len(rows) == 1 else (deployment.champion, "mixed")
+        answered = self.counts.version(number, role or roles[number])
+        answered.requests[200].add()
+        answered.answered(*(times.seconds.get(stage, 0.0) for stage in STAGES[:-1]), times.total)
+
+    def _sample(self) -> None:
+        active, counts = self._active, self.counts
+        counts.revision.set(active.deployment.revision if active else 0)
+        counts.revision_wanted.set(self._wanted)
+        counts.trial_share.set(active.deployment.share if active else 0.0)
 
 
 class _Stages:

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from kedge.errors import KedgeError, ModelRefused, NotFound, NothingDeployed, RequestInvalid
-from kedge.serving.exposition import prometheus
+from kedge.serving.exposition import exposition
 from kedge.serving.plane import Plane
 from kedge.serving.protocol import MOST_BYTES, encode
 
@@ -26,7 +26,6 @@ Headers = list[tuple[bytes, bytes]]
 
 _log = logging.getLogger("kedge.serving")
 _JSON: Headers = [(b"content-type", b"application/json")]
-_TEXT: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _STATUS: tuple[tuple[type[KedgeError], int], ...] = (
     (RequestInvalid, 400),
     (NothingDeployed, 503),  # before its parent
@@ -72,8 +71,9 @@ class Application:
             return
         except Exception as error:  # the request door
             reply = self._apologize(error)
-        if parts[-1] == "infer":
-            self._plane.metrics.requests[reply.status] += 1
+        if parts[-1] == "infer" and reply.status != 200:
+            known = parts[2:3] == [self._plane.model]
+            (self._plane.counts.unanswered if known else self._plane.metrics.nowhere)[reply.status].add()
         headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
@@ -102,7 +102,9 @@ class Application:
                 return _json({"ready": True})
             case ["metrics"]:
                 _require_method(scope, "GET")
-                return Reply(200, prometheus(self._plane).encode(), _TEXT)
+                accept = (_header(scope, b"accept") or b"").decode("latin-1")
+                kind, body = exposition(self._plane.metrics, accept=accept)
+                return Reply(200, body, [(b"content-type", kind.encode())])
         raise Refusal(404, f"there is nothing at {scope['path']}; the models are under /v2/models/NAME")
 
     def _require_model(self, model: str) -> None:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -37,15 +37,21 @@ class FileJournal:
 
     def append(self, payload: bytes) -> Position:
         """Write one record; it has reached the operating system on return. Raises StoreFull, and nothing is written then."""
-        if not payload:
-            raise ValueError("a journal's record holds at least one byte")
-        frame = _HEAD.pack(len(payload), crc32(payload)) + payload
+        return self._append(_frame_of(payload))
+
+    def append_all(self, payloads: Sequence[bytes]) -> Position:
+        """Write records in one call of the operating system, all or none; give the place of the last. Raises StoreFull."""
+        if not payloads:
+            raise ValueError("there is no record to append")
+        return self._append(b"".join(map(_frame_of, payloads)))
+
+    def _append(self, frames: bytes) -> Position:
         with self._appending:
             if self._open is not None and (self._open.end >= self._limit or self._open.suspect):
                 self._close()
             if self._open is None:
                 self._open = _Segment(self._folder, self._writer)
-            return self._open.append(frame)
+            return self._open.append(frames)
 
     def sync(self) -> None:
         """Make all that was appended survive a power cut."""
@@ -102,13 +108,13 @@ class _Segment:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # says that this writer lives: nobody cuts this tail
             return
 
-    def append(self, frame: bytes) -> Position:
+    def append(self, frames: bytes) -> Position:
         try:
-            write_all(self._descriptor, frame)
+            write_all(self._descriptor, frames)
         except OSError as error:
             os.ftruncate(self._descriptor, self.end)
             raise refusal(error, self._path) from error
-        self.end += len(frame)
+        self.end += len(frames)
         return Position(self._path.name, self.end)
 
     def sync(self) -> None:
@@ -149,6 +155,12 @@ def _read(path: Path, start: int, *, size: int) -> Iterator[tuple[Position, byte
         offset += _HEAD.size + len(payload)
         yield Position(path.name, start + offset), bytes(payload)
     _require_torn(data, offset, path=path, start=start)
+
+
+def _frame_of(payload: bytes) -> bytes:
+    if not payload:
+        raise ValueError("a journal's record holds at least one byte")
+    return _HEAD.pack(len(payload), crc32(payload)) + payload
 
 
 def _frame(data: memoryview, offset: int) -> memoryview | None:

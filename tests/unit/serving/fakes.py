@@ -169,6 +169,11 @@ class Journal(MemoryJournal):
             raise StoreFull("no space left")
         return super().append(payload)
 
+    def append_all(self, payloads: Any) -> Any:
+        if self.full:
+            raise StoreFull("no space left")
+        return super().append_all(payloads)
+
     def sync(self) -> None:
         self.syncs += 1
 

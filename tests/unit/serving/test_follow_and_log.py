@@ -41,7 +41,7 @@ def test_a_broken_revision_is_told_once_and_tried_again_after_a_rest(caplog: obj
     for _ in range(50):
         follower.look()
     assert around.registry.verified == [1, 2]
-    assert around.plane.metrics.load_failures == 1
+    assert around.plane.counts.load_failures.value == 1
     around.registry.broken.clear()
     follower.look()
     assert around.plane.require().deployment.revision == 2
