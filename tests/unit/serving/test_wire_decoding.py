@@ -11,7 +11,7 @@ import pytest
 from kedge.errors import RequestInvalid
 from kedge.serving.wire.binary import read_binary, to_raw
 from kedge.serving.wire.datatypes import DATATYPES
-from kedge.serving.wire.decoding import Body, JsonReader
+from kedge.serving.wire.decoding import InferBody, JsonReader
 from kedge.serving.wire.questions import Tensor, Wanted
 
 
@@ -19,7 +19,7 @@ def one(datatype: str, data: Any, shape: list[Any] | None = None, name: str = "x
     return {"name": name, "datatype": datatype, "shape": shape or [len(data)], "data": data, **more}
 
 
-def read(*tensors: dict[str, Any], **more: Any) -> Body:
+def read(*tensors: dict[str, Any], **more: Any) -> InferBody:
     return JsonReader().read(json.dumps({"inputs": tensors, **more}).encode())
 
 

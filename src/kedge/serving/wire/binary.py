@@ -16,14 +16,14 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from kedge.serving.wire.datatypes import Datatype
-from kedge.serving.wire.decoding import Body, TensorFrame, body_of, known, read_frame, read_tensor, refuse
+from kedge.serving.wire.decoding import InferBody, TensorFrame, body_of, known, read_frame, read_tensor, refuse
 from kedge.serving.wire.questions import Tensor
 
 SIZE = "binary_data_size"
 _LENGTH = struct.Struct("<I")
 
 
-def read_binary(body: bytes, *, header: int) -> Body:
+def read_binary(body: bytes, *, header: int) -> InferBody:
     """Read a body of which the first `header` bytes are JSON. Raises RequestInvalid naming the input."""
     if not 0 < header <= len(body):
         refuse(f"Inference-Header-Content-Length is {header}, but the body has {len(body)} bytes")

@@ -46,7 +46,7 @@ class TensorFrame(msgspec.Struct, frozen=True, gc=False):
     parameters: _Parameters = UNSET
 
 
-class Frame(msgspec.Struct, frozen=True, gc=False):
+class RequestFrame(msgspec.Struct, frozen=True, gc=False):
     """The body of a request. Unknown keys are ignored, as the protocol's extensions ask."""
 
     inputs: list[TensorFrame]
@@ -70,7 +70,7 @@ class _FloatFrame(msgspec.Struct, frozen=True, gc=False):
     parameters: _Parameters = UNSET
 
 
-class Body(msgspec.Struct, frozen=True, gc=False):
+class InferBody(msgspec.Struct, frozen=True, gc=False):
     """What the body of a request says. `binary` is how its answer is wanted where `outputs` does not say."""
 
     inputs: Sequence[Tensor]
@@ -80,7 +80,7 @@ class Body(msgspec.Struct, frozen=True, gc=False):
     binary: bool = False
 
 
-_read_frame = msgspec.json.Decoder(Frame).decode
+_read_frame = msgspec.json.Decoder(RequestFrame).decode
 _read_floats = msgspec.json.Decoder(_FloatFrame).decode
 
 
@@ -92,7 +92,7 @@ class JsonReader:
     def __init__(self) -> None:
         self._floats = True
 
-    def read(self, body: bytes) -> Body:
+    def read(self, body: bytes) -> InferBody:
         """Read a body. Raises RequestInvalid naming the input and what was expected."""
         if self._floats and (known := _float_body(body)) is not None:
             return known
@@ -105,7 +105,7 @@ class JsonReader:
 _FLOATING = frozenset(name for name, each in DATATYPES.items() if each.floating)
 
 
-def _float_body(body: bytes) -> Body | None:
+def _float_body(body: bytes) -> InferBody | None:
     """Read a body of nothing but FP64 in one pass; None for any other, and for one with anything wrong."""
     try:
         frame = _read_floats(body)
@@ -121,7 +121,7 @@ def _float_body(body: bytes) -> Body | None:
     return body_of(frame, tensors) if _colons(body, most=(keys := _keys(frame))) == keys else None
 
 
-def read_frame(body: bytes) -> Frame:
+def read_frame(body: bytes) -> RequestFrame:
     """Read a body but for its tensors' data. Raises RequestInvalid."""
     try:
         frame = _read_frame(body)
@@ -160,11 +160,11 @@ class _Names(msgspec.Struct):
     inputs: list[_Name]
 
 
-def body_of(frame: Frame | _FloatFrame, tensors: Sequence[Tensor]) -> Body:
+def body_of(frame: RequestFrame | _FloatFrame, tensors: Sequence[Tensor]) -> InferBody:
     """Put together what a frame and its tensors say. Raises RequestInvalid for what is not offered here."""
     parameters = frame.parameters or {}
     binary = bool(parameters) and _flag(parameters, "binary_data_output")
-    return Body(tensors, frame.id or None, _wanted(frame.outputs or None, binary=binary), parameters, binary)
+    return InferBody(tensors, frame.id or None, _wanted(frame.outputs or None, binary=binary), parameters, binary)
 
 
 def _wanted(outputs: Iterable[WantedFrame] | None, *, binary: bool) -> list[Wanted] | None:
@@ -283,7 +283,7 @@ def _flattened(values: list[Any], shape: Sequence[int], *, depth: int) -> list[A
     return values
 
 
-def _keys(frame: Frame | _FloatFrame) -> int:
+def _keys(frame: RequestFrame | _FloatFrame) -> int:
     """Count the keys of a body that has none twice and none that are unknown, but for those of its parameters' values."""
     count = 1 + 4 * len(frame.inputs)
     if frame.id is not UNSET:
@@ -312,7 +312,7 @@ def _colons(body: bytes, *, most: int) -> int:
     return found
 
 
-def _surely_unique(body: bytes, frame: Frame) -> bool:
+def _surely_unique(body: bytes, frame: RequestFrame) -> bool:
     """Tell, without reading the body again, that no key is there twice: each key has one colon, and each is accounted for.
 
     Colons in texts are counted where they are known; a body with others, or with unknown keys, is read again.
