@@ -17,7 +17,6 @@ from kedge.ports.records import (
     RunFiles,
     Runs,
     TakenAlias,
-    Versions,
     Watches,
 )
 from kedge.ports.world import (
@@ -26,6 +25,8 @@ from kedge.ports.world import (
     BlobStore,
     Bucket,
     Clock,
+    Compiled,
+    CompiledForm,
     Damage,
     DataStore,
     ForeignSchemas,
@@ -58,6 +59,8 @@ __all__ = [
     "BlobStore",
     "Bucket",
     "Clock",
+    "Compiled",
+    "CompiledForm",
     "Damage",
     "DataStore",
     "Datasets",
@@ -98,6 +101,5 @@ __all__ = [
     "Told",
     "Travelled",
     "TreeFile",
-    "Versions",
     "Watches",
 ]

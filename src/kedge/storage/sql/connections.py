@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from kedge.errors import Conflict, RequestInvalid
 from kedge.storage.sql import dialect
-from kedge.storage.sql.session import Session
 
 
 class Connections:
@@ -61,22 +60,3 @@ class Connections:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-class Plain:
-    """Plain statements within the transactions of an engine (`Sessions`)."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Read within one state of the store."""
-        with self._connections.reading() as connection:
-            yield Session.of(connection)
-
-    @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """Write; all of it is committed at the end, none of it after a raise. Raises Conflict for a row that exists."""
-        with self._connections.writing() as connection:
-            yield Session.of(connection)
