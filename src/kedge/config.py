@@ -13,27 +13,32 @@ import msgspec
 from kedge.data.expect import checked
 from kedge.document import Document, choices_at
 from kedge.domain.data import Expectation
-from kedge.domain.durations import seconds_of, share_of
+from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import GateRules
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
-from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, TrainingRules
+from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, ServingRules, TrainingRules
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
-from kedge.errors import ConfigError
+from kedge.domain.sizes import bytes_of
+from kedge.errors import ConfigError, RequestInvalid
 from kedge.retraining.policy import policy_of
+from kedge.rollout.steps import check_rules
 from kedge.settings import Settings, settings
 
 __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
+_SECTIONS = ("project", "data", "features", "training", "gate", "rollout", "serving", "monitoring", "retraining", "replay")
 
 
 def read_project(folder: Path) -> ProjectSpec:
     """Read and check `kedge.toml` of a folder. Raises ConfigError with file, line and what would be right."""
     path = folder / PROJECT_FILE
     document = Document.read(path, or_else="make a project with: kedge init DIR --template tabular")
-    document.only("project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "replay")
+    document.only(
+        "project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "serving", "replay"
+    )
     name = document.table("project", required=True).get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         document.fail(("project", "name"), f'project.name is {name!r}; write 1 to 63 letters, digits, "-" or "_"')
@@ -47,11 +52,13 @@ def read_project(folder: Path) -> ProjectSpec:
         rollout=document.section("rollout", RolloutRules),
         monitoring=document.section("monitoring", MonitoringRules),
         retraining=document.section("retraining", RetrainingRules),
+        serving=document.section("serving", ServingRules),
         replay=document.section("replay", ReplayRules),
     )
     _check_durations(document, spec)
     _check_policy(document, spec)
     _check_choices(document, spec)
+    _check_serving(document, spec)
     _check_gate(document, spec)
     _check_files(document, spec, folder=folder)
     return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder=folder))
@@ -79,12 +86,12 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
         ("data", "label_delay"): spec.data.label_delay,
         ("training", "time_limit"): spec.training.time_limit,
         ("training", "rows"): "" if spec.training.rows == "all" else spec.training.rows,
-        ("rollout", "hold"): spec.rollout.hold,
-        ("rollout", "max_latency"): spec.rollout.max_latency,
         ("monitoring", "window"): spec.monitoring.window,
         ("retraining", "step"): spec.retraining.step,
         ("retraining", "cooldown"): spec.retraining.cooldown,
         ("retraining", "longest"): spec.retraining.longest,
+        ("serving", "hang"): spec.serving.hang,
+        ("serving", "drain"): spec.serving.drain,
         ("replay", "tick"): spec.replay.tick,
     }
     for place, text in durations.items():
@@ -94,11 +101,10 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
             except ValueError as error:
                 document.fail(place, f"{'.'.join(place)}: {error}")
     try:
-        shares = [share_of(step) for step in spec.rollout.steps]
-    except ValueError as error:
-        document.fail(("rollout", "steps"), f"rollout.steps: {error}")
-    if not shares or shares != sorted(set(shares)) or shares[-1] != 1:
-        document.fail(("rollout", "steps"), 'rollout.steps must rise and end with "100%", such as ["5%", "25%", "100%"]')
+        check_rules(spec.rollout)
+    except RequestInvalid as error:
+        rule = re.split(r"\W", str(error))[0]
+        document.fail(("rollout", rule), f"rollout.{error}")
     if seconds_of(spec.retraining.step) % seconds_of(spec.monitoring.window):
         document.fail(("retraining", "step"), "retraining.step must be a whole number of monitoring windows")
 
@@ -129,6 +135,17 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
         document.fail(("data", "label_delay"), "data.label_time and data.label_delay say the same thing twice; keep one")
     if spec.training.half_life is not None and spec.training.half_life <= 0:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+
+
+def _check_serving(document: Document, spec: ProjectSpec) -> None:
+    serving = spec.serving
+    for name, number in (("workers", serving.workers), ("threads", serving.threads)):
+        if not 1 <= number <= 1024:
+            document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to 1024")
+    try:
+        _ = serving.memory and bytes_of(serving.memory)
+    except ValueError as error:
+        document.fail(("serving", "memory"), f"serving.memory: {error}")
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:

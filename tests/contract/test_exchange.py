@@ -14,6 +14,7 @@ from tests.contract.filed import add, contents, nothing_told, opened, write
 from kedge.data.files.looking import look
 from kedge.domain.workspace import PlaceState
 from kedge.errors import ConfigError, KedgeError, LocalEdits, NotFound, SourceFailed
+from kedge.storage.bucket import open_bucket
 
 
 @pytest.fixture
@@ -145,6 +146,11 @@ def test_outputs_of_a_lock_are_read(project, records):
         ("outs:\n- path: raw\n", "nothing"),
         ("outs:\n- {path: raw, md5: zz}\n", "no md5"),
         ("outs:\n- {path: raw, files: []}\n", "cloud"),
+        ("outs:\n- {md5: ab000000000000000000000000000000}\n", "without a path"),
+        ("outs:\n- {path: raw, md5: ab000000000000000000000000000000, nfiles: many}\n", r"not as DVC writes it.*nfiles"),
+        ("outs: {path: raw}\n", "not as DVC writes it"),
+        ("outs:\n- raw\n", "not as DVC writes it"),
+        ("- raw\n", "not as DVC writes it"),
         ("outs:\n- {path: ../raw, md5: ab000000000000000000000000000000}\n", "not below"),
     ],
 )
@@ -152,6 +158,32 @@ def test_bad_dvc_files_are_one_clear_error(project, records, content, said):
     write(project, {"raw.dvc": content})
     with pytest.raises(KedgeError, match=said):
         taken(records, "raw.dvc")
+
+
+@pytest.mark.parametrize("lock", ["stages: [a]\n", "stages:\n  a: [b]\n", "stages:\n  a:\n    outs: b\n"])
+def test_a_bad_lock_of_dvc_is_one_clear_error(project, records, lock):
+    write(project, {"dvc.lock": lock})
+    with pytest.raises(SourceFailed, match="not as DVC writes it"):
+        taken(records, "dvc.lock")
+
+
+@pytest.mark.parametrize("remote", ["ssh://host/folder", "gdrive://folder", "hdfs://name/folder", "s3://"])
+def test_a_remote_that_kedge_cannot_read_is_said_to_be_fetched(project, records, remote):
+    tracked(project, FILES, cache=project / "elsewhere")
+    with pytest.raises(ConfigError, match=r"is no place for data; use s3://.*dvc fetch"):
+        taken(records, "raw.dvc", remote=remote)
+
+
+def test_objects_come_from_a_bucket(project, records, tmp_path_factory, bucket_url):
+    elsewhere = tmp_path_factory.mktemp("dvc")
+    tracked(project, FILES, cache=elsewhere)
+    for path in elsewhere.rglob("*"):
+        if path.is_file():
+            open_bucket(bucket_url).put(path.relative_to(elsewhere).as_posix(), path.read_bytes())
+    write(project, {".dvc/config": f"[core]\n    remote = shared\n['remote \"shared\"']\n    url = {bucket_url}\n"})
+    (done,) = taken(records, "raw.dvc")
+    checked = [file.name for file in records.blobs.manifest(done.version.tree)]
+    assert checked == sorted(FILES)
 
 
 def test_a_damaged_object_is_named_and_nothing_is_kept(project, records):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from tests.contract.filed import add, checkout, contents, opened, settled, write
 from kedge.data.files.looking import look
 from kedge.domain.data_diff import FileChange
 from kedge.domain.workspace import Change, PlaceState
-from kedge.errors import ConfigError, Conflict, KedgeError, LocalEdits, NotFound, SourceFailed
+from kedge.errors import ConfigError, Conflict, KedgeError, LocalEdits, NotFound, RequestInvalid, SourceFailed
 
 
 @pytest.fixture
@@ -180,10 +181,77 @@ def test_a_single_file_is_data_too(project, records):
     assert state(records, "one.csv").state is PlaceState.MISSING
     checkout(records, "one.csv")
     assert (project / "one.csv").read_text() == "a\n1\n"
+
+
+def test_a_file_and_a_folder_take_turns_at_one_place(project, records):
+    before = contents(project / "data/raw")
+    add(records, "data/raw")
+    shutil.rmtree(project / "data/raw")
+    write(project, {"data/raw": "now a file"})
+    settled(project / "data/raw")
+    assert add(records, "data/raw").version.number == 2
+    checkout(records, "data/raw@1")  # both are versions: nothing is lost, and nothing needs force
+    assert contents(project / "data/raw") == before
+    assert state(records).state is PlaceState.CLEAN
+    (project / "data/raw/empty").mkdir()
+    checkout(records, "data/raw@2")
+    assert (project / "data/raw").read_text() == "now a file"
+    assert state(records).state is PlaceState.CLEAN
+
+
+def test_what_is_no_version_is_in_the_way_but_for_force(project, records):
+    before = contents(project / "data/raw")
+    add(records, "data/raw")
+    shutil.rmtree(project / "data/raw")
+    write(project, {"data/raw": "mine"})
+    with pytest.raises(LocalEdits, match=r"no version has raw as it is here.*--force"):
+        checkout(records, "data/raw@1")
+    assert (project / "data/raw").read_text() == "mine"
+    checkout(records, "data/raw@1", force=True)
+    assert contents(project / "data/raw") == before
+    write(project, {"one.csv": "1"})
+    add(records, "one.csv")
     (project / "one.csv").unlink()
-    (project / "one.csv").mkdir()
-    with pytest.raises(LocalEdits, match="out of the way"):
+    write(project, {"one.csv/sub/mine": "mine", "one.csv/.git/config": "theirs"})
+    with pytest.raises(LocalEdits, match=r"one.csv/.git is of another tool"):
+        checkout(records, "one.csv", force=True)
+    shutil.rmtree(project / "one.csv/.git")
+    with pytest.raises(LocalEdits, match="no version has sub/mine"):
         checkout(records, "one.csv")
+    assert contents(project / "one.csv") == {"sub/mine": "mine"}
+    checkout(records, "one.csv", force=True)
+    assert (project / "one.csv").read_text() == "1"
+
+
+def test_a_link_in_the_way_goes_and_what_it_leads_to_stays(project, records, tmp_path):
+    write(project, {"one.csv": "1"})
+    add(records, "one.csv")
+    (project / "one.csv").unlink()
+    (project / "one.csv").symlink_to("data/raw")
+    checkout(records, "one.csv", force=True)
+    assert (project / "one.csv").read_text() == "1"
+    assert len(contents(project / "data/raw")) == 3
+
+
+@pytest.mark.parametrize("kind", ["a folder took the file's name", "a file took the folder's name"])
+def test_force_takes_away_what_took_a_name(project, records, kind):
+    add(records, "data/raw")
+    name = "a" if kind.startswith("a folder") else "sub/b"
+    home = name.partition("/")[0]
+    shutil.rmtree(project / "data/raw" / home) if "/" in name else (project / "data/raw" / home).unlink()
+    write(project, {"data/raw/other": "2"})
+    add(records, "data/raw")  # version 2 has neither
+    checkout(records, "data/raw@1")
+    shutil.rmtree(project / "data/raw" / home) if "/" in name else (project / "data/raw" / home).unlink()
+    write(project, {f"data/raw/{home}" if "/" in name else "data/raw/a/mine": "mine"})
+    with pytest.raises(LocalEdits):
+        checkout(records, "data/raw@1")
+    kept = contents(project / "data/raw")
+    assert checkout(records, "data/raw@2").left == 1  # what is mine is in nobody's way
+    assert contents(project / "data/raw") == kept | {"other": "2"}
+    checkout(records, "data/raw@2", force=True)
+    assert "mine" not in contents(project / "data/raw").values()
+    assert state(records).state is PlaceState.CLEAN
 
 
 def test_a_fresh_clone_is_adopted_or_filled(project, records, tmp_path):
@@ -259,8 +327,10 @@ def test_bad_places_are_one_clear_error(project, records):
     assert add(records, "data-raw", name="other").version.dataset == "other"
     with pytest.raises(ConfigError, match="already"):
         add(records, "data-raw", name="third")
-    with pytest.raises(ConfigError, match="cannot name"):
-        add(records, "empty", name="a/b")
+    write(project, {"other/x": ""})
+    with pytest.raises(RequestInvalid, match="cannot name"):
+        add(records, "other", name="a/b")
+    assert add(records, "other", name="Größe-2013").version.dataset == "Größe-2013"  # what may name a table, names files
 
 
 def test_names_that_differ_in_case_are_said(project, records):

@@ -19,7 +19,7 @@ from kedge.storage.workspace.memory import Memory
 
 CALLS = [
     (Memory, ("add_fresh", "begin", "change", "settle", "expect", "plan", "drop", "add")),
-    (LocalWorkspace, ("point", "remove")),
+    (LocalWorkspace, ("point", "remove", "clear")),
     (SqlDatasets, ("add", "amend", "drop")),
     (ChunkStore, ("put_manifest", "remove")),
     (Path, ("replace",)),
@@ -76,7 +76,7 @@ def _do(folder: Path, what: str, *, calls: int, when: str) -> None:
     match what:
         case "add":
             records.files.add("raw", actor=ME, told=nothing_told)
-        case "checkout":
+        case "checkout" | "turn":
             version, place = records.files.resolve("raw@1")
             records.files.checkout(place, version, told=nothing_told)
         case "erase":

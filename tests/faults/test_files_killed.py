@@ -52,10 +52,23 @@ def edited(folder: Path) -> None:
     (folder / "raw" / "new" / "c").unlink()
 
 
+def turned(folder: Path, monkeypatch) -> None:
+    """Make a third version that is a file where the folder was."""
+    shutil.rmtree(folder / "raw")
+    write(folder, {"raw": "a file now"})
+    monkeypatch.chdir(folder)
+    records = opened(folder)
+    add(records, "raw")
+    records.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("what", ["add", "checkout", "erase", "gc"])
-def test_a_kill_at_any_call_is_mended_by_running_it_again(prepared, tmp_path, what, when):
+@pytest.mark.parametrize("what", ["add", "checkout", "turn", "erase", "gc"])
+def test_a_kill_at_any_call_is_mended_by_running_it_again(prepared, tmp_path, monkeypatch, what, when):
+    if what == "turn":
+        prepared = Path(shutil.copytree(prepared, tmp_path / "turned", symlinks=True))
+        turned(prepared, monkeypatch)
     whole = tmp_path / "whole"
     shutil.copytree(prepared, whole, symlinks=True)
     if what == "add":

@@ -4,7 +4,7 @@ One column is added: `known_at__`, when a row's label became known. A dataset ve
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -64,6 +64,21 @@ def require_column(name: str, columns: Sequence[str], *, where: str) -> None:
         return
     hint = nearest(name, columns) or "."
     raise SourceFailed(f"{where} has no column {name!r}{hint} It has: {', '.join(columns) or 'no columns at all'}")
+
+
+def spare(name: str, columns: Collection[str]) -> str:
+    """Give a name for a column beside those of a user's table: as it is, or longer where the table has one of that name."""
+    while name in columns:
+        name += "_"
+    return name
+
+
+def every(rows: pl.LazyFrame, step: int) -> pl.LazyFrame:
+    """Take one of so many rows, evenly, as they stream by."""
+    if step == 1:
+        return rows
+    place = spare("row__", rows.collect_schema())
+    return rows.with_row_index(place).filter(pl.col(place) % step == 0).drop(place)
 
 
 def nearest(name: str, columns: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from kedge.data.quality.labels import LabelTable, task_of
-from kedge.data.source import column_type
+from kedge.data.source import column_type, every
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task
 from kedge.domain.labels import Feasibility, Fold
@@ -49,9 +49,9 @@ def feasibility(table: LabelTable, *, seed: int = 0) -> Feasibility:
 
     Raises RequestInvalid for a label of many classes, or too few rows to say anything.
     """
-    rows, task = _rows(table)
+    rows, y, task = _rows(table)
     metric = DEFAULT_LOSS[task]
-    found = _answers(rows, table, task=task, metric=metric, seed=seed)
+    found = _answers(rows, y, table=table, task=task, metric=metric, seed=seed)
     constant = hardest_constant(metric, found.y)
     losses = loss_rows(metric, found.y, p=found.p)
     plain = loss_rows(metric, found.y, p=np.full(len(found.y), constant.answer))
@@ -74,8 +74,8 @@ def feasibility(table: LabelTable, *, seed: int = 0) -> Feasibility:
     )
 
 
-def _rows(table: LabelTable) -> tuple[pl.DataFrame, Task]:
-    """Read labelled rows in order of time: all, or an even sample; the label as a number in `y__`."""
+def _rows(table: LabelTable) -> tuple[pl.DataFrame, Vector, Task]:
+    """Read labelled rows in order of time: all, or an even sample; and the label of each as a number."""
     label, schema = pl.col(table.label), table.rows.collect_schema()
     names = [table.label, *table.features, *([table.time] if table.time else [])]
     known = table.rows.filter(label.is_not_null()).select(names)
@@ -83,7 +83,7 @@ def _rows(table: LabelTable) -> tuple[pl.DataFrame, Task]:
         known = known.filter(pl.col(table.time).is_not_null())
     count = int(known.select(pl.len()).collect(engine="streaming").item())
     step = -(-count // _MOST_ROWS) if count else 1
-    rows = known.with_row_index("row__").filter(pl.col("row__") % step == 0).collect(engine="streaming")
+    rows = every(known, step).collect(engine="streaming")
     if table.time:
         rows = rows.sort(table.time, maintain_order=True)
     values = rows[table.label].unique().sort()
@@ -93,15 +93,14 @@ def _rows(table: LabelTable) -> tuple[pl.DataFrame, Task]:
             f"{len(rows)} labelled rows with {len(values)} different labels say nothing yet; {LEAST_ROWS} rows with two do"
         )
     if task is Task.REGRESSION:
-        return rows.with_columns(label.cast(pl.Float64).alias("y__")), task
+        return rows, rows[table.label].cast(pl.Float64).to_numpy(), task
     if len(values) > 2:
         raise RequestInvalid(f"label {table.label!r} has {len(values)} classes; feasibility is asked of two, or of a number")
-    return rows.with_columns((label == values[1]).cast(pl.Float64).alias("y__")), task
+    return rows, (rows[table.label] == values[1]).cast(pl.Float64).to_numpy(), task
 
 
-def _answers(rows: pl.DataFrame, table: LabelTable, *, task: Task, metric: str, seed: int) -> _Answers:
+def _answers(rows: pl.DataFrame, y: Vector, *, table: LabelTable, task: Task, metric: str, seed: int) -> _Answers:
     """Answer each part of the rows, but the first, from the rows before it."""
-    y = rows["y__"].to_numpy()
     x = encode_frame(_signature(rows, table, task=task), _readable(rows, table))
     ends = [len(rows) * fold // FOLDS for fold in range(FOLDS + 1)]
     answers, folds = np.full(len(rows), np.nan), []

@@ -17,6 +17,7 @@ from kedge.ports.records import (
     RunFiles,
     Runs,
     TakenAlias,
+    Versions,
     Watches,
 )
 from kedge.ports.world import (
@@ -101,5 +102,6 @@ __all__ = [
     "Told",
     "Travelled",
     "TreeFile",
+    "Versions",
     "Watches",
 ]

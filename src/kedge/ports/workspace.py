@@ -143,6 +143,12 @@ class Workspace(Protocol):
     def remove(self, place: str, names: Iterable[str], *, folder: bool) -> None:
         """Remove files, and the folders that are empty after it."""
 
+    def foreign(self, place: str) -> str | None:
+        """Name something in a folder that no version of it holds, such as a repository of git's; None where all is data."""
+
+    def clear(self, place: str, names: Iterable[str]) -> None:
+        """Remove all these files, and the place itself. Raises LocalEdits where something else came meanwhile."""
+
     def sweep(self, place: str) -> None:
         """Remove what a checkout that was killed left half written in a folder. Call it with the place locked."""
 

@@ -185,10 +185,16 @@ class DataStore(BlobStore, Protocol):
         """List the files of a tree, however many. Raises NotFound, StoreBroken."""
 
     def restore(
-        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+        self,
+        files: Iterable[tuple[TreeFile, Path]],
+        *,
+        told: Told,
+        before: Before = lambda name: None,
+        mtime_ns: int | None = None,
     ) -> Iterator[StoredFile]:
         """Write files of a tree to paths, over what is there, in the order in which they lie in the store.
 
+        `before` may tell what lies at the path of a name now: what both have in common may be read from there.
         Each is whole at its path or not there, and has this time of change where one is given. Raises NotFound,
         StoreBroken, StoreFull.
         """

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from kedge.errors import ConfigError, Unreachable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _KNOWN = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "file")
+_WEB = ("http", "https")
 _RETRY_SECONDS = 60
 _KEYS = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -63,6 +64,18 @@ class UrlBucket:
         except FileNotFoundError:
             return None
 
+    def copy(self, name: str, file: IO[bytes]) -> bool:
+        """Write an object into a file, piece by piece; False where there is none."""
+        import obstore
+
+        try:
+            with _meaning(self.url, name):
+                for piece in obstore.get(self._store, name).stream():
+                    file.write(piece)
+        except FileNotFoundError:
+            return False
+        return True
+
     def get_spans(self, name: str, spans: Sequence[tuple[int, int]]) -> list[bytes] | None:
         """Read parts of an object, each from its start to before its end; None where there is none."""
         import obstore
@@ -104,11 +117,14 @@ class UrlBucket:
             return
 
 
-def open_bucket(url: str, *, environment: Mapping[str, str] | None = None) -> UrlBucket:
-    """Open a bucket by URL, with an optional folder in it. Raises ConfigError for a URL that is none of a bucket."""
+def open_bucket(url: str, *, environment: Mapping[str, str] | None = None, web: bool = False) -> UrlBucket:
+    """Open a bucket by URL, with an optional folder in it; `web`: or a folder of a web server, to read from.
+
+    Raises ConfigError for a URL that is neither.
+    """
     given = os.environ if environment is None else environment
     parsed = urlsplit(url)
-    if parsed.scheme not in _KNOWN or (parsed.scheme != "file" and not parsed.netloc):
+    if parsed.scheme not in (*_KNOWN, *(_WEB if web else ())) or (parsed.scheme != "file" and not parsed.netloc):
         raise ConfigError(f"{url!r} is no place for data; use s3://BUCKET/FOLDER, gs://..., az://... or file:///FOLDER")
     if parsed.username or parsed.password or parsed.query:
         raise ConfigError(f"a {parsed.scheme}:// URL takes no password or options; set them as environment variables")
@@ -134,6 +150,8 @@ def open_bucket(url: str, *, environment: Mapping[str, str] | None = None) -> Ur
 
 def _options(scheme: str, given: Mapping[str, str]) -> dict[str, Any]:
     """Say what object stores that speak S3 over plain HTTP need, when one is named."""
+    if scheme == "http":
+        return {"client_options": {"allow_http": True}}
     if not scheme.startswith("s3"):
         return {}
     config = {"checksum_algorithm": "SHA256"}

@@ -219,3 +219,12 @@ def test_columns_of_any_type_are_profiled_and_drafted(project):
     assert kedge("validate", "odd.parquet")[0] == 0
     odd.clear().write_parquet("none.parquet")
     assert kedge("profile", "none.parquet")[0] == 0
+
+
+def test_rows_that_cannot_be_read_to_their_end_are_one_clear_error(project):
+    lines = "".join(f"{n},{n}\n" for n in range(10_001))
+    (project / "late.csv").write_text(f"id,minutes\n{lines}12345,Jo Doe\n")  # types are told by the first 10,000 rows
+    (project / "rules.toml").write_text('[[expectation]]\nrule = "between"\ncolumn = "id"\nat_most = 10000\n')
+    with pytest.raises(SourceFailed, match=r"late.csv: it cannot be read"):
+        kedge("validate", "late.csv", "--expectations", "rules.toml", "--failing", "out.csv")
+    assert not list(project.glob("*out.csv*"))

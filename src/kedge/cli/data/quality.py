@@ -15,6 +15,7 @@ from kedge.cli.who import person
 from kedge.config import project_or_none, read_expectations
 from kedge.data.quality.drafting import written
 from kedge.data.quality.room import is_file
+from kedge.data.quality.validation import Judged
 from kedge.data.references import split
 from kedge.errors import ConfigError
 from kedge.records import Records
@@ -41,7 +42,7 @@ def validate(
         quality = records.quality
         found = quality.validate_file(name, rules) if is_file(name) else quality.validate(name, rules, actor=person())
         if failing is not None:
-            _write(found.judged.failing(), failing)
+            _write(found.judged, failing)
     if as_json:
         print_json(found.report)
     else:
@@ -133,8 +134,9 @@ def _home(root: Path, name: str) -> Path:
     return root / "expectations" / f"{stem}.toml"
 
 
-def _write(rows: pl.LazyFrame, path: Path) -> None:
-    """Write a table as it streams, and put it in place whole."""
+def _write(judged: Judged, path: Path) -> None:
+    """Write the rows that break something as they stream, and put the file in place whole."""
+    rows = judged.failing()
     sinks: dict[str, Callable[[Path], object]] = {".parquet": rows.sink_parquet, ".csv": rows.sink_csv}
     if path.suffix not in sinks:
         raise ConfigError(f"{path}: rows are written as .parquet or .csv")
@@ -142,6 +144,8 @@ def _write(rows: pl.LazyFrame, path: Path) -> None:
     try:
         sinks[path.suffix](part)
         part.replace(path)
+    except pl.exceptions.PolarsError as error:
+        raise judged.unreadable(error) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

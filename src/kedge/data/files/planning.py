@@ -40,10 +40,9 @@ class CheckoutPlan:
         self.edited: list[str] = []
         self.written = self.bytes = 0
 
-    def make(self, tree: Iterator[TreeFile]) -> None:
+    def make(self, here: Iterator[SeenFile], tree: Iterator[TreeFile]) -> None:
         """Compare what lies here and what is remembered with what is wanted, all in the order of their names."""
-        here = aligned(self._workspace.scan(self._place), self._memory.files())
-        for (found, known), wanted in _with_tree(here, tree):
+        for (found, known), wanted in _with_tree(aligned(here, self._memory.files()), tree):
             if wanted is None:
                 self._drop(found, known)
             elif found is None:

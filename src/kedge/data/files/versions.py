@@ -7,17 +7,17 @@ What was done is remembered on the way, so that whatever is killed goes on where
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from kedge.data.files.clearing import in_the_way
 from kedge.data.files.edits import edits_of
 from kedge.data.files.looking import changes
 from kedge.data.files.planning import CheckoutPlan, remembered
 from kedge.data.files.trees import diff_trees
-from kedge.data.references import resolve, split
+from kedge.data.references import check_name, named_after, resolve, split
 from kedge.domain.data import DatasetKind, DatasetVersion, Schema
 from kedge.domain.data_diff import FilesDiff
 from kedge.domain.events import Event, EventKind
@@ -33,8 +33,8 @@ from kedge.domain.workspace import (
     Pointer,
     differing,
 )
-from kedge.errors import ConfigError, Conflict, LocalEdits, NotFound, RequestInvalid, SourceFailed
-from kedge.ports import Clock, Datasets, DataStore, StoredFile, TreeFile
+from kedge.errors import ConfigError, Conflict, NotFound, RequestInvalid, SourceFailed
+from kedge.ports import Clock, DataStore, StoredFile, TreeFile, Versions
 from kedge.ports.workspace import Offer, PlaceMemory, Workspace
 from kedge.ports.world import Told
 
@@ -71,7 +71,7 @@ class CheckedOut(msgspec.Struct, frozen=True, kw_only=True):
 class FileVersions:
     """Keeps versions of the files in a workspace."""
 
-    def __init__(self, *, datasets: Datasets, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
+    def __init__(self, *, datasets: Versions, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
         self._datasets, self._blobs, self._workspace, self._clock = datasets, blobs, workspace, clock
 
     def add(
@@ -310,13 +310,15 @@ class FileVersions:
         space = self._workspace
         pointer = space.pointer(place)
         folder = _is_folder(version, self._blobs, place=place, pointer=pointer)
-        if space.kind(place) is not None and space.kind(place) is not folder:
-            was, wanted = ("folder", "file") if space.kind(place) else ("file", "folder")
-            raise LocalEdits(f"{place} is a {was} here and a {wanted} in version {version.number}; move it out of the way")
+        kind = space.kind(place)
+        in_way = None
+        if kind is not None and kind is not folder:
+            in_way = in_the_way(space, place, memory=memory, folder=kind, force=force, version=version)
         if memory.base() is not None and memory.has_coming():
             space.sweep(place)
         twins = None if space.takes_twins(place) else set[str]()
         plan = CheckoutPlan(space, place, memory=memory, folder=folder, force=force, twins=twins)
+        here = space.scan(place) if in_way is None else iter(())
         base = memory.base()
         coming = Base(
             version=base.version if base else version.digest,
@@ -324,14 +326,19 @@ class FileVersions:
             number=base.number if base else version.number,
             coming=f"v{version.number}",
         )
-        plan.make(self._blobs.manifest(tree))
+        plan.make(here, self._blobs.manifest(tree))
         plan.require_safe(version)
         space.require_room(place, plan.bytes)
         memory.expect(coming)
+        if in_way is not None:
+            space.clear(place, in_way)
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[KnownFile] = []
-        for stored in self._blobs.restore(plan.files(), told=told, mtime_ns=space.now_ns() - _BACK_NS):
+        writing = self._blobs.restore(
+            plan.files(), told=told, before=lambda name: _digest(memory.file(name)), mtime_ns=space.now_ns() - _BACK_NS
+        )
+        for stored in writing:
             found = space.found(stored.name, stored.stat)
             link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
             batch.append(KnownFile(*found, bytes.fromhex(stored.digest), link))
@@ -345,7 +352,8 @@ class FileVersions:
             dataset=version.dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=folder
         )
         space.point(place, made)
-        return CheckedOut(place=place, version=version, written=plan.written, removed=len(plan.gone), left=plan.left)
+        removed = len(plan.gone if in_way is None else in_way)
+        return CheckedOut(place=place, version=version, written=plan.written, removed=removed, left=plan.left)
 
     def _name(self, place: str, pointer: Pointer | None, *, name: str) -> DatasetName:
         if pointer is not None:
@@ -354,9 +362,7 @@ class FileVersions:
                     f"{place} is dataset {pointer.dataset!r} already; remove {place}.kedge to give another name"
                 )
             return pointer.dataset
-        dataset = DatasetName(name or re.sub(r"[^A-Za-z0-9._-]+", "-", place).strip("-.") or "data")
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", dataset):
-            raise ConfigError(f"{dataset!r} cannot name a dataset; give letters, digits, '.', '_' and '-' with --name")
+        dataset = check_name(name) if name else named_after(place)
         newest = self._datasets.find(dataset)
         if newest is not None and (newest.kind is not DatasetKind.FILES or newest.source != place):
             what = f"the files of {newest.source}" if newest.kind is DatasetKind.FILES else "a table"

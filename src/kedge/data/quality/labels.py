@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from kedge.data.source import column_type, require_column
+from kedge.data.source import column_type, every, require_column
 from kedge.domain.data import ColumnType
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, Digest
@@ -175,9 +175,7 @@ def _telling(table: LabelTable, task: Task) -> tuple[FeaturePower, ...]:
     features, schema = table.features, table.rows.collect_schema()
     labelled = table.rows.filter(pl.col(table.label).is_not_null())
     count = int(labelled.select(pl.len()).collect(engine="streaming").item())
-    step = max(1, count // _SAMPLE)
-    rows = labelled.with_row_index("row__").filter(pl.col("row__") % step == 0)
-    taken = rows.select(table.label, *features).collect(engine="streaming")
+    taken = every(labelled, max(1, count // _SAMPLE)).select(table.label, *features).collect(engine="streaming")
     if len(taken) < 2 * FEWEST:
         return ()
     target = _target(taken[table.label], task)

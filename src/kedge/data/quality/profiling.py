@@ -15,7 +15,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from kedge.data.quality.rules import as_moment
-from kedge.data.source import column_type
+from kedge.data.source import column_type, every
 from kedge.domain.data import Bar, ColumnSummary, ColumnType, Frequency, TableProfile
 from kedge.domain.ids import DatasetName, Digest
 
@@ -28,7 +28,6 @@ _TOP = 20
 _FEW = 100_000  # distinct values that may be counted one by one
 _AT_ONCE = 32  # columns whose sample is in memory at a time
 _HASHES = 64_000_000  # of rows that are in memory at a time, eight bytes each
-_INDEX = "row__"
 _NUMBERS = (ColumnType.FLOAT, ColumnType.INTEGER)
 
 
@@ -127,7 +126,7 @@ def _samples(table: pl.LazyFrame, names: Sequence[str], *, rows: int) -> dict[st
     step = max(1, rows // _SAMPLE) if rows > EXACT_ROWS else 1
     schema = table.collect_schema()
     found: dict[str, np.ndarray] = {}
-    some = table if step == 1 else table.with_row_index(_INDEX).filter(pl.col(_INDEX) % step == 0)
+    some = every(table, step)
     for start in range(0, len(names), _AT_ONCE):
         block = names[start : start + _AT_ONCE]
         frame = some.select(_finite(name, schema[name]).alias(name) for name in block).collect(engine="streaming")
@@ -198,7 +197,7 @@ def _tops(
     step = max(1, rows // _SAMPLE)
     for name in names:
         many = distinct[name] > _FEW and rows > EXACT_ROWS
-        some = table.with_row_index(_INDEX).filter(pl.col(_INDEX) % step == 0) if many else table
+        some = every(table, step if many else 1)
         text = _plain(name, schema[name]).cast(pl.String).alias("value")
         counted = some.select(text).drop_nulls().group_by("value").len(name="rows")
         queries.append(counted.sort(["rows", "value"], descending=[True, False]).head(_TOP))

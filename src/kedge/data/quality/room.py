@@ -15,7 +15,7 @@ from kedge.data.personal import masked
 from kedge.data.quality.drafting import draft
 from kedge.data.quality.labels import LabelTable
 from kedge.data.quality.profiling import profile
-from kedge.data.quality.validation import Judged, Table, judge
+from kedge.data.quality.validation import Judged, Table, judge, unreadable
 from kedge.data.references import resolve
 from kedge.data.tables.versions import TableVersions
 from kedge.domain.data import KNOWN_AT, DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
@@ -208,8 +208,7 @@ class Quality:
         try:
             return judge(table, self._expected(expectations, table.frame.collect_schema().names()))
         except (pl.exceptions.PolarsError, OSError) as error:
-            why = type(error).__name__ if table.personal else _brief(error)  # Polars shows the values that it stumbled on
-            raise SourceFailed(f"{table.dataset}: it cannot be read, or not asked this: {why}") from error
+            raise unreadable(table, error) from None if table.personal else error
 
     def _expected(self, written: object, columns: Sequence[str]) -> Sequence[Expectation | Held]:
         """Take expectations as they are given. Raises ConfigError for what is none."""

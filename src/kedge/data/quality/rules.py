@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from kedge.data.expect import RELATIONS, Held
-from kedge.data.source import column_type, nearest
+from kedge.data.source import column_type, nearest, spare
 from kedge.domain.data import ColumnType, Expectation, Rule
 from kedge.domain.durations import span_of
 from kedge.errors import ConfigError
@@ -73,11 +73,11 @@ def question(rule: Expectation | Held, asked: Asked, *, place: int) -> Question:
             expectation, broken=True, found=f"there is no column {lacking!r}{nearest(lacking, list(asked.schema))}"
         )
     if held.rows is not None:
-        return _beside(expectation, held.rows, name=f"held__{place}")
+        return _beside(expectation, held.rows, name=spare(f"held__{place}", asked.schema))
     if held.expression is not None:
         return _held(expectation, held.expression, asked=asked)
     if expectation.rule is Rule.REFERENCE:
-        return _reference(expectation, asked, name=f"there__{place}")
+        return _reference(expectation, asked, name=spare(f"there__{place}", asked.schema))
     return RULES[expectation.rule](expectation, asked)
 
 

@@ -18,16 +18,18 @@ from msgspec.structs import replace
 
 from kedge.data.expect import Held
 from kedge.data.quality.rules import KEYS_AT_ONCE, ROWS, Asked, Question, key_of, needed, question
-from kedge.data.quality.wording import KEY, NUMBER, Classes, example, message, shareable
-from kedge.data.source import require_column
+from kedge.data.quality.wording import Classes, example, message, shareable
+from kedge.data.source import require_column, spare
 from kedge.domain.data import Breach, DatasetVersion, Expectation, Rule, Severity, ValidationReport
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import DatasetName, Digest
 from kedge.domain.project import ProjectSpec
+from kedge.errors import SourceFailed
 
 EXAMPLES = 5
-BREAKS = "breaks__"
-"""The column of a file of failing rows that says which expectations each breaks."""
+NUMBER, BREAKS = "row__", "breaks__"
+"""The columns of a file of failing rows that say which row each is, from 0, and which expectations it breaks; with one
+more `_` where the table has a column of that name."""
 _HEAD = 1000
 _KEYS_IN_A_PASS = 2_000_000
 _MOST_REPEATS = 1_000_000
@@ -89,12 +91,17 @@ class Judged:
         """
         named = [(question, _named(question.expectation)) for question in self._breached if question.broken is not None]
         columns = self._table.frame.collect_schema().names()
-        frame = _beside(self._table.frame.with_row_index(NUMBER), self._breached)
+        number, why = spare(NUMBER, columns), spare(BREAKS, columns)
+        frame = _beside(self._table.frame.with_row_index(number), self._breached)
         # before the filter: whether a value came before is a matter of all rows
         words = [pl.when(_mask(question)).then(pl.lit(name)) for question, name in named]
         breaks = pl.concat_str(words, separator="; ", ignore_nulls=True) if words else pl.lit("")
-        found = frame.select(NUMBER, breaks.alias(BREAKS), *columns).filter(pl.col(BREAKS) != "")
+        found = frame.select(number, breaks.alias(why), *columns).filter(pl.col(why) != "")
         return shareable(found, self._table.personal)
+
+    def unreadable(self, error: Exception) -> SourceFailed:
+        """Say that the rows could not be read to their end."""
+        return unreadable(self._table, error)
 
 
 def validate(
@@ -172,6 +179,12 @@ def judge(table: Table, expectations: Sequence[Expectation | Held]) -> Judged:
     return Judged(table, report, breached=breached)
 
 
+def unreadable(table: Table, error: Exception) -> SourceFailed:
+    """Say that a table cannot be read. Polars shows the values that it stumbled on: where some are personal, none is."""
+    why = type(error).__name__ if table.personal else str(error).strip().partition("\n")[0]
+    return SourceFailed(f"{table.dataset}: it cannot be read, or not asked this: {why}")
+
+
 def _roughly(table: Table) -> int:
     """Tell about how many rows there are; 0 for a frame that is in memory anyway, whose keys need no thrift."""
     if table.engine == "in-memory":
@@ -230,23 +243,28 @@ def _repeats(table: Table, names: tuple[str, ...], *, rows: int) -> int:
 def _examples(table: Table, breached: Sequence[Question]) -> list[tuple[str, ...]]:
     """Name the first rows that break each rule; none for a rule about the table as a whole."""
     asked = [each for each in breached if each.broken is not None]
-    key = table.key if table.key in table.frame.collect_schema() else ""
-    named = [pl.col(key).alias(KEY)] if key else []
+    columns = table.frame.collect_schema().names()
+    key = table.key if table.key in columns else ""
+    number, name = spare("row__", columns), spare("key__", columns)
+    named = [pl.col(key).alias(name)] if key else []
     queries = []
     for each in asked:
-        frame = _beside(table.frame.with_row_index(NUMBER), [each]).filter(_mask(each))
-        queries.append(frame.select(NUMBER, *named, *_about(each, key)).head(EXAMPLES))
+        frame = _beside(table.frame.with_row_index(number), [each]).filter(_mask(each))
+        queries.append(frame.select(number, *named, *_about(each, key)).head(EXAMPLES))
     found = iter(pl.collect_all(queries, engine=table.engine)) if queries else iter(())
-    classes = table.classes or {}
     return [
-        tuple(
-            example(row, each.expectation, key=key, classes=classes, personal=table.personal)
-            for row in next(found).iter_rows(named=True)
-        )
+        tuple(_shown(table, row, number=number, key=name) for row in next(found).iter_rows(named=True))
         if each.broken is not None
         else ()
         for each in breached
     ]
+
+
+def _shown(table: Table, row: dict[str, Any], *, number: str, key: str) -> str:
+    """Name a row by its key, or by its number, and show what it has."""
+    named, place, value = key in row, row.pop(number), row.pop(key, None)
+    name = f"{table.key} {value!r}" if named and table.key not in table.personal else f"row {place}"
+    return example(name, row, classes=table.classes or {}, personal=table.personal)
 
 
 def _about(question: Question, key: str) -> list[str]:

@@ -83,21 +83,14 @@ def shown(value: object, classes: tuple[str, ...] | None = None) -> str:
     return value.isoformat() if isinstance(value, date) else repr(value)
 
 
-def example(
-    row: Mapping[str, object], expectation: Expectation, *, key: str, classes: Classes, personal: frozenset[str]
-) -> str:
-    """Name a row that breaks an expectation, and show what it has there, but for personal columns."""
-    name = f"{key} {row[KEY]!r}" if key and key not in personal else f"row {row[NUMBER]}"
-    names = list(dict.fromkeys(name for name in row if name not in (NUMBER, KEY)))
+def example(name: str, row: Mapping[str, object], *, classes: Classes, personal: frozenset[str]) -> str:
+    """Show what a row that breaks an expectation has there, after its name, but for personal columns."""
+    names = list(row)
     if len(names) == 1:
         only = names[0]
         return name if only in personal else f"{name}: {shown(row[only], classes.get(only))}"
     values = [f"{each} {shown(row[each], classes.get(each))}" for each in names if each not in personal]
     return f"{name}: {', '.join(values)}" if values else name
-
-
-NUMBER, KEY = "row__", "key__"
-"""The columns that name a row: its number from 0, and its key."""
 
 
 def shareable(frame: pl.LazyFrame, personal: frozenset[str]) -> pl.LazyFrame:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from kedge.data.source import spare
 from kedge.data.tables.parts import Parts, held, stacked
 from kedge.domain.data import Part
 from kedge.errors import DataInvalid, SourceFailed
 
-_PLACE = "place__"
 MOST_ROWS = 1 << 20
 """The most rows of a part that a commit writes; of a wide table they are fewer."""
 _MOST_BYTES = 256 << 20
@@ -134,12 +134,13 @@ def require_key(rows: pl.DataFrame, key: Sequence[str], *, table: str, hidden: b
 
 
 def _changed_by_key(parts: Parts, before: Sequence[Part], *, rows: pl.DataFrame, key: Sequence[str]) -> TableChange:
-    places = rows.select(key).with_row_index(_PLACE)
+    row = spare("row__", key)
+    places = rows.select(key).with_row_index(row)
     values = [name for name in rows.columns if name not in key]
     stays, kept, gone = np.zeros(len(rows), dtype=bool), [], 0
     for part in before:
         old = parts.read(part, rows.columns)
-        found = old.select(key).join(places, on=key, how="left", maintain_order="left")[_PLACE]
+        found = old.select(key).join(places, on=key, how="left", maintain_order="left")[row]
         same = found.is_not_null()
         if same.any():
             at = found.fill_null(0)

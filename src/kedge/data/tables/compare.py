@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from kedge.data.source import column_type
+from kedge.data.source import column_type, spare
 from kedge.data.tables.moved import moved
 from kedge.data.tables.parts import Parts, conformed, held, with_rows
 from kedge.domain.data import DatasetVersion, Part
@@ -30,7 +30,6 @@ from kedge.errors import RequestInvalid
 _EXAMPLES, _LONGEST = 5, 80
 _SAMPLED = 250_000
 _AT_ONCE = 16_000_000  # values: columns are read together as long as they are not more
-_LEFT, _RIGHT = "left__", "right__"
 
 
 class Piece(NamedTuple):
@@ -139,13 +138,14 @@ def _by_key(left: TableSide, right: TableSide, *, key: Sequence[str], values: Se
     for frame in keys:
         if frame.is_duplicated().any():
             raise RequestInvalid(f"the key ({', '.join(key)}) does not tell rows apart; compare by another one")
+    here, there = spare("left__", key), spare("right__", key)
     places = [
         _together(frame, right.schema).with_row_index(name).sort(key)
-        for frame, name in zip(keys, (_LEFT, _RIGHT), strict=True)
+        for frame, name in zip(keys, (here, there), strict=True)
     ]
     joined = places[0].join(places[1], on=list(key), how="full", nulls_equal=True, coalesce=True).sort(key)
-    pairs = joined.filter(pl.col(_LEFT).is_not_null() & pl.col(_RIGHT).is_not_null())
-    at = pairs[_LEFT], pairs[_RIGHT]
+    pairs = joined.filter(pl.col(here).is_not_null() & pl.col(there).is_not_null())
+    at = pairs[here], pairs[there]
     differs, cells = np.zeros(len(pairs), dtype=bool), {}
     for names in _groups(values, max(len(keys[0]), len(keys[1]))) if len(pairs) else ():
         frames = left.column(names), right.column(names)
@@ -155,8 +155,8 @@ def _by_key(left: TableSide, right: TableSide, *, key: Sequence[str], values: Se
             differs |= other
     first = [(int(at[0][int(i)]), int(at[1][int(i)])) for i in np.flatnonzero(differs)[:_EXAMPLES]]
     return _Found(
-        added=joined.filter(pl.col(_LEFT).is_null())[_RIGHT].to_numpy(),
-        removed=joined.filter(pl.col(_RIGHT).is_null())[_LEFT].to_numpy(),
+        added=joined.filter(pl.col(here).is_null())[there].to_numpy(),
+        removed=joined.filter(pl.col(there).is_null())[here].to_numpy(),
         changed=int(differs.sum()),
         unchanged=len(pairs) - int(differs.sum()),
         cells=cells,

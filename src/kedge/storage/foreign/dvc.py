@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import yaml
 
 from kedge.errors import ConfigError, NotFound, SourceFailed
@@ -28,6 +29,32 @@ _PIECE = 1 << 20
 _DIR = ".dir"
 _TEXT = bytes([7, 8, 9, 10, 12, 13, 27]) + bytes(range(32, 256))
 _LOOKED_AT = 512  # bytes by which DVC told text before its version 3
+
+
+class _Written(msgspec.Struct):
+    """An output as DVC writes it; YAML may read a name as a number."""
+
+    path: str | int = ""
+    md5: str | int = ""
+    hash: str = ""
+    nfiles: int = 1
+    size: int = 0
+    files: Any = None
+    version_id: Any = None
+    cloud: Any = None
+
+
+class _Stage(msgspec.Struct):
+    """A `.dvc` file, or one stage of a pipeline."""
+
+    outs: list[_Written] | None = None
+    wdir: str = "."
+
+
+class _Lock(msgspec.Struct):
+    """A `dvc.lock`."""
+
+    stages: dict[str, _Stage] = {}
 
 
 class _Out(NamedTuple):
@@ -161,25 +188,25 @@ def _outs(path: Path) -> Iterator[_Out]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SourceFailed(f"{path} cannot be read as YAML: {error}") from error
-    content = content if isinstance(content, dict) else {}
-    stages = content.get("stages", {}).values() if path.name == "dvc.lock" else [content]
-    work = path.parent / str(content.get("wdir", "."))
+    kind: Any = _Lock if path.name == "dvc.lock" else _Stage
+    try:
+        tracked: _Lock | _Stage = msgspec.convert({} if content is None else content, kind)
+    except msgspec.ValidationError as error:
+        raise SourceFailed(f"{path} is not as DVC writes it: {error}; run `dvc status` there") from None
+    stages = list(tracked.stages.values()) if isinstance(tracked, _Lock) else [tracked]
     for stage in stages:
-        for out in stage.get("outs", []) or []:
-            md5 = str(out.get("md5", ""))
+        for out in stage.outs or ():
+            if not out.path:
+                raise SourceFailed(f"{path} has an output without a path; write it anew with `dvc add` there")
+            md5 = str(out.md5)
             if not md5:
-                if "files" in out or "version_id" in out or "cloud" in out:
-                    raise SourceFailed(f"{path}: {out.get('path')} is versioned by a cloud; `dvc pull` it, then add it")
+                if (out.files, out.version_id, out.cloud) != (None, None, None):
+                    raise SourceFailed(f"{path}: {out.path} is versioned by a cloud; `dvc pull` it, then add it")
                 continue
             if not _is_md5(md5.removesuffix(_DIR)):
                 raise SourceFailed(f"{path}: {md5!r} is no md5")
-            yield _Out(
-                Path(os.path.normpath(work / str(out["path"]))),
-                md5,
-                legacy=out.get("hash") != "md5",
-                files=int(out.get("nfiles", 1)),
-                bytes=int(out.get("size", 0)),
-            )
+            place = Path(os.path.normpath(path.parent / stage.wdir / str(out.path)))
+            yield _Out(place, md5, legacy=out.hash != "md5", files=out.nfiles, bytes=out.size)
 
 
 def _home(path: Path) -> Path:

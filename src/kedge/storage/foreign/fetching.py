@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
 
-from kedge.errors import ConfigError, SourceFailed, Unreachable
+from kedge.errors import ConfigError, SourceFailed
+from kedge.storage.bucket import UrlBucket, open_bucket
 
 
 class Fetch:
@@ -15,7 +15,7 @@ class Fetch:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._store: Any = _bucket(url) if "://" in url and not url.startswith("file://") else None
+        self._bucket = _opened(url) if "://" in url and not url.startswith("file://") else None
 
     def __call__(self, name: str, target: Path) -> bool:
         """Copy an object to a path, whole or not at all; False where there is none. Raises Unreachable."""
@@ -28,23 +28,14 @@ class Fetch:
             temporary.unlink(missing_ok=True)
 
     def _copied(self, name: str, target: Path) -> bool:
-        if self._store is None:
+        if self._bucket is None:
             path = Path(self.url.removeprefix("file://")) / name
             if not path.is_file():
                 return False
             shutil.copyfile(path, target)
             return True
-        from obstore.exceptions import BaseError, NotFoundError
-
-        try:
-            with target.open("wb") as file:
-                for piece in self._store.get(name).stream():
-                    file.write(piece)
-        except (NotFoundError, FileNotFoundError):
-            return False
-        except BaseError as error:
-            raise Unreachable(f"{self.url} does not answer: {error}; check the address and the credentials") from error
-        return True
+        with target.open("wb") as file:
+            return self._bucket.copy(name, file)
 
 
 def fetching(url: str) -> Fetch | None:
@@ -52,9 +43,8 @@ def fetching(url: str) -> Fetch | None:
     return Fetch(url) if url else None
 
 
-def _bucket(url: str) -> Any:
+def _opened(url: str) -> UrlBucket:
     try:
-        from obstore.store import from_url
-    except ImportError:
-        raise ConfigError(f"{url} is a bucket; install what reads buckets: pip install 'kedge[buckets]'") from None
-    return from_url(url)
+        return open_bucket(url, web=True)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; or run `dvc fetch` there, and import again from DVC's cache") from None

@@ -37,8 +37,9 @@ from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.connections import Connections
 from kedge.storage.sql.events import record
 from kedge.storage.sql.finding import Labels, Readable, Searchable, Sql, find
-from kedge.storage.sql.hot import Hot, Session
+from kedge.storage.sql.hot import Hot
 from kedge.storage.sql.models import ACTIVE, move_of, read_body, read_servable, write_move, write_servable
+from kedge.storage.sql.session import Session
 
 T = TypeVar("T")
 _DELETED, _RENAMED = "deleted", "renamed"

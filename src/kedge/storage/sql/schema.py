@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-REVISION_TABLE = "kedge_revision"  # not Alembic's own name: another program's tables may be in the same database
+from kedge.storage.migrations import REVISION_TABLE
 
 _partials: list[tuple[Index, str]] = []
 

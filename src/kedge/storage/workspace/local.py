@@ -14,7 +14,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from kedge.domain.workspace import LINK, POINTER, KnownFile, Pointer, SeenFile
-from kedge.errors import ConfigError, FileChanged, SourceFailed, StoreFull
+from kedge.errors import ConfigError, FileChanged, LocalEdits, SourceFailed, StoreFull
 from kedge.storage.durable import refusal
 from kedge.storage.workspace.memory import Memory, found_of, known_of
 from kedge.storage.workspace.pointers import (
@@ -26,7 +26,7 @@ from kedge.storage.workspace.pointers import (
     read_pointer,
     write_pointer,
 )
-from kedge.storage.workspace.scan import is_skipped, nested_pointers, read_link, scan, twins
+from kedge.storage.workspace.scan import is_skipped, nested_pointers, others, read_link, scan, twins
 
 _NO_BYTES = blake3(b"").digest()
 _SMALL = 1 << 20
@@ -171,7 +171,8 @@ class LocalWorkspace:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise refusal(error, path) from error
+                if not isinstance(error, NotADirectoryError) and not path.is_dir():  # then it is gone already
+                    raise refusal(error, path) from error
             if folder:
                 emptied.add(path.parent)
         for each in sorted(emptied, key=lambda path: len(path.parts), reverse=True):
@@ -182,6 +183,31 @@ class LocalWorkspace:
                 except OSError:
                     break
                 current = current.parent
+
+    def foreign(self, place: str) -> str | None:
+        """Name something in a folder that no version of it holds, such as a repository of git's; None where all is data."""
+        root = self._root / place
+        if not root.is_dir():
+            return None
+        pointer = next(nested_pointers(root), None)
+        return f"{place}/{pointer}" if pointer else next((f"{place}/{name}" for name in others(root)), None)
+
+    def clear(self, place: str, names: Iterable[str]) -> None:
+        """Remove all these files, and the place itself. Raises LocalEdits where something else came meanwhile."""
+        root = self._root / place
+        if root.is_symlink():
+            root.unlink()  # what it leads to is not ours
+            return
+        self.remove(place, names, folder=root.is_dir())
+        if root.is_dir():
+            self.sweep(place)
+            for folder, _, _ in os.walk(root, topdown=False):
+                try:
+                    os.rmdir(folder)
+                except OSError as error:
+                    raise LocalEdits(
+                        f"{folder} cannot be removed: {error.strerror}; move what is in it away, then run the same again"
+                    ) from error
 
     def sweep(self, place: str) -> None:
         """Remove what a checkout that was killed left half written in a folder. Call it with the place locked."""

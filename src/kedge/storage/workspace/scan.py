@@ -85,6 +85,12 @@ def nested_pointers(root: Path) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(folder, name), root)
 
 
+def others(root: Path) -> Iterator[str]:
+    """Name the folders within a folder that other tools keep for themselves: no version holds them."""
+    for folder, folders, _ in os.walk(root):
+        yield from (os.path.relpath(os.path.join(folder, name), root) for name in folders if f"{name}/" in SKIPPED)
+
+
 def _folder(root: str) -> Iterator[SeenFile]:
     """Walk without recursion: each open folder is its name and the names in it that are still to come."""
     lstat = os.lstat
