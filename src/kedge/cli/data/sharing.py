@@ -143,7 +143,10 @@ def _pointers(records: Records, references: list[str] | None, *, url: str) -> li
 def _print(one: Shared, verb: str, *, there: str) -> None:
     name = f"{one.version.dataset} v{one.version.number}"
     if one.erased_there:
-        typer.echo(f"{name} was erased from in the bucket, and stays so there: erase the same here with kedge data erase")
+        typer.echo(
+            f"{name} was erased from in the bucket, and stays so there: erase the same here with kedge data erase; what was"
+            " erased here alone goes from there with the same command and --remote"
+        )
         return
     typer.echo(f"{name}: {verb} {one.chunks:,} chunks, {size(one.bytes)}" if one.new else f"{name} {there}")
     _print_mended(one.mended)
