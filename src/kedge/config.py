@@ -17,9 +17,10 @@ from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import GateRules
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
-from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, TrainingRules
+from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, ServingRules, TrainingRules
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
+from kedge.domain.sizes import bytes_of
 from kedge.errors import ConfigError
 from kedge.retraining.policy import policy_of
 from kedge.settings import Settings, settings
@@ -27,13 +28,16 @@ from kedge.settings import Settings, settings
 __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
+_SECTIONS = ("project", "data", "features", "training", "gate", "rollout", "serving", "monitoring", "retraining", "replay")
 
 
 def read_project(folder: Path) -> ProjectSpec:
     """Read and check `kedge.toml` of a folder. Raises ConfigError with file, line and what would be right."""
     path = folder / PROJECT_FILE
     document = Document.read(path, or_else="make a project with: kedge init DIR --template tabular")
-    document.only("project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "replay")
+    document.only(
+        "project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "serving", "replay"
+    )
     name = document.table("project", required=True).get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         document.fail(("project", "name"), f'project.name is {name!r}; write 1 to 63 letters, digits, "-" or "_"')
@@ -47,11 +51,13 @@ def read_project(folder: Path) -> ProjectSpec:
         rollout=document.section("rollout", RolloutRules),
         monitoring=document.section("monitoring", MonitoringRules),
         retraining=document.section("retraining", RetrainingRules),
+        serving=document.section("serving", ServingRules),
         replay=document.section("replay", ReplayRules),
     )
     _check_durations(document, spec)
     _check_policy(document, spec)
     _check_choices(document, spec)
+    _check_serving(document, spec)
     _check_gate(document, spec)
     _check_files(document, spec, folder=folder)
     return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder=folder))
@@ -85,6 +91,8 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
         ("retraining", "step"): spec.retraining.step,
         ("retraining", "cooldown"): spec.retraining.cooldown,
         ("retraining", "longest"): spec.retraining.longest,
+        ("serving", "hang"): spec.serving.hang,
+        ("serving", "drain"): spec.serving.drain,
         ("replay", "tick"): spec.replay.tick,
     }
     for place, text in durations.items():
@@ -129,6 +137,17 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
         document.fail(("data", "label_delay"), "data.label_time and data.label_delay say the same thing twice; keep one")
     if spec.training.half_life is not None and spec.training.half_life <= 0:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+
+
+def _check_serving(document: Document, spec: ProjectSpec) -> None:
+    serving = spec.serving
+    for name, number in (("workers", serving.workers), ("threads", serving.threads)):
+        if not 1 <= number <= 1024:
+            document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to 1024")
+    try:
+        _ = serving.memory and bytes_of(serving.memory)
+    except ValueError as error:
+        document.fail(("serving", "memory"), f"serving.memory: {error}")
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:

@@ -1,16 +1,14 @@
 """Where a process works: the only reader of environment variables. Light to import: a training script pays for it."""
 
 import os
-import re
 from pathlib import Path
 
 import msgspec
 
+from kedge.domain.sizes import bytes_of
 from kedge.errors import ConfigError
 
 UPLOAD_LIMIT = 10 << 30
-_SIZES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_SIZES |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +48,12 @@ def settings(project: Path, *, store: str | None = None, server: str | None = No
     """
     chosen = store or os.environ.get("KEDGE_STORE") or str(project / ".kedge")
     address = server if server is not None else "" if store else os.environ.get("KEDGE_URL", "")
-    limit = os.environ.get("KEDGE_UPLOAD_LIMIT", "")
     return Settings(
         project=project.resolve(),
         store=chosen,
         token=os.environ.get("KEDGE_TOKEN", ""),
         server=address,
-        upload_limit=_bytes_of(limit) if limit else UPLOAD_LIMIT,
+        upload_limit=_bytes_in("KEDGE_UPLOAD_LIMIT", UPLOAD_LIMIT),
     )
 
 
@@ -90,9 +87,9 @@ def remote_of(project: Path, *, given: str = "") -> str:
     return url
 
 
-def _bytes_of(text: str) -> int:
-    """Read a number of bytes: `500000000`, `500 MB`, `10GiB`."""
-    match = re.fullmatch(r"([0-9]{1,15})\s*([A-Za-z]{0,3})", text.strip())
-    if match is None or match[2].upper() not in _SIZES or not int(match[1]):
-        raise ConfigError(f"KEDGE_UPLOAD_LIMIT is {text!r}; write a number of bytes such as 500MB or 10GiB")
-    return int(match[1]) * _SIZES[match[2].upper()]
+def _bytes_in(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "")
+    try:
+        return bytes_of(text) if text else default
+    except ValueError as error:
+        raise ConfigError(f"{variable}: {error}") from None

@@ -62,6 +62,17 @@ class ReplayRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tick: str = "1h"
 
 
+class ServingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the data plane runs. Processes: how many `workers`, how much `memory` one may take ("" any), how long a model's
+    call may `hang`, how long a worker has to `drain`, how many `threads` one call uses."""
+
+    workers: int = 1
+    memory: str = ""
+    hang: str = "60s"
+    drain: str = "30s"
+    threads: int = 1
+
+
 class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One project's loop. Made by `config.py` from the project file; every duration in it has been read once."""
 
@@ -73,6 +84,7 @@ class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     rollout: RolloutRules = RolloutRules()
     monitoring: MonitoringRules = MonitoringRules()
     retraining: RetrainingRules = RetrainingRules()
+    serving: ServingRules = ServingRules()
     replay: ReplayRules = ReplayRules()
     expectations: tuple[Expectation, ...] = ()
 
