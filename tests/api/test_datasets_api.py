@@ -248,6 +248,9 @@ def test_forms_describe_a_dataset_a_column_and_a_version(client, house):
     assert "not a duration" in fault.text
     assert client.post(f"/data/{RIDES}/edit", data={"owner": "x"}).status_code == 403
     assert client.get(f"/data/{RIDES}/columns/none/edit").status_code == 404
+    places = (("edit", "Describe"), ("columns/fare/edit", "Column"), ("versions/4/tag", "Tag"))
+    for path, crumb in places:  # where one is, and not what the button does
+        assert f'aria-current="page">{crumb}</span></li>' in client.get(f"/data/{RIDES}/{path}").text
 
 
 @pytest.mark.parametrize(

@@ -173,8 +173,8 @@ def test_a_schema_of_pandera_is_taken_as_it_is(project):
         (("profile", "torn.parquet"), SourceFailed, "torn.parquet: it cannot be read"),
         (("validate", "flights", "--expectations", "any.toml", "--failing", "rows.txt"), ConfigError, ".parquet or .csv"),
         (("validate", "flights", "--expectations", "wrong.toml"), ConfigError, "wrong.toml, line 2: expectation 1: .*fresh"),
-        (("validate", "flights", "--expectations", "list.py:one"), ConfigError, "expectations are a int"),
-        (("validate", "flights", "--expectations", "list.py:odd"), ConfigError, "a str among the expectations"),
+        (("validate", "flights", "--expectations", "list.py:one"), ConfigError, "expectations are of type int"),
+        (("validate", "flights", "--expectations", "list.py:odd"), ConfigError, "one of the expectations is of type str"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(project, words, error, said):

@@ -7,8 +7,8 @@ import typer
 from kedge.cli.data import keeping
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
-from kedge.cli.progress import count, size
 from kedge.cli.who import person
+from kedge.domain.counts import count, size
 from kedge.errors import NotFound
 
 Reference = Annotated[

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from kedge.cli.data.opening import recorded
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.cli.who import person
+from kedge.domain.counts import count, size
 from kedge.errors import KedgeError, NotFound
 from kedge.settings import project_root, settings
 from kedge.workspaces import open_workspace

@@ -11,6 +11,7 @@ from rich.text import Text
 from kedge.cli.showing import plain
 from kedge.data.quality.room import in_short
 from kedge.data.quality.wording import subject, wanted
+from kedge.domain.counts import count
 from kedge.domain.data import Bar, ColumnSummary, Severity, TableProfile, ValidationReport
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -50,7 +51,9 @@ def show_profile(profile: TableProfile) -> None:
     """Print a profile: a line for each column, its histogram in blocks."""
     console = Console()
     doubled = f", {profile.duplicates:,} of them equal to an earlier one" if profile.duplicates else ""
-    console.print(Text(f"{plain(profile.dataset)}: {profile.rows:,} rows{doubled}, {len(profile.columns)} columns"))
+    console.print(
+        Text(f"{plain(profile.dataset)}: {count(profile.rows, 'row')}{doubled}, {count(len(profile.columns), 'column')}")
+    )
     table = Table(box=None, pad_edge=False)
     for head in ("column", "type", "missing", "distinct", "least", "median", "greatest", "spread or most frequent"):
         right = head in ("missing", "distinct", "least", "median", "greatest")

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from kedge.cli.data.keeping import print_checked_out
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.cli.who import person
 from kedge.data.upkeep.sharing import Shared
+from kedge.domain.counts import count, size
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import Pointer

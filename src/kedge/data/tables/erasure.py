@@ -19,6 +19,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from kedge.data.tables.parts import Parts, conformed, held, stacked, with_rows
+from kedge.domain.counts import count
 from kedge.domain.data import DatasetKind, DatasetVersion, Erasure, Part
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -60,7 +61,7 @@ class Erasures:
             if not rewritten:
                 return Erasure(dataset=name, rows=0, versions=(), freed=0)
             now = self._clock.now()
-            amended = [amended_by(self._parts, version, rewritten, at=now) for version in versions]
+            amended = [amended_by(self._parts, version, rewritten=rewritten, at=now) for version in versions]
             changed = [new for new, old in zip(amended, versions, strict=True) if new is not old]
             old = _named(versions) - _named(amended)
             rows = sum(int((~one.keeps).sum()) for one in rewritten.values())
@@ -133,24 +134,24 @@ class Erasures:
 
 
 def amended_by(
-    parts: Parts, version: DatasetVersion, rewritten: Mapping[Digest, Rewritten], *, at: datetime
+    parts: Parts, version: DatasetVersion, *, rewritten: Mapping[Digest, Rewritten], at: datetime
 ) -> DatasetVersion:
     """Give a version as it is with parts that were written anew; itself where it names none of them."""
     if not any(part.digest in rewritten for part in version.parts):
         return version
-    new = [_without(parts, part, rewritten.get(part.digest)) for part in version.parts]
+    new = [_without(parts, part, new=rewritten.get(part.digest)) for part in version.parts]
     kept = tuple(part for part in new if held(part) or version.order) or tuple(new[:1])
     return replace(version, parts=kept, rows=sum(map(held, kept)), bytes=sum(part.bytes for part in kept), erased_at=at)
 
 
-def erased_by_either(parts: Parts, here: DatasetVersion, there: DatasetVersion, *, at: datetime) -> DatasetVersion:
+def erased_by_either(parts: Parts, here: DatasetVersion, *, there: DatasetVersion, at: datetime) -> DatasetVersion:
     """Give one version of which two stores erased rows, without the rows that either erased: those that both hold stay.
 
     Rows are told by all their values, as an erasure chooses them; of equal rows as many stay as both hold.
     """
     schema = stacked([pl.DataFrame(schema=parts.schema(part)) for part in here.parts]).schema
-    mine = [_hashes(parts, part, schema) for part in here.parts]
-    theirs = pl.concat([_hashes(parts, part, schema) for part in there.parts])
+    mine = [_hashes(parts, part, schema=schema) for part in here.parts]
+    theirs = pl.concat([_hashes(parts, part, schema=schema) for part in there.parts])
     turned = [rows.with_columns(turn=pl.int_range(pl.len()).over("row")) for rows in (pl.concat(mine), theirs)]
     both = turned[0].with_row_index("place").join(turned[1], on=["row", "turn"], how="semi")["place"].to_numpy()
     stays = np.zeros(len(turned[0]), dtype=bool)
@@ -161,14 +162,14 @@ def erased_by_either(parts: Parts, here: DatasetVersion, there: DatasetVersion, 
         start += len(rows)
         if not keeps.all():
             rewritten[part.digest] = Rewritten(keeps, parts.put(parts.whole(part.digest).filter(pl.Series(keeps))))
-    return amended_by(parts, here, rewritten, at=at)
+    return amended_by(parts, here, rewritten=rewritten, at=at)
 
 
-def _hashes(parts: Parts, part: Part, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _hashes(parts: Parts, part: Part, *, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     return conformed(parts.whole(part.digest), schema).hash_rows(seed=0).alias("row").to_frame()
 
 
-def _without(parts: Parts, part: Part, new: Rewritten | None) -> Part:
+def _without(parts: Parts, part: Part, *, new: Rewritten | None) -> Part:
     if new is None:
         return part
     left_out = parts.left_out(part)
@@ -192,14 +193,13 @@ def _erased(
     actor: str,
     at: datetime,
 ) -> Event:
-    many = f"{len(changed)} version{'s' * (len(changed) != 1)}"
     return Event(
         key=digest_of("erase", name, [version.number for version in changed], sorted(old)),
         kind=EventKind.DATA_ERASED,
         at=at,
         subject=name,
         actor=actor,
-        message=f"{rows} rows erased from {many} of {name!r}: {reason}",
+        message=f"{count(rows, 'row')} erased from {count(len(changed), 'version')} of {name!r}: {reason}",
         facts={"rows": rows, "versions": len(changed), "reason": reason},
     )
 

@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from kedge.data.using import uses_of
+from kedge.domain.counts import count
 from kedge.domain.data import DatasetKind, DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -143,7 +144,7 @@ class Collecting:
                 at=self._clock.now(),
                 subject=name,
                 actor=actor,
-                message=f"{len(numbers)} versions of {name!r} that nothing needs were dropped",
+                message=f"{count(len(numbers), 'version')} of {name!r} that nothing needs dropped",
                 facts={"versions": len(numbers), "first": min(numbers), "last": max(numbers)},
             )
             self._meta.datasets.drop(name, numbers, event=event)

@@ -137,7 +137,7 @@ class Withdrawing:
         theirs = [digest for digest in self._held(version) if not self._blobs.has(digest)]
         fetched.update(theirs)
         self._blobs.pull(bucket, theirs, told=lambda chunks, size: None)
-        both = erased_by_either(self._parts, here, version, at=at)
+        both = erased_by_either(self._parts, here, there=version, at=at)
         fetched.update(self._held(both))
         if both.parts == version.parts:
             return None
