@@ -85,7 +85,10 @@ def show(name: Name, store: Store = None, as_json: Json = False) -> None:
         (each.kind.value, each.name, each.role, ", ".join(f"v{number}" for number in each.versions))
         for each in (*uses.models, *uses.features, *uses.runs)
     ]
-    show_rows(f"used by {uses.count}", ("kind", "name", "as", "versions"), rows=used[:30])
+    if used:
+        show_rows(f"used by {uses.count}", ("kind", "name", "as", "versions"), rows=used[:30])
+    else:
+        typer.echo("used by 0: no run, model or feature has read it yet")
 
 
 def describe(
