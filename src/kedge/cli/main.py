@@ -27,6 +27,7 @@ NOUNS = {
     "features": "Hold the features that were served against the join.",
     "runs": "List, show and compare runs; send what ended scripts left behind.",
     "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
+    "deploy": "Put a version on trial and follow it: status, looks; pause, resume, approve, promote, abort, roll back.",
     "why": "Answer for a prediction or a model version: back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
 }

@@ -6,7 +6,7 @@ import re
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.errors import NotFound, RequestInvalid
-from kedge.ports import Datasets
+from kedge.ports import Versions
 
 _SHORTEST = 6
 _NAME = re.compile(r"\w[\w.\-]*")
@@ -43,7 +43,7 @@ def split(reference: str) -> tuple[DatasetName, str]:
     return DatasetName(name), which
 
 
-def resolve(datasets: Datasets, reference: str) -> DatasetVersion:
+def resolve(datasets: Versions, reference: str) -> DatasetVersion:
     """Find the version that a reference names. A tag wins over a number, a number over a digest. Raises NotFound."""
     name, which = split(reference)
     newest = datasets.find(name)
@@ -64,7 +64,7 @@ def resolve(datasets: Datasets, reference: str) -> DatasetVersion:
     return found
 
 
-def _unknown(datasets: Datasets, name: str) -> NotFound:
+def _unknown(datasets: Versions, name: str) -> NotFound:
     names = datasets.names()
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else "; list them with `kedge data list`"

@@ -165,6 +165,7 @@ class AlertKind(Enum):
     SILENCE = "silence"
     GATE_REFUSED = "gate_refused"
     ROLLED_BACK = "rolled_back"
+    ROLLOUT_WAITS = "rollout_waits"
     TRAINING_FAILED = "training_failed"
     DATA_INVALID = "data_invalid"
 

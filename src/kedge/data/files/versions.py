@@ -34,7 +34,7 @@ from kedge.domain.workspace import (
     differing,
 )
 from kedge.errors import ConfigError, Conflict, NotFound, RequestInvalid, SourceFailed
-from kedge.ports import Clock, Datasets, DataStore, StoredFile, TreeFile
+from kedge.ports import Clock, DataStore, StoredFile, TreeFile, Versions
 from kedge.ports.workspace import Offer, PlaceMemory, Workspace
 from kedge.ports.world import Told
 
@@ -71,7 +71,7 @@ class CheckedOut(msgspec.Struct, frozen=True, kw_only=True):
 class FileVersions:
     """Keeps versions of the files in a workspace."""
 
-    def __init__(self, *, datasets: Datasets, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
+    def __init__(self, *, datasets: Versions, blobs: DataStore, workspace: Workspace, clock: Clock) -> None:
         self._datasets, self._blobs, self._workspace, self._clock = datasets, blobs, workspace, clock
 
     def add(
@@ -335,7 +335,10 @@ class FileVersions:
         space.remove(place, plan.gone, folder=folder)
         memory.drop(plan.gone)
         batch: list[KnownFile] = []
-        for stored in self._blobs.restore(plan.files(), told=told, mtime_ns=space.now_ns() - _BACK_NS):
+        writing = self._blobs.restore(
+            plan.files(), told=told, before=lambda name: _digest(memory.file(name)), mtime_ns=space.now_ns() - _BACK_NS
+        )
+        for stored in writing:
             found = space.found(stored.name, stored.stat)
             link = space.content(place, found, folder=folder)[1] if found.mode == LINK else ""
             batch.append(KnownFile(*found, bytes.fromhex(stored.digest), link))

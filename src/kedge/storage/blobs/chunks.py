@@ -106,10 +106,16 @@ class ChunkStore:
         return read_entries(self.read(tree), tree)
 
     def restore(
-        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+        self,
+        files: Iterable[tuple[TreeFile, Path]],
+        *,
+        told: Told,
+        before: Before = lambda name: None,
+        mtime_ns: int | None = None,
     ) -> Iterator[StoredFile]:
         """Write files of a tree to paths. Raises NotFound, StoreBroken, StoreFull."""
-        return Restoring(self._folder, self._index, reader=self._reader, told=told, mtime_ns=mtime_ns).restore(files)
+        writing = Restoring(self._folder, self._index, reader=self._reader, told=told, before=before, mtime_ns=mtime_ns)
+        return writing.restore(files)
 
     def keeping(self) -> AbstractContextManager[None]:
         """Let nothing be removed while files are kept that no version names yet."""

@@ -172,7 +172,6 @@ class Intake:
                 run.append(cut)
                 self._places[cut.name] = ChunkPlace("", 0, 0)  # until its run is written: a twin may follow in it
             self._append(data, run)
-            self._writer.flush()
             if self._unnamed >= _NAMED_BYTES:
                 self._name_chunks()
         except OSError as error:
