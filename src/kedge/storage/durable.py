@@ -56,7 +56,7 @@ def start_writing(descriptor: int, start: int, *, length: int) -> None:
         _sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(length), _START_WRITING)
 
 
-def refusal(error: OSError, path: Path) -> KedgeError:
+def refusal(error: OSError, path: Path | str) -> KedgeError:
     """Turn what the operating system said about writing a file into StoreFull or StoreBroken."""
     if error.errno in _FULL:
         return StoreFull(f"no space left to write {path}; free some space and run the same again, nothing written is lost")
