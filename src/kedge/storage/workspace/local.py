@@ -5,8 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -222,7 +220,8 @@ class LocalWorkspace:
     def require_room(self, place: str, size: int) -> None:
         """Raise StoreFull where the disk has less room than that."""
         home = next(path for path in (self._root / place, *(self._root / place).parents) if path.exists())
-        free = shutil.disk_usage(home).free
+        disk = os.statvfs(home)
+        free = disk.f_bavail * disk.f_frsize
         if size + _SPARE > free:
             raise StoreFull(
                 f"{place} needs {size:,} bytes and the disk has {free:,} left; free some space and run the same again"
@@ -231,7 +230,7 @@ class LocalWorkspace:
     def takes_twins(self, place: str) -> bool:
         """Say whether the file system tells names apart that differ in case only."""
         home = next(path for path in (self._root / place, *(self._root / place).parents) if path.is_dir())
-        probe = home / f".kedge-{secrets.token_hex(6)}a.part"
+        probe = home / f".kedge-{os.urandom(6).hex()}a.part"
         try:
             probe.touch()
             return not probe.with_name(probe.name.upper()).exists()
