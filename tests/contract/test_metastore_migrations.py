@@ -19,6 +19,7 @@ from tests.contract.test_metastore_events import broken_at
 
 from kedge.domain.ids import DEFAULT_EXPERIMENT, DatasetName, LoggedModelId, RunId, digest_of, experiment_id
 from kedge.domain.lineage import Node, NodeKind
+from kedge.domain.registry import servable_of
 from kedge.domain.tracking import DatasetInput, Experiment, LoggedModel, Metric, ModelOutput, RunStatus
 from kedge.errors import StoreTooNew
 from kedge.storage import migrations
@@ -186,7 +187,7 @@ def fill(store: SqlStore) -> None:
     store.runs.add_inputs(run.id, datasets=[DATASET])
     store.runs.add_outputs(run.id, [ModelOutput(model=LOGGED, step=3)])
     store.runs.claim(digest_of("claimed"), "owner", now=a.NOW, seconds=1)
-    store.models.add(a.version(), a.event("model"))
+    store.models.add(a.version(), a.event("model"), servable=servable_of(a.version()))
     store.models.move(a.move(1, None, 1), a.event("move"))
     store.deployments.put(a.deployment(), a.event("deployment"))
     store.deployments.add_look(a.look("w"), a.event("look"))

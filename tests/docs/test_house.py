@@ -13,6 +13,7 @@ CATCH_ANYTHING = {
     "adapters/project.py",
     "adapters/worker.py",
     "server/mlflow/router.py",
+    "serving/door/application.py",
     "serving/follow.py",
     "serving/route.py",
     "storage/sql/store.py",

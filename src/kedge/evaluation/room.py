@@ -47,6 +47,10 @@ class Evaluation:
         matrix = encode(signature, columns) if isinstance(columns, Mapping) else encode_frame(signature, columns)
         return self._loader.answer(model, matrix)
 
+    def answers_in(self, form: str) -> bool:
+        """Say whether a compiled form can answer here: whether its library is installed."""
+        return self._loader.answers_in(form)
+
     def gate(self, spec: ProjectSpec, candidate: Candidate, *, against: ModelVersion | None, on: TrainingFrame) -> Verdict:
         """Judge a candidate by the project's checks on rows it has not seen, once: the verdict of the same candidate,
         champion, rows and rules is read again. A candidate whose refit is champion already (its turn was killed after

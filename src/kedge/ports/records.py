@@ -14,7 +14,7 @@ from kedge.domain.ids import DatasetName, Digest, ExperimentId, LoggedModelId, M
 from kedge.domain.lineage import Edge, Node
 from kedge.domain.monitoring import Alert, Health
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, StageMove
+from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, Servable, StageMove
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import (
@@ -305,8 +305,16 @@ class RunFiles(Protocol):
 class Models(Protocol):
     """The loop's own versions of registered models, and the moves of all aliases."""
 
-    def add(self, version: ModelVersion, event: Event) -> None: ...
+    def add(self, version: ModelVersion, event: Event, *, servable: Servable | None = None) -> None: ...
     def find(self, model: ModelName, number: int) -> ModelVersion | None: ...
+    def servable(self, model: ModelName, number: int) -> Servable | None:
+        """Find what serving needs of a version, the loop's or another's; None where nobody has found it out yet."""
+        ...
+
+    def make_servable(self, servable: Servable, event: Event) -> None:
+        """Write what serving needs of a version that is there, once; nothing where it was written before."""
+        ...
+
     def list(self, model: ModelName) -> Sequence[ModelVersion]:
         """List versions, newest first."""
         ...

@@ -396,6 +396,31 @@ class ModelFormat(Protocol):
         """Load. Raises ModelRefused for a type that is not on the allow-list."""
 
 
+class Compiled(NamedTuple):
+    """A model's compiled form: its files, and for each column the thresholds that its answers may jump at."""
+
+    files: dict[str, bytes]
+    thresholds: Sequence[np.ndarray]
+
+
+class CompiledForm(Protocol):
+    """Another form of registered models that gives the same answers sooner, with less memory."""
+
+    @property
+    def name(self) -> str: ...
+    def available(self) -> bool:
+        """Say whether the library that it answers with is installed."""
+
+    def libraries(self) -> dict[str, str]:
+        """Name what compiles and answers, with versions."""
+
+    def compile(self, kind: str, files: Mapping[str, bytes]) -> Compiled | None:
+        """Compile the files of a model of a format; None where it is of no kind that this compiles. Raises ModelRefused."""
+
+    def load(self, files: Mapping[str, bytes], *, columns: int) -> Predictor:
+        """Load what `compile` made, for so many columns. Raises ModelRefused."""
+
+
 class Notifier(Protocol):
     """Tells people."""
 
