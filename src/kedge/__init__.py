@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kedge import data
+    from kedge.client.answered import predictions
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
     from kedge.client.reading import history
@@ -51,6 +52,7 @@ _HOMES = {
     "log_params": _RUN,
     "log_table": _RUN,
     "point_in_time": "kedge.features.join",
+    "predictions": "kedge.client.answered",
     "run": _RUN,
     "set_tags": _RUN,
 }
@@ -76,6 +78,7 @@ __all__ = [
     "log_params",
     "log_table",
     "point_in_time",
+    "predictions",
     "run",
     "set_tags",
 ]

@@ -34,6 +34,9 @@ class MemoryJournal:
     def sync(self) -> None:
         """Do nothing: memory survives no power cut."""
 
+    def tend(self) -> None:
+        """Do nothing: there is one segment."""
+
     def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
         """Read the records that were there when the scan began."""
         start = max((after or {}).values(), default=0)

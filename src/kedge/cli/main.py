@@ -28,6 +28,7 @@ NOUNS = {
     "runs": "List, show and compare runs; send what ended scripts left behind.",
     "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
     "deploy": "Put a version on trial and follow it: status, looks; pause, resume, approve, promote, abort, roll back.",
+    "predictions": "Ask the prediction log; compact it, erase from it.",
     "why": "Answer for a prediction or a model version: back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
 }

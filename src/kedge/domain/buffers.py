@@ -59,6 +59,11 @@ def block_of(names: tuple[str, ...], values: Any) -> tuple[Any, ...]:
     return (_names.get(names) or _raw(names), tag, shape, values.tobytes())
 
 
+def matrix_block(names: tuple[str, ...], values: Any) -> tuple[Any, ...]:
+    """Write an array of shape (rows, len(names)) as one block of plain columns."""
+    return block_of(names, values.reshape(-1) if len(names) == 1 else values)
+
+
 def columns_of(blocks: Sequence[Block]) -> dict[str, list[Any]]:
     """Read blocks as columns of one value per row; a value that has a shape is a list of lists. Raises DecodeError."""
     columns: dict[str, list[Any]] = {}
@@ -81,6 +86,11 @@ def numbers_of(tag: str, data: bytes) -> list[Any]:
         return list(struct.unpack(f"<{len(data) // struct.calcsize(f'<{code}')}{code}", data))
     except (KeyError, struct.error) as error:
         raise msgspec.DecodeError(f"a buffer of {len(data)} bytes is no array of {tag!r}") from error
+
+
+def packed(tag: str, numbers: Sequence[Any]) -> bytes:
+    """Write numbers as a buffer. Raises struct.error for what is no number of that type."""
+    return struct.pack(f"<{len(numbers)}{_CODES[tag]}", *numbers)
 
 
 def _shaped(numbers: list[Any], shape: Sequence[int]) -> list[Any]:
