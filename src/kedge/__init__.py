@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kedge import data
-    from kedge.client.answered import predictions
+    from kedge.client.answered import ground_truth, predictions
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
     from kedge.client.reading import history
@@ -43,6 +43,7 @@ _HOMES = {
     "TrainingData": "kedge.pipelines.step",
     "active_run": _RUN,
     "autolog": "kedge.client.autolog",
+    "ground_truth": "kedge.client.answered",
     "history": "kedge.client.reading",
     "log": _RUN,
     "log_artifact": _RUN,
@@ -69,6 +70,7 @@ __all__ = [
     "active_run",
     "autolog",
     "data",
+    "ground_truth",
     "history",
     "log",
     "log_artifact",

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from kedge.features.room import Features
     from kedge.lineage.explain import Lineage
     from kedge.monitoring.answer_log import AnswerLog
+    from kedge.monitoring.ground_truth import GroundTruth
     from kedge.monitoring.room import Monitoring
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
@@ -296,6 +297,19 @@ class House:
             notes=self.meta.notes,
             notifier=self.notifier,
             clock=self.clock,
+        )
+
+    @cached_property
+    def ground_truth(self) -> GroundTruth:
+        """Take facts."""
+        from kedge.monitoring.ground_truth import GroundTruth
+
+        return GroundTruth(
+            predictions=self.archive,
+            truths=self.truth_archive,
+            journal=self.truths,
+            watches=self.meta.watches,
+            secret=self.secret,
         )
 
     @cached_property

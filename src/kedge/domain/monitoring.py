@@ -97,18 +97,12 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Ground truth that arrived: for each prediction the fact (0 or 1, or the value), and when it became known.
-
-    A fact names its prediction in `predictions`; or, where those are empty, its entity and a time: it belongs to the
-    newest prediction of that entity at or before the time.
-    """
+    """Ground truth that arrived: for each prediction the fact (0 or 1, or the value), and when it became known."""
 
     model: ModelName
     known_at: datetime
     predictions: list[PredictionId]
     values: list[float]
-    entities: list[str] = []
-    times: list[datetime] = []
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,3 +99,40 @@ def hashed(key: bytes, value: object) -> str | None:
         value = int(value)
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     return blake2b(text.encode(), key=key, digest_size=16).hexdigest()
+
+
+class TruthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of facts that arrived, each counted once. `recorded` are in the log. The others are not: `repeated` say
+    what is known, `contradicting` another thing than the first (which stays), `invalid` are no finite number, `unknown`
+    name no prediction that is in the log, `late` came when monitoring had given up waiting (they are recorded, too).
+
+    Facts by prediction that nobody looked up (`looked_up` is false) are all recorded; the next window's report judges them.
+    `examples` name some of what was not recorded, and why.
+    """
+
+    recorded: int
+    repeated: int = 0
+    contradicting: int = 0
+    unknown: int = 0
+    invalid: int = 0
+    late: int = 0
+    looked_up: bool = True
+    examples: tuple[str, ...] = ()
+
+
+class TruthStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model's ground truth stands over its measured windows: rows answered and labelled, labels that wait for their
+    prediction, and what was odd among labels, each counted once."""
+
+    model: str
+    windows: int
+    answered: int
+    logged: int
+    labels: int
+    waiting: int
+    repeated: int
+    contradicting: int
+    unknown: int
+    invalid: int
+    late_predictions: int
+    missing: int

@@ -94,8 +94,8 @@ class AnswerLog:
         gone: set[str] = set()
         named = pl.col("entity").is_in(sorted(names)) | pl.col("id").is_in(sorted(names))
         answers = self._predictions.strike(_without(names, model, gone=gone), only=named)
-        about = pl.col("entity").is_in(sorted(names)) | pl.col("id").is_in(sorted(gone))
-        facts = self._truths.strike(_facts_without(names, gone, model=model), only=about)
+        about = pl.col("id").is_in(sorted(gone))
+        facts = self._truths.strike(_facts_without(gone, model=model), only=about)
         done = ErasedAnswers(
             predictions=len(gone),
             facts=facts.rows,
@@ -235,19 +235,14 @@ def _ids(batch: PredictionBatch, places: set[int]) -> list[str]:
     return [f"{batch.request}.{batch.rows[place] if batch.rows else place}" for place in places]
 
 
-def _facts_without(names: set[str], gone: set[str], *, model: ModelName | None) -> Strike:
-    """Take the facts about an entity, or about its predictions, out of records."""
+def _facts_without(gone: set[str], *, model: ModelName | None) -> Strike:
+    """Take the facts about predictions out of records."""
 
     def strike(payload: bytes) -> bytes | None:
         batch = decode_truth(payload)
         if model is not None and batch.model != model:
             return payload
-        left = [
-            place
-            for place in range(len(batch.values))
-            if not (place < len(batch.predictions) and batch.predictions[place] in gone)
-            and not (place < len(batch.entities) and batch.entities[place] in names)
-        ]
+        left = [place for place in range(len(batch.values)) if batch.predictions[place] not in gone]
         if len(left) == len(batch.values):
             return payload
         if not left:
@@ -255,10 +250,8 @@ def _facts_without(names: set[str], gone: set[str], *, model: ModelName | None) 
         return encode_truth(
             msgspec.structs.replace(
                 batch,
-                predictions=[batch.predictions[place] for place in left if batch.predictions],
+                predictions=[batch.predictions[place] for place in left],
                 values=[batch.values[place] for place in left],
-                entities=[batch.entities[place] for place in left if batch.entities],
-                times=[batch.times[place] for place in left if batch.times],
             )
         )
 

@@ -293,6 +293,10 @@ class Archive(Protocol):
     def tables(self) -> Sequence[pl.LazyFrame]:
         """Give all records as tables. Raises StoreBroken. A file may be gone by the time it is read: ask again then."""
 
+    def index(self) -> Sequence[pl.LazyFrame]:
+        """Give of all records the few columns that say which there are: `id` and `model`, `answered_at` and `entity` of
+        predictions, `value` and `known_at` of facts; `segment`, `segment_end`, `place`. Raises StoreBroken."""
+
     def stored(self) -> Stored: ...
 
 

@@ -23,7 +23,7 @@ from kedge.ports import Strike
 from kedge.storage.durable import refusal, sync_folder
 from kedge.storage.journal import CLOSE
 from kedge.storage.segments import HeldSegment, hold, number_of, read_bytes, records_of, segments
-from kedge.storage.shelf import LogRecord, ParquetPart, Shelf
+from kedge.storage.shelf import LogRecord, ParquetPart, ParquetShelf
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,8 +40,9 @@ _TRIES = 5
 class Compactor:
     """Compacts the segments of one folder onto a shelf."""
 
-    def __init__(self, folder: Path, shelf: Shelf, *, group_bytes: int = GROUP_BYTES) -> None:
+    def __init__(self, folder: Path, shelf: ParquetShelf, *, group_bytes: int = GROUP_BYTES) -> None:
         self._folder, self._shelf, self._group = folder, shelf, group_bytes
+        self._index: dict[str, tuple[int, pl.DataFrame]] = {}
 
     def stored(self) -> Stored:
         """Tell what there is: segments not compacted and their bytes, files that are, their rows and bytes."""
@@ -132,6 +133,38 @@ class Compactor:
                 if not left:
                     raise
         return []
+
+    def index(self) -> "list[pl.LazyFrame]":
+        """Give of all records the few columns that say which there are (`names` of the form). What is not compacted is read
+        once in this process, and then only what is new of it. Raises StoreBroken."""
+        for left in reversed(range(_TRIES)):
+            written = dict(segments(self._folder))
+            manifest = self._shelf.manifest()
+            compacted = manifest.ends()
+            try:
+                fresh = {name: self._indexed(name, size) for name, size in written.items() if size and name not in compacted}
+                self._index = fresh
+                parts = [table.select(self._shelf.form.names) for table in self._shelf.tables(manifest.parts)]
+                return [*parts, *(table.lazy() for _, table in fresh.values())]
+            except FileNotFoundError:
+                if not left:
+                    raise
+        return []
+
+    def _indexed(self, name: str, size: int) -> "tuple[int, pl.DataFrame]":
+        import polars as pl
+
+        end, known = self._index.get(name, (0, None))
+        if end >= size:
+            assert known is not None  # noqa: S101 - a place above 0 came with a table
+            return end, known
+        path = self._folder / name
+        raw = read_bytes(path, end, size=size)
+        if len(raw) < size - end:
+            raise FileNotFoundError(path)
+        records = [LogRecord(name, place.end, payload) for place, payload in records_of(raw, path, start=end)]
+        found = self._shelf.form.index(records)
+        return records[-1].end if records else end, found if known is None else pl.concat([known, found])
 
     def _laid_out(self, name: str, size: int) -> "list[pl.LazyFrame]":
         path = self._folder / name

@@ -14,7 +14,7 @@ from time import monotonic
 
 from kedge.ports import Position
 from kedge.storage.segments import OwnSegment, frame_of, read_bytes, records_of, segments
-from kedge.storage.shelf import Shelf
+from kedge.storage.shelf import ParquetShelf
 
 CLOSE = "close"
 """The file whose touch asks every writer of a folder to close its segment."""
@@ -33,7 +33,7 @@ class FileJournal:
         *,
         segment_bytes: int = 16 << 20,
         close_seconds: float = float("inf"),
-        shelf: Shelf | None = None,
+        shelf: ParquetShelf | None = None,
     ) -> None:
         if not writer or not writer.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"a journal's writer is named with letters, digits, - and _, not {writer!r}")
@@ -75,7 +75,7 @@ class FileJournal:
 
     def _asked(self, segment: OwnSegment) -> bool:
         try:
-            return os.stat(self._folder / CLOSE).st_mtime >= segment.opened_at
+            return os.stat(self._folder / CLOSE).st_mtime_ns >= segment.opened_ns
         except OSError:
             return False
 

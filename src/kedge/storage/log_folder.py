@@ -12,7 +12,7 @@ from kedge.domain.predictions import PredictionRules
 from kedge.storage.bucket import open_bucket
 from kedge.storage.compacting import Compactor
 from kedge.storage.journal import FileJournal
-from kedge.storage.shelf import BucketPlace, FolderPlace, Form, Shelf, ShelfPlace
+from kedge.storage.shelf import BucketPlace, FolderPlace, Form, ParquetShelf, ShelfPlace
 
 COMPACTED = "compacted"
 
@@ -25,7 +25,7 @@ class LogFolder:
         place: ShelfPlace = FolderPlace(folder / COMPACTED)
         if rules.archive:
             place = LateBucket(rules.archive, folder.name)
-        self._shelf = Shelf(place, form)
+        self._shelf = ParquetShelf(place, form)
         self.archive = Compactor(folder, self._shelf)
 
     def journal(self, writer: str) -> FileJournal:

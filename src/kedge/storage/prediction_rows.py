@@ -20,7 +20,16 @@ import msgspec
 
 from kedge.domain.buffers import Block, columns_of, packed
 from kedge.domain.ids import ModelName, RequestId, prediction_id, split_prediction_id
-from kedge.domain.records import PredictionRecord, decode_batch, decode_record, encode_batch, encode_record, is_old
+from kedge.domain.records import (
+    PredictionRecord,
+    decode_answers,
+    decode_batch,
+    decode_entities,
+    decode_record,
+    encode_batch,
+    encode_record,
+    is_old,
+)
 from kedge.storage.shelf import LogRecord
 
 if TYPE_CHECKING:
@@ -34,6 +43,21 @@ class PredictionRows:
     """The form of the prediction log."""
 
     time = "answered_at"
+    names: tuple[str, ...] = ("id", "model", "answered_at", "entity", "version", "segment", "segment_end", "place")
+
+    def index(self, records: Sequence[LogRecord]) -> "pl.DataFrame":
+        """Tell which predictions there are."""
+        import polars as pl
+
+        rows: list[tuple[object, ...]] = []
+        for recorded in records:
+            answers, entities = decode_answers(recorded.payload), decode_entities(recorded.payload)
+            for place, version in enumerate(answers.versions):
+                name = prediction_id(answers.request, answers.rows[place] if answers.rows else place)
+                entity = entities[place] if entities else None
+                rows.append((name, answers.model, answers.at, entity, version, recorded.segment, recorded.end, place))
+        kinds = (pl.String, pl.String, pl.Datetime("us", _UTC), pl.String, pl.Int64, pl.String, pl.Int64, pl.Int32)
+        return pl.DataFrame(rows, schema=dict(zip(self.names, kinds, strict=True)), orient="row")
 
     def tables(self, records: Sequence[LogRecord]) -> "Mapping[str, pl.DataFrame]":
         """Lay records out: a table per model, and one of gaps."""

@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 from zlib import crc32
 
 from kedge.errors import StoreBroken
@@ -39,7 +39,8 @@ class OwnSegment:
             raise refusal(error, folder) from error
         self.end = 0
         self.suspect = False
-        self.opened, self.opened_at = monotonic(), time()
+        # by the file system's clock, which lags a little: that of the file that asks for closing, too
+        self.opened, self.opened_ns = monotonic(), os.fstat(self._descriptor).st_mtime_ns
 
     def _create(self, folder: Path, writer: str, *, number: int) -> None:
         while True:

@@ -40,6 +40,10 @@ class Form(Protocol):
     """How the records of a journal stand in tables; `time` is the column that rows are sorted by."""
 
     time: str
+    names: tuple[str, ...]
+
+    def index(self, records: "Sequence[LogRecord]") -> "pl.DataFrame":
+        """Lay out of records only the columns of `names`, and quickly: which predictions there are, or which facts."""
 
     def tables(self, records: Sequence[LogRecord]) -> "Mapping[str, pl.DataFrame]":
         """Lay records out as tables, by the folder that each belongs to, rows sorted by time."""
@@ -93,7 +97,7 @@ class ShelfPlace(Protocol):
         """Give the file's path where it has one."""
 
 
-class Shelf:
+class ParquetShelf:
     """Compacted records of one journal."""
 
     def __init__(self, place: ShelfPlace, form: Form) -> None:

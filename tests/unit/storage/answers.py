@@ -10,7 +10,7 @@ from kedge.domain.records import encode_batch
 from kedge.storage.compacting import Compactor
 from kedge.storage.journal import FileJournal
 from kedge.storage.prediction_rows import PredictionRows
-from kedge.storage.shelf import FolderPlace, Shelf
+from kedge.storage.shelf import FolderPlace, ParquetShelf
 
 START = datetime(2013, 1, 1, 9, tzinfo=UTC)
 
@@ -54,9 +54,9 @@ def odd() -> list[PredictionBatch]:
     ]
 
 
-def shelf(folder: Path) -> Shelf:
+def shelf(folder: Path) -> ParquetShelf:
     """Open the shelf of a folder."""
-    return Shelf(FolderPlace(folder / "compacted"), PredictionRows())
+    return ParquetShelf(FolderPlace(folder / "compacted"), PredictionRows())
 
 
 def journal(folder: Path, writer: str = "w", **more) -> FileJournal:
