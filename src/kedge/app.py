@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from kedge.monitoring.room import Monitoring
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
+    from kedge.registry.examining import Examiner
     from kedge.registry.room import Registry
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
@@ -74,9 +75,9 @@ class Bench:
     def loader(self) -> ModelLoader:
         """Load models, and keep those that were used last."""
         from kedge.evaluation.load import ModelLoader
-        from kedge.job import FORMATS
+        from kedge.job import FORMATS, FORMS
 
-        return ModelLoader(blobs=self._blobs, formats=FORMATS, kept=self._models_kept)
+        return ModelLoader(blobs=self._blobs, formats=FORMATS, forms=FORMS, kept=self._models_kept)
 
     @cached_property
     def tables(self) -> Tables:
@@ -91,7 +92,7 @@ class House:
     """The rooms of one project, wired. Each room is made when it is first asked for.
 
     `parts` keeps the datasets' files, `blobs` everything else; `shared` has the results of trainings. Both differ from
-    the house's own only in a twin. `writer` names this process.
+    the house's own only in a twin, where nothing `serves`. `writer` names this process.
     """
 
     settings: Settings
@@ -109,6 +110,7 @@ class House:
     jobs: JobRunner
     notifier: Notifier
     clock: Clock
+    serves: bool = True
 
     @property
     def loader(self) -> ModelLoader:
@@ -210,8 +212,21 @@ class House:
         from kedge.registry.room import Registry
 
         return Registry(
-            models=self.meta.models, blobs=self.blobs, tables=self.tables, evaluation=self.evaluation, clock=self.clock
+            models=self.meta.models,
+            blobs=self.blobs,
+            tables=self.tables,
+            evaluation=self.evaluation,
+            clock=self.clock,
+            examiner=self.examiner if self.serves else None,
         )
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        """Look at models that are registered."""
+        from kedge.job import examine_job
+        from kedge.registry.examining import Examiner
+
+        return Examiner(jobs=self.jobs, blobs=self.blobs, clock=self.clock, execute=examine_job)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -362,6 +377,7 @@ def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
         jobs=InlineRunner(LIBRARIES),
         notifier=SilentNotifier(),
         clock=clock,
+        serves=False,
     )
     twin.data.share_sources(house.data)
     twin.features.share_sources(house.features)

@@ -13,7 +13,7 @@ import msgspec
 from kedge.data.expect import checked
 from kedge.document import Document, choices_at
 from kedge.domain.data import Expectation
-from kedge.domain.durations import seconds_of, share_of
+from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import GateRules
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
@@ -21,8 +21,9 @@ from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRul
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.domain.sizes import bytes_of
-from kedge.errors import ConfigError
+from kedge.errors import ConfigError, RequestInvalid
 from kedge.retraining.policy import policy_of
+from kedge.rollout.steps import check_rules
 from kedge.settings import Settings, settings
 
 __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
@@ -96,8 +97,6 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
         ("data", "label_delay"): spec.data.label_delay,
         ("training", "time_limit"): spec.training.time_limit,
         ("training", "rows"): "" if spec.training.rows == "all" else spec.training.rows,
-        ("rollout", "hold"): spec.rollout.hold,
-        ("rollout", "max_latency"): spec.rollout.max_latency,
         ("monitoring", "window"): spec.monitoring.window,
         ("retraining", "step"): spec.retraining.step,
         ("retraining", "cooldown"): spec.retraining.cooldown,
@@ -111,11 +110,10 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
             except ValueError as error:
                 document.fail(place, f"{'.'.join(place)}: {error}")
     try:
-        shares = [share_of(step) for step in spec.rollout.steps]
-    except ValueError as error:
-        document.fail(("rollout", "steps"), f"rollout.steps: {error}")
-    if not shares or shares != sorted(set(shares)) or shares[-1] != 1:
-        document.fail(("rollout", "steps"), 'rollout.steps must rise and end with "100%", such as ["5%", "25%", "100%"]')
+        check_rules(spec.rollout)
+    except RequestInvalid as error:
+        rule = re.split(r"\W", str(error))[0]
+        document.fail(("rollout", rule), f"rollout.{error}")
     if seconds_of(spec.retraining.step) % seconds_of(spec.monitoring.window):
         document.fail(("retraining", "step"), "retraining.step must be a whole number of monitoring windows")
 

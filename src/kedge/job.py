@@ -1,4 +1,4 @@
-"""What a training job's process runs, and the formats that it may keep a model in.
+"""What a job's process runs, the formats that it may keep a model in, and the forms that it may compile one to.
 
 The composition root of that process alone: it gets its rows as a matrix, so it imports no frames and no SQL, and holds 60
 MiB less than the house beside it.
@@ -7,17 +7,27 @@ MiB less than the house beside it.
 from pathlib import Path
 
 from kedge.adapters.lightgbm.format import LightgbmFormat
+from kedge.adapters.onnx.trees import OnnxForm
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
+from kedge.adapters.treelite.form import TreeliteForm
 from kedge.adapters.xgboost.format import XgboostFormat
+from kedge.evaluation.parity import Examined, ToExamine, examine
 from kedge.pipelines.run import Made, Work, make
-from kedge.ports import ModelFormat
+from kedge.ports import CompiledForm, ModelFormat
 
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
 FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), SklearnFormat())
+FORMS: tuple[CompiledForm, ...] = (OnnxForm(), TreeliteForm())
+"""The compiled forms, the fastest first."""
 
 
 def train_job(project_root: str, reference: str, work: Work) -> Made:
     """Load the project's pipeline and run it."""
     pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
     return make(pipeline, work, formats=FORMATS)
+
+
+def examine_job(asked: ToExamine) -> Examined:
+    """Look at a model that is being registered, and compile it."""
+    return examine(asked, formats=FORMATS, forms=FORMS)

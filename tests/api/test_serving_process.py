@@ -152,5 +152,6 @@ def test_no_second_request_is_smuggled_and_no_long_body_read(start: Callable[...
 def test_what_is_imported_before_a_fork_starts_no_thread() -> None:
     look = "import kedge.cli.serve as s; s.pin_threads(1); s._import_what_workers_need(); import os, sys;"
     look += " print(len(os.listdir('/proc/self/task')), 'polars' in sys.modules, 'sklearn' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, cwd=ROOT)
+    env = {"PYTHONPATH": str(ROOT / "src"), "PATH": ""}
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, env=env)
     assert told.stdout.split() == ["1", "False", "False"]

@@ -235,6 +235,25 @@ def test_a_full_disk_while_restoring_leaves_no_half_file(store, tmp_path, monkey
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize("state", ["whole", "edited", "shorter", "gone"])
+def test_what_a_large_file_shares_with_the_one_it_replaces_is_read_from_there_and_verified(
+    store, tmp_path, monkeypatch, state
+):
+    old = noise(9_000_000)
+    new = old[:4_000_000] + b"inserted" + old[4_000_000:]
+    before, after = store.put(old), store.put(new)
+    path = tmp_path / "a"
+    there = {"whole": old, "edited": old[:100] + b"edited" + old[106:], "shorter": old[:5_000_000], "gone": None}[state]
+    if there is not None:
+        path.write_bytes(there)
+    read, opened = [], os.open
+    monkeypatch.setattr("os.open", lambda name, *rest: read.append(str(name)) or opened(name, *rest))
+    (_,) = store.restore([(TreeFile("a", after, len(new)), path)], told=quiet, before={"a": before}.get)
+    assert path.read_bytes() == new
+    assert str(path) in read
+    assert sum(name.endswith(".pack") for name in read) < 5 or state != "whole"
+
+
 def test_a_large_file_is_restored_though_its_chunks_moved_and_its_disk_writes_little_at_once(store, tmp_path, monkeypatch):
     data = noise(9_000_000)
     digest = store.put(data)

@@ -11,6 +11,8 @@ from tests.contract import metastore as a
 
 from kedge.domain.ids import DatasetName, Digest, ModelName, digest_of
 from kedge.domain.monitoring import Window
+from kedge.domain.registry import servable_of
+from kedge.domain.serving import ParityRecord
 from kedge.domain.tracking import Metric, RunStatus
 from kedge.errors import AliasConflict, Conflict, NotFound, RevisionConflict
 from kedge.ports import MetaStore
@@ -155,6 +157,25 @@ def test_model_versions_are_listed_newest_first(store: SqlStore) -> None:
     assert store.models.names() == ["bikes", "flights"]
     with pytest.raises(Conflict):
         store.models.add(a.version(1), a.event("again"))
+
+
+def test_what_serving_needs_is_written_once_and_goes_with_its_model(store: SqlStore) -> None:
+    first, known = a.version(1), servable_of(a.version(1))
+    store.models.add(first, a.event(1), servable=known)
+    store.models.add(a.version(2), a.event(2))
+    assert store.models.servable(MODEL, 1) == known
+    assert store.models.servable(MODEL, 2) is None
+    assert store.models.servable(MODEL, 3) is None
+    parity = ParityRecord(
+        form="onnx", digest=None, rows=3, difference=math.inf, tolerance=1e-12, libraries={"onnx": "1"}, made_at=a.NOW
+    )
+    later = msgspec.structs.replace(servable_of(a.version(2)), parity=parity, required=("hour",))
+    store.models.make_servable(later, a.event("servable"))
+    store.models.make_servable(servable_of(a.version(2)), a.event("servable again"))
+    assert store.models.servable(MODEL, 2) == later
+    assert [each.servable for each in store.registered.versions(MODEL)] == [later, known]
+    assert store.events.find(a.event("servable").key) is not None
+    assert store.events.find(a.event("servable again").key) is None
 
 
 def test_an_alias_moves_only_from_where_it_was_read(store: SqlStore) -> None:

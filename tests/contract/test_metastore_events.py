@@ -15,7 +15,7 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.errors import Conflict, StoreBroken
-from kedge.storage.sql import SqlStore, events
+from kedge.storage.sql import SqlStore, chain, events
 
 
 def broken_at(store: SqlStore) -> int | None:
@@ -60,7 +60,7 @@ def test_events_are_paged_newest_first(store: SqlStore) -> None:
 @pytest.mark.parametrize("kind", EventKind)
 def test_every_kind_of_event_can_be_kept(kind: EventKind) -> None:
     event = a.event(kind.value, kind=kind)
-    assert msgspec.json.decode(events.canonical(event), type=Event) == event
+    assert msgspec.json.decode(chain.canonical(event), type=Event) == event
 
 
 def test_the_chain_holds_over_pages(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:

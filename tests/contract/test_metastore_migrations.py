@@ -19,6 +19,7 @@ from tests.contract.test_metastore_events import broken_at
 
 from kedge.domain.ids import DEFAULT_EXPERIMENT, DatasetName, LoggedModelId, RunId, digest_of, experiment_id
 from kedge.domain.lineage import Node, NodeKind
+from kedge.domain.registry import servable_of
 from kedge.domain.tracking import DatasetInput, Experiment, LoggedModel, Metric, ModelOutput, RunStatus
 from kedge.errors import StoreTooNew
 from kedge.storage import migrations
@@ -53,7 +54,7 @@ def connections(store_url: str) -> Iterator[Connections]:
 def test_a_filled_old_store_is_brought_forward(shared_url: str, revision: str) -> None:
     old = Connections(dialect.open_engine(shared_url))
     with old.writing() as connection:
-        migrations.upgrade(connection, revision, table=schema.REVISION_TABLE)
+        migrations.upgrade(connection, revision, table=migrations.REVISION_TABLE)
         load(connection, json.loads((OLD / f"{revision}.json").read_text()))
     old.close()
     store = open_store(shared_url)
@@ -75,7 +76,7 @@ def test_runs_of_many_kinds_move_into_their_experiments(shared_url: str) -> None
         rows["runs"].append(known | new | {"ended_at": 1362139300000000})
     rows["run_metrics"] += [{"run": "r1", "name": "loss", "value": None}, {"run": "r3", "name": "loss", "value": 2.5}]
     with old.writing() as connection:
-        migrations.upgrade(connection, "0001", table=schema.REVISION_TABLE)
+        migrations.upgrade(connection, "0001", table=migrations.REVISION_TABLE)
         load(connection, rows)
     old.close()
     store = open_store(shared_url)
@@ -101,7 +102,7 @@ def test_runs_of_many_kinds_move_into_their_experiments(shared_url: str) -> None
 def test_an_empty_old_store_is_brought_forward(shared_url: str) -> None:
     old = Connections(dialect.open_engine(shared_url))
     with old.writing() as connection:
-        migrations.upgrade(connection, "0001", table=schema.REVISION_TABLE)
+        migrations.upgrade(connection, "0001", table=migrations.REVISION_TABLE)
     old.close()
     store = open_store(shared_url)
     assert store.experiments.get(DEFAULT_EXPERIMENT).name == "Default"
@@ -111,7 +112,7 @@ def test_an_empty_old_store_is_brought_forward(shared_url: str) -> None:
 
 def test_migrations_lead_to_the_tables_of_a_new_store(connections: Connections, tmp_path: Path) -> None:
     with connections.writing() as connection:
-        migrations.upgrade(connection, migrations.HEAD, table=schema.REVISION_TABLE)
+        migrations.upgrade(connection, migrations.HEAD, table=migrations.REVISION_TABLE)
         migrated = describe(connection)
         schema.revision.drop(connection)
         schema.metadata.drop_all(connection)
@@ -186,7 +187,7 @@ def fill(store: SqlStore) -> None:
     store.runs.add_inputs(run.id, datasets=[DATASET])
     store.runs.add_outputs(run.id, [ModelOutput(model=LOGGED, step=3)])
     store.runs.claim(digest_of("claimed"), "owner", now=a.NOW, seconds=1)
-    store.models.add(a.version(), a.event("model"))
+    store.models.add(a.version(), a.event("model"), servable=servable_of(a.version()))
     store.models.move(a.move(1, None, 1), a.event("move"))
     store.deployments.put(a.deployment(), a.event("deployment"))
     store.deployments.add_look(a.look("w"), a.event("look"))
@@ -253,7 +254,7 @@ def dump(store: SqlStore) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     with store._connections.reading() as connection:
         for table in schema.metadata.sorted_tables:
-            if table.name != schema.REVISION_TABLE:
+            if table.name != migrations.REVISION_TABLE:
                 rows = connection.exec_driver_sql(f'SELECT * FROM "{table.name}"').mappings()
                 found[table.name] = [
                     {key: {"hex": v.hex()} if isinstance(v, bytes) else v for key, v in row.items()} for row in rows

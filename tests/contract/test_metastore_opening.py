@@ -15,7 +15,7 @@ from tests.contract.test_metastore_events import broken_at
 
 from kedge.domain.tracking import Metric
 from kedge.errors import ConfigError, StoreBroken, StoreFull, StoreTooNew
-from kedge.storage.sql import SqlStore, dialect, open_store
+from kedge.storage.sql import SqlStore, dialect, embedded, open_store
 
 
 def test_a_store_of_a_newer_kedge_is_refused_and_left_alone(shared_url: str) -> None:
@@ -197,7 +197,7 @@ def test_opening_waits_for_another_who_is_making_the_tables(tmp_path: Path) -> N
 
 
 def test_opening_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialect, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(embedded, "BUSY_SECONDS", 0.05)
     other = sqlite3.connect(tmp_path / "kedge.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(ConfigError, match="locked"):
@@ -206,7 +206,7 @@ def test_opening_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_writer_waits_for_another_and_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dialect, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(embedded, "BUSY_SECONDS", 0.05)
     store = open_store(f"sqlite:///{tmp_path / 'kedge.db'}")
     other = sqlite3.connect(tmp_path / "kedge.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -27,7 +27,10 @@ def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> 
     def opened(path, flags, mode=0o777, **rest):
         created = flags & os.O_CREAT and not os.path.exists(path)
         descriptor = real["open"](path, flags, mode, **rest)
-        if Path(path).is_relative_to(folder):
+        again = str(path).removeprefix("/proc/self/fd/")  # a file that is open is opened once more
+        if again.isdecimal() and int(again) in files:
+            files[descriptor] = files[int(again)]
+        elif Path(path).is_relative_to(folder):
             files[descriptor] = (os.fstat(descriptor).st_ino, Path(path).relative_to(folder))
             if created:
                 calls.append(("create", *files[descriptor]))

@@ -106,7 +106,7 @@ def test_no_power_cut_leaves_removed_bytes_or_takes_others(tmp_path, monkeypatch
 
     (tmp_path / "base").mkdir()
     if not holes:
-        monkeypatch.setattr("kedge.storage.durable._fallocate", None)
+        monkeypatch.setattr("kedge.storage.durable._linux", lambda name: None)
     count = 0
     for root, acknowledged in crash_states(trace(routine, tmp_path / "base"), tmp_path / "states"):
         index = replayed(acknowledged)
@@ -359,7 +359,16 @@ def test_a_full_disk_while_adding_loses_nothing_and_the_add_goes_on(tmp_path, mo
         left[0] -= done
         return done
 
+    def write_blocks(descriptor, data, start):
+        if not (size := min(len(data), left[0]) // 4096 * 4096):
+            raise OSError(28, "No space left on device")
+        done = real_blocks(descriptor, data[:size], start)
+        left[0] -= done
+        return done
+
+    real_blocks = os.pwrite
     monkeypatch.setattr("kedge.storage.durable.os.write", write)
+    monkeypatch.setattr("os.pwrite", write_blocks)
     with pytest.raises(StoreFull, match="free some space"):
         added(store, files)
     left[0] = 1 << 30

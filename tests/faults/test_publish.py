@@ -60,6 +60,20 @@ def test_no_power_cut_takes_an_acknowledged_blob(tmp_path):
     assert check_chunks(tmp_path, routine) >= 12
 
 
+def test_no_power_cut_takes_a_blob_that_went_past_the_page_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("kedge.storage.blobs.appending._WORTH", 4096)
+    straight, real = [], os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda *words: straight.append(words) or real(*words))
+
+    def routine(base, tell):
+        store = ChunkStore(base / "store", TellingIndex(tell), pack_bytes=30_000)
+        for number in range(2):
+            store.put(random.Random(number).randbytes(21_000))
+
+    assert check_chunks(tmp_path, routine) >= 20
+    assert straight
+
+
 def test_no_power_cut_takes_a_blob_that_arrived_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr("kedge.storage.blobs.incoming.BATCH", 300_000)
 

@@ -27,6 +27,7 @@ NOUNS = {
     "features": "Hold the features that were served against the join.",
     "runs": "List, show and compare runs; send what ended scripts left behind.",
     "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
+    "deploy": "Put a version on trial and follow it: status, looks; pause, resume, approve, promote, abort, roll back.",
     "why": "Answer for a prediction or a model version: back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
 }
@@ -50,7 +51,6 @@ _GARBAGE = 50_000  # new objects before a search for cycles: imports and lists o
 def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError
-    from kedge.security.redact import redact
 
     gc.set_threshold(_GARBAGE)
     for name, value in NEIGHBOURLY.items():
@@ -68,6 +68,8 @@ def main() -> None:
                 sys.exit(code)
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:
+        from kedge.security.redact import redact  # 3 ms that what goes well need not pay
+
         sys.stderr.write(f"error: {redact(str(error))}\n")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from kedge.cli.options import Json, Store, print_json
 from kedge.cli.showing import plain, show_rows
 from kedge.cli.who import person
 from kedge.config import PROJECT_FILE, project_or_none
+from kedge.domain.counts import count
 from kedge.domain.finding import Query
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
 from kedge.errors import NotFound, RequestInvalid
@@ -51,14 +52,14 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
         newest = max((each.number for each in latest[model.name]), default=0)
         aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
         rows.append((model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}"))
-    show_rows(f"{len(models)} registered models", ("model", "newest", "aliases", "updated"), rows=rows)
+    show_rows(count(len(models), "registered model"), ("model", "newest", "aliases", "updated"), rows=rows)
 
 
 @nouns.command("show")
 def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """Show one registered model: what it is for, its aliases, the newest version of each stage."""
     with opened(project, store, writer="models", bare=True, make=False) as house:
-        found = house.catalog.get(_named(model, project, house.spec.name))
+        found = house.catalog.get(model_named(model, project, house.spec.name))
         latest = house.catalog.latest(found.name)
     if as_json:
         print_json({"model": found, "latest": latest})
@@ -74,19 +75,19 @@ def one(model: Model = "", project: Place = HERE, store: Store = None, as_json: 
 def versions(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List the versions of a model, newest first."""
     with opened(project, store, writer="models", bare=True, make=False) as house:
-        name = _named(model, project, house.spec.name)
+        name = model_named(model, project, house.spec.name)
         found = house.catalog.versions(name)
     if as_json:
         print_json(found)
     else:
-        _print_versions(found, f"{name}: {len(found)} versions")
+        _print_versions(found, f"{name}: {count(len(found), 'version')}")
 
 
 @nouns.command()
 def history(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
     """List every move of aliases and stages, oldest first: who, when, why, and the gate's verdict on the version."""
     with opened(project, store, writer="models", bare=True, make=False) as house:
-        name = _named(model, project, house.spec.name)
+        name = model_named(model, project, house.spec.name)
         moves = house.catalog.history(name)
     if as_json:
         print_json(moves)
@@ -113,11 +114,11 @@ def promote(
 ) -> None:
     """Make a version champion now: the one on trial, or any by its number; what is deployed follows at once."""
     with opened(project, store, writer="models", bare=True, make=False) as house:
-        name = _named(model, project, house.spec.name)
+        name = model_named(model, project, house.spec.name)
         move = house.by_hand.promote(
             name, version, actor=person(), reason=check_reason(reason, parameter="--reason"), serial=serial
         )
-    _told(f"{name} v{move.number} is champion", move, as_json=as_json)
+    told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
 @nouns.command("roll-back")
@@ -131,11 +132,11 @@ def roll_back(
 ) -> None:
     """Go back: end the trial if there is one, else return to the champion before."""
     with opened(project, store, writer="models", bare=True, make=False) as house:
-        name = _named(model, project, house.spec.name)
+        name = model_named(model, project, house.spec.name)
         move = house.by_hand.roll_back(
             name, actor=person(), reason=check_reason(reason, parameter="--reason"), serial=serial
         )
-    _told(f"{name} v{move.number} is champion", move, as_json=as_json)
+    told(f"{name} v{move.number} is champion", move, as_json=as_json)
 
 
 @nouns.command()
@@ -150,7 +151,7 @@ def archive(
     """Take a version out of use: stage Archived, its aliases taken away. What is served cannot be archived."""
     with opened(project, store, writer="models", bare=True, make=False) as house:
         found = house.by_hand.archive(model, version, actor=person(), reason=check_reason(reason, parameter="--reason"))
-    _told(f"{model} v{version} is archived", found, as_json=as_json)
+    told(f"{model} v{version} is archived", found, as_json=as_json)
 
 
 @nouns.command()
@@ -176,7 +177,7 @@ def alias(
             house.by_hand.set_alias(model, name, number=version, actor=who, reason=why, serial=serial)
         found = house.catalog.get(model)
     where = f"points to v{version}" if version is not None else "is taken away"
-    _told(f"{name} of {model} {where}", found, as_json=as_json)
+    told(f"{name} of {model} {where}", found, as_json=as_json)
 
 
 @nouns.command()
@@ -200,7 +201,7 @@ def stage(
             archive=archive_existing,
             reason=check_reason(reason, parameter="--reason"),
         )
-    _told(f"{model} v{version} is in stage {found.stage.value}", found, as_json=as_json)
+    told(f"{model} v{version} is in stage {found.stage.value}", found, as_json=as_json)
 
 
 @nouns.command()
@@ -221,7 +222,7 @@ def tag(
         else:
             catalog.retag_version(model, version, tags={key: value})
         found = catalog.get(model) if version is None else catalog.version(model, version)
-    _told(f"{key} of {model} is {value!r}" if value is not None else f"{key} of {model} is gone", found, as_json=as_json)
+    told(f"{key} of {model} is {value!r}" if value is not None else f"{key} of {model} is gone", found, as_json=as_json)
 
 
 @nouns.command()
@@ -242,7 +243,7 @@ def register(
         except NotFound:
             house.catalog.create(model, actor=who)
         made = house.catalog.register(model, offered, actor=who)
-    _told(f"{model} v{made.number} is registered", made, as_json=as_json)
+    told(f"{model} v{made.number} is registered", made, as_json=as_json)
 
 
 def _print_versions(found: Sequence[CatalogVersion], title: str) -> None:
@@ -268,14 +269,15 @@ def _state(version: CatalogVersion) -> str:
     return version.loop.verdict.outcome.value if version.loop else "not judged"
 
 
-def _named(model: str, project: Path, of_project: str) -> str:
+def model_named(model: str, project: Path, of_project: str) -> str:
     """Give the model that is meant. Raises RequestInvalid where none is named and there is no project to have one."""
     if not model and project_or_none(project) is None:
         raise RequestInvalid(f"name a model: there is no {PROJECT_FILE} here; `kedge models list` lists the models")
     return model or of_project
 
 
-def _told(sentence: str, value: object, *, as_json: bool) -> None:
+def told(sentence: str, value: object, *, as_json: bool) -> None:
+    """Say what was done: the value as JSON where that was asked for."""
     if as_json:
         print_json(value)
     else:

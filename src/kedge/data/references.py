@@ -6,7 +6,7 @@ import re
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.errors import NotFound, RequestInvalid
-from kedge.ports import Datasets
+from kedge.ports import Versions
 
 _SHORTEST = 6
 _NAME = re.compile(r"\w[\w.\-]*")
@@ -27,13 +27,23 @@ def named_after(place: str) -> DatasetName:
     return check_name(re.sub(r"[^\w.\-]+", "-", place).lstrip("-.")[-_LONGEST:].strip("-.") or "data")
 
 
+def checked_tag(tag: str) -> str:
+    """Take a version's tag. Raises RequestInvalid for one that cannot stand after `@`, or reads as a number."""
+    plain = tag.removeprefix("v")
+    if not tag or len(tag) > 100 or not all(letter.isalnum() or letter in "._-" for letter in tag) or tag[0] in "._-":
+        raise RequestInvalid(f"{tag!r} cannot be a tag: letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    if plain.isdecimal():
+        raise RequestInvalid(f"{tag!r} cannot be a tag: it reads as the number of a version; write such as 'r{plain}'")
+    return tag
+
+
 def split(reference: str) -> tuple[DatasetName, str]:
     """Take a reference apart: the dataset, and what names the version ("" for the newest)."""
     name, _, which = reference.partition("@")
     return DatasetName(name), which
 
 
-def resolve(datasets: Datasets, reference: str) -> DatasetVersion:
+def resolve(datasets: Versions, reference: str) -> DatasetVersion:
     """Find the version that a reference names. A tag wins over a number, a number over a digest. Raises NotFound."""
     name, which = split(reference)
     newest = datasets.find(name)
@@ -54,7 +64,7 @@ def resolve(datasets: Datasets, reference: str) -> DatasetVersion:
     return found
 
 
-def _unknown(datasets: Datasets, name: str) -> NotFound:
+def _unknown(datasets: Versions, name: str) -> NotFound:
     names = datasets.names()
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else "; list them with `kedge data list`"

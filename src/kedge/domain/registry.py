@@ -100,6 +100,7 @@ class Servable(msgspec.Struct, frozen=True, kw_only=True):
     `digest` is the tree of the model's files, which `format` reads. `example` is a blob of a few input rows with the
     answers that the model gave in one batch at registration: Parquet for a table, packed arrays else. `service` is the
     feature service that completes what a request brings, "" where it brings all. `signer` names the key that signed it.
+    `required` are the columns of a table that must have a value; what is missing elsewhere is the model's to handle.
     """
 
     model: ModelName
@@ -111,6 +112,7 @@ class Servable(msgspec.Struct, frozen=True, kw_only=True):
     tensors: TensorSignature | None = None
     service: str = ""
     run: RunId | None = None
+    required: tuple[str, ...] = ()
     parity: ParityRecord | None = None
     signer: str = ""
 
@@ -220,8 +222,8 @@ class CatalogVersion(msgspec.Struct, frozen=True, kw_only=True):
     """A version of a registered model, whoever registered it.
 
     `source` is what was registered as its client wrote it, `location` where its files are read from. `digest` names the
-    tree of its files as they were at registration; None where there were none yet. All but description, tags, stage and
-    aliases never changes.
+    tree of its files as they were at registration; None where there were none yet. `servable` is None until it was found
+    out what serving needs. All else but description, tags, stage and aliases never changes.
     """
 
     model: ModelName
@@ -242,6 +244,7 @@ class CatalogVersion(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     facts: ModelFacts = msgspec.field(default_factory=ModelFacts)
     loop: ModelVersion | None = None
+    servable: Servable | None = None
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
     steady --start--> on trial (step 0, 1, ...) --promote--> steady, new champion
                          |--- harm ---> steady, old champion (rolled back)
+                         |--- a step waits for a person, or the trial is paused: the share stays as it is
 A deployment is one row with a revision; each change writes the next revision, and only from the one that was read.
 """
 
@@ -14,35 +15,72 @@ import msgspec
 
 from kedge.domain.ids import ModelName
 
+PROMOTE = "promote"
+"""What a promotion is called among the steps that may wait for a person."""
+
 
 class Strategy(Enum):
-    """How a version replaces another: some traffic, copied traffic with the answer unused, or all at one switch."""
+    """How a version replaces another: at once, by one switch of two full sides, by some traffic, by copied traffic."""
 
+    ALL_AT_ONCE = "all-at-once"
+    BLUE_GREEN = "blue-green"
     CANARY = "canary"
     SHADOW = "shadow"
-    BLUE_GREEN = "blue-green"
+
+
+class TrialQuestion(Enum):
+    """What a trial is asked: whether the challenger does harm (it goes on unless it does), or whether it is better."""
+
+    HARM = "harm"
+    SUPERIORITY = "superiority"
 
 
 class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rollout of a project. `steps` are shares of traffic; a step lasts `hold` unless harm is shown at level `alpha`.
 
-    `sticky` is the request column by whose value traffic is split. `max_latency` is a duration that the mean request of
-    the challenger may take.
+    `bake` is how long the step with all traffic lasts (left out: `hold`): the old version stays loaded, so going back is
+    a pointer swap. `sticky` is the request column by whose value traffic is split. `max_latency` is a duration that the
+    mean request of the challenger may take. `approve` names what waits for a person ("25%", "promote"); true is the step
+    with all traffic, or where there is none the promotion. A trial without evidence for `max_age` asks a person.
     """
 
     strategy: Strategy = Strategy.CANARY
     steps: tuple[str, ...] = ("5%", "25%", "100%")
     hold: str = "1d"
+    bake: str = ""
     sticky: str = ""
     alpha: float = 0.01
     max_latency: str = "1s"
+    approve: bool | tuple[str, ...] = False
+    max_age: str = "14d"
+
+
+class RuleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rules in which one rollout differs from its project's; None is as the project says."""
+
+    strategy: Strategy | None = None
+    steps: tuple[str, ...] | None = None
+    hold: str | None = None
+    bake: str | None = None
+    alpha: float | None = None
+    max_latency: str | None = None
+    approve: bool | tuple[str, ...] | None = None
+    max_age: str | None = None
+
+    def of(self, rules: RolloutRules) -> RolloutRules:
+        """Give the rules with these changes."""
+        named = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(rules, **named)
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What is served for a model. `champion` answers all but `share` of the entities; with SHADOW it answers all.
 
-    `salt` starts the hash that splits the traffic and is new for each rollout; `step` counts from 0; `since` is when
-    this step began; `actor` and `reason` say who or which policy stands behind this revision.
+    `salt` starts the hash that splits the traffic and is new for each trial; `step` counts from 0, and is -1 where the
+    first step waits for a person; `since` is when this step began; `actor` and `reason` say who or which policy stands
+    behind this revision. `rules` are those that the trial started with. `waiting` names the step that a person is asked
+    for, `approved` those that a person has let pass. `paused_at` is there while the trial is paused; `paused_seconds`
+    of this step do not count for its hold.
     """
 
     model: ModelName
@@ -56,6 +94,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 0.0
     step: int = 0
     salt: str = ""
+    rules: RolloutRules | None = None
+    waiting: str = ""
+    approved: tuple[str, ...] = ()
+    paused_at: datetime | None = None
+    paused_seconds: float = 0.0
+
+    @property
+    def loaded(self) -> tuple[int, ...]:
+        """List the versions that are kept loaded: the champion, and while a trial lasts the challenger."""
+        return (self.champion,) if self.challenger is None else (self.champion, self.challenger)
 
 
 def champion_since(revisions: Sequence[Deployment]) -> datetime | None:
@@ -68,10 +116,23 @@ def champion_since(revisions: Sequence[Deployment]) -> datetime | None:
     return since
 
 
+def trial_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Give the revisions of the trial that runs, oldest first; `revisions` are oldest first. Empty where none runs."""
+    if not revisions or revisions[-1].challenger is None:
+        return ()
+    newest, trial = revisions[-1], []
+    for revision in reversed(revisions):
+        if (revision.champion, revision.challenger, revision.salt) != (newest.champion, newest.challenger, newest.salt):
+            break
+        trial.append(revision)
+    return tuple(reversed(trial))
+
+
 class Move(Enum):
-    """What a look at a rollout decides."""
+    """What a look at a rollout decides. ASK is a hold that a person is told of: what comes next waits for them."""
 
     HOLD = "hold"
+    ASK = "ask"
     ADVANCE = "advance"
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"

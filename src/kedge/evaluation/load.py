@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from kedge.domain.ids import Digest
-from kedge.domain.registry import Candidate, ModelVersion, Servable, Signature
+from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
 from kedge.errors import ModelRefused
 from kedge.evaluation.metrics import Vector
-from kedge.ports import BlobStore, ModelFormat, Predictor
+from kedge.ports import BlobStore, CompiledForm, ModelFormat, Predictor
 
 Known = Candidate | ModelVersion | Servable
 
@@ -21,9 +21,17 @@ Known = Candidate | ModelVersion | Servable
 class ModelLoader:
     """Load models through their formats, and answer with them. `kept` models stay loaded."""
 
-    def __init__(self, *, blobs: BlobStore, formats: Sequence[ModelFormat], kept: int = 8) -> None:
+    def __init__(
+        self,
+        *,
+        blobs: BlobStore,
+        formats: Sequence[ModelFormat],
+        forms: Sequence[CompiledForm] = (),
+        kept: int = 8,
+    ) -> None:
         self._blobs, self._limit = blobs, kept
         self._formats = {each.name: each for each in formats}
+        self._forms = {each.name: each for each in forms}
         self._kept: OrderedDict[Digest, Predictor] = OrderedDict()
         self._lock = Lock()
 
@@ -41,26 +49,54 @@ class ModelLoader:
 
     def find(self, model: Known) -> Predictor:
         """Give the loaded model, and keep it among those used last. Raises as `load` does."""
+        key = files_of(model)
         with self._lock:
-            if (kept := self._kept.get(model.digest)) is not None:
-                self._kept.move_to_end(model.digest)
+            if (kept := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
                 return kept
         loaded = self.load(model)
         with self._lock:
-            self._kept[model.digest] = loaded
+            self._kept[key] = loaded
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return loaded
 
     def load(self, model: Known) -> Predictor:
-        """Load a model anew, every byte checked against its digest. Raises StoreBroken; ModelRefused where no format of
-        this name is installed, or its files hold what is not allowed."""
+        """Load a model anew, in the form that answers, every byte checked against its digest. Raises StoreBroken;
+        ModelRefused where nothing here reads its format, or its files hold what is not allowed."""
+        signature = model.table if isinstance(model, Servable) else model.signature
+        if isinstance(model, Servable) and model.form != ORIGINAL:
+            files = self._blobs.get_tree(files_of(model))
+            fast = self._forms[model.form].load(files, columns=len(signature.inputs))
+            return _Requiring(fast, model) if model.required else fast
         if (form := self._formats.get(model.format)) is None:
             raise ModelRefused(
                 f"model {model.digest[:12]} is kept in format {model.format!r}; this Kedge reads {', '.join(self._formats)}"
             )
-        return form.load(self._blobs.get_tree(model.digest), _signature(model))
+        return form.load(self._blobs.get_tree(model.digest), signature)
+
+    def answers_in(self, form: str) -> bool:
+        """Say whether a compiled form can be loaded here."""
+        return form in self._forms and self._forms[form].available()
 
 
-def _signature(model: Known) -> Signature:
-    return model.table if isinstance(model, Servable) else model.signature
+def files_of(model: Known) -> Digest:
+    """Name the tree of the files that answer: the original's, or the compiled form's."""
+    if isinstance(model, Servable) and model.form != ORIGINAL and model.parity is not None and model.parity.digest:
+        return model.parity.digest
+    return model.digest
+
+
+class _Requiring:
+    """A compiled form that refuses a missing value where the original does."""
+
+    def __init__(self, fast: Predictor, model: Servable) -> None:
+        self._fast = fast
+        self._columns = [place for place, column in enumerate(model.table.inputs) if column.name in model.required]
+        self._names = [model.table.inputs[place].name for place in self._columns]
+
+    def predict(self, matrix: np.ndarray) -> np.ndarray:
+        """Answer rows. Raises ValueError naming the column that has no value."""
+        if (missing := np.isnan(matrix[:, self._columns]).any(axis=0)).any():
+            raise ValueError(f"column {self._names[int(missing.argmax())]!r} has no value, and this model needs one")
+        return self._fast.predict(matrix)

@@ -17,6 +17,7 @@ from kedge.ports.records import (
     RunFiles,
     Runs,
     TakenAlias,
+    Versions,
     Watches,
 )
 from kedge.ports.world import (
@@ -25,6 +26,8 @@ from kedge.ports.world import (
     BlobStore,
     Bucket,
     Clock,
+    Compiled,
+    CompiledForm,
     Damage,
     DataStore,
     ForeignSchemas,
@@ -57,6 +60,8 @@ __all__ = [
     "BlobStore",
     "Bucket",
     "Clock",
+    "Compiled",
+    "CompiledForm",
     "Damage",
     "DataStore",
     "Datasets",
@@ -97,5 +102,6 @@ __all__ = [
     "Told",
     "Travelled",
     "TreeFile",
+    "Versions",
     "Watches",
 ]

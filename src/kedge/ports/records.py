@@ -14,7 +14,7 @@ from kedge.domain.ids import DatasetName, Digest, ExperimentId, LoggedModelId, M
 from kedge.domain.lineage import Edge, Node
 from kedge.domain.monitoring import Alert, Health
 from kedge.domain.overview import RunGlance, RunKey
-from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, StageMove
+from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, Servable, StageMove
 from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import (
@@ -37,7 +37,26 @@ if TYPE_CHECKING:
     pass
 
 
-class Datasets(Protocol):
+class Versions(Protocol):
+    """Versions of datasets and their tags: what is written once and read by everybody."""
+
+    def add(self, version: DatasetVersion, event: Event) -> None:
+        """Write a version; a dataset that the catalogue does not have gets its entry. Raises Conflict where another
+        has its number."""
+
+    def find(self, name: DatasetName, number: int | None = None) -> DatasetVersion | None:
+        """Find a version by number, or the newest."""
+
+    def find_digest(self, digest: Digest) -> DatasetVersion | None: ...
+    def list(self, name: DatasetName, *, before: int | None = None, limit: int | None = None) -> Sequence[DatasetVersion]:
+        """List versions, oldest first: all, or those with a number below `before`, the newest `limit` of them."""
+
+    def names(self) -> Sequence[DatasetName]: ...
+    def tags(self, name: DatasetName) -> Mapping[str, int]:
+        """List a dataset's tags with the numbers of the versions they name."""
+
+
+class Datasets(Versions, Protocol):
     """The catalogue of datasets; their versions, tags, validation reports and profiles."""
 
     def describe(self, dataset: Dataset, event: Event, *, before: Dataset | None = None) -> None:
@@ -61,9 +80,6 @@ class Datasets(Protocol):
     def tag(self, name: DatasetName, tag: str, *, number: int | None, event: Event) -> None:
         """Have a tag name a version, or, without a number, nothing any more. Raises NotFound for a version."""
 
-    def tags(self, name: DatasetName) -> Mapping[str, int]:
-        """List a dataset's tags with the numbers of the versions they name."""
-
     def drop(self, name: DatasetName, numbers: Sequence[int], *, event: Event) -> None:
         """Forget versions, their reports and profiles; their tags too. What they held is the blob store's matter."""
 
@@ -77,18 +93,6 @@ class Datasets(Protocol):
     def reports(self, name: DatasetName) -> Sequence[tuple[datetime, ValidationReport]]:
         """List all reports on a dataset's versions with their times, oldest first."""
 
-    def add(self, version: DatasetVersion, event: Event) -> None:
-        """Write a version; a dataset that the catalogue does not have gets its entry. Raises Conflict where another
-        has its number."""
-
-    def find(self, name: DatasetName, number: int | None = None) -> DatasetVersion | None:
-        """Find a version by number, or the newest."""
-
-    def find_digest(self, digest: Digest) -> DatasetVersion | None: ...
-    def list(self, name: DatasetName, *, before: int | None = None, limit: int | None = None) -> Sequence[DatasetVersion]:
-        """List versions, oldest first: all, or those with a number below `before`, the newest `limit` of them."""
-
-    def names(self) -> Sequence[DatasetName]: ...
     def add_report(self, report: ValidationReport, event: Event) -> None: ...
     def find_report(self, version: Digest) -> ValidationReport | None: ...
 
@@ -301,8 +305,16 @@ class RunFiles(Protocol):
 class Models(Protocol):
     """The loop's own versions of registered models, and the moves of all aliases."""
 
-    def add(self, version: ModelVersion, event: Event) -> None: ...
+    def add(self, version: ModelVersion, event: Event, *, servable: Servable | None = None) -> None: ...
     def find(self, model: ModelName, number: int) -> ModelVersion | None: ...
+    def servable(self, model: ModelName, number: int) -> Servable | None:
+        """Find what serving needs of a version, the loop's or another's; None where nobody has found it out yet."""
+        ...
+
+    def make_servable(self, servable: Servable, event: Event) -> None:
+        """Write what serving needs of a version that is there, once; nothing where it was written before."""
+        ...
+
     def list(self, model: ModelName) -> Sequence[ModelVersion]:
         """List versions, newest first."""
         ...

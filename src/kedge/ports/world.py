@@ -169,7 +169,7 @@ class DataStore(BlobStore, Protocol):
         """Keep a blob that only versions of datasets name: once none does, a removal may take it. Call it `keeping`."""
 
     def put_files(
-        self, files: Iterable[tuple[str, Path]], *, told: Told, before: Before = lambda name: None
+        self, files: Iterable[tuple[str, Path | str]], *, told: Told, before: Before = lambda name: None
     ) -> Iterator[StoredFile]:
         """Keep files under their names, in the order given; each is safe when it is given.
 
@@ -185,10 +185,16 @@ class DataStore(BlobStore, Protocol):
         """List the files of a tree, however many. Raises NotFound, StoreBroken."""
 
     def restore(
-        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+        self,
+        files: Iterable[tuple[TreeFile, Path | str]],
+        *,
+        told: Told,
+        before: Before = lambda name: None,
+        mtime_ns: int | None = None,
     ) -> Iterator[StoredFile]:
         """Write files of a tree to paths, over what is there, in the order in which they lie in the store.
 
+        `before` may tell what lies at the path of a name now: what both have in common may be read from there.
         Each is whole at its path or not there, and has this time of change where one is given. Raises NotFound,
         StoreBroken, StoreFull.
         """
@@ -388,6 +394,31 @@ class ModelFormat(Protocol):
     def dump(self, model: Any) -> dict[str, bytes]: ...
     def load(self, files: Mapping[str, bytes], signature: Signature) -> Predictor:
         """Load. Raises ModelRefused for a type that is not on the allow-list."""
+
+
+class Compiled(NamedTuple):
+    """A model's compiled form: its files, and for each column the thresholds that its answers may jump at."""
+
+    files: dict[str, bytes]
+    thresholds: Sequence[np.ndarray]
+
+
+class CompiledForm(Protocol):
+    """Another form of registered models that gives the same answers sooner, with less memory."""
+
+    @property
+    def name(self) -> str: ...
+    def available(self) -> bool:
+        """Say whether the library that it answers with is installed."""
+
+    def libraries(self) -> dict[str, str]:
+        """Name what compiles and answers, with versions."""
+
+    def compile(self, kind: str, files: Mapping[str, bytes]) -> Compiled | None:
+        """Compile the files of a model of a format; None where it is of no kind that this compiles. Raises ModelRefused."""
+
+    def load(self, files: Mapping[str, bytes], *, columns: int) -> Predictor:
+        """Load what `compile` made, for so many columns. Raises ModelRefused."""
 
 
 class Notifier(Protocol):

@@ -443,7 +443,9 @@ class Catalog:
                 f"Invalid model version source: '{offered.source}'. The run_id and model_id request parameters must match "
                 "the referenced model version."
             )
-        return msgspec.structs.replace(found, source=f"models:/{found.model}/{found.number}", loop=None, aliases=())
+        return msgspec.structs.replace(
+            found, source=f"models:/{found.model}/{found.number}", loop=None, servable=None, aliases=()
+        )
 
     def _of_logged(self, offered: Offered, source: NamedSource) -> CatalogVersion:
         if offered.logged_model is not None and offered.logged_model != source.owner:

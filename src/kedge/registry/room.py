@@ -13,11 +13,13 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import CHAMPION, AliasMove, Candidate, ModelVersion, Servable, servable_of
+from kedge.domain.registry import CHAMPION, ORIGINAL, AliasMove, Candidate, ModelVersion, Servable, servable_of
 from kedge.errors import AliasConflict, AliasMoved, Conflict, ModelRefused, NotFound
 from kedge.evaluation.room import Evaluation, keep, verdict_node
+from kedge.features.encode import encode_frame
 from kedge.features.frame import TrainingFrame
 from kedge.ports import BlobStore, Clock, Models, Tables
+from kedge.registry.examining import Examiner
 from kedge.registry.holders import previous_holder
 from kedge.registry.moves import alias_moved
 
@@ -29,9 +31,18 @@ TRIES = 10  # at a number that another process may take first
 class Registry:
     """Keep model versions, and say which one is champion."""
 
-    def __init__(self, *, models: Models, blobs: BlobStore, tables: Tables, evaluation: Evaluation, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        models: Models,
+        blobs: BlobStore,
+        tables: Tables,
+        evaluation: Evaluation,
+        clock: Clock,
+        examiner: Examiner | None = None,
+    ) -> None:
         self._models, self._blobs, self._tables = models, blobs, tables
-        self._evaluation, self._clock = evaluation, clock
+        self._evaluation, self._clock, self._examiner = evaluation, clock, examiner
 
     def champion(self, model: ModelName) -> ModelVersion | None:
         """Find the version of the loop's own that the champion alias points to; what a client registered is none."""
@@ -77,11 +88,17 @@ class Registry:
             trained_upto=final.trained_upto,
             registered_at=self._clock.now(),
         )
-        return self._add(version)
+        return self._add(version, self._examined(version))
 
     def servable(self, model: ModelName, number: int) -> Servable:
-        """Give what is needed to serve a version. Raises NotFound; ModelRefused saying why it cannot be served."""
-        return servable_of(self.get(model, number))
+        """Give what is needed to serve a version. Raises NotFound; ModelRefused saying why it cannot be served.
+
+        Where the library of its compiled form is not installed, the original answers.
+        """
+        known = self._models.servable(model, number) or servable_of(self.get(model, number))
+        if known.form != ORIGINAL and not self._evaluation.answers_in(known.form):
+            return msgspec.structs.replace(known, parity=None)
+        return known
 
     def verify(self, version: ModelVersion | Servable) -> None:
         """Load what answers and have it answer the example again: ModelRefused where an answer is not bit for bit what it
@@ -89,6 +106,8 @@ class Registry:
         signature = version.table if isinstance(version, Servable) else version.signature
         example = self._tables.decode(self._blobs.get(version.example))
         logged = example[signature.output].to_numpy()
+        if isinstance(version, Servable) and version.parity is not None and version.parity.holds:
+            logged = np.array(version.parity.answers)
         again = self._evaluation.score(version, example.drop(signature.output))
         if not np.array_equal(again.view(np.uint64), logged.view(np.uint64)):
             raise ModelRefused(
@@ -129,7 +148,15 @@ class Registry:
         self._point(model, previous, actor=actor, reason=reason, serial=serial)
         return self.get(model, previous)
 
-    def _add(self, version: ModelVersion) -> ModelVersion:
+    def _examined(self, version: ModelVersion) -> Servable:
+        """Find out what serving needs of a version, a compiled form with its parity above all."""
+        found = servable_of(version)
+        if self._examiner is None:
+            return found
+        example = self._tables.decode(self._blobs.get(version.example)).drop(version.signature.output)
+        return self._examiner.examine(found, encode_frame(version.signature, example))
+
+    def _add(self, version: ModelVersion, servable: Servable) -> ModelVersion:
         """Write a version under the next free number. Raises Conflict where others were faster, time after time.
 
         Where another process was first under this run's key, its version is the one that counts.
@@ -140,7 +167,8 @@ class Registry:
                 return known
             version = msgspec.structs.replace(version, number=self._models.last_number(version.model) + 1)
             try:
-                self._models.add(version, self._registered(version))
+                numbered = msgspec.structs.replace(servable, number=version.number)
+                self._models.add(version, self._registered(version), servable=numbered)
                 break
             except Conflict:
                 if not left:

@@ -8,7 +8,9 @@ The alias is compared and set: of many who saw the same serial, one wins; the ot
 from __future__ import annotations
 
 from kedge.domain.ids import ModelName
-from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage
+from kedge.domain.project import ProjectSpec
+from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage, Servable
+from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges
 from kedge.errors import ModelRefused, NotFound, RequestInvalid
 from kedge.ports import Deployments
 from kedge.registry.catalog import Catalog
@@ -37,6 +39,18 @@ class ByHand:
         if number is None or self.is_deployed(model):
             return self._promote_deployed(model, number, actor=actor, reason=reason, serial=serial)
         return self._catalog.set_alias(model, CHAMPION, number=number, actor=actor, reason=reason, serial=serial)
+
+    def deploy(
+        self, spec: ProjectSpec, model: str, *, number: int, changes: RuleChanges, actor: str, reason: str
+    ) -> Deployment:
+        """Put a version on trial by the project's rules with changes; champion at once where nothing is deployed.
+
+        Raises NotFound, ModelRefused for a version that the data plane cannot check, Conflict for one that is served
+        already, RequestInvalid for rules that cannot be followed.
+        """
+        version = self._servable(ModelName(model), number)
+        base = spec.rollout if model == spec.name else RolloutRules()
+        return self._rollout.deploy(version, rules=changes.of(base), actor=actor, reason=reason)
 
     def roll_back(self, model: str, *, actor: str, reason: str, serial: int | None = None) -> AliasMove:
         """Go back: end the trial where one runs, else to the champion before. Gives the alias's newest move.
@@ -93,13 +107,21 @@ class ByHand:
 
     def _promote_deployed(self, model: str, number: int | None, *, actor: str, reason: str, serial: int | None) -> AliasMove:
         name = ModelName(model)
-        if number is not None and self._catalog.version(model, number).loop is None:
+        if number is not None:
+            self._servable(name, number)
+        self._rollout.promote(name, number, actor=actor, reason=reason, serial=serial)
+        return self._newest(name)
+
+    def _servable(self, model: ModelName, number: int) -> Servable:
+        """Give a version that the data plane can serve. Raises NotFound, ModelRefused."""
+        self._catalog.version(model, number)
+        try:
+            return self._registry.servable(model, number)
+        except NotFound:
             raise ModelRefused(
                 f"version {number} of {model!r} was registered by a client, without a signature and an example that the"
                 " data plane could check; it can carry any alias but the champion of a deployed model"
-            )
-        self._rollout.promote(name, number, actor=actor, reason=reason, serial=serial)
-        return self._newest(name)
+            ) from None
 
     def _newest(self, name: ModelName) -> AliasMove:
         return next(move for move in reversed(self._registry.history(name)) if move.alias == CHAMPION)

@@ -1,9 +1,11 @@
 """Judge a rollout: the gate proves, the rollout guards. Pure: same deployment, health, rules and looks, same decision.
 
-harm shown by a guard                     -> roll back
-no traffic in this step                   -> hold      (no evidence is never "go on")
+harm shown by a guard                     -> roll back (also while paused or waiting for a person)
+a person is asked for, or has paused it   -> hold
+no traffic in this step                   -> hold      (no evidence is never "go on"; after `max_age` a person is asked)
 another share of rows than was set        -> hold      (a fault of the split, not of the challenger)
 the step has not lasted its hold          -> hold
+what comes next waits for a person        -> ask
 else                                      -> advance; after the last step, promote
 """
 
@@ -11,22 +13,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kedge.domain.durations import share_of, span_of
+from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import Block, Health, VersionHealth
-from kedge.domain.rollout import Deployment, Move, RolloutLook, RolloutRules, Strategy
+from kedge.domain.rollout import PROMOTE, Deployment, Move, RolloutLook, RolloutRules, Strategy
 from kedge.rollout.guards import GUARDS, Seen, paired_days
+from kedge.rollout.steps import hold_of, next_of, steps_of, waits_for_person
 
 ALIKE_ROWS = 10  # rows of one entity go to one side: so many rows count as one draw in the check of the split
 
 
-def steps_of(rules: RolloutRules, strategy: Strategy) -> tuple[float, ...]:
-    """List the shares of a rollout's steps: shadow has one step without traffic, blue-green one with all of it."""
-    if strategy is Strategy.CANARY:
-        return tuple(share_of(step) for step in rules.steps)
-    return (0.0,) if strategy is Strategy.SHADOW else (1.0,)
+@dataclass(frozen=True, kw_only=True)
+class StepSeen:
+    """What decides about a step that no guard accuses: when it is looked at, the challenger's rows in it so far, and what
+    is wrong with the split."""
+
+    at: datetime
+    traffic: int
+    skew: str | None = None
 
 
 def judge(
@@ -84,21 +91,61 @@ def judge(
 
 
 def _without_harm(deployment: Deployment, health: Health, *, rules: RolloutRules, seen: Seen) -> tuple[Move, str]:
-    """Decide where no guard accuses: hold, advance or promote."""
-    steps = steps_of(rules, deployment.strategy)
-    name = f"version {deployment.challenger} at step {deployment.step + 1} of {len(steps)} ({_named(deployment)})"
+    """Decide where no guard accuses: hold, ask, advance or promote."""
     traffic = health.rows if deployment.strategy is Strategy.SHADOW else seen.challenger.rows + seen.challenger.errors
-    traffic += sum(look.rows + look.errors for look in seen.before if look.revision == deployment.revision)
-    if not traffic:
-        return Move.HOLD, f"{name} has had no traffic: without evidence it holds"
-    if (skew := _skew(deployment, health, rules=rules, seen=seen)) is not None:
-        return Move.HOLD, f"{name}: {skew}"
-    lasted = health.window.end - deployment.since
-    if lasted < span_of(rules.hold):
-        return Move.HOLD, f"{name} shows no harm; it has lasted {_spelt(lasted)} of {rules.hold}"
-    if deployment.step + 1 < len(steps):
-        return Move.ADVANCE, f"{name} showed no harm in {_spelt(lasted)}: on to {steps[deployment.step + 1]:.0%}"
-    return Move.PROMOTE, f"{name} showed no harm in {_spelt(lasted)}: it becomes champion"
+    step = [look for look in seen.before if look.step == deployment.step]
+    traffic += sum(look.rows + look.errors for look in step)
+    skew = _skew(deployment, health, rules=rules, seen=seen)
+    return go_on(deployment, StepSeen(at=health.window.end, traffic=traffic, skew=skew), rules=rules)
+
+
+def go_on(deployment: Deployment, situation: StepSeen, *, rules: RolloutRules) -> tuple[Move, str]:
+    """Decide about a step that no guard accuses: hold, ask a person, advance or promote."""
+    name, then = _named(deployment, rules), next_of(rules, deployment)
+    if deployment.waiting:
+        return Move.HOLD, f"{name} waits for a person: {_going(deployment.waiting)}"
+    if deployment.paused_at is not None:
+        return Move.HOLD, f"{name} is paused by {deployment.actor}: {deployment.reason}"
+    if deployment.step < 0 or then in deployment.approved:
+        return _next(then), f"{name}: {_going(then)}"
+    return _by_evidence(deployment, situation, rules=rules)
+
+
+def _by_evidence(deployment: Deployment, situation: StepSeen, *, rules: RolloutRules) -> tuple[Move, str]:
+    """Decide by what the step has shown, where nobody has said otherwise."""
+    name, then = _named(deployment, rules), next_of(rules, deployment)
+    lasted, hold = lasted_of(deployment, situation.at), hold_of(rules, deployment.share)
+    if not situation.traffic:
+        return _without_evidence(f"{name} has had no traffic", then, lasted=lasted, rules=rules)
+    if situation.skew is not None:
+        return Move.HOLD, f"{name}: {situation.skew}"
+    if lasted < span_of(hold):
+        return Move.HOLD, f"{name} shows no harm; it has lasted {_spelt(lasted)} of {hold}"
+    if waits_for_person(rules, deployment.strategy, name=then):
+        return Move.ASK, f"{name} showed no harm in {_spelt(lasted)}; a person decides whether {_going(then)}"
+    return _next(then), f"{name} showed no harm in {_spelt(lasted)}: {_going(then)}"
+
+
+def lasted_of(deployment: Deployment, at: datetime) -> timedelta:
+    """Tell how long a step has lasted at a moment; the time for which it was paused does not count."""
+    end = at if deployment.paused_at is None else min(at, deployment.paused_at)
+    return end - deployment.since - timedelta(seconds=deployment.paused_seconds)
+
+
+def _without_evidence(what: str, then: str, *, lasted: timedelta, rules: RolloutRules) -> tuple[Move, str]:
+    """Hold without evidence; after the greatest age ask a person."""
+    if lasted < span_of(rules.max_age):
+        return Move.HOLD, f"{what}: without evidence it holds"
+    return Move.ASK, f"{what} in {_spelt(lasted)}, over the {rules.max_age} allowed; a person decides whether {_going(then)}"
+
+
+def _next(then: str) -> Move:
+    return Move.PROMOTE if then == PROMOTE else Move.ADVANCE
+
+
+def _going(then: str) -> str:
+    """Say in words what comes next."""
+    return "it becomes champion" if then == PROMOTE else f"it goes on to {then}"
 
 
 def _skew(deployment: Deployment, health: Health, *, rules: RolloutRules, seen: Seen) -> str | None:
@@ -153,6 +200,10 @@ def _spelt(span: timedelta) -> str:
     return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} d"
 
 
-def _named(deployment: Deployment) -> str:
-    """Name what a step is: the share of traffic, or a copy of it."""
-    return "shadow" if deployment.strategy is Strategy.SHADOW else f"{deployment.share:.0%} of traffic"
+def _named(deployment: Deployment, rules: RolloutRules) -> str:
+    """Name a version and its step: the share of traffic, or a copy of it."""
+    steps = len(steps_of(rules, deployment.strategy))
+    if deployment.step < 0:
+        return f"version {deployment.challenger}, loaded and without traffic"
+    what = "shadow" if deployment.strategy is Strategy.SHADOW else f"{deployment.share:.0%} of traffic"
+    return f"version {deployment.challenger} at step {deployment.step + 1} of {steps} ({what})"

@@ -1,33 +1,30 @@
 """The room's door: put a version on trial, look at the trial after each window, and carry out what the look decided.
 
-    look written -> alias moved (promotion only) -> next revision written -> alert told (roll back only)
+    look written -> alias moved (promotion only) -> next revision written -> alert told (roll back, or a person is asked)
 Each arrow may be where the process is killed. The look is a row, so the next `settle` finds what was decided and not yet
-done, and does the rest; every write carries a key that makes it happen once. The champion alias of the registry is the
-truth: a deployment that lags behind it follows.
+done, and does the rest; every write carries a key that makes it happen once (`revisions.py`).
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
-from kedge.domain.lineage import Edge, Node, NodeKind
-from kedge.domain.monitoring import Alert, AlertKind, Health
+from kedge.domain.monitoring import Health
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import ModelVersion
+from kedge.domain.registry import ModelVersion, Servable
 from kedge.domain.retraining import Retrain
-from kedge.domain.rollout import Deployment, Move, RolloutLook
-from kedge.errors import NotFound, RevisionConflict
+from kedge.domain.rollout import PROMOTE, Deployment, Move, RolloutLook, RolloutRules, Strategy, trial_of
+from kedge.errors import Conflict, RevisionConflict
 from kedge.evaluation.metrics import loss_name
 from kedge.ports import Clock, Deployments, Notifier, Watches
 from kedge.registry.room import Registry
-from kedge.rollout.judge import judge, steps_of
-
-ACTOR = "policy:rollout"
-TRIES = 10  # at a revision that another process may write first
+from kedge.rollout.judge import judge
+from kedge.rollout.revisions import ACTOR, TRIES, Revisions, advanced_by, behind, challenger_of
+from kedge.rollout.steps import check_rules, next_of, rules_of
 
 
 class Rollout:
@@ -36,8 +33,12 @@ class Rollout:
     def __init__(
         self, *, deployments: Deployments, registry: Registry, watches: Watches, notifier: Notifier, clock: Clock
     ) -> None:
-        self._deployments, self._registry, self._watches = deployments, registry, watches
-        self._notifier, self._clock = notifier, clock
+        self._deployments, self._registry, self._clock = deployments, registry, clock
+        self._revisions = Revisions(
+            deployments=deployments, registry=registry, watches=watches, notifier=notifier, clock=clock
+        )
+
+    # ---- by the loop ----
 
     def start(self, spec: ProjectSpec, challenger: ModelVersion, because: Retrain) -> Deployment:
         """Put a version on trial by the project's strategy; a version that was deployed before is not tried again.
@@ -55,33 +56,10 @@ class Rollout:
     def _start(self, spec: ProjectSpec, challenger: ModelVersion, *, because: Retrain) -> Deployment:
         revisions = self._deployments.list(spec.name)
         if not revisions:
-            first = _first(spec.name, challenger.number, because=because, now=self._clock.now())
-            # the alias comes after: a turn that was killed between the two must find no champion, as it did before
-            return self._follow(
-                self._put(first, EventKind.MODEL_PROMOTED, message=f"Version {first.champion} is the first served")
-            )
-        current = self._follow(revisions[-1])
+            return self._first(challenger, actor=because.actor, reason=because.reason)
         if any(challenger.number in (each.champion, each.challenger) for each in revisions):
-            return current
-        if current.challenger is not None:
-            superseded = f"superseded by version {challenger.number}"
-            current = self._end(current, actor=because.actor, reason=superseded, since=self._clock.now())
-        trial = msgspec.structs.replace(
-            current,
-            revision=current.revision + 1,
-            challenger=challenger.number,
-            strategy=spec.rollout.strategy,
-            share=steps_of(spec.rollout, spec.rollout.strategy)[0],
-            step=0,
-            salt=digest_of("salt", spec.name, challenger.number)[:16],
-            since=self._clock.now(),
-            actor=because.actor,
-            reason=because.reason,
-        )
-        message = (
-            f"Version {challenger.number} on trial against {current.champion}: {trial.strategy.value}, {trial.share:.0%}"
-        )
-        return self._put(trial, EventKind.ROLLOUT_STARTED, message=message)
+            return self._revisions.follow(revisions[-1])
+        return self._try(challenger, rules=spec.rollout, actor=because.actor, reason=because.reason)
 
     def settle(self, spec: ProjectSpec, health: Health) -> RolloutLook | None:
         """Look at the trial once for this window, and do what follows. None where nothing was on trial in the window."""
@@ -91,23 +69,85 @@ class Rollout:
         current = self._deployments.find(spec.name)
         if current is None:
             return None
-        current = self._follow(current)
+        current = self._revisions.follow(current)
         if (known := next((look for look in looks if look.window == health.window.id), None)) is not None:
             return known
         if current.challenger is None or health.window.end <= current.since:
             return None
+        began = trial_of(self._deployments.list(spec.name))[0].revision
         look = judge(
             current,
             health,
-            rules=spec.rollout,
+            rules=rules_of(current, spec),
             task=spec.data.task,
             metric=loss_name(spec.gate.metric, spec.data.task),
-            before=[each for each in looks if each.challenger == current.challenger],
+            before=[each for each in looks if each.revision >= began],
             looked_at=self._clock.now(),
         )
-        self._deployments.add_look(look, _looked(look, health))
+        self._deployments.add_look(look, _looked(look))
         self._act(spec, look)
         return look
+
+    # ---- by people ----
+
+    def deploy(self, version: Servable, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
+        """Put a version on trial by hand, one that was tried before as well; it is champion at once where nothing is
+        deployed. A trial of another version ends: superseded. Raises Conflict for a version that is served already,
+        RequestInvalid for rules that cannot be followed, RevisionConflict."""
+        check_rules(rules)
+        current = self._deployments.find(version.model)
+        if current is None:
+            return self._first(version, actor=actor, reason=reason)
+        if version.number in current.loaded:
+            what = "is champion already" if version.number == current.champion else "is on trial already"
+            raise Conflict(f"version {version.number} of {version.model!r} {what}; deploy another, or abort the trial first")
+        return self._try(version, rules=rules, actor=actor, reason=reason)
+
+    def pause(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """Keep a trial on its step: the share stays, and harm still ends it. Raises NotFound, Conflict."""
+        current = self._on_trial(model)
+        if current.paused_at is not None:
+            raise Conflict(f"the trial of version {current.challenger} is paused already; resume or abort it")
+        paused = msgspec.structs.replace(
+            current, revision=current.revision + 1, paused_at=self._clock.now(), actor=actor, reason=reason
+        )
+        message = f"The trial of version {current.challenger} is paused: {reason}"
+        return self._revisions.put(paused, EventKind.ROLLOUT_PAUSED, message=message)
+
+    def resume(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """Let a paused trial go on; the pause does not count for its hold. Raises NotFound, Conflict."""
+        current = self._on_trial(model)
+        if current.paused_at is None:
+            raise Conflict(f"the trial of version {current.challenger} is not paused")
+        away = max(self._clock.now() - current.paused_at, timedelta()).total_seconds()
+        resumed = msgspec.structs.replace(
+            current,
+            revision=current.revision + 1,
+            paused_at=None,
+            paused_seconds=current.paused_seconds + away,
+            actor=actor,
+            reason=reason,
+        )
+        message = f"The trial of version {current.challenger} goes on: {reason}"
+        return self._revisions.put(resumed, EventKind.ROLLOUT_RESUMED, message=message)
+
+    def approve(self, spec: ProjectSpec, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """Let pass what waits for a person: the next step begins, or the version becomes champion.
+
+        Raises NotFound; Conflict where nothing waits.
+        """
+        current = self._on_trial(model)
+        if not (what := current.waiting):
+            raise Conflict(f"the trial of version {current.challenger} waits for nobody; it goes on by its own rules")
+        rules, now = rules_of(current, spec), self._clock.now()
+        message = f"{actor} lets version {current.challenger} pass, {what}: {reason}"
+        if what != PROMOTE:
+            current = advanced_by(current, rules=rules, since=now)
+        else:
+            current = msgspec.structs.replace(current, revision=current.revision + 1, waiting="")
+        passed = msgspec.structs.replace(current, approved=(*current.approved, what), actor=actor, reason=reason)
+        put = self._revisions.put(passed, EventKind.ROLLOUT_APPROVED, message=message)
+        return put if what != PROMOTE else self._promote_trial(put, because="approved")
 
     def promote(
         self, model: ModelName, number: int | None = None, *, actor: str, reason: str, serial: int | None = None
@@ -118,27 +158,52 @@ class Rollout:
         NotFound where nothing is deployed, none is on trial or there is no such version.
         """
         self._registry.require_serial(model, serial)
-        current = self._settled(model)
-        chosen = _challenger(current) if number is None else number
+        current = self._revisions.settled(model)
+        chosen = challenger_of(current) if number is None else number
         now = self._clock.now()
         if chosen == current.champion and current.challenger is not None:
-            return self._end(current, actor=actor, reason=reason, since=now)
-        return self._promote(current, chosen, actor=actor, reason=reason, since=now, serial=serial)
+            return self._revisions.end(current, actor=actor, reason=reason, since=now)
+        return self._revisions.promote(current, chosen, actor=actor, reason=reason, since=now, serial=serial)
 
     def abort(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
         """End the trial now, by hand: the champion answers everything. NotFound where none is on trial."""
-        current = self._newest(model)
-        _challenger(current)
-        return self._end(current, actor=actor, reason=reason, since=self._clock.now())
+        return self._revisions.end(self._on_trial(model), actor=actor, reason=reason, since=self._clock.now())
 
     def roll_back(self, model: ModelName, *, actor: str, reason: str, serial: int | None = None) -> Deployment:
         """Go back, by hand: end the trial where one runs, else serve the previous champion again. NotFound where there is
         none."""
-        current = self._settled(model)
+        current = self._revisions.settled(model)
         if current.challenger is not None:
             return self.abort(model, actor=actor, reason=reason)
         self._registry.roll_back(model, actor=actor, reason=reason, serial=serial)
-        return self._settled(model)
+        return self._revisions.settled(model)
+
+    # ---- what follows ----
+
+    def _first(self, version: ModelVersion | Servable, *, actor: str, reason: str) -> Deployment:
+        """Deploy a model's first version: champion at once."""
+        now = self._clock.now()
+        first = Deployment(model=version.model, revision=1, champion=version.number, since=now, actor=actor, reason=reason)
+        # the alias comes after: a turn that was killed between the two must find no champion, as it did before
+        message = f"Version {first.champion} is the first served"
+        return self._revisions.follow(self._revisions.put(first, EventKind.MODEL_PROMOTED, message=message))
+
+    def _try(self, version: ModelVersion | Servable, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
+        """Put a version on trial against the champion; all at once is champion then."""
+        current = self._revisions.follow(self._revisions.newest(version.model))
+        if current.challenger is not None:
+            superseded = f"superseded by version {version.number}"
+            current = self._revisions.end(current, actor=actor, reason=superseded, since=self._clock.now())
+        trial = self._revisions.begin(current, version.number, rules=rules, actor=actor, reason=reason)
+        if trial.strategy is Strategy.ALL_AT_ONCE and not trial.waiting:
+            return self._promote_trial(trial, because="all at once")
+        return trial
+
+    def _on_trial(self, model: ModelName) -> Deployment:
+        """Read the deployment of a trial that runs. Raises NotFound."""
+        current = self._revisions.settled(model)
+        challenger_of(current)
+        return current
 
     def _act(self, spec: ProjectSpec, look: RolloutLook) -> None:
         """Do what a look decided, as far as it is not done."""
@@ -146,158 +211,41 @@ class Rollout:
         if current is not None and current.revision == look.revision:
             since = look.upto or look.looked_at
             if look.move is Move.PROMOTE:
-                reason = f"{self._ordered_because(current)}; {look.reason}"
-                self._promote(current, look.challenger, actor=current.actor, reason=reason, since=since)
+                self._promote_trial(current, because=look.reason, since=since)
             elif look.move is Move.ADVANCE:
-                self._advance(spec, current, look=look, since=since)
+                self._revisions.advance(current, rules=rules_of(current, spec), reason=look.reason, since=since)
             elif look.move is Move.ROLL_BACK:
-                self._end(current, actor=ACTOR, reason=look.reason, since=look.looked_at)
+                self._revisions.end(current, actor=ACTOR, reason=look.reason, since=look.looked_at)
+            elif look.move is Move.ASK:
+                self._ask(spec, current, look=look)
         if look.move is Move.ROLL_BACK:
-            self._alert(look)
+            self._revisions.tell_rolled_back(look)
+        elif look.move is Move.ASK:
+            self._remind(look)
 
-    def _ordered_because(self, trial: Deployment) -> str:
-        """Give the reason for which the version on trial was ordered: the one of the trial's first revision."""
-        revisions = self._deployments.list(trial.model)
-        return next(each.reason for each in revisions if each.challenger == trial.challenger)
-
-    def _advance(self, spec: ProjectSpec, current: Deployment, *, look: RolloutLook, since: datetime) -> Deployment:
-        """Give the challenger the next step's share."""
-        shares = steps_of(spec.rollout, current.strategy)
-        step = min(current.step + 1, len(shares) - 1)
-        advanced = msgspec.structs.replace(
-            current, revision=current.revision + 1, step=step, share=shares[step], since=since, reason=look.reason
+    def _ask(self, spec: ProjectSpec, current: Deployment, *, look: RolloutLook) -> None:
+        """Let a trial wait for a person, and tell people."""
+        what = next_of(rules_of(current, spec), current)
+        waiting = msgspec.structs.replace(
+            current, revision=current.revision + 1, waiting=what, actor=ACTOR, reason=look.reason
         )
-        message = f"Version {current.challenger} goes on to {shares[step]:.0%} of traffic"
-        return self._put(advanced, EventKind.ROLLOUT_ADVANCED, message=message)
+        self._revisions.put(waiting, EventKind.ROLLOUT_WAITED, message=f"A person is asked: {look.reason}")
 
-    def _promote(
-        self,
-        current: Deployment,
-        number: int,
-        *,
-        actor: str,
-        reason: str,
-        since: datetime,
-        serial: int | None = None,
-    ) -> Deployment:
-        """Move the alias to a version, then the deployment."""
-        self._registry.promote(current.model, number, actor=actor, reason=reason, serial=serial)
-        return self._settled(current.model, since=since)
+    def _remind(self, look: RolloutLook) -> None:
+        """Tell people of a trial that a look let wait, as long as it does."""
+        asked = self._deployments.find(look.model, look.revision + 1)
+        newest = self._deployments.find(look.model)
+        if asked is not None and newest is not None and asked.waiting and newest.waiting:
+            self._revisions.tell_waiting(asked, look.reason)
 
-    def _settled(self, model: ModelName, since: datetime | None = None) -> Deployment:
-        """Read the deployment as the champion alias has it; again where another process wrote that revision first."""
-        for _ in range(TRIES - 1):
-            try:
-                return self._follow(self._newest(model), since=since)
-            except RevisionConflict:
-                continue
-        return self._follow(self._newest(model), since=since)
-
-    def _follow(self, current: Deployment, since: datetime | None = None) -> Deployment:
-        """Let the deployment follow the champion alias, which may have moved without it (a kill between the two)."""
-        champion = self._registry.champion(current.model)
-        if champion is None:
-            self._registry.promote(current.model, current.champion, actor=current.actor, reason=current.reason)
-        if champion is None or champion.number == current.champion:
-            return current
-        move = next(each for each in reversed(self._registry.history(current.model)) if each.number == champion.number)
-        forward = champion.number == current.challenger or champion.number > current.champion
-        steady = _steady(current, champion.number, actor=move.actor, reason=move.reason, since=since or self._clock.now())
-        kind = EventKind.MODEL_PROMOTED if forward else EventKind.MODEL_ROLLED_BACK
-        verb = "is promoted over" if forward else "is champion again, instead of"
-        return self._put(steady, kind, message=f"Version {champion.number} {verb} {current.champion}: {move.reason}")
-
-    def _end(self, current: Deployment, *, actor: str, reason: str, since: datetime) -> Deployment:
-        """End a trial: the champion stays."""
-        steady = _steady(current, current.champion, actor=actor, reason=reason, since=since)
-        message = f"The trial of version {current.challenger} has ended, {current.champion} stays champion: {reason}"
-        return self._put(steady, EventKind.MODEL_ROLLED_BACK, message=message)
-
-    def _put(self, deployment: Deployment, kind: EventKind, *, message: str) -> Deployment:
-        """Write the next revision with its event."""
-        served = (deployment.champion, *([deployment.challenger] if deployment.challenger is not None else []))
-        made = Node(NodeKind.DEPLOYMENT, f"{deployment.model}#{deployment.revision}")
-        event = Event(
-            key=digest_of("deployment", deployment),
-            kind=kind,
-            at=self._clock.now(),
-            subject=deployment.model,
-            actor=deployment.actor,
-            message=message,
-            facts={
-                "revision": deployment.revision,
-                "champion": deployment.champion,
-                "challenger": deployment.challenger,
-                "share": deployment.share,
-            },
-            edges=tuple(
-                Edge(made, Node(NodeKind.MODEL_VERSION, f"{deployment.model}@{number}"), role)
-                for number, role in zip(served, ("champion", "challenger"), strict=False)
-            ),
-        )
-        self._deployments.put(deployment, event)
-        return deployment
-
-    def _alert(self, look: RolloutLook) -> None:
-        """Tell people of a roll back: told first and then written, so that a kill between the two tells it twice."""
-        key = digest_of("rolled-back", look.model, look.revision)
-        if any(alert.key == key for alert in self._watches.alerts(look.model)):
-            return
-        alert = Alert(
-            key=key,
-            model=look.model,
-            kind=AlertKind.ROLLED_BACK,
-            message=f"Version {look.challenger} of {look.model} was rolled back: {look.reason}",
-            raised_at=look.looked_at,
-            subject=f"{look.model}@{look.challenger}",
-            evidence=look.evidence,
-            limit=look.limit,
-        )
-        self._notifier.notify(alert)
-        event = Event(
-            key=digest_of("alert", key),
-            kind=EventKind.ALERT_RAISED,
-            at=look.looked_at,
-            subject=look.model,
-            actor=ACTOR,
-            message=alert.message,
-            facts={"kind": alert.kind.value},
-        )
-        self._watches.raise_alert(alert, event)
-
-    def _newest(self, model: ModelName) -> Deployment:
-        current = self._deployments.find(model)
-        if current is None:
-            raise NotFound(f"nothing is deployed for model {model!r}; train and release a first version")
-        return current
+    def _promote_trial(self, trial: Deployment, *, because: str, since: datetime | None = None) -> Deployment:
+        """Promote the version on trial in the name of whoever stands behind it."""
+        actor, reason = behind(self._deployments.list(trial.model))
+        now = since or self._clock.now()
+        return self._revisions.promote(trial, challenger_of(trial), actor=actor, reason=f"{reason}; {because}", since=now)
 
 
-def _challenger(current: Deployment) -> int:
-    """Give the version on trial. Raises NotFound."""
-    if current.challenger is None:
-        raise NotFound(f"no version of {current.model!r} is on trial; version {current.champion} answers everything")
-    return current.challenger
-
-
-def _first(model: ModelName, number: int, *, because: Retrain, now: datetime) -> Deployment:
-    """Make the first revision."""
-    return Deployment(model=model, revision=1, champion=number, since=now, actor=because.actor, reason=because.reason)
-
-
-def _steady(current: Deployment, champion: int, *, actor: str, reason: str, since: datetime) -> Deployment:
-    """Make the next revision without a challenger."""
-    return Deployment(
-        model=current.model,
-        revision=current.revision + 1,
-        champion=champion,
-        since=since,
-        actor=actor,
-        reason=reason,
-        strategy=current.strategy,
-    )
-
-
-def _looked(look: RolloutLook, health: Health) -> Event:
+def _looked(look: RolloutLook) -> Event:
     """Make the event of a look."""
     return Event(
         key=digest_of("rollout-looked", look.model, look.revision, look.window),

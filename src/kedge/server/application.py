@@ -32,6 +32,7 @@ from kedge.server.routes.live import Signals
 from kedge.server.routes.models_by_hand import ModelsByHand
 from kedge.server.routes.pages import Files, Shown
 from kedge.server.routes.reads import Reads
+from kedge.server.routes.rollouts import Rollouts
 from kedge.server.routes.searches import Searches
 from kedge.server.routes.tracked import Tracked, table_wanted
 from kedge.server.routes.tracking import Tellings
@@ -61,6 +62,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
             DatasetRoutes,
             Searches,
             Writes,
+            Rollouts,
             Tellings,
             Catalogs,
             Signals,
@@ -114,7 +116,7 @@ def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
     def openapi() -> dict[str, Any]:
         """Describe the API, OpenAPI 3.1."""
         if not kept:
-            native = (Reads, DatasetRoutes, Searches, Writes, Tellings, Catalogs, Signals, RunArtifacts)
+            native = (Reads, DatasetRoutes, Searches, Writes, Rollouts, Tellings, Catalogs, Signals, RunArtifacts)
             kept.append(document(native, given, version=installed()))
         return kept[0]
 

@@ -74,6 +74,22 @@ class Releases(Protocol):
         """End the trial if there is one, else return to the champion before."""
         ...
 
+    def pause(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """Keep a trial on its step."""
+        ...
+
+    def resume(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """Let a paused trial go on."""
+        ...
+
+    def approve(self, spec: ProjectSpec, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """Let pass what waits for a person."""
+        ...
+
+    def abort(self, model: ModelName, *, actor: str, reason: str) -> Deployment:
+        """End the trial."""
+        ...
+
 
 class House(Protocol):
     """The rooms that the control plane calls."""

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from kedge.domain.retraining import LedgerEntry
-from kedge.domain.rollout import Deployment
+from kedge.domain.rollout import Deployment, RuleChanges
 from kedge.domain.told import PointTold
 from kedge.domain.tracking import DatasetInput, Experiment, Run, RunCount
 from kedge.server.reading.model import ModelLine
@@ -43,6 +43,22 @@ class Promote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class RollBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """End the trial, or return to the champion before."""
+
+    reason: str
+    revision: int | None = None
+
+
+class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Put a version on trial by the project's rules, but for `rules`. `revision` as in a promotion."""
+
+    version: int
+    reason: str
+    rules: RuleChanges = RuleChanges()
+    revision: int | None = None
+
+
+class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pause, resume, approve or abort a trial. `revision` as in a promotion."""
 
     reason: str
     revision: int | None = None

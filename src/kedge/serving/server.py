@@ -1,18 +1,16 @@
-"""Starts the data plane of one project: one process that answers, or one that starts several (`supervisor.py`)."""
+"""Starts the data plane of one project: what one process does, alone or as a worker (`supervisor.py` starts several)."""
 
-import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kedge.rollout.split import sticky_column
 from kedge.serving.ending import Ending
 from kedge.serving.follow import Follower
+from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
-from kedge.serving.plane import Plane
 from kedge.serving.route import Application
 from kedge.serving.worker import Limits, answer
 from kedge.version import installed
@@ -21,29 +19,9 @@ if TYPE_CHECKING:
     from kedge.app import House
 
 
-def application(plane: Plane, *, token: str | None = None) -> Application:
-    """Make the ASGI application of a plane."""
-    return Application(plane, token=token, version=installed())
-
-
-def plane_of(house: "House", *, replay_clock: bool = False, metrics: Metrics | None = None) -> Plane:
-    """Make the plane of a house's project."""
-    spec = house.spec
-    service = house.features.service(spec)
-    return Plane(
-        model=spec.name,
-        service=service,
-        sticky=sticky_column(spec, service),
-        deployments=house.meta.deployments,
-        models=house.meta.models,
-        registry=house.registry,
-        reader=house.features.reader(service),
-        evaluation=house.evaluation,
-        journal=house.predictions,
-        clock=house.clock,
-        replay_clock=replay_clock,
-        metrics=metrics,
-    )
+def application(host: Host, *, token: str | None = None) -> Application:
+    """Make the ASGI application of a host."""
+    return Application(host, token=token, version=installed())
 
 
 def serve(
@@ -53,7 +31,6 @@ def serve(
     port: int = 8500,
     replay_clock: bool = False,
     token: str | None = None,
-    limits: Limits | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a house's project from this process until SIGTERM or SIGINT, then finish what is in flight and sync the log.
@@ -69,7 +46,7 @@ def serve(
             house,
             ending=ending,
             metrics=Metrics(),
-            limits=limits or Limits(),
+            limits=Limits(),
             replay_clock=replay_clock,
             token=token,
             ready=lambda: tell(url_of(listener)),
@@ -88,26 +65,24 @@ def serve_on(
     ready: Callable[[], None] = lambda: None,
     supervisor: int = 0,
 ) -> None:
-    """Serve a house's project on a socket that listens already: what one worker does, or the only process there is."""
-    # Read by OpenMP when the first model is loaded; who has set it knows better.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    plane = plane_of(house, replay_clock=replay_clock, metrics=metrics)
-    app = application(plane, token=token)
-    with _awake(plane):
+    """Serve a house's project on a socket that listens already, until told to end."""
+    models = host_of(house, replay_clock=replay_clock, metrics=metrics)
+    app = application(models, token=token)
+    with _awake(models):
         answer(app, listener, metrics=metrics, limits=limits, ending=ending, ready=ready, supervisor=supervisor)
 
 
 @contextmanager
-def _awake(plane: Plane) -> Iterator[None]:
-    """Follow the deployment and keep the log synced meanwhile."""
-    follower = Follower(plane)
+def _awake(host: Host) -> Iterator[None]:
+    """Follow the deployments and keep the log synced meanwhile."""
+    follower = Follower(host)
     follower.start()
-    plane.log.start()
+    host.log.start()
     try:
         yield
     finally:
         follower.stop()
-        plane.log.stop()
+        host.log.stop()
 
 
 def _print_ready(house: "House") -> Callable[[str], None]:

@@ -5,7 +5,8 @@ from tests.unit.rollout.health import DAY, START, block, health, side, trial
 from kedge.domain.evaluation import Task
 from kedge.domain.rollout import Move, RolloutRules, Strategy
 from kedge.rollout.guards import FEWEST_LABELS, row_variance
-from kedge.rollout.judge import judge, steps_of
+from kedge.rollout.judge import judge
+from kedge.rollout.steps import steps_of
 
 RULES = RolloutRules()
 
@@ -48,7 +49,7 @@ def test_no_traffic_holds_however_long_and_traffic_of_an_earlier_window_counts()
     assert "no traffic" in silent.reason
     earlier = look(trial(), health(side(1, 95), side(2, 5)))
     assert look(trial(), health(side(1, 10), day=1), before=[earlier]).move is Move.ADVANCE
-    assert look(trial(revision=3), health(side(1, 10), day=1), before=[earlier]).move is Move.HOLD
+    assert look(trial(revision=3, step=1), health(side(1, 10), day=1), before=[earlier]).move is Move.HOLD
     nobody = look(trial(), health())
     assert (nobody.move, nobody.share_seen) == (Move.HOLD, None)
 

@@ -67,9 +67,7 @@ class SklearnFormat:
 
     def load(self, files: Mapping[str, bytes], signature: Signature) -> "SklearnPredictor":
         """Load a model that answers as its signature says. Raises ModelRefused with the type or fault that stopped it."""
-        if set(files) != {_FILE}:
-            raise ModelRefused(f"a model in this format is one file {_FILE}, not {', '.join(sorted(files)) or 'none'}")
-        model = _load(files[_FILE])
+        model = read_model(files)
         if not self.accepts(model):
             raise ModelRefused(f"the model file holds a {type(model).__name__}, which does not answer rows")
         columns = getattr(model, "n_features_in_", None)
@@ -97,6 +95,13 @@ class SklearnPredictor:
         with self._threads.fitting(len(matrix)):
             answers = np.asarray(self._answers(matrix), dtype=np.float64)
         return np.ascontiguousarray(answers if self._column is None else answers[:, self._column])
+
+
+def read_model(files: Mapping[str, bytes]) -> Any:
+    """Read the estimator that a model's files hold, looked through and checked. Raises ModelRefused."""
+    if set(files) != {_FILE}:
+        raise ModelRefused(f"a model in this format is one file {_FILE}, not {', '.join(sorted(files)) or 'none'}")
+    return _load(files[_FILE])
 
 
 def _positive_column(model: Any) -> int:

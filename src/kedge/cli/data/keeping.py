@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from kedge.cli.data.opening import recorded
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.cli.who import person
+from kedge.domain.counts import count, size
 from kedge.errors import KedgeError, NotFound
+from kedge.filing import Filing, filed
 from kedge.settings import project_root, settings
 from kedge.workspaces import open_workspace
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from kedge.data.files.versions import Added, CheckedOut
-    from kedge.records import Records
 
 _FLAGS = {"--json", "--force"}
 
@@ -42,11 +43,11 @@ def add(paths: list[str], *, message: str = "", name: str = "", store: str | Non
     """Make files or folders the newest versions of their datasets."""
     done: list[Added] = []
     _require_there(paths, store)
-    with recorded(store, make=True) as records:
+    with _filed(store, make=True) as filing:
         for path in paths:
-            place = _place(records, path)
+            place = _place(filing, path)
             with HowFar(f"adding {path}") as shown:
-                done.append(records.files.add(place, actor=person(), told=shown.told, name=name, message=message))
+                done.append(filing.files.add(place, actor=person(), told=shown.told, name=name, message=message))
             if not as_json:
                 print_added(done[-1])
     if as_json:
@@ -56,18 +57,18 @@ def add(paths: list[str], *, message: str = "", name: str = "", store: str | Non
 def checkout(references: list[str], *, force: bool = False, store: str | None = None, as_json: bool = False) -> int:
     """Bring data in the workspace to versions; give the exit code."""
     done: list[CheckedOut] = []
-    with recorded(store) as records:
-        wanted = references or [f"{place}" for place in records.workspace.places()]
+    with _filed(store) as filing:
+        wanted = references or [f"{place}" for place in filing.workspace.places()]
         failed = 0
         for reference in wanted:
             try:
-                version, place = records.files.resolve(reference)
+                version, place = filing.files.resolve(reference)
                 if place is None:
                     place = version.source
                     if not place or version.tree is None:
                         raise NotFound(f"no path here belongs to {version.dataset!r}; write it to one: kedge data export")
                 with HowFar(f"checking out {place}", files=version.files, bytes=version.bytes) as shown:
-                    done.append(records.files.checkout(place, version, told=shown.told, force=force))
+                    done.append(filing.files.checkout(place, version, told=shown.told, force=force))
             except KedgeError as error:
                 if len(wanted) == 1:
                     raise
@@ -100,12 +101,17 @@ def print_checked_out(done: CheckedOut) -> None:
     _say(f"{done.place}: {done.version.dataset} v{done.version.number}, {what}")
 
 
-def _place(records: Records, path: str) -> str:
+def _filed(store: str | None, *, make: bool = False) -> AbstractContextManager[Filing]:
+    """Open the store that this folder belongs to."""
+    return filed(settings(project_root(Path()), store=store), make=make)
+
+
+def _place(filing: Filing, path: str) -> str:
     """Take a path, or the name of a dataset that lies here."""
-    place = records.workspace.place(path)
-    if records.workspace.kind(place) is None and not Path(path).exists():
+    place = filing.workspace.place(path)
+    if filing.workspace.kind(place) is None and not Path(path).exists():
         try:
-            return records.files.place_of(records.files.dataset_of(path)) or place
+            return filing.files.place_of(filing.files.dataset_of(path)) or place
         except NotFound:
             return place
     return place

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from kedge.domain.durations import span_of
 from kedge.domain.rollout import Deployment
 from kedge.retraining.ledger import RETRAIN, steps_left
-from kedge.rollout.judge import steps_of
+from kedge.rollout.steps import hold_of, rules_of, steps_of
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Next
 from kedge.web import words
@@ -49,8 +49,9 @@ def _closes(at: datetime, now: datetime) -> str:
 def _hold(scene: Scene, deployment: Deployment) -> Next | None:
     if deployment.challenger is None:
         return None
-    ends = deployment.since + span_of(scene.spec.rollout.hold)
-    steps = steps_of(scene.spec.rollout, deployment.strategy)
+    rules = rules_of(deployment, scene.spec)
+    ends = deployment.since + span_of(hold_of(rules, deployment.share)) + timedelta(seconds=deployment.paused_seconds)
+    steps = steps_of(rules, deployment.strategy)
     last = deployment.step + 1 >= len(steps)
     then = (
         "it takes all traffic"

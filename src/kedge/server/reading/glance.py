@@ -12,7 +12,7 @@ from kedge.domain.tracking import RunStatus
 from kedge.ports import Events
 from kedge.retraining.budget import spent
 from kedge.rollout.guards import GUARDS
-from kedge.rollout.judge import steps_of
+from kedge.rollout.steps import rules_of, steps_of
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.happened import telling
 from kedge.server.reading.scene import Scene
@@ -181,8 +181,9 @@ def trial(scene: Scene) -> Trial | None:
     if deployment is None or deployment.challenger is None:
         return None
     look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
-    limit = len(GUARDS) / scene.spec.rollout.alpha
-    steps = len(steps_of(scene.spec.rollout, deployment.strategy))
+    rules = rules_of(deployment, scene.spec)
+    limit = len(GUARDS) / rules.alpha
+    steps = len(steps_of(rules, deployment.strategy))
     evidence = look.evidence if look else None
     facts = [Figure(name="Step", text=f"{deployment.step + 1} of {steps}")]
     if look is not None:

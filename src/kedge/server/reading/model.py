@@ -12,7 +12,7 @@ from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
 from kedge.errors import NotFound
 from kedge.retraining.ledger import RETRAIN
-from kedge.rollout.judge import steps_of
+from kedge.rollout.steps import hold_of, rules_of, steps_of
 from kedge.server.reading.glance import Trial, trial
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import trial_verdict
@@ -251,7 +251,7 @@ def _rollout(scene: Scene) -> tuple[RolloutStep, ...]:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return ()
-    shares = steps_of(scene.spec.rollout, deployment.strategy)
+    shares = steps_of(rules_of(deployment, scene.spec), deployment.strategy)
     return tuple(_step(scene, deployment, index=index, share=share) for index, share in enumerate(shares))
 
 
@@ -266,7 +266,7 @@ def _step(scene: Scene, deployment: Deployment, *, index: int, share: float) -> 
             share=share,
             state=State.IDLE,
             say=say,
-            sub="one pointer swap back" if share >= 1 else f"hold {scene.spec.rollout.hold}",
+            sub="one pointer swap back" if share >= 1 else f"hold {hold_of(rules_of(deployment, scene.spec), share)}",
         )
     if look is None:
         return RolloutStep(

@@ -60,7 +60,7 @@ def promote(house: House, model: str, *, data: wire.Promote, actor: str, key: st
     if house.meta.models.find(name, data.version) is None:
         raise NotFound(f"model {model!r} has no version {data.version}; /api/v1/models/{model} lists those it has")
     asked = ("promote", model, str(data.version), reason, str(data.revision))
-    return _act(
+    return act_once(
         house,
         name,
         revision=data.revision,
@@ -74,7 +74,7 @@ def roll_back(house: House, model: str, *, data: wire.RollBack, actor: str, key:
     """Roll back by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), check_reason(data.reason)
     asked = ("roll-back", model, reason, str(data.revision))
-    return _act(
+    return act_once(
         house,
         name,
         revision=data.revision,
@@ -84,15 +84,15 @@ def roll_back(house: House, model: str, *, data: wire.RollBack, actor: str, key:
     )
 
 
-def _act(
+def act_once(
     house: House, model: ModelName, *, revision: int | None, asked: tuple[str, ...], key: str, act: Callable[[], object]
 ) -> Deployment:
-    """Act once, on the revision that was looked at, and read what is served then."""
+    """Act once, on the revision that was looked at, and read what is served then. Raises RevisionConflict, NotFound."""
 
     def acted() -> Deployment:
-        found = _deployment(house, model)
-        if revision is not None and found.revision != revision:
-            raise RevisionConflict(model, revision, found=found.revision)
+        found = house.meta.deployments.find(model)
+        if revision is not None and revision != (found.revision if found else 0):
+            raise RevisionConflict(model, revision, found=found.revision if found else 0)
         act()
         return _deployment(house, model)
 

@@ -102,12 +102,8 @@ class ServingHost(Protocol):
     """What both doors ask, and all that they ask."""
 
     def ask(self, question: InferRequest) -> Awaitable[InferResponse]:
-        """Answer a question. Raises, at once or when awaited, RequestInvalid, NotFound, ModelRefused, Overloaded,
-        DeadlineExceeded."""
-        ...
-
-    def waits(self, model: str) -> bool:
-        """Tell whether a question to a model waits for a thread now; else its answer comes before a caller can be gone."""
+        """Answer a question; cancelled, it need not be computed. Raises, at once or when awaited, RequestInvalid, NotFound,
+        ModelRefused, Overloaded, DeadlineExceeded."""
         ...
 
     def models(self) -> Sequence[str]:
@@ -126,10 +122,10 @@ class ServingHost(Protocol):
         """Load the newest revision of a model's deployment now; None where nothing is deployed. Raises KedgeError."""
         ...
 
-    def prometheus(self) -> str:
-        """Write the metrics in Prometheus's text format."""
+    def exposition(self, accept: str) -> tuple[str, bytes]:
+        """Write the metrics, in the format that an Accept header asks for: content type and body."""
         ...
 
-    def count(self, model: str, *, status: int) -> None:
-        """Count a request for answers that a door has answered, with the HTTP status that it got (gRPC: its equal)."""
+    def refused(self, model: str, *, status: int) -> None:
+        """Count a request for answers that got none, with the HTTP status that it got or, over gRPC, would have."""
         ...

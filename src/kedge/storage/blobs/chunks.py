@@ -86,7 +86,7 @@ class ChunkStore:
         return read_manifest(self.get(tree), tree)
 
     def put_files(
-        self, files: Iterable[tuple[str, Path]], *, told: Told, before: Before = lambda name: None
+        self, files: Iterable[tuple[str, Path | str]], *, told: Told, before: Before = lambda name: None
     ) -> Iterator[StoredFile]:
         """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
         return Intake(self._folder, self._index, pack_bytes=self._pack_bytes, told=told, before=before).take(files)
@@ -106,10 +106,16 @@ class ChunkStore:
         return read_entries(self.read(tree), tree)
 
     def restore(
-        self, files: Iterable[tuple[TreeFile, Path]], *, told: Told, mtime_ns: int | None = None
+        self,
+        files: Iterable[tuple[TreeFile, Path | str]],
+        *,
+        told: Told,
+        before: Before = lambda name: None,
+        mtime_ns: int | None = None,
     ) -> Iterator[StoredFile]:
         """Write files of a tree to paths. Raises NotFound, StoreBroken, StoreFull."""
-        return Restoring(self._folder, self._index, reader=self._reader, told=told, mtime_ns=mtime_ns).restore(files)
+        writing = Restoring(self._folder, self._index, reader=self._reader, told=told, before=before, mtime_ns=mtime_ns)
+        return writing.restore(files)
 
     def keeping(self) -> AbstractContextManager[None]:
         """Let nothing be removed while files are kept that no version names yet."""

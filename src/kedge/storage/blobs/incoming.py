@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import Conflict
+from kedge.storage.blobs.appending import Buffers
 from kedge.storage.blobs.cut import cut_some, is_parquet
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.packs import Pack
@@ -104,7 +105,7 @@ class IncomingBlob:
                 if digest not in known:
                     self._append(digest, piece)
             if self._packs:
-                self._packs[-1].flush()  # what is cut from `data` is written before `data` goes
+                self._packs[-1].flush()  # a memory that is full, or a disk, is told of now
         except OSError as error:
             raise self._refused(error) from error
 
@@ -153,5 +154,5 @@ def _open_part(folder: Path) -> Pack:
         descriptor = os.open(folder / f"{name}{_PART}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:  # else a sweep came between making it and locking it
-            return Pack(name, descriptor)
+            return Pack(name, descriptor, buffers=Buffers())
         os.close(descriptor)

@@ -11,16 +11,15 @@ chunk was removed.
 import fcntl
 import os
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 from kedge.domain.ids import Digest
+from kedge.storage.blobs.appending import Appender, Buffers
 from kedge.storage.blobs.index import ChunkPlace
-from kedge.storage.durable import make_folder, start_writing, sync_folder, write_all
+from kedge.storage.durable import make_folder, sync_folder
 
 SUFFIX = ".pack"
-_AT_ONCE = 4 << 20
-_WRITEBACK = 1 << 20
 _HELD_FULL = 64  # full packs whose descriptors stay open until the index names their chunks
 
 
@@ -31,6 +30,7 @@ class PackWriter:
         self._folder, self._limit = folder, limit
         self._pack: Pack | None = None
         self._full: list[Pack] = []
+        self._buffers = Buffers()
         self._owner = 0
 
     def write(self, chunks: Iterable[tuple[Digest, memoryview]]) -> dict[Digest, ChunkPlace]:
@@ -40,7 +40,7 @@ class PackWriter:
         return places
 
     def append(self, data: memoryview) -> ChunkPlace:
-        """Append a chunk and give its place. Its bytes may wait in memory until `flush` or `finish`."""
+        """Append a chunk and give its place. Its bytes wait in memory of the writer's own until `finish`."""
         try:
             pack = self._take()
             place = ChunkPlace(pack.name, pack.end, len(data))
@@ -53,15 +53,6 @@ class PackWriter:
     def room(self) -> int:
         """Tell how many bytes the pack that is being written has room for."""
         return self._limit - self._pack.end if self._pack is not None else self._limit
-
-    def flush(self) -> None:
-        """Hand what waits to the operating system."""
-        try:
-            if self._pack is not None:
-                self._pack.flush()
-        except OSError:
-            self.close()
-            raise
 
     def finish(self) -> None:
         """Make all that was appended survive a power cut."""
@@ -86,9 +77,8 @@ class PackWriter:
     def _take(self) -> "Pack":
         if self._owner != os.getpid():  # a forked child shares its parent's locks and must not share its packs
             self.close()
-            self._owner = os.getpid()
+            self._owner, self._buffers = os.getpid(), Buffers()
         if self._pack is not None and self._pack.end >= self._limit:
-            self._pack.flush()
             self._pack.begin_sync()
             self._full.append(self._pack)
             self._pack = None
@@ -97,55 +87,49 @@ class PackWriter:
         if self._pack is not None and not self._pack.lock():
             self._pack = None
         if self._pack is None:
-            self._pack = _free_pack(self._folder, self._limit) or _new_pack(self._folder)
+            self._pack = _free_pack(self._folder, self._limit, buffers=self._buffers) or _new_pack(
+                self._folder, self._buffers
+            )
         return self._pack
 
 
 class Pack:
     """A pack that this process has open for appending, and locked unless it was unlocked."""
 
-    def __init__(self, name: str, descriptor: int) -> None:
+    def __init__(self, name: str, descriptor: int, *, buffers: Buffers) -> None:
         self.name, self.descriptor = name, descriptor
-        self.end = os.lseek(descriptor, 0, os.SEEK_END)
-        self._waiting: list[memoryview] = []
-        self._size = 0
+        self._tail = Appender(descriptor, buffers)
         self._locked = True
         self._syncing: Future[None] | None = None
         self._clean = True
 
     def __del__(self) -> None:
-        if self._syncing is not None:
-            self._syncing.exception()
-        os.close(self.descriptor)
+        self._tail.close()
+
+    @property
+    def end(self) -> int:
+        """Tell how long it is, with what waits."""
+        return self._tail.end
 
     def append(self, data: memoryview) -> None:
-        """Put bytes at the end; they may wait in memory until `flush` or `finish`."""
-        self._waiting.append(data)
-        self.end += len(data)
-        self._size += len(data)
+        """Put bytes at the end; they may wait in memory of its own until `flush` or `finish`."""
+        self._tail.append(data)
         self._clean = False
-        if self._size >= _AT_ONCE:
-            self.flush()
 
     def flush(self) -> None:
-        """Hand what waits to the operating system."""
-        waiting, self._waiting, self._size = self._waiting, [], 0
-        if waiting:
-            data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
-            write_all(self.descriptor, data)
-            if len(data) >= _WRITEBACK:  # the disk need not idle until the pack is full
-                start_writing(self.descriptor, self.end - len(data), length=len(data))
+        """Hand what waits to the operating system or the disk."""
+        self._tail.flush()
 
     def begin_sync(self) -> None:
         """Begin to make it survive a power cut while others work."""
-        self._syncing = _syncer().submit(os.fsync, self.descriptor)
+        self._syncing = self._tail.sync_later()
 
     def finish(self) -> None:
         """Write what waits and make all of it survive a power cut."""
-        self.flush()
         if self._syncing is not None:
             self._syncing.result()
         elif not self._clean:
+            self._tail.flush()
             os.fsync(self.descriptor)
         self._clean = True
 
@@ -182,18 +166,7 @@ def lock_pack(path: Path, *, flags: int = os.O_RDWR) -> int | None:
     return None
 
 
-_pool: tuple[int, ThreadPoolExecutor] | None = None
-
-
-def _syncer() -> ThreadPoolExecutor:
-    """Give the thread that syncs full packs; a forked child gets its own."""
-    global _pool  # noqa: PLW0603 - one thread for all writers of a process
-    if _pool is None or _pool[0] != os.getpid():
-        _pool = os.getpid(), ThreadPoolExecutor(1, "kedge-sync")
-    return _pool[1]
-
-
-def _free_pack(folder: Path, limit: int) -> Pack | None:
+def _free_pack(folder: Path, limit: int, *, buffers: Buffers) -> Pack | None:
     """Lock a pack with room that no process holds."""
     for path in _packs(folder):
         try:
@@ -203,11 +176,11 @@ def _free_pack(folder: Path, limit: int) -> Pack | None:
             continue
         if (descriptor := lock_pack(path, flags=os.O_WRONLY | os.O_APPEND)) is not None:
             sync_folder(folder)  # whoever created it may have died before doing so
-            return Pack(path.name, descriptor)
+            return Pack(path.name, descriptor, buffers=buffers)
     return None
 
 
-def _new_pack(folder: Path) -> Pack:
+def _new_pack(folder: Path, buffers: Buffers) -> Pack:
     make_folder(folder)
     number = 1 + max((int(path.stem) for path in _packs(folder)), default=0)
     while True:
@@ -220,7 +193,7 @@ def _new_pack(folder: Path) -> Pack:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:  # else it was taken for a dead one between making it and locking it
             sync_folder(folder)
-            return Pack(name, descriptor)
+            return Pack(name, descriptor, buffers=buffers)
         os.close(descriptor)
 
 

@@ -2,12 +2,13 @@
 
 Each is written under a temporary name beside its place and renamed, so it is whole or not there; a copy, never a link into
 the store, so whatever is done to it harms nothing. Symbolic links come last, so that no file is written through one.
+What a large file shares with the one that it replaces is read from there: that was used last, and packs seldom are.
 """
 
 import os
 import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from blake3 import blake3
 
 from kedge.domain.ids import Digest
 from kedge.errors import NotFound, StoreBroken
-from kedge.ports import StoredFile, Told, TreeFile
+from kedge.ports import Before, StoredFile, Told, TreeFile
 from kedge.storage.blobs.index import ChunkIndex, ChunkPlace, Recipe
 from kedge.storage.blobs.reading import ChunkReader
 from kedge.storage.durable import refusal, start_writing, write_all
@@ -33,7 +34,7 @@ _WRITEBACK = 16 << 20
 
 class _Task(NamedTuple):
     file: TreeFile
-    path: Path
+    path: str
     recipe: Recipe
     places: list[ChunkPlace]
 
@@ -50,20 +51,31 @@ class _Stretch(NamedTuple):
 class Restoring:
     """Writes files, for one call and one thread."""
 
-    def __init__(self, folder: Path, index: ChunkIndex, *, reader: ChunkReader, told: Told, mtime_ns: int | None) -> None:
-        self._folder, self._index, self._reader, self._told, self._mtime_ns = folder, index, reader, told, mtime_ns
+    def __init__(
+        self,
+        folder: Path,
+        index: ChunkIndex,
+        *,
+        reader: ChunkReader,
+        told: Told,
+        before: Before,
+        mtime_ns: int | None,
+    ) -> None:
+        self._folder, self._index, self._reader = folder, index, reader
+        self._told, self._before, self._mtime_ns = told, before, mtime_ns
         self._token, self._number = secrets.token_hex(6), 0
         self._made: set[str] = set()
         self._window = _Window(folder)
         self._files = self._bytes = 0
 
-    def restore(self, files: Iterable[tuple[TreeFile, Path]]) -> Iterator[StoredFile]:
+    def restore(self, files: Iterable[tuple[TreeFile, Path | str]]) -> Iterator[StoredFile]:
         """Write files to their paths. Raises NotFound, StoreBroken, StoreFull."""
-        links: list[tuple[TreeFile, Path]] = []
-        waiting: list[tuple[TreeFile, Path]] = []
+        links: list[tuple[TreeFile, str]] = []
+        waiting: list[tuple[TreeFile, str]] = []
         size = 0
         with self._window:
-            for file, path in files:
+            for file, given in files:
+                path = os.fspath(given)
                 if file.link:
                     links.append((file, path))
                     continue
@@ -76,18 +88,27 @@ class Restoring:
         for file, path in links:
             yield self._done(file, self._link(file, path))
 
-    def _write_all(self, files: Sequence[tuple[TreeFile, Path]]) -> Iterator[StoredFile]:
+    def _write_all(self, files: Sequence[tuple[TreeFile, str]]) -> Iterator[StoredFile]:
         recipes = self._index.find_recipes([file.digest for file, _ in files])
         for file, path in files:
             if file.digest not in recipes:
                 raise NotFound(f"no blob {file.digest} in {self._folder.parent} for {path}; pull it, or restore a backup")
-        places = self._index.find_many([chunk for recipe in recipes.values() for chunk in recipe.chunks])
+        earlier = self._earlier([file.name for file, _ in files if recipes[file.digest].size > _LARGE])
+        asked = [*recipes.values(), *earlier.values()]
+        places = self._index.find_many([chunk for recipe in asked for chunk in recipe.chunks])
         tasks = []
         for file, path in files:
             recipe = recipes[file.digest]
-            tasks.append(_Task(file, path, recipe, [places[chunk] for chunk in recipe.chunks if chunk in places]))
+            near = places | _lying(path, earlier[file.name], places=places) if file.name in earlier else places
+            tasks.append(_Task(file, path, recipe, [near[chunk] for chunk in recipe.chunks if chunk in near]))
         for task in sorted(tasks, key=lambda task: task.places[:1]):
             yield self._done(task.file, self._write(task))
+
+    def _earlier(self, names: Sequence[str]) -> dict[str, Recipe]:
+        """Find what those files that are to be replaced are made of, as far as that is known."""
+        held = {name: digest for name in names if (digest := self._before(name)) is not None}
+        recipes = self._index.find_recipes(list(held.values())) if held else {}
+        return {name: recipes[digest] for name, digest in held.items() if digest in recipes}
 
     def _done(self, file: TreeFile, stat: os.stat_result) -> StoredFile:
         self._files, self._bytes = self._files + 1, self._bytes + file.size
@@ -97,7 +118,7 @@ class Restoring:
     def _write(self, task: _Task) -> os.stat_result:
         large = task.recipe.size > _LARGE
         data = b"" if large else self._small(task)  # what cannot be read is told as that, not as what cannot be written
-        path, part = os.fspath(task.path), self._part(task.path)
+        path, part = task.path, self._part(task.path)
         mode = 0o777 if task.file.executable else 0o666
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -119,14 +140,14 @@ class Restoring:
         except OSError as error:
             raise refusal(error, task.path) from error
 
-    def _part(self, path: Path) -> str:
+    def _part(self, path: str) -> str:
         """Name a temporary file beside a path, in a folder that is there."""
-        folder = os.fspath(path.parent)
+        folder = os.path.dirname(path) or "."
         if folder not in self._made:
             try:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
-                raise refusal(error, path.parent) from error
+                raise refusal(error, folder) from error
             self._made.add(folder)
         self._number += 1
         return f"{folder}/.kedge-{self._token}-{self._number}.part"
@@ -172,7 +193,8 @@ class Restoring:
         try:
             view: bytes | memoryview = buffer[: one.size]
             if not self._read(one, buffer):
-                view = b"".join(self._reader.chunks(task.file.digest, one.names, places=list(one.places)))
+                places = self._reader.places(task.file.digest, one.names)
+                view = b"".join(self._reader.chunks(task.file.digest, one.names, places=places))
                 if len(view) != one.size:
                     raise StoreBroken(f"the index has wrong lengths for blob {task.file.digest}; put it back from a backup")
             done = 0
@@ -186,7 +208,7 @@ class Restoring:
         at = 0
         try:
             for pack, offset, length in _runs(one.places):
-                pack_file = os.open(self._folder / pack, os.O_RDONLY)
+                pack_file = os.open(self._folder / pack, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
                 try:
                     if os.preadv(pack_file, [buffer[at : at + length]], offset) != length:
                         return False
@@ -202,7 +224,7 @@ class Restoring:
             at += place.length
         return True
 
-    def _link(self, file: TreeFile, path: Path) -> os.stat_result:
+    def _link(self, file: TreeFile, path: str) -> os.stat_result:
         part = self._part(path)
         try:
             os.symlink(file.link, part)
@@ -252,6 +274,18 @@ class _Window:
             return memoryview(b"")
         at = place.offset - self._start
         return self._buffer[at : min(at + place.length, self._size)]
+
+
+def _lying(path: str, recipe: Recipe, *, places: Mapping[Digest, ChunkPlace]) -> dict[Digest, ChunkPlace]:
+    """Tell where the chunks of a file in the workspace lie, as if it were a pack; they are verified like any."""
+    found: dict[Digest, ChunkPlace] = {}
+    start, whole = 0, os.path.abspath(path)
+    for chunk in recipe.chunks:
+        if chunk not in places:
+            break
+        found[chunk] = ChunkPlace(whole, start, places[chunk].length)
+        start += places[chunk].length
+    return found
 
 
 def _stretches(names: Sequence[Digest], places: Sequence[ChunkPlace]) -> Iterator[_Stretch]:

@@ -5,11 +5,16 @@ To add one: a file in `versions/`, its number here, the new state in `sql/schema
 a test holds both to the same tables.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISION_TABLE = "kedge_revision"  # not Alembic's own name: another program's tables may be in the same database
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = REVISIONS[-1]
 FOLDERS = [Path(__file__).parent / "versions"]
 

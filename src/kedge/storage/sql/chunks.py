@@ -7,13 +7,9 @@ second writer of the same chunk changes nothing.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
-
 from kedge.domain.ids import Digest
 from kedge.storage.blobs.index import ChunkPlace, Recipe
-from kedge.storage.sql import schema
-from kedge.storage.sql.connections import Connections
-from kedge.storage.sql.hot import Row, Session, chunks, places
+from kedge.storage.sql.session import Row, Session, Sessions, chunks, places
 
 _ADD_CHUNK = 'INSERT INTO chunks (digest, pack, "offset", length) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING'
 _ADD_BLOB = "INSERT INTO blobs (digest, size, chunks, reclaimable) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
@@ -31,9 +27,8 @@ _CLAIM = "UPDATE blobs SET reclaimable = NULL WHERE reclaimable AND digest IN ({
 _DIGEST_BYTES = 32
 _PAGE = 5000
 
-_chunks, _blobs = schema.chunks, schema.blobs
-_blob_count = select(func.count()).select_from(_blobs)
-_chunk_totals = select(func.count(), func.coalesce(func.sum(_chunks.c.length), 0)).select_from(_chunks)
+_COUNT_BLOBS = "SELECT COUNT(*) FROM blobs"
+_COUNT_CHUNKS = "SELECT COUNT(*), COALESCE(SUM(length), 0) FROM chunks"
 
 
 class Totals(NamedTuple):
@@ -47,15 +42,14 @@ class Totals(NamedTuple):
 class SqlChunks:
     """The index of the chunk store (`storage.blobs.index.ChunkIndex`)."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
 
     def find_many(self, digests: Sequence[Digest]) -> dict[Digest, ChunkPlace]:
         """Find the places of those chunks that are there."""
         found: dict[Digest, ChunkPlace] = {}
         if digests:
-            with self._connections.reading() as connection:
-                session = Session.of(connection)
+            with self._sessions.reading() as session:
                 for some in chunks(_raw(digests)):
                     for digest, *place in session.rows(_FIND_PLACES.format(places(some)), *some):
                         found[Digest(bytes(digest).hex())] = ChunkPlace(*place)
@@ -68,8 +62,7 @@ class SqlChunks:
     def find_recipes(self, digests: Sequence[Digest]) -> dict[Digest, Recipe]:
         """Find what those blobs that are there are made of."""
         found: dict[Digest, Recipe] = {}
-        with self._connections.reading() as connection:
-            session = Session.of(connection)
+        with self._sessions.reading() as session:
             for some in chunks(_raw(digests)):
                 for digest, size, raw in session.rows(_FIND_RECIPES.format(places(some)), *some):
                     found[Digest(bytes(digest).hex())] = Recipe(size, _split(bytes(raw)))
@@ -77,8 +70,8 @@ class SqlChunks:
 
     def find_blobs(self, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Find the sizes of those blobs that are there."""
-        with self._connections.reading() as connection:
-            found = _blobs_of(Session.of(connection), digests)
+        with self._sessions.reading() as session:
+            found = _blobs_of(session, digests)
         return {Digest(digest.hex()): size for digest, (size, _) in found.items()}
 
     def add(
@@ -95,8 +88,7 @@ class SqlChunks:
             (bytes.fromhex(digest), recipe.size, bytes.fromhex("".join(recipe.chunks)), True if reclaimable else None)
             for digest, recipe in sorted(recipes.items())
         ]
-        with self._connections.writing() as connection:
-            session = Session.of(connection)
+        with self._sessions.writing() as session:
             if session.postgresql:
                 session.run("LOCK TABLE blobs IN ROW EXCLUSIVE MODE")  # a removal ends first, or begins after
             if lost := _lost(session, named):
@@ -127,8 +119,7 @@ class SqlChunks:
     def remove(self, blobs: Iterable[Digest]) -> int:
         """Remove blobs, and all chunks that no blob is made of then, in one transaction; give the number of chunks."""
         raw = _raw(blobs)
-        with self._connections.writing() as connection:
-            session = Session.of(connection)
+        with self._sessions.writing() as session:
             if session.postgresql:  # whoever adds what it found waits until this is done, and looks again
                 session.run("LOCK TABLE blobs IN EXCLUSIVE MODE")
             for some in chunks(raw):
@@ -144,15 +135,15 @@ class SqlChunks:
     def move(self, places: Mapping[Digest, ChunkPlace]) -> None:
         """Change the places of chunks that are there, in one transaction."""
         rows = [(*place, bytes.fromhex(digest)) for digest, place in sorted(places.items())]
-        with self._connections.writing() as connection:
-            Session.of(connection).many(_MOVE_CHUNK, rows)
+        with self._sessions.writing() as session:
+            session.many(_MOVE_CHUNK, rows)
 
     def _pages(self, statement: str) -> Iterator[Row]:
         """Read a whole table some thousand rows at a time, each time anew: no reader holds the store up."""
         after = b""
         while True:
-            with self._connections.reading() as connection:
-                rows = _page(Session.of(connection), statement, after=after)
+            with self._sessions.reading() as session:
+                rows = _page(session, statement, after=after)
             yield from rows
             if len(rows) < _PAGE:
                 return
@@ -160,20 +151,18 @@ class SqlChunks:
 
     def claim(self, digests: Sequence[Digest]) -> set[Digest]:
         """Let blobs no longer be reclaimable; give those that are there."""
-        with self._connections.reading() as connection:
-            found = _blobs_of(Session.of(connection), digests)
+        with self._sessions.reading() as session:
+            found = _blobs_of(session, digests)
         if any(reclaimable for _, reclaimable in found.values()):
-            with self._connections.writing() as connection:
-                session = Session.of(connection)
+            with self._sessions.writing() as session:
                 _claim(session, digests)
                 found = _blobs_of(session, digests)
         return {Digest(digest.hex()) for digest in found}
 
     def totals(self) -> Totals:
         """Count blobs, chunks and bytes."""
-        with self._connections.reading() as connection:
-            blobs = connection.execute(_blob_count).scalar_one()
-            chunks, size = connection.execute(_chunk_totals).one()
+        with self._sessions.reading() as session:
+            (blobs,), (chunks, size) = session.rows(_COUNT_BLOBS)[0], session.rows(_COUNT_CHUNKS)[0]
         return Totals(blobs, chunks, int(size))
 
 

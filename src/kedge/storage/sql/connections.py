@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kedge.errors import Conflict, RequestInvalid
 from kedge.storage.sql import dialect
+from kedge.storage.sql.session import Session
 
 
 class Connections:
@@ -60,3 +61,22 @@ class Connections:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+class Plain:
+    """Plain statements within the transactions of an engine (`Sessions`)."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Read within one state of the store."""
+        with self._connections.reading() as connection:
+            yield Session.of(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Write; all of it is committed at the end, none of it after a raise. Raises Conflict for a row that exists."""
+        with self._connections.writing() as connection:
+            yield Session.of(connection)

@@ -1,20 +1,21 @@
-"""The catalogue of datasets; their versions, tags, validation reports and profiles."""
+"""The catalogue of datasets; what was found of their versions. The versions themselves: `versions.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from kedge.domain.data import Dataset, DatasetVersion, TableProfile, ValidationReport
 from kedge.domain.events import Event
 from kedge.domain.ids import DatasetName, Digest
 from kedge.errors import Conflict, NotFound
-from kedge.storage.sql import dialect, schema
+from kedge.storage.sql import schema
 from kedge.storage.sql.bodies import Body
-from kedge.storage.sql.connections import Connections
+from kedge.storage.sql.connections import Connections, Plain
 from kedge.storage.sql.events import record
+from kedge.storage.sql.versions import SqlVersions
 
 _entries, _versions, _tags = schema.datasets, schema.dataset_versions, schema.dataset_tags
 _reports, _profiles = schema.validation_reports, schema.dataset_profiles
@@ -25,20 +26,17 @@ _report = Body(ValidationReport)
 _profile = Body(TableProfile)
 
 _bodies = select(_versions.c.body)
-_newest = _bodies.where(_versions.c.dataset == bindparam("name")).order_by(_versions.c.number.desc()).limit(1)
 _numbered = _bodies.where(_versions.c.dataset == bindparam("name"), _versions.c.number == bindparam("number"))
-_by_digest = _bodies.where(_versions.c.digest == bindparam("digest")).order_by(_versions.c.event.desc()).limit(1)
-_all = _bodies.where(_versions.c.dataset == bindparam("name"))
-_names = select(_versions.c.dataset).distinct().order_by(_versions.c.dataset)
 _newest_report = (
     select(_reports.c.body).where(_reports.c.version == bindparam("version")).order_by(_reports.c.event.desc()).limit(1)
 )
 
 
-class SqlDatasets:
+class SqlDatasets(SqlVersions):
     """The catalogue of datasets; their versions, tags, validation reports and profiles (port `Datasets`)."""
 
     def __init__(self, connections: Connections) -> None:
+        super().__init__(Plain(connections))
         self._connections = connections
 
     def describe(self, dataset: Dataset, event: Event, *, before: Dataset | None = None) -> None:
@@ -106,12 +104,6 @@ class SqlDatasets:
                 raise NotFound(f"dataset {name!r} has no version {number}; list them with `kedge data log {name}`")
             connection.execute(insert(_tags), {"dataset": name, "tag": tag, "number": number, "event": serial})
 
-    def tags(self, name: DatasetName) -> Mapping[str, int]:
-        """List a dataset's tags with the numbers of the versions they name."""
-        asked = select(_tags.c.tag, _tags.c.number).where(_tags.c.dataset == name).order_by(_tags.c.tag)
-        with self._connections.reading() as connection:
-            return {row.tag: row.number for row in connection.execute(asked)}
-
     def drop(self, name: DatasetName, numbers: Sequence[int], *, event: Event) -> None:
         """Forget versions, their reports and profiles; their tags too. What they held is the blob store's matter."""
         gone = (_versions.c.dataset == name) & _versions.c.number.in_(numbers)
@@ -158,46 +150,6 @@ class SqlDatasets:
         with self._connections.reading() as connection:
             return [(row.at, _report.read(row.body)) for row in connection.execute(asked)]
 
-    def add(self, version: DatasetVersion, event: Event) -> None:
-        """Write a version; a dataset that the catalogue does not have gets its entry. Raises Conflict where another
-        has its number."""
-        with self._connections.writing() as connection:
-            if (serial := record(connection, event)) is not None:
-                first = Dataset(name=version.dataset, kind=version.kind, created_at=version.created_at)
-                dialect.insert_new(connection, _entries, rows=[_entry_row(first, at=event.at, serial=serial)])
-                row = {
-                    "dataset": version.dataset,
-                    "number": version.number,
-                    "digest": version.digest,
-                    "rows": version.rows,
-                    "created_at": version.created_at,
-                    "event": serial,
-                    "body": _version.write(version),
-                }
-                connection.execute(insert(_versions), row)
-
-    def find(self, name: DatasetName, number: int | None = None) -> DatasetVersion | None:
-        """Find a version by number, or the newest."""
-        return self._one(_newest if number is None else _numbered, name=name, number=number)
-
-    def find_digest(self, digest: Digest) -> DatasetVersion | None:
-        """Find the newest version with this content."""
-        return self._one(_by_digest, digest=digest)
-
-    def list(self, name: DatasetName, *, before: int | None = None, limit: int | None = None) -> Sequence[DatasetVersion]:
-        """List versions, oldest first: all, or those with a number below `before`, the newest `limit` of them."""
-        asked = _all.order_by(_versions.c.number.desc()).limit(limit)
-        if before is not None:
-            asked = asked.where(_versions.c.number < before)
-        with self._connections.reading() as connection:
-            bodies = connection.scalars(asked, {"name": name}).all()
-        return [_version.read(body) for body in reversed(bodies)]
-
-    def names(self) -> Sequence[DatasetName]:
-        """List the datasets, by name."""
-        with self._connections.reading() as connection:
-            return [DatasetName(name) for name in connection.scalars(_names)]
-
     def add_report(self, report: ValidationReport, event: Event) -> None:
         """Write a report on a version; the newest one counts."""
         with self._connections.writing() as connection:
@@ -215,11 +167,6 @@ class SqlDatasets:
         with self._connections.reading() as connection:
             body = connection.scalar(_newest_report, {"version": version})
         return _report.read(body) if body is not None else None
-
-    def _one(self, query: Select[str], **values: object) -> DatasetVersion | None:
-        with self._connections.reading() as connection:
-            body = connection.scalar(query, values)
-        return _version.read(body) if body is not None else None
 
 
 def _entry_row(dataset: Dataset, *, at: datetime, serial: int) -> dict[str, object]:

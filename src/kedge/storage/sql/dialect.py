@@ -6,7 +6,6 @@ IMMEDIATE. PostgreSQL: psycopg 3; whoever appends to the chain of events holds a
 
 import sqlite3
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,12 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import StaticPool
 
-from kedge.errors import ConfigError, KedgeError, SearchInvalid, StoreBroken, StoreFull
+from kedge.errors import ConfigError, KedgeError
+from kedge.storage.sql import embedded
+from kedge.storage.sql.chain import LOCK_CHAIN
 
-BUSY_SECONDS = 30.0
 CONNECT_SECONDS = 10
 _KNOWN = "sqlite:///PATH or postgresql://HOST/DATABASE"
-LOCK_CHAIN = f"SELECT pg_advisory_xact_lock({0x6B65646765})"  # "kedge"; advisory locks are numbers
-_DISK_FULL = "53100"  # PostgreSQL, appendix A
-LOWER = "kedge_lower"  # SQLite's own lower knows ASCII only
-_CANCELLED = "57014"
-_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}  # the second where not even the WAL's index can be made
-_NOT_A_STORE = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 
 
 def open_engine(url: str) -> Engine:
@@ -95,33 +89,11 @@ def _open_sqlite(url: URL) -> Engine:
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
         Path(str(url.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
-        arguments = {"check_same_thread": False, "timeout": BUSY_SECONDS}
+        arguments = {"check_same_thread": False, "timeout": embedded.BUSY_SECONDS}
         engine = create_engine(url, pool_size=8, max_overflow=56, connect_args=arguments)
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", lambda connection, record: embedded.prepare(connection))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    connection.isolation_level = None  # no implicit BEGIN by the driver: it is too late and never IMMEDIATE
-    _use_wal(connection)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.create_function(LOWER, 1, lambda text: None if text is None else str(text).lower(), deterministic=True)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite does not wait for the busy timeout here when several processes open a fresh file."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -139,15 +111,7 @@ def _open_postgresql(url: URL) -> Engine:
 
 def meaning(error: BaseException | None, engine: Engine | None) -> KedgeError | None:
     """Say what the driver's error means where it is a full disk, broken bytes or a search stopped; None for any other."""
-    store = f"the metadata store {shown(engine.url)}" if engine is not None else "the metadata store"
-    name = getattr(error, "sqlite_errorname", None)
-    if name in _FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
-        return StoreFull(f"no space is left for {store}; what was acknowledged is safe: free space, then run this again")
-    if name == "SQLITE_INTERRUPT" or getattr(error, "sqlstate", None) == _CANCELLED:
-        return SearchInvalid("the search took too long and was stopped; narrow it with a further condition")
-    if name in _NOT_A_STORE:
-        return StoreBroken(f"{store} is not a readable SQLite file ({error}); restore it from a backup")
-    return None
+    return embedded.meaning(error, shown(engine.url) if engine is not None else "")
 
 
 def _translate(context: ExceptionContext) -> KedgeError | None:

@@ -1,8 +1,4 @@
-"""Events, their chain, and the edges of the lineage graph.
-
-The hash of event N is SHA-256 over the hash of event N - 1 (64 hex digits; nothing for the first) and the event's
-canonical bytes (JSON, keys sorted). Serials count from 1 without gaps. A changed, lost or moved row breaks the chain.
-"""
+"""Events, their chain (`chain.py`), and the edges of the lineage graph."""
 
 from __future__ import annotations
 
@@ -13,24 +9,20 @@ import msgspec
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy import Row as TableRow
 
-from kedge.domain.events import Event, chained
+from kedge.domain.events import Event
 from kedge.domain.ids import Digest
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.errors import StoreBroken
-from kedge.storage.sql import dialect, schema
+from kedge.storage.sql import schema
+from kedge.storage.sql.chain import append
 from kedge.storage.sql.connections import Connections
-from kedge.storage.sql.hot import Row, Session, to_us
+from kedge.storage.sql.session import Session
 
 PAGE = 1000
 
 _table, _edges = schema.events, schema.edges
-_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(Event)
 
-_add_edge = (
-    "INSERT INTO edges (made_kind, made, role, source_kind, source, event, position) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING"
-)
 _page = (
     select(_table.c.serial, _table.c.body, _table.c.hash)
     .where(_table.c.serial > bindparam("after"))
@@ -39,37 +31,9 @@ _page = (
 )
 
 
-def canonical(event: Event) -> bytes:
-    """Give the bytes of an event that are hashed and kept."""
-    return _encoder.encode(event)
-
-
 def record(connection: Connection, event: Event) -> int | None:
     """Append an event in the open transaction: its serial, or None where its key is already there."""
     return append(Session.of(connection), event)
-
-
-def append(session: Session, event: Event) -> int | None:
-    """Append an event in the open session: its serial, or None where its key is already there."""
-    if session.postgresql:
-        session.run(dialect.LOCK_CHAIN)
-    if session.row("SELECT serial FROM events WHERE key = ?", event.key) is not None:
-        return None
-    head = session.row("SELECT serial, hash FROM events ORDER BY serial DESC LIMIT 1")
-    serial, previous = (head[0] + 1, head[1]) if head is not None else (1, "")
-    body = canonical(event)
-    session.run(
-        "INSERT INTO events (serial, key, kind, at, subject, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        serial,
-        event.key,
-        event.kind.value,
-        to_us(event.at),
-        event.subject,
-        body.decode(),
-        chained(previous, body),
-    )
-    session.many(_add_edge, [_edge_row(edge, serial, position=at) for at, edge in enumerate(event.edges)])
-    return serial
 
 
 class SqlEvents:
@@ -146,10 +110,6 @@ def _edge(row: TableRow[Any]) -> Edge:
         source=Node(NodeKind(row.source_kind), row.source),
         role=row.role,
     )
-
-
-def _edge_row(edge: Edge, serial: int, *, position: int) -> Row:
-    return edge.made.kind.value, edge.made.id, edge.role, edge.source.kind.value, edge.source.id, serial, position
 
 
 def _event(body: str) -> Event:

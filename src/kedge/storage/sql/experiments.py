@@ -9,8 +9,9 @@ from kedge.domain.events import Event
 from kedge.domain.ids import ExperimentId
 from kedge.domain.tracking import Experiment, Lifecycle, RunCount, RunKeys
 from kedge.errors import NameTaken, NotFound, WasDeleted
-from kedge.storage.sql.events import append
-from kedge.storage.sql.hot import Hot, Row, Session, chunks, from_us, maybe_time, places, to_us
+from kedge.storage.sql.chain import append
+from kedge.storage.sql.hot import Hot
+from kedge.storage.sql.session import Row, Session, chunks, from_us, maybe_time, places, to_us
 
 _COLUMNS = "SELECT id, name, lifecycle, created_at, updated_at FROM experiments"
 _DELETE_RUNS = (

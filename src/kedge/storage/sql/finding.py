@@ -31,8 +31,8 @@ from kedge.domain.finding import (
     token_of,
 )
 from kedge.errors import SearchInvalid
-from kedge.storage.sql.dialect import LOWER
-from kedge.storage.sql.hot import Row, Session
+from kedge.storage.sql.embedded import LOWER
+from kedge.storage.sql.session import Row, Session
 
 SECONDS = 30.0  # of one search
 _STEPS = 200_000  # of SQLite's machine between looks at the clock

@@ -8,7 +8,7 @@ import msgspec
 
 from kedge.domain.ids import LoggedModelId
 from kedge.domain.tracking import CONTEXT_TAG, DatasetInput, ModelOutput
-from kedge.storage.sql.hot import Session, places
+from kedge.storage.sql.session import Session, places
 
 _FIND = "SELECT id FROM input_datasets WHERE experiment = ? AND name = ? AND digest = ?"
 _ADD = (

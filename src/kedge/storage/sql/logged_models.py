@@ -10,9 +10,10 @@ from kedge.domain.events import Event
 from kedge.domain.ids import ExperimentId, LoggedModelId, RunId
 from kedge.domain.tracking import Lifecycle, LoggedModel, LoggedModelStatus, ModelMetric
 from kedge.errors import NotFound, ParamChanged, WasDeleted
-from kedge.storage.sql.events import append
+from kedge.storage.sql.chain import append
 from kedge.storage.sql.experiments import require_experiment, write_tags
-from kedge.storage.sql.hot import Hot, Row, Session, chunks, from_us, places, to_us
+from kedge.storage.sql.hot import Hot
+from kedge.storage.sql.session import Row, Session, chunks, from_us, places, to_us
 
 _COLUMNS = (
     "SELECT id, experiment, name, model_type, run, status, message, lifecycle, created_at, updated_at FROM logged_models"

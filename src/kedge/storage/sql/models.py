@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from kedge.domain.events import Event
 from kedge.domain.ids import ModelName
-from kedge.domain.registry import MODEL_ARTIFACT, AliasMove, ModelStage, ModelVersion
+from kedge.domain.registry import MODEL_ARTIFACT, AliasMove, ModelStage, ModelVersion, Servable
 from kedge.errors import AliasConflict, NotFound
 from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.bodies import Body
@@ -21,11 +22,14 @@ from kedge.storage.sql.events import record
 
 ACTIVE = "active"
 _models, _versions, _moves = schema.registered_models, schema.model_versions, schema.alias_moves
-_version = Body(ModelVersion)
+_version, _servable = Body(ModelVersion), Body(Servable)
 
 _made = _versions.c.body.is_not(None) & _versions.c.deleted_at.is_(None)
 _numbered = select(_versions.c.body).where(
     _versions.c.model == bindparam("model"), _versions.c.number == bindparam("number"), _made
+)
+_serving = select(_versions.c.servable).where(
+    _versions.c.model == bindparam("model"), _versions.c.number == bindparam("number"), _versions.c.deleted_at.is_(None)
 )
 _newest = select(_versions.c.body).where(_versions.c.model == bindparam("model"), _made).order_by(_versions.c.number.desc())
 _names = select(_versions.c.model).where(_made).distinct().order_by(_versions.c.model)
@@ -48,18 +52,35 @@ class SqlModels:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    def add(self, version: ModelVersion, event: Event) -> None:
-        """Write a version, and its registered model where there is none. Raises Conflict where another has its number."""
+    def add(self, version: ModelVersion, event: Event, *, servable: Servable | None = None) -> None:
+        """Write a version, with what serving needs of it, and its registered model where there is none. Raises Conflict
+        where another has its number."""
         with self._connections.writing() as connection:
             if (serial := record(connection, event)) is not None:
                 _require_model(connection, version, serial=serial)
-                connection.execute(insert(_versions), _row_of(version, actor=event.actor, serial=serial))
+                row = _row_of(version, actor=event.actor, serial=serial)
+                row["servable"] = write_servable(servable) if servable is not None else None
+                connection.execute(insert(_versions), row)
 
     def find(self, model: ModelName, number: int) -> ModelVersion | None:
         """Find a version by number."""
         with self._connections.reading() as connection:
             body = connection.scalar(_numbered, {"model": model, "number": number})
         return _version.read(body) if body is not None else None
+
+    def servable(self, model: ModelName, number: int) -> Servable | None:
+        """Find what serving needs of a version; None where nobody has found it out yet, or there is no such version."""
+        with self._connections.reading() as connection:
+            body = connection.scalar(_serving, {"model": model, "number": number})
+        return read_servable(body, of=model) if body is not None else None
+
+    def make_servable(self, servable: Servable, event: Event) -> None:
+        """Write what serving needs of a version that is there, once; nothing where it was written before."""
+        there = (_versions.c.model == servable.model) & (_versions.c.number == servable.number)
+        with self._connections.writing() as connection:
+            written = update(_versions).where(there, _versions.c.servable.is_(None), _versions.c.deleted_at.is_(None))
+            if connection.execute(written.values(servable=write_servable(servable))).rowcount:
+                record(connection, event)
 
     def list(self, model: ModelName) -> Sequence[ModelVersion]:
         """List versions, newest first."""
@@ -133,6 +154,16 @@ def move_of(row: Row[Any]) -> AliasMove:
         actor=row.actor,
         reason=row.reason,
     )
+
+
+def read_servable(body: str, *, of: str) -> Servable:
+    """Read what serving needs of a version, under the name that its model has now."""
+    return msgspec.structs.replace(_servable.read(body), model=ModelName(of))
+
+
+def write_servable(servable: Servable) -> str:
+    """Write what serving needs of a version."""
+    return _servable.write(servable)
 
 
 def read_body(body: str) -> ModelVersion:

@@ -10,7 +10,8 @@ from kedge.domain.finding import Subject
 from kedge.domain.ids import ExperimentId, ModelName, RunId
 from kedge.domain.overview import RunGlance, RunKey
 from kedge.domain.tracking import PARENT_TAG, Lifecycle, RunStatus
-from kedge.storage.sql.hot import Hot, Session, from_us, maybe_time, places
+from kedge.storage.sql.hot import Hot
+from kedge.storage.sql.session import Session, from_us, maybe_time, places
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from kedge.domain.ids import RunId
 from kedge.domain.tracking import Metric, Point
 from kedge.errors import NotFound
-from kedge.storage.sql.hot import Hot, Row, Session, places
+from kedge.storage.sql.hot import Hot
+from kedge.storage.sql.session import Row, Session, places
 
 FEW = 8  # up to so many keys are looked up one by one
 

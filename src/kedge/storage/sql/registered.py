@@ -37,8 +37,9 @@ from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.connections import Connections
 from kedge.storage.sql.events import record
 from kedge.storage.sql.finding import Labels, Readable, Searchable, Sql, find
-from kedge.storage.sql.hot import Hot, Session
-from kedge.storage.sql.models import ACTIVE, move_of, read_body, write_move
+from kedge.storage.sql.hot import Hot
+from kedge.storage.sql.models import ACTIVE, move_of, read_body, read_servable, write_move, write_servable
+from kedge.storage.sql.session import Session
 
 T = TypeVar("T")
 _DELETED, _RENAMED = "deleted", "renamed"
@@ -196,7 +197,7 @@ class SqlRegisteredModels:
         with self._connections.writing() as connection:
             dialect.lock_chain(connection)
             row = _require_row(connection, version.model)
-            numbered = msgspec.structs.replace(version, number=row.last_number + 1)
+            numbered = _numbered(version, row.last_number + 1)
             serial = record(connection, event_of(numbered))
             counted = {"last_number": numbered.number, "updated_at": version.created_at}
             connection.execute(update(_models).where(_models.c.model == version.model).values(counted))
@@ -432,6 +433,7 @@ def _version(row: Row[Any], aliases: list[str], *, tags: dict[str, str]) -> Cata
         aliases=tuple(aliases),
         facts=_facts.decode(row.facts),
         loop=read_body(row.body) if row.body is not None else None,
+        servable=read_servable(row.servable, of=row.model) if row.servable is not None else None,
     )
 
 
@@ -452,7 +454,15 @@ def _row_of(version: CatalogVersion) -> dict[str, Any]:
         "stage": version.stage.value,
         "updated_at": version.updated_at,
         "facts": msgspec.json.encode(version.facts).decode(),
+        "servable": write_servable(version.servable) if version.servable is not None else None,
     }
+
+
+def _numbered(version: CatalogVersion, number: int) -> CatalogVersion:
+    serving = version.servable
+    if serving is not None:
+        serving = msgspec.structs.replace(serving, model=version.model, number=number)
+    return msgspec.structs.replace(version, number=number, servable=serving)
 
 
 def _stage_move(row: Row[Any]) -> StageMove:

@@ -29,12 +29,13 @@ from kedge.domain.tracking import (
 from kedge.errors import NotFound, ParamChanged, WasDeleted
 from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.bodies import Body
+from kedge.storage.sql.chain import append
 from kedge.storage.sql.connections import Connections
-from kedge.storage.sql.events import append
 from kedge.storage.sql.experiments import require_experiment, write_tags
-from kedge.storage.sql.hot import Hot, Row, Session, chunks, from_us, maybe_time, maybe_us, places, to_us
+from kedge.storage.sql.hot import Hot
 from kedge.storage.sql.inputs import datasets_of, models_of, write_datasets, write_models
 from kedge.storage.sql.points import FEW, Latest, add_keys, latest_of, write_points
+from kedge.storage.sql.session import Row, Session, chunks, from_us, maybe_time, maybe_us, places, to_us
 
 _leases = schema.leases
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-REVISION_TABLE = "kedge_revision"  # not Alembic's own name: another program's tables may be in the same database
+from kedge.storage.migrations import REVISION_TABLE
 
 _partials: list[tuple[Index, str]] = []
 
@@ -376,7 +376,7 @@ registered_model_tags = _keyed(
     Column("value", Text, nullable=False),
 )
 
-model_versions = _table(  # `body` is the loop's own version; none where a client registered it
+model_versions = _table(  # `body` is the loop's own version, `servable` what serving needs, where it is known
     "model_versions",
     Column("model", Text, primary_key=True),
     Column("number", Whole, primary_key=True, autoincrement=False),
@@ -396,6 +396,7 @@ model_versions = _table(  # `body` is the loop's own version; none where a clien
     Column("updated_at", Moment, nullable=False),
     Column("deleted_at", Moment),
     Column("facts", Text, nullable=False),
+    Column("servable", Text),
     Index("model_versions_by_run", "run"),
     Index("model_versions_by_update", "updated_at"),
 )

@@ -10,7 +10,7 @@ from kedge.errors import ConfigError, StoreTooNew
 from kedge.storage import migrations
 from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.chunks import SqlChunks
-from kedge.storage.sql.connections import Connections
+from kedge.storage.sql.connections import Connections, Plain
 from kedge.storage.sql.datasets import SqlDatasets
 from kedge.storage.sql.deployments import SqlDeployments
 from kedge.storage.sql.events import SqlEvents
@@ -50,7 +50,7 @@ class SqlStore:
         self.events = SqlEvents(connections)
         self.files = SqlFiles(connections)
         self.notes = SqlNotes(connections)
-        self.chunks = SqlChunks(connections)
+        self.chunks = SqlChunks(Plain(connections))
 
     def close(self) -> None:
         """Close all connections."""
@@ -91,12 +91,12 @@ def _prepare(connections: Connections) -> None:
                 f"{migrations.HEAD!r}; use the newer Kedge that wrote it, or another store"
             )
         elif found != migrations.HEAD:
-            migrations.upgrade(connection, migrations.HEAD, table=schema.REVISION_TABLE)
+            migrations.upgrade(connection, migrations.HEAD, table=migrations.REVISION_TABLE)
 
 
 def _revision(connection: Connection) -> str | None:
     """Read the store's revision; None for a store without tables."""
-    if not inspect(connection).has_table(schema.REVISION_TABLE):
+    if not inspect(connection).has_table(migrations.REVISION_TABLE):
         return None
     return connection.scalar(select(schema.revision.c.version_num))
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kedge.domain.finding import Condition, DatasetChoice, Operator, Order, Page, Query, Subject
 from kedge.domain.ids import ExperimentId, LoggedModelId, RunId
 from kedge.storage.sql.finding import Labels, Readable, Searchable, Sql, Term, among, both, compare, find
-from kedge.storage.sql.hot import Hot, Session
+from kedge.storage.sql.hot import Hot
+from kedge.storage.sql.session import Session
 
 _NEWEST = Order(Subject.ATTRIBUTE, "start_time", ascending=False)
 

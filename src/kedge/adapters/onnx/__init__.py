@@ -1,0 +1,1 @@
+"""ONNX: models that come as such, and trees compiled to it."""

@@ -1,0 +1,1 @@
+"""treelite: trees of any framework in one shape, float64 throughout."""

@@ -1,0 +1,206 @@
+"""`kedge deploy`: put a version on trial, look at the trial, and move it by hand.
+
+`kedge deploy NAME@VERSION` is short for `kedge deploy start NAME@VERSION`. Where MODEL is left out it is the project's.
+Exit codes: 0 done; 1 refused, said in one line; 2 wrong usage.
+"""
+
+import re
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from kedge.cli.models import Model, Place, Reason, model_named, told
+from kedge.cli.opening import HERE, Json, Store, opened, print_json
+from kedge.cli.showing import show_rows
+from kedge.cli.who import person
+from kedge.domain.ids import ModelName
+from kedge.domain.rollout import Deployment, RolloutLook, RuleChanges, Strategy, trial_of
+from kedge.errors import NotFound, RequestInvalid
+from kedge.registry.names import check_reason
+from kedge.rollout.steps import next_of, rules_of, steps_of
+
+NOUN = "deploy"
+
+
+class Starting(TyperGroup):
+    """Reads `deploy NAME@VERSION` as `deploy start NAME@VERSION`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb before a version that stands in its place."""
+        if args and "@" in args[0] and args[0] not in self.commands:
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+nouns = typer.Typer(cls=Starting, no_args_is_help=True, rich_markup_mode=None)
+
+
+@nouns.command()
+def start(
+    version: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The version, such as flights@3.")],
+    reason: Annotated[str, typer.Option(help="Why; it goes into the history.")] = "deployed by hand",
+    strategy: Annotated[Strategy | None, typer.Option(help="How it replaces the champion.")] = None,
+    steps: Annotated[str | None, typer.Option(help='Shares of traffic, such as "5%,25%,100%".')] = None,
+    hold: Annotated[str | None, typer.Option(help='How long a step lasts, such as "1d".')] = None,
+    bake: Annotated[str | None, typer.Option(help="How long the step with all traffic lasts.")] = None,
+    approve: Annotated[str | None, typer.Option(help='What waits for a person: yes, no, or "25%,promote".')] = None,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Put a version on trial by the rules of kedge.toml, or by those given here; they stay with this trial."""
+    name, number = _version(version)
+    changes = RuleChanges(
+        strategy=strategy,
+        steps=None if steps is None else _listed(steps),
+        hold=hold,
+        bake=bake,
+        approve=None if approve is None else _approval(approve),
+    )
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        who, why = person(), check_reason(reason, parameter="--reason")
+        made = house.by_hand.deploy(house.spec, name, number=number, changes=changes, actor=who, reason=why)
+    told(_standing(made), made, as_json=as_json)
+
+
+@nouns.command()
+def status(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Show what is served, what is on trial and on which step, and what the newest look said."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        deployment, looks = house.meta.deployments.find(name), house.meta.deployments.looks(name)
+        if deployment is None:
+            raise NotFound(f"nothing is deployed for model {name!r}; deploy a version with: kedge deploy {name}@1")
+        rules = rules_of(deployment, house.spec)
+    newest = next((look for look in reversed(looks) if look.challenger == deployment.challenger), None)
+    if as_json:
+        print_json({"deployment": deployment, "look": newest})
+        return
+    typer.echo(_standing(deployment))
+    if deployment.challenger is None:
+        return
+    steps = len(steps_of(rules, deployment.strategy))
+    since, then = f"{deployment.since:%Y-%m-%d %H:%M} UTC", next_of(rules, deployment)
+    typer.echo(f"  step {deployment.step + 1} of {steps}, since {since}; then {then}")
+    if newest is not None:
+        typer.echo(f"  {newest.looked_at:%Y-%m-%d %H:%M} UTC  {newest.move.value.replace('_', ' ')}: {newest.reason}")
+
+
+@nouns.command()
+def looks(
+    model: Model = "",
+    all_trials: Annotated[bool, typer.Option("--all", help="Those of earlier trials as well.")] = False,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """List the looks at the trial, oldest first: what was seen, the odds against it, what was decided."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        found = list(house.meta.deployments.looks(name))
+        trial = trial_of(house.meta.deployments.list(name))
+    if not all_trials and trial:
+        found = [look for look in found if look.revision >= trial[0].revision]
+    if as_json:
+        print_json(found)
+        return
+    columns = ("when", "version", "step", "share", "rows", "errors", "odds", "limit", "move", "why")
+    show_rows(f"{name}: {len(found)} looks", columns, rows=[_row(look) for look in found], whole={"version", "move"})
+
+
+@nouns.command()
+def pause(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Keep the trial on its step: its share stays, and harm still ends it."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        made = house.rollout.pause(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
+    told(_standing(made), made, as_json=as_json)
+
+
+@nouns.command()
+def resume(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Let a paused trial go on; the pause does not count for its hold."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        made = house.rollout.resume(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
+    told(_standing(made), made, as_json=as_json)
+
+
+@nouns.command()
+def approve(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Let pass what waits for a person: the next step, or the promotion."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        why = check_reason(reason, parameter="--reason")
+        made = house.rollout.approve(house.spec, name, actor=person(), reason=why)
+    told(_standing(made), made, as_json=as_json)
+
+
+@nouns.command()
+def promote(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Make the version on trial champion now, whatever its step."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        made = house.rollout.promote(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
+    told(_standing(made), made, as_json=as_json)
+
+
+@nouns.command()
+def abort(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """End the trial now: the champion answers everything."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        made = house.rollout.abort(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
+    told(_standing(made), made, as_json=as_json)
+
+
+@nouns.command("roll-back")
+def roll_back(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+    """Go back: end the trial where one runs, else serve the champion before again."""
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        name = ModelName(model_named(model, project, house.spec.name))
+        made = house.rollout.roll_back(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
+    told(_standing(made), made, as_json=as_json)
+
+
+def _version(text: str) -> tuple[str, int]:
+    """Read NAME@VERSION. Raises RequestInvalid."""
+    found = re.fullmatch(r"(.+)@v?(\d+)", text)
+    if found is None:
+        raise RequestInvalid(f"{text!r} names no version; write NAME@VERSION, such as flights@3")
+    return found[1], int(found[2])
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _approval(text: str) -> bool | tuple[str, ...]:
+    return {"yes": True, "no": False}[text] if text in ("yes", "no") else _listed(text)
+
+
+def _standing(deployment: Deployment) -> str:
+    """Say in one line what is served and what is on trial."""
+    champion = f"{deployment.model} v{deployment.champion} is champion"
+    if deployment.challenger is None:
+        return f"{champion} and answers everything"
+    share = "a copy" if deployment.strategy is Strategy.SHADOW else f"{deployment.share:.0%}"
+    state = f"; it waits for a person: {deployment.waiting}" if deployment.waiting else ""
+    state += "; paused" if deployment.paused_at is not None else ""
+    return f"{champion}; v{deployment.challenger} is on trial ({deployment.strategy.value}) with {share} of traffic{state}"
+
+
+def _row(look: RolloutLook) -> tuple[str, ...]:
+    return (
+        f"{look.looked_at:%Y-%m-%d %H:%M:%S}",
+        f"v{look.challenger}",
+        str(look.step + 1),
+        f"{look.share:.0%}",
+        str(look.rows),
+        str(look.errors),
+        "·" if look.evidence is None else f"{look.evidence:.3g}",
+        "·" if look.limit is None else f"{look.limit:.3g}",
+        look.move.value.replace("_", " "),
+        look.reason,
+    )

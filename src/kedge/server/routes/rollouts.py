@@ -1,0 +1,99 @@
+"""POST /api/v1/models/NAME/...: rollouts by hand: deploy, pause, resume, approve, abort. Each names who and why, and
+happens once. Promotion and rolling back are in `writes.py`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from litestar import Controller, post
+from litestar.params import FromPath, JSONBody
+
+from kedge.domain.ids import ModelName
+from kedge.domain.rollout import Deployment
+from kedge.registry.names import check_reason
+from kedge.server import wire
+from kedge.server.guard import actor_of
+from kedge.server.house import House
+from kedge.server.routes.given import ANSWERS, TheHouse
+from kedge.server.routes.writes import Asked, Key, act_once
+
+
+class Rollouts(Controller):
+    """Rollouts by hand."""
+
+    path = "/api/v1/models"
+
+    @post("/{model:str}/deploy", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def deploy(
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Deploy], idempotency: Key = ""
+    ) -> wire.Deployed:
+        """Put a version on trial; it is champion at once where nothing is deployed."""
+        return wire.Deployed(deployment=deploy(house, model, data=data, actor=actor_of(request), key=idempotency))
+
+    @post("/{model:str}/pause", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def pause(
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
+    ) -> wire.Deployed:
+        """Keep the trial on its step; harm still ends it."""
+        by = By(actor_of(request), idempotency)
+        return wire.Deployed(deployment=decide(house, model, verb="pause", by=by, data=data))
+
+    @post("/{model:str}/resume", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def resume(
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
+    ) -> wire.Deployed:
+        """Let a paused trial go on."""
+        return wire.Deployed(
+            deployment=decide(house, model, verb="resume", by=By(actor_of(request), idempotency), data=data)
+        )
+
+    @post("/{model:str}/approve", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def approve(
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
+    ) -> wire.Deployed:
+        """Let pass what waits for a person: the next step, or the promotion."""
+        return wire.Deployed(
+            deployment=decide(house, model, verb="approve", by=By(actor_of(request), idempotency), data=data)
+        )
+
+    @post("/{model:str}/abort", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def abort(
+        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
+    ) -> wire.Deployed:
+        """End the trial: the champion answers everything."""
+        by = By(actor_of(request), idempotency)
+        return wire.Deployed(deployment=decide(house, model, verb="abort", by=by, data=data))
+
+
+class By(NamedTuple):
+    """Who asks, and the key under which it happens once."""
+
+    actor: str
+    key: str = ""
+
+
+def deploy(house: House, model: str, *, data: wire.Deploy, actor: str, key: str = "") -> Deployment:
+    """Deploy by hand. Raises NotFound, ModelRefused, Conflict, RequestInvalid without a reason or by wrong rules."""
+    reason = check_reason(data.reason)
+    return act_once(
+        house,
+        ModelName(model),
+        revision=data.revision,
+        asked=("deploy", model, str(data.version), reason, str(data.revision), repr(data.rules)),
+        key=key,
+        act=lambda: house.by_hand.deploy(
+            house.spec, model, number=data.version, changes=data.rules, actor=actor, reason=reason
+        ),
+    )
+
+
+def decide(house: House, model: str, *, verb: str, by: By, data: wire.Decide) -> Deployment:
+    """Pause, resume, approve or abort by hand. Raises NotFound, Conflict, RequestInvalid without a reason."""
+    name, reason, rollout = ModelName(model), check_reason(data.reason), house.rollout
+    acts: dict[str, Callable[[], Deployment]] = {
+        "pause": lambda: rollout.pause(name, actor=by.actor, reason=reason),
+        "resume": lambda: rollout.resume(name, actor=by.actor, reason=reason),
+        "approve": lambda: rollout.approve(house.spec, name, actor=by.actor, reason=reason),
+        "abort": lambda: rollout.abort(name, actor=by.actor, reason=reason),
+    }
+    asked = (verb, model, reason, str(data.revision))
+    return act_once(house, name, revision=data.revision, asked=asked, key=by.key, act=acts[verb])

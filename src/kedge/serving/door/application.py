@@ -1,0 +1,251 @@
+"""The data plane over HTTP: a raw ASGI application. Decode, one question, encode; no framework on the hot path.
+
+An error is `{"error": "..."}`: 4xx is the caller's to mend, 422 the model's refusal, 503 to be asked again, 500 ours. Which
+path names what is in `paths.py`, what an error is on the wire in `wire/faults.py`.
+"""
+
+import hmac
+import logging
+from asyncio import CancelledError, Future
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import msgspec
+
+from kedge.errors import KedgeError, NotFound, RequestInvalid
+from kedge.serving.door.paths import OPEN, Destination, place_of
+from kedge.serving.door.reading import (
+    BODY_LIMIT,
+    CallerGone,
+    Given,
+    Headers,
+    HttpRefusal,
+    Receive,
+    Scope,
+    Send,
+    header_length,
+    is_csv,
+    read_body,
+)
+from kedge.serving.wire.answers import encode_answer
+from kedge.serving.wire.binary import read_binary
+from kedge.serving.wire.decoding import JsonReader
+from kedge.serving.wire.faults import fault_of, retry_seconds
+from kedge.serving.wire.limits import deadline_of, variant_of
+from kedge.serving.wire.questions import InferRequest, InferResponse, ServingHost
+from kedge.serving.wire.rows import encode_predictions, encode_rows, read_csv, read_rows, wanted
+
+EXTENSIONS = ("binary_tensor_data",)
+"""The extensions of the protocol that both doors speak."""
+
+CARRIER = "kedge.carrier"
+"""Where a scope's extensions name the connection that is to cancel what its caller no longer waits for."""
+
+_log = logging.getLogger("kedge.serving")
+_encode = msgspec.json.Encoder().encode
+_JSON: Headers = [(b"content-type", b"application/json")]
+_BINARY = (b"content-type", b"application/octet-stream")
+_ID = b"x-request-id"
+
+
+class HttpReply(NamedTuple):
+    """What goes back."""
+
+    status: int
+    body: bytes
+    headers: Headers = _JSON
+
+
+class HttpDoor:
+    """The ASGI application over what answers. With a token, all but the health routes ask for it as a bearer."""
+
+    def __init__(
+        self, host: ServingHost, *, token: str | None = None, version: str = "", body_limit: int = BODY_LIMIT
+    ) -> None:
+        self._host, self._version, self._limit = host, version, body_limit
+        self._bearer = f"Bearer {token}".encode() if token else None
+        self._readers: dict[str, JsonReader] = {}
+        self._answers: Mapping[str, Callable[..., Awaitable[HttpReply]]] = {
+            "infer": self._infer,
+            "predict": self._predict,
+            "invocations": self._predict,
+            "refresh": self._refresh,
+        }
+        self._told: Mapping[str, Callable[[Destination], object]] = {
+            "server": lambda place: {"name": "kedge", "version": self._version, "extensions": EXTENSIONS},
+            "live": lambda place: {"live": True},
+            "ready": self._ready,
+            "models": lambda place: {"models": self._host.models()},
+            "metadata": lambda place: self._host.metadata(place.model, place.version),
+            "model_ready": self._ready,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request (ASGI 3). Whatever happens, the caller gets an answer."""
+        place = None
+        try:
+            place = place_of(scope["path"])
+            given = dict(scope["headers"])
+            if self._bearer is not None:
+                self._require_token(given, scope["path"])
+            _require_method(scope, place)
+            if answer := self._answers.get(place.answer):
+                reply = await answer(place, given, scope=scope, receive=receive)
+            elif place.answer == "metrics":
+                kind, text = self._host.exposition(given.get(b"accept", b"").decode("latin-1"))
+                reply = HttpReply(200, text, [(b"content-type", kind.encode())])
+            else:
+                reply = HttpReply(200, _encode(self._told[place.answer](place)))
+        except CallerGone:
+            return
+        except Exception as error:  # the request door
+            reply = _apology(error)
+        if reply.status != 200 and place is not None and place.infers:
+            self._host.refused(place.model or self._first(), status=reply.status)
+        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _require_token(self, given: Given, path: str) -> None:
+        if path.rstrip("/") not in OPEN and not hmac.compare_digest(given.get(b"authorization", b""), self._bearer or b""):
+            raise HttpRefusal(
+                401, "this server asks for a token: Authorization: Bearer TOKEN", (b"www-authenticate", b"Bearer")
+            )
+
+    def _ready(self, place: Destination) -> object:
+        if not self._host.ready(place.model or None, place.version):
+            what = f"model {place.model!r}" if place.model else "a model of this server"
+            raise HttpRefusal(503, f"{what} is not ready to answer yet", (b"retry-after", b"1"))
+        return {"name": place.model, "ready": True} if place.model else {"ready": True}
+
+    def _first(self) -> str:
+        return next(iter(self._host.models()), "")
+
+    async def _infer(self, place: Destination, given: Given, *, scope: Scope, receive: Receive) -> HttpReply:
+        header = header_length(given)
+        raw = await read_body(given, receive, limit=self._limit)
+        reader = self._readers.get(place.model) or self._reader(place.model)
+        body = reader.read(raw) if header is None else read_binary(raw, header=header)
+        question = InferRequest(
+            model=place.model,
+            inputs=body.inputs,
+            version=place.version,
+            id=body.id,
+            parameters=body.parameters,
+            outputs=body.outputs,
+            deadline=deadline_of(body.parameters, given.get(b"kedge-timeout")),
+            variant=variant_of(given.get(b"kedge-variant")),
+            entity=_text(given.get(b"kedge-entity")),
+            body=raw if body.id else None,
+        )
+        answer = await self._answer(question, scope)
+        encoded = encode_answer(answer, question, binary=body.binary)
+        if encoded.header is None:
+            return HttpReply(200, encoded.body, _headers(answer))
+        length = (b"inference-header-content-length", b"%d" % encoded.header)
+        return HttpReply(200, encoded.body, [_BINARY, length, *_headers(answer)[1:]])
+
+    async def _predict(self, place: Destination, given: Given, *, scope: Scope, receive: Receive) -> HttpReply:
+        model = place.model or self._only()
+        as_csv = is_csv(given)
+        raw = await read_body(given, receive, limit=self._limit)
+        metadata = self._host.metadata(model, place.version)
+        rows = read_csv(raw, metadata) if as_csv else read_rows(raw, metadata)
+        question = InferRequest(
+            model=model,
+            inputs=rows.inputs,
+            version=place.version,
+            id=rows.id,
+            parameters=rows.parameters,
+            outputs=wanted(metadata, readable=rows.readable),
+            deadline=deadline_of(rows.parameters, given.get(b"kedge-timeout")),
+            variant=variant_of(given.get(b"kedge-variant")),
+            entity=_text(given.get(b"kedge-entity")),
+            body=raw if rows.id else None,
+        )
+        answer = await self._answer(question, scope)
+        return HttpReply(200, encode_rows(answer) if rows.readable else encode_predictions(answer), _headers(answer))
+
+    def _only(self) -> str:
+        models = self._host.models()
+        if len(models) != 1:
+            raise NotFound(f"{', '.join(models) or 'no model'} is served here; name one: /v1/models/NAME:predict")
+        return models[0]
+
+    async def _answer(self, question: InferRequest, scope: Scope) -> InferResponse:
+        """Ask, and let the connection cancel the question when its caller goes away."""
+        asked = self._host.ask(question)
+        carrier = scope["extensions"].get(CARRIER) if "extensions" in scope else None
+        if carrier is None or not isinstance(asked, Future):
+            return await asked
+        carrier.asked = asked
+        try:
+            answer: InferResponse = await asked
+            return answer
+        except CancelledError:
+            raise CallerGone from None
+        finally:
+            carrier.asked = None
+
+    def _reader(self, model: str) -> JsonReader:
+        """Give a model's reader; a name that no model has is none to be remembered."""
+        if model not in self._host.models():
+            return JsonReader()
+        return self._readers.setdefault(model, JsonReader())
+
+    async def _refresh(self, place: Destination, given: Given, *, scope: Scope, receive: Receive) -> HttpReply:
+        client = scope.get("client")
+        if not client or not ip_address(client[0]).is_loopback:
+            raise HttpRefusal(403, "only this machine may ask for a refresh; the deployment is followed anyhow")
+        try:
+            revision = await self._host.refresh(place.model)
+        except NotFound:
+            raise
+        except KedgeError as error:
+            raise HttpRefusal(503, f"the newest revision cannot be served, the one before still is: {error}") from error
+        return HttpReply(200, _encode({"name": place.model, "revision": revision}))
+
+
+def _headers(answer: InferResponse) -> Headers:
+    # An id is the caller's own text: into a header goes only what cannot end a line.
+    if answer.id.isascii() and answer.id.isprintable():
+        return [*_JSON, (_ID, answer.id.encode())]
+    return _JSON
+
+
+def _text(header: bytes | None) -> str | None:
+    if header is None:
+        return None
+    try:
+        return header.decode()
+    except UnicodeError:
+        raise RequestInvalid("header Kedge-Entity is not UTF-8") from None
+
+
+def _require_method(scope: MutableMapping[str, Any], place: Destination) -> None:
+    # A server drops the body of an answer to HEAD by itself.
+    method = scope["method"]
+    if method != place.method and (place.method, method) != ("GET", "HEAD"):
+        allow = place.method.encode()
+        raise HttpRefusal(405, f"{method} is not for {scope['path'][:200]}; use {place.method}", (b"allow", allow))
+
+
+def _apology(error: Exception) -> HttpReply:
+    if isinstance(error, HttpRefusal):
+        return _error(error.status, str(error), *error.headers)
+    fault = fault_of(error)
+    if fault.status == 503:
+        return _error(503, str(error), (b"retry-after", b"%d" % retry_seconds(error)))
+    if fault.status != 500:
+        return _error(fault.status, str(error))
+    incident = uuid4().hex
+    _log.error("request %s failed", incident, exc_info=error)
+    return _error(500, f"a fault of this server, not of your request; its log names it {incident}")
+
+
+def _error(status: int, message: str, *headers: tuple[bytes, bytes]) -> HttpReply:
+    # A message may quote a name with half a surrogate pair, which no JSON can hold.
+    text = message.encode("utf-8", "replace").decode()
+    return HttpReply(status, _encode({"error": text}), [*_JSON, *headers])

@@ -1,0 +1,104 @@
+"""uvicorn's connection with what it lacks for strangers: limits in time and size, and callers that hang up.
+
+    waiting -> head (10 s, 64 KiB) -> body (120 s) -> answered -> waiting (5 s, uvicorn's own)
+Whoever sends a head or a body drop by drop is cut off; whoever hangs up has its question cancelled. A request that comes
+whole in one piece, as almost all do, costs two assignments.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from kedge.serving.door.application import CARRIER
+
+_HEAD_BYTES = 64 * 2**10
+_NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a caller."""
+
+    head_seconds = 10.0
+    body_seconds = 120.0
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.asked: asyncio.Future[Any] | None = None
+        self._carries = {CARRIER: self}
+        self._state, self._timed = "waiting", ""
+        self._head_size = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a first request."""
+        super().connection_made(transport)
+        self._time("waiting", self.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel what the caller no longer waits for."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.asked is not None:
+            self.asked.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived, and see to it that what is not whole yet becomes so in time."""
+        if self._state == "head":
+            self._head_size += len(data)
+        super().data_received(data)
+        if self._state == "whole":
+            if self.cycle.response_complete:  # blanks between two requests keep no connection open
+                self._time("waiting", self.head_seconds)
+            elif self._timed:
+                self._time("", 0)
+        elif self._state == "head" and self._head_size > _HEAD_BYTES:
+            self._refuse(431, f"the head of a request has at most {_HEAD_BYTES} bytes")
+        elif self._state not in (self._timed, "waiting"):
+            self._time(self._state, self.head_seconds if self._state == "head" else self.body_seconds)
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._state, self._head_size = "head", 0
+        self.scope["extensions"] = self._carries  # type: ignore[typeddict-item]
+
+    def on_headers_complete(self) -> None:
+        """Have a request's head whole."""
+        self._state = "body"
+        super().on_headers_complete()
+        # A chunked body may end in more headers, without end: they are none of the request's.
+        self.headers = _NO_HEADERS  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        """Have a request whole."""
+        self._state = "whole"
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, in the shape of every other error."""
+        self._refuse(400, f"this is not a whole HTTP request: {msg}")
+
+    def _time(self, what: str, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timed = what
+        self._timer = self.loop.call_later(seconds, self._too_slow) if what else None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            if self._timed == "waiting":
+                self.transport.close()
+            else:
+                self._refuse(408, f"the {self._state} of the request did not arrive in time")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer without an application, where nothing is being answered yet, and hang up."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = msgspec.json.encode({"error": message})
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+        self.transport.close()

@@ -1,0 +1,122 @@
+"""Rollouts by hand over HTTP and on the command line: each verb names who and why; a refusal says what would be right."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from litestar.testing import TestClient
+from tests.ui.filled import FilledHouse, fortnight
+from tests.ui.seed import DAY, START, Year
+from typer.testing import CliRunner
+
+from kedge.cli.main import application as command_line
+from kedge.domain.rollout import Strategy
+from kedge.records import open_records
+from kedge.registry.room import Registry
+from kedge.rollout.hand import ByHand
+from kedge.rollout.room import Rollout
+from kedge.server.application import application
+from kedge.settings import settings
+
+WHY = {"reason": "storm forecast"}
+
+
+def with_rollout(house):
+    """Give a filled house the real room, over its own store."""
+    meta = house.meta
+    registry = Registry(models=meta.models, blobs=house.blobs, tables=None, evaluation=None, clock=house.clock)
+    notifier = SimpleNamespace(notify=lambda alert: None)
+    parts = {"deployments": meta.deployments, "registry": registry}
+    house.rollout = Rollout(**parts, watches=meta.watches, notifier=notifier, clock=house.clock)
+    house.by_hand = ByHand(catalog=house.catalog, **parts, rollout=house.rollout)
+    return house
+
+
+@pytest.fixture
+def house():
+    return with_rollout(FilledHouse(fortnight()))
+
+
+@pytest.fixture
+def client(house):
+    with TestClient(application(house), base_url="http://127.0.0.1:8400") as opened:
+        yield opened
+
+
+def send(client, verb, status=200, **body):
+    answer = client.post(f"/api/v1/models/flights/{verb}", json=WHY | body)
+    assert answer.status_code == status, answer.text
+    return answer.json()["deployment" if status == 200 else "error"]
+
+
+def test_a_trial_is_deployed_paused_resumed_and_aborted(client, house):
+    send(client, "abort")
+    rules = {"strategy": "canary", "steps": ["50%", "100%"], "approve": ["50%"]}
+    made = send(client, "deploy", version=2, rules=rules)
+    assert (made["challenger"], made["share"], made["waiting"], made["rules"]["steps"]) == (2, 0, "50%", ["50%", "100%"])
+    assert send(client, "approve")["share"] == 0.5
+    assert send(client, "pause")["paused_at"]
+    assert send(client, "resume", revision=made["revision"], status=409)["code"] == "revision_conflict"
+    assert send(client, "resume")["paused_at"] is None
+    assert send(client, "abort")["challenger"] is None
+    events = house.meta.events.list(subject="flights", limit=6)
+    assert [event.kind.value for _, event in reversed(events)] == [
+        "rollout_started",
+        "alert_raised",
+        "rollout_approved",
+        "rollout_paused",
+        "rollout_resumed",
+        "model_rolled_back",
+    ]
+    assert {event.actor for _, event in events} == {"person:local", "policy:rollout"}
+    assert "person:local lets version 2 pass, 50%: storm forecast" in [event.message for _, event in events]
+
+
+def test_what_cannot_be_done_says_what_would_be_right(client):
+    assert "on trial already" in send(client, "deploy", 409, version=2)["message"]
+    assert "waits for nobody" in send(client, "approve", 409)["message"]
+    assert send(client, "deploy", 404, version=99)["code"] == "not_found"
+    assert "steps must rise" in send(client, "deploy", 400, version=1, rules={"steps": ["5%"]})["message"]
+    assert "reason" in send(client, "pause", 400, reason=" ")["message"]
+    assert send(client, "pause", 400, why="x")["code"] == "request_invalid"
+
+
+def test_the_same_key_again_acts_once(client, house):
+    key = {"Idempotency-Key": "k1"}
+    first, again = (client.post("/api/v1/models/flights/pause", json=WHY, headers=key).json() for _ in range(2))
+    assert first == again
+    assert house.meta.deployments.find("flights").revision == first["deployment"]["revision"]
+
+
+@pytest.fixture
+def kedge(tmp_path, monkeypatch):
+    """Run `kedge deploy ...` in a folder without a project, over the store of the written year's first two weeks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    records = open_records(settings(tmp_path, store=str(tmp_path / ".kedge"), server=""))
+    Year(records.meta).write(START + 14 * DAY)
+    records.close()
+
+    def asked(*words, code=0):
+        given = ["deploy", *words]
+        told = CliRunner().invoke(command_line(given), given)
+        assert told.exit_code == code, (words, told.output, told.exception)
+        return told.exception if code else told.output
+
+    return asked
+
+
+def test_the_command_line_deploys_a_version_and_follows_it(kedge):
+    started = kedge("flights@2", "--strategy", "canary", "--steps", "10%,100%", "--approve", "yes", "--reason", "better")
+    assert started == "flights v1 is champion; v2 is on trial (canary) with 10% of traffic\n"
+    assert "step 1 of 2" in kedge("status", "flights")
+    assert "paused" in kedge("pause", "flights", "--reason", "storm")
+    assert "paused" not in kedge("resume", "flights", "--reason", "it has passed")
+    deployment = json.loads(kedge("status", "flights", "--json"))["deployment"]
+    assert (deployment["rules"]["approve"], deployment["rules"]["steps"]) == (True, ["10%", "100%"])
+    assert kedge("abort", "flights", "--reason", "not now") == "flights v1 is champion and answers everything\n"
+    kedge("flights@2", "--strategy", Strategy.ALL_AT_ONCE.value)
+    assert kedge("roll-back", "flights", "--reason", "worse") == "flights v1 is champion and answers everything\n"
+    assert "0 looks" in kedge("looks", "flights")
+    assert "names no version" in str(kedge("start", "flights", code=1))
+    assert "nothing is deployed" in str(kedge("status", "hours", code=1))
