@@ -13,7 +13,7 @@ from kedge.serving.exposition import exposition
 from kedge.serving.listening import listen, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.supervisor import REFUSED, Supervisor
-from kedge.serving.worker import Limits, answer
+from kedge.serving.worker import Bounds, answer
 from kedge.storage.journal import FileJournal
 
 
@@ -58,7 +58,7 @@ def main(folder: Path, workers: int, **more: float) -> int:
     """Supervise until told to end."""
     listener, parent = listen("127.0.0.1", 0), os.getpid()
     refuse, crash = more.pop("refuse", 0), more.pop("crash", 0)
-    limits = Limits(**{**more, "memory": int(more.get("memory", 0))})
+    limits = Bounds(**{**more, "memory": int(more.get("memory", 0))})
 
     def begin(metrics: Metrics) -> None:
         if refuse:

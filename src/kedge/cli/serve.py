@@ -22,7 +22,7 @@ from kedge.serving.ending import Ending
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.supervisor import REFUSED, Supervisor
-from kedge.serving.worker import Limits, pin_threads
+from kedge.serving.worker import Bounds, pin_threads
 
 
 def _size(text: str | None) -> int | None:
@@ -52,7 +52,7 @@ def command(
     name, rules = read_serving(folder)
     many, token = workers or rules.workers, settings(folder, store=store).token
     pin_threads(max(1, min(rules.threads, _cores() // many)))
-    limits = Limits(
+    limits = Bounds(
         drain=seconds_of(rules.drain), hang=seconds_of(rules.hang), memory=_size(memory) or _size(rules.memory) or 0
     )
     require_token(host, token or None)
@@ -88,7 +88,7 @@ class _Plane:
     folder: Path
     store: str | None
     listener: socket.socket
-    limits: Limits
+    limits: Bounds
     replay_clock: bool
 
     def answer(self, metrics: Metrics, *, ready: Callable[[], None] = lambda: None, supervisor: int = 0) -> None:

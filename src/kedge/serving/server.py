@@ -12,7 +12,7 @@ from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.route import Application
-from kedge.serving.worker import Limits, answer
+from kedge.serving.worker import Bounds, answer
 from kedge.version import installed
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def serve(
             house,
             ending=ending,
             metrics=Metrics(),
-            limits=Limits(),
+            limits=Bounds(),
             replay_clock=replay_clock,
             token=token,
             ready=lambda: tell(url_of(listener)),
@@ -59,7 +59,7 @@ def serve_on(
     *,
     ending: Ending,
     metrics: Metrics,
-    limits: Limits,
+    limits: Bounds,
     replay_clock: bool = False,
     token: str | None = None,
     ready: Callable[[], None] = lambda: None,

@@ -20,7 +20,7 @@ import psutil
 
 from kedge.serving.board import Board, Segment, WorkerState
 from kedge.serving.metrics import Metrics
-from kedge.serving.worker import HUNG, Limits
+from kedge.serving.worker import HUNG, Bounds
 
 REFUSED = 78  # the exit code of a worker that cannot start and has said why
 _LOOK = 0.25
@@ -60,7 +60,7 @@ class Supervisor:
     is called once all of them accept connections."""
 
     def __init__(
-        self, listener: socket.socket, workers: int, *, begin: Begin, limits: Limits, ready: Callable[[], None]
+        self, listener: socket.socket, workers: int, *, begin: Begin, limits: Bounds, ready: Callable[[], None]
     ) -> None:
         # A segment more, for the one that is replaced while its successor starts; and the supervisor's own.
         self.board = Board(workers + 2)

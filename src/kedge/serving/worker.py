@@ -32,7 +32,7 @@ App = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Limits:
+class Bounds:
     """How long a process may drain and hang, in seconds; how much memory it may take, in bytes (0 any)."""
 
     drain: float = 30.0
@@ -45,7 +45,7 @@ def answer(
     listener: socket.socket,
     *,
     metrics: Metrics,
-    limits: Limits,
+    limits: Bounds,
     ending: Ending,
     ready: Callable[[], None],
     supervisor: int = 0,
@@ -77,7 +77,7 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         *,
         metrics: Metrics,
-        limits: Limits,
+        limits: Bounds,
         ready: Callable[[], None],
         supervisor: int,
     ) -> None:
