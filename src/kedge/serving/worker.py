@@ -132,7 +132,7 @@ class _Server(uvicorn.Server):
             faulthandler.dump_traceback_later(self._limits.drain + self._limits.hang, exit=True)
         for server in self.servers:
             server.close()
-        last = self.config.loaded_app = _last(self.config.loaded_app)
+        last = self.config.loaded_app = _Last(self.config.loaded_app)
         for connection in list(self.server_state.connections):
             connection.app = last  # type: ignore[union-attr]
             cycle = getattr(connection, "cycle", None)
@@ -174,10 +174,15 @@ def bound_memory(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (bound, resource.RLIM_INFINITY))
 
 
-def _last(app: App) -> App:
-    """Make an application's every answer the last of its connection, and the process not ready."""
+class _Last:
+    """An application whose every answer is the last of its connection, in a process that is not ready any more."""
 
-    async def answer_last(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer one request (ASGI 3)."""
+
         async def closing(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
@@ -189,6 +194,4 @@ def _last(app: App) -> App:
             await closing({"type": "http.response.start", "status": 503, "headers": headers})
             await closing({"type": "http.response.body", "body": body})
         else:
-            await app(scope, receive, closing)
-
-    return answer_last
+            await self._app(scope, receive, closing)
