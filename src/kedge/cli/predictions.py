@@ -10,6 +10,7 @@ from rich.markup import escape
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
 from kedge.cli.who import person
 from kedge.domain.ids import ModelName
+from kedge.domain.sizes import bytes_of
 from kedge.errors import RequestInvalid
 
 if TYPE_CHECKING:
@@ -75,13 +76,22 @@ def list_(
 
 
 @nouns.command()
-def compact(project: Project = HERE, store: Store = None, as_json: Json = False) -> None:
+def compact(
+    project: Project = HERE,
+    store: Store = None,
+    most: Annotated[str | None, typer.Option(help="About so much of segments at most, such as 256MiB.")] = None,
+    as_json: Json = False,
+) -> None:
     """Make Parquet of the log's closed segments, and delete what is older than `predictions.keep`.
 
     A damaged segment is left as it is, and named: exits with 3 then.
     """
+    try:
+        bound = bytes_of(most) if most is not None else None
+    except ValueError as error:
+        raise RequestInvalid(f"--most: {error}") from None
     with opened(project, store, writer="predictions", bare=True, make=False) as house:
-        done = house.answers.compact(house.spec.predictions)
+        done = house.answers.compact(house.spec.predictions, most_bytes=bound)
     if as_json:
         print_json(done)
     else:
@@ -89,6 +99,8 @@ def compact(project: Project = HERE, store: Store = None, as_json: Json = False)
             f"{done.segments} segments with {done.records} records ({done.bytes:,} bytes) are Parquet now;"
             f" all Parquet has {done.stored_bytes:,} bytes"
         )
+        if done.more:
+            typer.echo("there is more: run the same again")
         for one in done.damaged:
             typer.echo(f"left as it is: {one}")
     if done.damaged:

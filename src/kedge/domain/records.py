@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kedge.domain.buffers import Block, blocks_of, columns_of, matrix_block, numbers_of
+from kedge.domain.buffers import Block, blocks_of, columns_of, doubles, matrix_block, numbers_of
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch, TruthBatch, Value
 
@@ -128,7 +128,7 @@ def encode_batch(batch: PredictionBatch) -> bytes:
             batch.revision,
             count,
             versions[0] if same else versions,
-            outputs if isinstance(outputs, list) else _doubles(outputs),
+            outputs if isinstance(outputs, list) else doubles(outputs),
             batch.shadow,
             batch.errors,
             batch.seconds,
@@ -242,8 +242,3 @@ def _common(read: _Answered) -> dict[str, Any]:
         "variant": read.variant,
         "hidden": read.hidden,
     }
-
-
-def _doubles(outputs: Any) -> bytes:
-    data: bytes = (outputs if outputs.dtype.str == "<f8" else outputs.astype("<f8")).tobytes()
-    return data

@@ -58,7 +58,7 @@ class Parity:
         seen: set[RequestId] = set()
         rows = 0
         try:
-            for _, payload in self._predictions.scan():
+            for _, payload in self._predictions.scan(since=since):
                 answers = decode_answers(payload)
                 late = since is not None and answers.at < since
                 if late or answers.model != model or answers.request in seen:

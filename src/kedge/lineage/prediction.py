@@ -6,7 +6,7 @@ import msgspec
 
 from kedge.domain.ids import Digest, PredictionId, digest_bytes, split_prediction_id
 from kedge.domain.monitoring import PredictionBatch
-from kedge.domain.records import decode_batch, decode_request
+from kedge.domain.records import decode_batch
 from kedge.domain.rows import place_of
 from kedge.errors import NotFound, StoreBroken
 from kedge.ports import Journal
@@ -50,7 +50,7 @@ def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:
         )
     request, row = parts
     try:
-        found = next((payload for _, payload in journal.scan() if decode_request(payload) == request), None)
+        found = journal.find(prediction)
         batch = None if found is None else decode_batch(found)
     except msgspec.DecodeError as error:
         raise StoreBroken(f"a record of the prediction log cannot be read ({error}); restore it from a backup") from error

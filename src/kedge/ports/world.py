@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kedge.domain.data import Expectation, Pin
-from kedge.domain.ids import Digest
+from kedge.domain.ids import Digest, PredictionId
 from kedge.domain.monitoring import Alert
 from kedge.domain.predictions import Compacted, Stored, StruckRows
 from kedge.domain.registry import Signature
@@ -265,9 +265,14 @@ class Journal(Protocol):
     def tend(self) -> None:
         """Close the segment where it is time to: what is closed can be compacted."""
 
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
+    def scan(
+        self, after: Mapping[str, int] | None = None, *, since: datetime | None = None
+    ) -> Iterator[tuple[Position, bytes]]:
         """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail. A record
-        that was compacted comes at the place it had."""
+        that was compacted comes at the place it had; those from before `since` may be left out."""
+
+    def find(self, prediction: PredictionId) -> bytes | None:
+        """Find the first record of the request that a prediction belongs to."""
 
     def close(self) -> None: ...
 
@@ -298,6 +303,8 @@ class Archive(Protocol):
         predictions, `value` and `known_at` of facts; `segment`, `segment_end`, `place`. Raises StoreBroken."""
 
     def stored(self) -> Stored: ...
+    def waits(self) -> bool:
+        """Say whether a closed segment waits to be compacted."""
 
 
 class OnlineRow(NamedTuple):

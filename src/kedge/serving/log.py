@@ -136,23 +136,23 @@ class PredictionLog:
 
     def _write(self, batches: Sequence[PredictionBatch]) -> bool:
         """Append batches, after the records of what was lost before them."""
-        lost = self._lost
+        lost, gaps = self._lost, 0
         try:
-            gaps = (
-                [encode_batch(_gap(model, revision, at=hour, rows=rows)) for (model, revision, hour), rows in lost.items()]
-                if lost
-                else []
-            )
-            self._journal.append_all([*gaps, *map(encode_batch, batches)])
+            payloads = [encode_batch(batch) for batch in batches]
+            if lost:
+                told = [_gap(model, revision, at=hour, rows=rows) for (model, revision, hour), rows in lost.items()]
+                payloads[:0], gaps = map(encode_batch, told), len(told)
+            self._journal.append_all(payloads)
         except _REFUSALS as error:
             self._lose(batches, error)
             return False
         if gaps:
             self._lost = {}
-        self._appended += sum(len(batch.versions) for batch in batches) + len(gaps)
+        rows = len(batches[0].versions) if len(batches) == 1 else sum(len(batch.versions) for batch in batches)
+        self._appended += rows + gaps
         if self._oldest is None:
             self._oldest = monotonic()
-        if self.lag_rows >= self._rows:
+        if self._appended - self._synced >= self._rows and not self._wake.is_set():
             self._wake.set()
         return True
 

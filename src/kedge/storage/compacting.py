@@ -57,6 +57,12 @@ class Compactor:
             part_bytes=sum(part.bytes for part in manifest.parts.values()),
         )
 
+    def waits(self) -> bool:
+        """Say whether a closed segment waits to be compacted."""
+        if not any(size for _, size in segments(self._folder)):
+            return False
+        return next(self._groups(), None) is not None
+
     def compact(self, *, most_bytes: int | None = None) -> Compacted:
         """Compact closed segments, oldest first, up to about `most_bytes` of them; a damaged one stays, and is named.
 

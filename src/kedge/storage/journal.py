@@ -9,15 +9,20 @@ that were never synced. Closed segments become Parquet (`compacting.py`): a reco
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
+from kedge.domain.ids import PredictionId, RequestId, split_prediction_id
+from kedge.domain.records import decode_request
 from kedge.ports import Position
 from kedge.storage.segments import OwnSegment, frame_of, read_bytes, records_of, segments
 from kedge.storage.shelf import ParquetShelf
 
 CLOSE = "close"
 """The file whose touch asks every writer of a folder to close its segment."""
+_MOST_RETIRED = 4
+_TRIES = 5
 
 
 class FileJournal:
@@ -40,6 +45,7 @@ class FileJournal:
         self._folder, self._writer, self._limit, self._age = Path(folder), writer, segment_bytes, close_seconds
         self._shelf = shelf
         self._open: OwnSegment | None = None
+        self._retired: list[OwnSegment] = []
         self._appending, self._syncing = threading.Lock(), threading.Lock()
 
     def append(self, payload: bytes) -> Position:
@@ -55,17 +61,29 @@ class FileJournal:
     def _append(self, frames: bytes) -> Position:
         with self._appending:
             if self._open is not None and (self._open.end >= self._limit or self._open.suspect):
-                self._close()
+                self._retire(self._open)
             if self._open is None:
                 self._open = OwnSegment(self._folder, self._writer)
             return self._open.append(frames)
 
+    def _retire(self, segment: OwnSegment) -> None:
+        """Put a full segment aside for the next sync to close: an append does not wait for the disk, unless nobody syncs."""
+        self._open = None
+        self._retired.append(segment)
+        if len(self._retired) > _MOST_RETIRED:
+            self._retired.pop(0).close()
+
     def sync(self) -> None:
         """Make all that was appended survive a power cut."""
         with self._syncing:
+            self._close_retired()
             segment = self._open
             if segment is not None:
                 segment.sync()
+
+    def _close_retired(self) -> None:
+        while self._retired:
+            self._retired.pop(0).close()
 
     def tend(self) -> None:
         """Close the segment where it has records and is old, or its closing was asked for; a later append opens another."""
@@ -79,19 +97,55 @@ class FileJournal:
         except OSError:
             return False
 
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
-        """Read whole records, segment by segment. Raises StoreBroken where a record within a segment has changed."""
+    def scan(
+        self, after: Mapping[str, int] | None = None, *, since: datetime | None = None
+    ) -> Iterator[tuple[Position, bytes]]:
+        """Read whole records, segment by segment; what is compacted and all from before `since` may be left out.
+
+        Raises StoreBroken where a record within a segment has changed.
+        """
         starts = after or {}
         # in this order: what is compacted between the two is then found in both, and not in neither
         written = dict(segments(self._folder))
         compacted = self._shelf.ends() if self._shelf is not None else {}
+        old = self._shelf.before(since) if self._shelf is not None and since is not None else frozenset()
         for name in sorted({*written, *compacted}):
             start = starts.get(name, 0)
+            if name in old:
+                continue
             if name in compacted:
                 if compacted[name] > start:
                     yield from self._compacted(name, start)
             elif written[name] > start:
                 yield from self._written(name, start, size=written[name])
+
+    def find(self, prediction: PredictionId) -> bytes | None:
+        """Find the first record of the request that a prediction belongs to. Raises StoreBroken."""
+        parts = split_prediction_id(prediction)
+        if parts is None:
+            return None
+        request, _ = parts
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._found(prediction, request)
+            except FileNotFoundError:  # compacted, merged or erased since it was listed
+                if not left:
+                    raise
+        return None
+
+    def _found(self, prediction: PredictionId, request: RequestId) -> bytes | None:
+        written = dict(segments(self._folder))
+        compacted = self._shelf.ends() if self._shelf is not None else {}
+        early = self._shelf.find(prediction) if self._shelf is not None else None
+        for name in sorted(written):
+            if early is not None and name > early.segment:
+                break
+            if name not in compacted and written[name]:
+                path = self._folder / name
+                for _, payload in records_of(read_bytes(path, size=written[name]), path):
+                    if decode_request(payload) == request:
+                        return payload
+        return early.payload if early is not None else None
 
     def _written(self, name: str, start: int, *, size: int) -> Iterator[tuple[Position, bytes]]:
         path = self._folder / name
@@ -117,6 +171,7 @@ class FileJournal:
 
     def _close(self) -> None:
         with self._syncing:
+            self._close_retired()
             if self._open is not None:
                 segment, self._open = self._open, None
                 segment.close()

@@ -37,6 +37,7 @@ class OwnSegment:
             sync_folder(folder)
         except OSError as error:
             raise refusal(error, folder) from error
+        self._name = self._path.name  # asked of the path each time, it would cost as much as the write
         self.end = 0
         self.suspect = False
         # by the file system's clock, which lags a little: that of the file that asks for closing, too
@@ -61,7 +62,7 @@ class OwnSegment:
             os.ftruncate(self._descriptor, self.end)
             raise refusal(error, self._path) from error
         self.end += len(frames)
-        return Position(self._path.name, self.end)
+        return Position(self._name, self.end)
 
     def sync(self) -> None:
         """Make what was appended survive a power cut. Raises StoreFull, StoreBroken."""

@@ -119,6 +119,24 @@ class ParquetShelf:
         """Tell by compacted segment the place after its last record."""
         return self.manifest().ends()
 
+    def before(self, moment: datetime) -> frozenset[str]:
+        """Name the compacted segments whose records are all from before a moment."""
+        parts = self.manifest().parts.values()
+        newer = {name for part in parts if part.last is None or part.last >= moment for name in part.segments}
+        return frozenset({name for part in parts for name in part.segments} - newer)
+
+    def find(self, prediction: str) -> LogRecord | None:
+        """Find the record that has a prediction, the first of them; a name that no file has costs a look at each."""
+        import polars as pl
+
+        found: list[LogRecord] = []
+        for name, table in zip(self.manifest().parts, self.tables(self.manifest().parts), strict=True):
+            places = table.filter(pl.col("id") == prediction).select("segment", "segment_end").collect()
+            for segment, end in places.sort("segment", "segment_end").head(1).iter_rows():
+                rows = self.table(name).filter((pl.col("segment") == segment) & (pl.col("segment_end") == end))
+                found += self.form.records(rows)
+        return min(found, key=lambda one: (one.segment, one.end), default=None)
+
     def records(self, segment: str, start: int) -> list[LogRecord]:
         """Give the records of a segment after an offset, in order. Raises StoreBroken for a part that is gone."""
         for _ in range(_TRIES):

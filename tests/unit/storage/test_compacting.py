@@ -8,6 +8,7 @@ from tests.unit.storage.answers import START, answered, compactor, found, journa
 from kedge.domain.records import decode_batch, encode_batch
 from kedge.errors import Conflict, StoreBroken
 from kedge.storage.compacting import Compactor
+from kedge.storage.journal import FileJournal
 from kedge.storage.prediction_rows import folder_of
 
 
@@ -210,3 +211,27 @@ def test_what_is_gone_or_damaged_is_told(tmp_path):
 def test_a_model_of_any_name_has_a_folder():
     assert folder_of("flights-2.b") == "flights-2.b"
     assert folder_of("a/b_c ä") == "a%2Fb%5Fc%20%C3%A4"
+
+
+def test_a_prediction_is_found_wherever_it_stands(tmp_path):
+    first = write(tmp_path, [answered(1), answered(2, rows=[3, 7])])
+    compactor(tmp_path).compact()
+    second = write(tmp_path, [answered(3), answered(1, outputs=[0.9, 0.9])])
+    reader = journal(tmp_path, "reader")
+    assert reader.find("r-1.1") == first[0], "the first record counts"
+    assert reader.find("r-2.7") == first[1]
+    assert reader.find("r-3.0") == second[0]
+    assert [reader.find(name) for name in ("r-9.0", "r-2.0", "no name")] == [None] * 3
+    assert journal(tmp_path / "none", "reader").find("r-1.0") is None
+    assert FileJournal(tmp_path, "plain").find("r-3.0") == second[0]
+
+
+def test_what_is_compacted_and_old_is_not_read(tmp_path):
+    write(tmp_path, [answered(1), answered(2)])
+    write(tmp_path, [answered(3)])
+    compactor(tmp_path, group_bytes=1).compact()
+    write(tmp_path, [answered(0)])
+    reader = journal(tmp_path, "reader")
+    seen = [decode_batch(payload).request for _, payload in reader.scan(since=answered(3).at)]
+    assert seen == ["r-3", "r-0"], "what is not compacted is read whatever its time"
+    assert len(list(reader.scan(since=answered(2).at))) == 4
