@@ -14,9 +14,9 @@ CATCH_ANYTHING = {
     "adapters/worker.py",
     "server/mlflow/router.py",
     "serving/door/application.py",
+    "serving/door/direct.py",
     "serving/follow.py",
     "serving/grpc/door.py",
-    "serving/route.py",
     "storage/sql/store.py",
     "storage/tables.py",
 }

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from kedge.errors import ConfigError, PortInUse
 from kedge.security.hosts import is_loopback
+from kedge.serving.door.application import HttpDoor
+from kedge.serving.door.connection import Connection
 from kedge.serving.follow import Follower
 from kedge.serving.host import Host, host_of
-from kedge.serving.route import Application
 from kedge.version import installed
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ _DRAIN_SECONDS = 30
 _WAITING = 2048
 
 
-def application(host: Host, *, token: str | None = None) -> Application:
+def application(host: Host, *, token: str | None = None) -> HttpDoor:
     """Make the ASGI application of a host."""
-    return Application(host, token=token, version=installed())
+    return HttpDoor(host, token=token, version=installed())
 
 
 def serve(
@@ -50,6 +51,7 @@ def serve(
         models = host_of(house, replay_clock=replay_clock)
         config = uvicorn.Config(
             application(models, token=token),
+            http=Connection,
             lifespan="off",
             log_config=None,
             access_log=False,
