@@ -74,7 +74,7 @@ def test_the_client_asks_and_a_kill_loses_nothing_that_was_answered(start: Calla
         asked = ["r1", *(client.infer("flights", COLUMNS).request for _ in range(50))]
         with pytest.raises(RequestInvalid, match="missing input"):
             client.infer("flights", {"hour": [1]})
-        with pytest.raises(NotFound, match="there is nothing at"):
+        with pytest.raises(NotFound, match="is not served here"):
             client.infer("other/one", COLUMNS)
         process.send_signal(signal.SIGKILL)
         process.wait()
