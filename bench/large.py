@@ -1,6 +1,6 @@
 """Versioning data that is larger than memory: one big file, and very many small ones. How much memory, time, how fast.
 
-python bench/large.py            2 GiB and 100,000 files: about five minutes
+python bench/large.py            1 GiB and 20,000 files: about a minute
 python bench/large.py --large    20 GiB and 1,000,000 files: about an hour, and three times the space of the file
 
 Each command is a process of its own, asked for its memory every 20 ms: `memory` is the most that was its own, `mapped`
@@ -133,8 +133,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, help="how many small ones; 0 leaves them out")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    gib = given.gib if given.gib is not None else 20 if given.large else 2
-    files = given.files if given.files is not None else 1_000_000 if given.large else 100_000
+    gib = given.gib if given.gib is not None else 20 if given.large else 1
+    files = given.files if given.files is not None else 1_000_000 if given.large else 20_000
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(ROOT / "src")], check=True)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for title, amount, work in (
