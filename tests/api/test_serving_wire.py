@@ -231,6 +231,9 @@ def test_64_mib_of_blanks_are_not_read(ports: Ports) -> None:
     assert exchange(ports, infer(bomb, b"Content-Encoding: gzip", b"Connection: close")).startswith(b"HTTP/1.1 413")
     deep = b'{"inputs": ' + b"[" * (1 << 20)
     assert exchange(ports, infer(deep, b"Connection: close")).startswith(b"HTTP/1.1 400")
+    for brackets in (b"[],", b"{},"):
+        many = b'{"inputs": [], "x": [' + brackets * 5_000_000 + b"0]}"
+        assert b"the body has more than" in exchange(ports, infer(many, b"Connection: close"))
     assert memory(ports) - before < 128
     alive(ports)
 
