@@ -17,6 +17,9 @@ class MemoryJournal:
         self._records: list[tuple[Position, bytes]] = []
         self._end = 0
 
+    def open(self) -> None:
+        """Do nothing: memory is open."""
+
     def append(self, payload: bytes) -> Position:
         """Keep one record."""
         if not payload:

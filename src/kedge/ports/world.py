@@ -257,6 +257,9 @@ class Journal(Protocol):
     An append has reached the operating system when it returns (it survives kill -9); `sync` makes it survive power loss.
     """
 
+    def open(self) -> None:
+        """Make ready to append, so that the first append does not wait for it."""
+
     def append(self, payload: bytes) -> Position: ...
     def append_all(self, payloads: Sequence[bytes]) -> Position:
         """Write records in one go, all or none; give the place of the last."""

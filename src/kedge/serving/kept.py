@@ -19,7 +19,6 @@ from kedge.domain.predictions import Ack, Personal, hashed
 from kedge.domain.rollout import position
 from kedge.domain.rows import taken
 from kedge.errors import KedgeError
-from kedge.rollout.split import sticky_column
 from kedge.serving.log import PredictionLog
 
 if TYPE_CHECKING:
@@ -30,8 +29,9 @@ _FRESH_SECONDS = 30.0
 _log = logging.getLogger("kedge.serving")
 
 
-def log_of(house: "House", *, ack: Ack | None = None) -> PredictionLog:
-    """Make the prediction log of a house's project, as its project file says; `ack` overrides it."""
+def log_of(house: "House", sticky: str, *, ack: Ack | None = None) -> PredictionLog:
+    """Make the prediction log of a house's project, as its project file says; `ack` overrides it. `sticky` is the column
+    that entities come from, "" where there is none."""
     rules, name = house.spec.predictions, house.spec.dataset
 
     def personal() -> Collection[str]:
@@ -43,7 +43,7 @@ def log_of(house: "House", *, ack: Ack | None = None) -> PredictionLog:
         personal=personal,
         how=rules.personal,
         key=cache(house.secret),
-        sticky=sticky_column(house.spec, house.features.service(house.spec)),
+        sticky=sticky,
     )
     return PredictionLog(
         house.predictions,

@@ -97,8 +97,12 @@ class PredictionLog:
         return await synced
 
     def start(self) -> None:
-        """Start what runs in the background: writing the queue, syncing, closing segments."""
+        """Open the journal, and start what runs in the background: writing the queue, syncing, closing segments."""
         self._stopping.clear()
+        try:
+            self._journal.open()
+        except (KedgeError, OSError) as error:  # the first record will say so again, and be counted
+            _log.error("prediction log: it cannot be written: %s", error)
         self._thread = threading.Thread(target=self._keep_safe, name="kedge-log-sync", daemon=True)
         self._thread.start()
 

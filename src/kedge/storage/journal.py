@@ -48,6 +48,12 @@ class FileJournal:
         self._retired: list[OwnSegment] = []
         self._appending, self._syncing = threading.Lock(), threading.Lock()
 
+    def open(self) -> None:
+        """Open the segment before the first append, so that none waits for it. Raises StoreFull, StoreBroken."""
+        with self._appending:
+            if self._open is None:
+                self._open = OwnSegment(self._folder, self._writer)
+
     def append(self, payload: bytes) -> Position:
         """Write one record; it has reached the operating system on return. Raises StoreFull, and nothing is written then."""
         return self._append(frame_of(payload))

@@ -73,9 +73,11 @@ class OwnSegment:
             raise refusal(error, self._path) from error
 
     def close(self) -> None:
-        """Sync, and let go of the file and its lock."""
+        """Sync, and let go of the file and its lock; one without a record is removed."""
         try:
-            if not self.suspect:
+            if not self.end:
+                os.unlink(self._path)
+            elif not self.suspect:
                 self.sync()
         finally:
             os.close(self._descriptor)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from tests.unit.serving.fakes import Journal
+from tests.unit.serving.fakes import Around, Journal, body_of
 from tests.unit.storage.answers import answered
 
 from kedge.domain.predictions import Ack, WhenFull
@@ -165,3 +165,17 @@ def test_segments_are_tended_and_a_close_that_fails_is_counted():
     assert journal.tended.wait(5)
     log.stop()
     assert log.sync_failures >= 1
+
+
+def test_an_answer_leaves_when_its_record_is_synced():
+    around = Around().deployed()
+    around.host.log.ack = Ack.SYNCED
+    answer = around.infer(body_of(2))
+    assert (answer.status, around.journal.syncs) == (200, 1)
+    assert "logged" not in answer.json["parameters"]
+    around.journal.sync = failing
+    assert around.infer(body_of(3)).json["parameters"]["logged"] is False
+
+
+def failing():
+    raise StoreFull("no space left")
