@@ -162,6 +162,7 @@ class GroundTruth:
             strategy="backward",
             tolerance=within,
             coalesce=False,
+            check_sortedness=False,  # both are sorted just above
         )
         rest = facts.filter(pl.col("entity").is_null() | pl.col("time").is_null())
         return pl.concat([found, rest], how="diagonal").with_columns(pl.col("id").cast(pl.String)).sort("row")
