@@ -1,9 +1,12 @@
 """How a project's predictions are kept: when an answer may leave, what is logged of it, for how long, and where."""
 
+from collections.abc import Callable, Sequence
 from enum import Enum
 from hashlib import blake2b
 
 import msgspec
+
+from kedge.domain.monitoring import Health
 
 
 class Ack(Enum):
@@ -136,3 +139,25 @@ class TruthStanding(msgspec.Struct, frozen=True, kw_only=True):
     invalid: int
     late_predictions: int
     missing: int
+
+
+def standing_of(model: str, windows: Sequence[Health]) -> TruthStanding:
+    """Sum up what a model's measured windows counted; oldest first."""
+
+    def total(of: Callable[[Health], int]) -> int:
+        return sum(of(window) for window in windows)
+
+    return TruthStanding(
+        model=model,
+        windows=len(windows),
+        answered=total(lambda one: one.answered or one.rows),
+        logged=total(lambda one: one.rows),
+        labels=total(lambda one: one.labels),
+        waiting=windows[-1].join.waiting_labels if windows else 0,
+        repeated=total(lambda one: one.join.repeated_labels),
+        contradicting=total(lambda one: one.join.contradicting_labels),
+        unknown=total(lambda one: one.join.unknown_labels),
+        invalid=total(lambda one: one.join.invalid_labels),
+        late_predictions=total(lambda one: one.join.late_predictions),
+        missing=total(lambda one: one.missing),
+    )

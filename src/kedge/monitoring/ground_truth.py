@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from kedge.domain.ids import ModelName, PredictionId
-from kedge.domain.monitoring import Health, TruthBatch
-from kedge.domain.predictions import TruthReport, TruthStanding, hashed
+from kedge.domain.monitoring import TruthBatch
+from kedge.domain.predictions import TruthReport, TruthStanding, hashed, standing_of
 from kedge.domain.records import encode_truth
 from kedge.errors import RequestInvalid
 from kedge.ports import Archive, Journal, Watches
@@ -87,25 +87,7 @@ class GroundTruth:
 
     def standing(self, model: ModelName) -> TruthStanding:
         """Tell how a model's ground truth stands, over the windows that were measured."""
-        windows = self._watches.list(model, limit=1_000_000)
-
-        def total(of: Callable[[Health], int]) -> int:
-            return sum(of(window) for window in windows)
-
-        return TruthStanding(
-            model=model,
-            windows=len(windows),
-            answered=total(lambda one: one.answered or one.rows),
-            logged=total(lambda one: one.rows),
-            labels=total(lambda one: one.labels),
-            waiting=windows[-1].join.waiting_labels if windows else 0,
-            repeated=total(lambda one: one.join.repeated_labels),
-            contradicting=total(lambda one: one.join.contradicting_labels),
-            unknown=total(lambda one: one.join.unknown_labels),
-            invalid=total(lambda one: one.join.invalid_labels),
-            late_predictions=total(lambda one: one.join.late_predictions),
-            missing=total(lambda one: one.missing),
-        )
+        return standing_of(model, self._watches.list(model, limit=1_000_000))
 
     # ---- judging ----
 
