@@ -56,7 +56,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
     spec, losses = view.spec, arrived.losses
     state.count_labels(one.label.known_at for one in losses.rows)
     add_blocks(state, losses, metric=loss_name(spec.gate.metric, spec.data.task), threshold=spec.gate.threshold)
-    add_groups(state, losses, trial=view.trial, began=view.rollout_began, spec=spec)
+    faults = add_groups(state, losses, trial=view.trial, began=view.rollout_began, spec=spec)
     raised = _silences(view, state, rows=arrived.rows, labels=len(losses.rows))
     risk, risen = _risk(view, state, losses=losses)
     moved, drifted = _drift(view, state, arrived=arrived)
@@ -78,7 +78,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
         join=arrived.odd,
         evidence=moved.evidence if moved else {},
         evidence_limit=moved.limit if moved else 0.0,
-        notes=(*_notes(view, arrived), *(moved.notes if moved else ())),
+        notes=(*_notes(view, arrived), *faults, *(moved.notes if moved else ())),
     )
 
 

@@ -15,6 +15,7 @@ from kedge.domain.monitoring import GroupLoss, Value
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import decode_entities, decode_features
 from kedge.domain.rollout import Deployment, RolloutRules, group_of
+from kedge.errors import RequestInvalid
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.value import value_rows
 from kedge.monitoring.days import day_of
@@ -26,16 +27,19 @@ SLICE_GROUPS = 8
 MOST_SLICES = 50
 
 
-def add_groups(state: MonitorState, losses: Losses, *, trial: Deployment | None, began: int, spec: ProjectSpec) -> None:
-    """Add labelled rows to the sums of the trial that began with revision `began`; without one there are none."""
+def add_groups(
+    state: MonitorState, losses: Losses, *, trial: Deployment | None, began: int, spec: ProjectSpec
+) -> tuple[str, ...]:
+    """Add labelled rows to the sums of the trial that began with revision `began`; without one there are none. Says what
+    could not be computed."""
     if state.groups_since != began:
         state.groups, state.groups_since = [], began
     if trial is None or trial.challenger is None:
         state.groups = []
-        return
+        return ()
     rows = [one for one in losses.rows if one.answered.revision >= began and not one.answered.variant]
     if not rows:
-        return
+        return ()
     sums = {(one.day, one.slice, one.version, one.group): (one.rows, one.loss, one.value) for one in state.groups}
     rules = trial.rules or spec.rollout
     read, known = _Read(rows, rules, spec=spec), {key[1] for key in sums}
@@ -53,6 +57,7 @@ def add_groups(state: MonitorState, losses: Losses, *, trial: Deployment | None,
         GroupLoss(day=day, version=version, group=group, rows=count, loss=loss, value=worth, slice=name)
         for (day, name, version, group), (count, loss, worth) in sums.items()
     ]
+    return tuple(dict.fromkeys(read.faults))
 
 
 class _Read:
@@ -60,6 +65,7 @@ class _Read:
 
     def __init__(self, rows: list[Labelled], rules: RolloutRules, *, spec: ProjectSpec) -> None:
         self._rows, self._rules = rows, rules
+        self.faults: list[str] = []
         requests = {one.answered.request: one.answered.payload for one in rows}
         self._entities = {request: decode_entities(payload) for request, payload in requests.items()}
         wants_features = bool(rules.slices or rules.value)
@@ -114,4 +120,8 @@ class _Read:
         names = set.intersection(*(set(served[self._rows[place].answered.request]) for place in places))
         for name in sorted(names):
             columns[name] = [served[self._rows[place].answered.request][name][self._rows[place].row] for place in places]
-        return value_rows(self._rules.value, columns, predictions=answers, truths=facts)
+        try:
+            return value_rows(self._rules.value, columns, predictions=answers, truths=facts)
+        except RequestInvalid as error:
+            self.faults.append(str(error))
+            return np.zeros(len(places))

@@ -1,4 +1,4 @@
-"""What labels say of a trial, summed by day, slice and random group of entities: both sides, a shadow's copies, no testers."""
+"""What labels say of a trial, by day, slice and random group of entities: both sides, a shadow's copies, no testers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -44,19 +44,16 @@ def labelled(name, at=AT, revision=4, versions=(1, 2), outputs=(0.9, 0.2), varia
     )
     payload = encode_batch(batch)
     read, record = decode_answers(payload), Record("s", 0, 1, 0)
-    facts = {
-        field: getattr(read, field) for field in ("request", "at", "revision", "versions", "shadow", "errors", "seconds")
-    }
-    answered = Answered(
-        **facts, outputs=list(read.outputs), record=record, payload=payload, labels={}, open=2, variant=variant
-    )
+    same = ("request", "at", "revision", "versions", "shadow", "errors", "seconds", "variant")
+    facts = {field: getattr(read, field) for field in same}
+    answered = Answered(**facts, outputs=list(read.outputs), record=record, payload=payload, labels={}, open=2)
     return [Labelled(answered, row, Label(1.0, at + DAY, record)) for row in (0, 1)]
 
 
 def summed(*rows, trial=TRIAL, state=None, began=3):
     state = state or MonitorState(first=AT)
     losses = losses_of([one for each in rows for one in each], "log_loss", threshold=0.5)
-    add_groups(state, losses, trial=trial, began=began, spec=spec())
+    summed.notes = add_groups(state, losses, trial=trial, began=began, spec=spec())
     return state
 
 
@@ -89,7 +86,11 @@ def test_testers_and_rows_from_before_the_trial_do_not_count_and_without_a_trial
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(summed(labelled("r"))), type=MonitorState).groups
 
 
-def test_a_value_that_cannot_be_computed_says_why():
+def test_a_value_that_cannot_be_computed_says_why_and_stops_no_measuring():
+    fare = msgspec.structs.replace(TRIAL, rules=msgspec.structs.replace(RULES, value="prediction * fare"))
+    state = summed(labelled("r"), trial=fare)
+    assert {one.value for one in state.groups} == {0.0}
+    assert "cannot be computed on the served rows" in summed.notes[0]
     numbers = np.array([0.7, 0.2])
     with pytest.raises(RequestInvalid, match="cannot be computed on the served rows"):
         value_rows("prediction * fare", {}, predictions=numbers, truths=numbers)
