@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
     from kedge.registry.examining import Examiner
+    from kedge.registry.given import GivenModels
     from kedge.registry.room import Registry
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
@@ -75,9 +76,9 @@ class Bench:
     def loader(self) -> ModelLoader:
         """Load models, and keep those that were used last."""
         from kedge.evaluation.load import ModelLoader
-        from kedge.job import FORMATS, FORMS
+        from kedge.job import FORMATS, FORMS, TENSORS
 
-        return ModelLoader(blobs=self._blobs, formats=FORMATS, forms=FORMS, kept=self._models_kept)
+        return ModelLoader(blobs=self._blobs, formats=FORMATS, tensors=TENSORS, forms=FORMS, kept=self._models_kept)
 
     @cached_property
     def tables(self) -> Tables:
@@ -217,16 +218,30 @@ class House:
             tables=self.tables,
             evaluation=self.evaluation,
             clock=self.clock,
+            registered=self.meta.registered,
             examiner=self.examiner if self.serves else None,
         )
 
     @cached_property
     def examiner(self) -> Examiner:
         """Look at models that are registered."""
-        from kedge.job import examine_job
+        from kedge.job import examine_job, prepare_job
         from kedge.registry.examining import Examiner
 
-        return Examiner(jobs=self.jobs, blobs=self.blobs, clock=self.clock, execute=examine_job)
+        return Examiner(jobs=self.jobs, blobs=self.blobs, clock=self.clock, execute=examine_job, prepare=prepare_job)
+
+    @cached_property
+    def given(self) -> GivenModels:
+        """Register models that people hand over."""
+        from kedge.registry.given import GivenModels
+
+        return GivenModels(
+            catalog=self.catalog,
+            registry=self.registry,
+            examiner=self.examiner,
+            models=self.logging,
+            files=self.artifacts,
+        )
 
     @cached_property
     def catalog(self) -> Catalog:

@@ -4,20 +4,27 @@ The composition root of that process alone: it gets its rows as a matrix, so it 
 MiB less than the house beside it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kedge.adapters.lightgbm.format import LightgbmFormat
+from kedge.adapters.onnx.format import OnnxFormat
 from kedge.adapters.onnx.trees import OnnxForm
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.adapters.treelite.form import TreeliteForm
 from kedge.adapters.xgboost.format import XgboostFormat
 from kedge.evaluation.parity import Examined, ToExamine, examine
+from kedge.errors import ModelRefused
 from kedge.pipelines.run import Made, Work, make
-from kedge.ports import CompiledForm, ModelFormat
+from kedge.ports import CompiledForm, ModelFormat, TensorFormat
+from kedge.registry.preparing import Prepared, prepare
 
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
-FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), SklearnFormat())
+_SKLEARN = SklearnFormat()
+FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), _SKLEARN)
+TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), _SKLEARN)
+"""The formats of models that answer named arrays."""
 FORMS: tuple[CompiledForm, ...] = (OnnxForm(), TreeliteForm())
 """The compiled forms, the fastest first."""
 
@@ -26,6 +33,14 @@ def train_job(project_root: str, reference: str, work: Work) -> Made:
     """Load the project's pipeline and run it."""
     pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
     return make(pipeline, work, formats=FORMATS)
+
+
+def prepare_job(files: Mapping[str, bytes]) -> Prepared | str:
+    """Look at a folder that is to be served; a refusal is given as its words."""
+    try:
+        return prepare(files, formats=FORMATS, tensors=TENSORS, forms=FORMS)
+    except ModelRefused as error:
+        return str(error)
 
 
 def examine_job(asked: ToExamine) -> Examined:

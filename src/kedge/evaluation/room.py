@@ -20,6 +20,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
 from kedge.errors import ModelRefused, NotFound
 from kedge.evaluation.agree import AGREEMENT, agreement
+from kedge.evaluation.arrays import Arrays
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
 from kedge.evaluation.load import ModelLoader
@@ -46,6 +47,11 @@ class Evaluation:
         signature = model.table if isinstance(model, Servable) else model.signature
         matrix = encode(signature, columns) if isinstance(columns, Mapping) else encode_frame(signature, columns)
         return self._loader.answer(model, matrix)
+
+    def run(self, model: Servable, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Answer named arrays. The model is loaded once and kept. Raises ModelRefused where its answers are not what its
+        signature says."""
+        return self._loader.run(model, inputs)
 
     def answers_in(self, form: str) -> bool:
         """Say whether a compiled form can answer here: whether its library is installed."""

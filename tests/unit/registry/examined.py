@@ -5,7 +5,7 @@ from tests.unit.evaluation.toys import Clock, Tables
 from kedge.adapters.jobs import InlineRunner
 from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.room import Evaluation
-from kedge.job import FORMATS, FORMS, examine_job
+from kedge.job import FORMATS, FORMS, TENSORS, examine_job, prepare_job
 from kedge.registry.examining import Examiner
 from kedge.registry.room import Registry
 from kedge.storage.blobs.chunks import ChunkStore
@@ -13,9 +13,9 @@ from kedge.storage.sql import open_store
 
 
 def registry_of(store, blobs):
-    loader = ModelLoader(blobs=blobs, formats=FORMATS, forms=FORMS)
+    loader = ModelLoader(blobs=blobs, formats=FORMATS, tensors=TENSORS, forms=FORMS)
     evaluation = Evaluation(blobs=blobs, loader=loader, events=store.events, clock=Clock())
-    examiner = Examiner(jobs=InlineRunner(), blobs=blobs, clock=Clock(), execute=examine_job)
+    examiner = Examiner(jobs=InlineRunner(), blobs=blobs, clock=Clock(), execute=examine_job, prepare=prepare_job)
     registry = Registry(
         models=store.models, blobs=blobs, tables=Tables(), evaluation=evaluation, clock=Clock(), examiner=examiner
     )
