@@ -42,7 +42,7 @@ def test_the_log_holds_what_was_served_before_the_answer_leaves() -> None:
     assert batch.inputs == {"tailnum": ["N0", "N1"], "note": ["x", "x"]}  # what it takes to look the rest up again
     assert batch.as_of == {"planes": [NOW, NOW]}
     assert (batch.versions, batch.outputs, batch.batches) == ([3, 3], [0.3, 0.3], [(3, [0, 1])])
-    assert set(batch.seconds) == {"parse", "features", "predict"}
+    assert set(batch.seconds) == {"queue", "features", "predict"}
 
 
 def test_an_absent_id_is_generated() -> None:
@@ -321,7 +321,7 @@ def test_a_numeric_model_takes_one_matrix(data: list[object]) -> None:
     assert around.infer({"id": "r", "inputs": [tensor("input", "FP64", data, [2, 2])]}).output("value") == [0.1, 0.1]
     (batch,) = around.logged()
     assert batch.features == {"a": [1.5, 3.5], "b": [2, 4]}
-    assert batch.entities == ["r.0", "r.1"]
+    assert [batch.entities, batch.entity(1)] == [[], "r.1"], "each row is its own"
     narrow = around.infer({"inputs": [tensor("input", "FP64", [1, 2, 3], [1, 3])]})
     assert narrow.status == 400
     assert "3 columns, not 2: a, b in this order" in narrow.json["error"]

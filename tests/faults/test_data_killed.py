@@ -106,7 +106,7 @@ def test_no_power_cut_leaves_removed_bytes_or_takes_others(tmp_path, monkeypatch
 
     (tmp_path / "base").mkdir()
     if not holes:
-        monkeypatch.setattr("kedge.storage.durable._fallocate", None)
+        monkeypatch.setattr("kedge.storage.durable._linux", lambda name: None)
     count = 0
     for root, acknowledged in crash_states(trace(routine, tmp_path / "base"), tmp_path / "states"):
         index = replayed(acknowledged)

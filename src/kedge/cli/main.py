@@ -51,7 +51,6 @@ _GARBAGE = 50_000  # new objects before a search for cycles: imports and lists o
 def main() -> None:
     """Run the command line."""
     from kedge.errors import KedgeError
-    from kedge.security.redact import redact
 
     gc.set_threshold(_GARBAGE)
     for name, value in NEIGHBOURLY.items():
@@ -69,6 +68,8 @@ def main() -> None:
                 sys.exit(code)
         application(sys.argv[1:])(prog_name="kedge")
     except KedgeError as error:
+        from kedge.security.redact import redact  # 3 ms that what goes well need not pay
+
         sys.stderr.write(f"error: {redact(str(error))}\n")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """`kedge why`: from one answer, or one version of a model, back to the source, link by link."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +65,9 @@ def _prediction(house: House, what: str, *, replay: bool) -> tuple[Explanation, 
         return explanation, None
     logged = house.lineage.get(name)
     served = house.registry.servable(explanation.model, explanation.version)
-    return explanation, house.evaluation.recompute(served, logged.batch, row=logged.row)
+    return explanation, house.evaluation.recompute(
+        served, logged.batch, row=logged.row, call=partial(house.lineage.call, logged)
+    )
 
 
 def _no_such(what: str, *, is_model: bool) -> NotFound:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kedge.domain.ids import ModelName, PredictionId, RequestId
+from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id
 
 Value = float | int | bool | str | None
 
@@ -83,6 +83,10 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 1.0
     missing: int = 0
     matrix: Matrix | None = None
+
+    def entity(self, row: int) -> str:
+        """Name what the traffic of a row was split by."""
+        return self.entities[row] if self.entities else prediction_id(self.request, row)
 
 
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -114,19 +114,50 @@ class Evaluation:
         gap = (candidate.trained_upto - over.trained_upto) / on.step
         return Gain(mean=mean, rows=len(y), gap=gap, cpu_seconds=candidate.cpu_seconds) if math.isfinite(mean) else None
 
-    def recompute(self, model: ModelVersion | Servable, batch: PredictionBatch, *, row: int) -> Recomputed:
-        """Answer a logged row again, in the batch of rows it was answered in. NotFound where this version did not."""
-        rows = next((rows for version, rows in batch.batches if version == model.number and row in rows), None)
-        if rows is None:
+    def recompute(
+        self,
+        model: ModelVersion | Servable,
+        batch: PredictionBatch,
+        *,
+        row: int,
+        call: Callable[[], Sequence[PredictionBatch]] = tuple,
+    ) -> Recomputed:
+        """Answer a logged row again, in the batch of rows it was answered in. NotFound where this version did not.
+
+        Where requests were answered by one call of the model, `call` gives their records: they are asked for only where
+        the request alone does not give the same bits, as few models mind what they are asked beside.
+        """
+        rows = _rows_of(batch, model.number)
+        if row not in rows:
             raise NotFound(
                 f"version {model.number} of {model.model!r} did not answer row {row} of request {batch.request!r}"
             )
-        columns = {name: [values[i] for i in rows] for name, values in batch.features.items()}
-        again = float(self.score(_as_answered(model, batch), columns)[rows.index(row)])
         used = batch.versions[row] == model.number
         logged = (batch.outputs if used else batch.shadow[model.number])[row]
+        done = self._again(model, [batch], of=batch, row=row, logged=logged)
+        if done.equal or model.number not in batch.calls:
+            return done
+        return self._again(model, [*call()] or [batch], of=batch, row=row, logged=logged)
+
+    def _again(
+        self,
+        model: ModelVersion | Servable,
+        batches: Sequence[PredictionBatch],
+        *,
+        of: PredictionBatch,
+        row: int,
+        logged: float,
+    ) -> Recomputed:
+        """Have a version answer the rows that it answered of some requests, in one call; give one request's row."""
+        mine = [_rows_of(each, model.number) for each in batches]
+        columns = {
+            name: [each.features[name][i] for each, rows in zip(batches, mine, strict=True) for i in rows]
+            for name in of.features
+        }
+        first = sum(len(rows) for each, rows in zip(batches, mine, strict=True) if _before(each, of, version=model.number))
+        again = float(self.score(_as_answered(model, of), columns)[first + _rows_of(of, model.number).index(row)])
         equal = struct.pack("<d", again) == struct.pack("<d", logged)
-        return Recomputed(again=again, logged=logged, equal=equal, batch_rows=len(rows))
+        return Recomputed(again=again, logged=logged, equal=equal, batch_rows=sum(map(len, mine)))
 
     def _evidence(
         self, rules: GateRules, candidate: Candidate, *, against: ModelVersion | None, on: TrainingFrame
@@ -169,6 +200,16 @@ class Evaluation:
                 edges=(Edge(verdict_node(digest), Node(NodeKind.RUN, judged.run), "judged"),),
             )
         )
+
+
+def _rows_of(batch: PredictionBatch, version: int) -> list[int]:
+    """List the rows of a request that went through a version in one call."""
+    return next((rows for number, rows in batch.batches if number == version), [])
+
+
+def _before(batch: PredictionBatch, other: PredictionBatch, *, version: int) -> bool:
+    """Say whether a request's rows came before another's in the call that both were part of."""
+    return batch is not other and batch.calls[version][1] < other.calls[version][1]
 
 
 def _as_answered(model: ModelVersion | Servable, batch: PredictionBatch) -> ModelVersion | Servable:

@@ -13,6 +13,7 @@ from kedge.domain.data import DatasetVersion
 from kedge.domain.evaluation import Verdict
 from kedge.domain.ids import Digest, ModelName, PredictionId, RunId, digest_of
 from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind, VersionExplanation
+from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, HistoryEntry, ModelVersion
 from kedge.domain.rollout import Deployment
 from kedge.errors import NotFound, StoreBroken
@@ -26,7 +27,7 @@ from kedge.lineage.made import (
     run_link,
     verdict_link,
 )
-from kedge.lineage.prediction import Logged, find_prediction
+from kedge.lineage.prediction import Logged, find_call, find_prediction
 from kedge.lineage.route import route_link
 from kedge.lineage.version import (
     client_run_links,
@@ -60,6 +61,10 @@ class Lineage:
     def get(self, prediction: PredictionId) -> Logged:
         """Read the logged request that holds an answer, and its row. Raises NotFound."""
         return find_prediction(self._predictions, prediction)
+
+    def call(self, logged: Logged) -> Sequence[PredictionBatch]:
+        """Read the requests that were answered by the same call of the model. Raises NotFound where one is gone."""
+        return find_call(self._predictions, logged.batch, version=logged.batch.versions[logged.row])
 
     def why(self, prediction: PredictionId) -> Explanation:
         """Explain an answer. Raises NotFound for an id that was never answered."""
@@ -248,7 +253,7 @@ def answer_link(logged: Logged) -> Link:
             "request": batch.request,
             "row": row,
             "at": batch.at.isoformat(),
-            "entity": batch.entities[row],
+            "entity": batch.entity(row),
             **{f"shadow answer of version {number}": answers[row] for number, answers in batch.shadow.items()},
         },
     )

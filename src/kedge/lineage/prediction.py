@@ -1,5 +1,7 @@
 """Finding one answer in the prediction log. Of records with the same request the first counts: what the caller got."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from kedge.domain.ids import Digest, PredictionId, digest_bytes, split_prediction_id
@@ -15,6 +17,27 @@ class Logged(msgspec.Struct, frozen=True):
     batch: PredictionBatch
     row: int
     record: Digest
+
+
+def find_call(journal: Journal, batch: PredictionBatch, *, version: int) -> Sequence[PredictionBatch]:
+    """Find the requests that a version answered in the same call as this one, in their order in it.
+
+    Raises NotFound where some of them are no longer in the log: their rows cannot be put beside this one's again.
+    """
+    call, _, of = batch.calls[version]
+    mark = call.encode()
+    found: dict[int, PredictionBatch] = {}
+    for _, payload in journal.scan():
+        if mark in payload:
+            other = decode_batch(payload)
+            if version in other.calls and other.calls[version][0] == call:
+                found.setdefault(other.calls[version][1], other)
+    if len(found) < of:
+        raise NotFound(
+            f"request {batch.request!r} was answered together with {of - 1} others, of which {of - len(found)} are no longer"
+            " in the prediction log: the call cannot be made again as it was"
+        )
+    return [found[place] for place in sorted(found)]
 
 
 def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:

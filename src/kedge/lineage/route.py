@@ -18,7 +18,7 @@ def route_link(logged: Logged, deployment: Deployment | None) -> Link:
             verified=False,
             check=f"Revision {batch.revision} of {batch.model} is not in the store.",
         )
-    expected, why = expect(deployment, batch.entities[row])
+    expected, why = expect(deployment, batch.entity(row))
     verified, check = _compare(version, expected, errors=batch.errors, deployment=deployment)
     return Link(
         title=TITLE,
@@ -32,8 +32,8 @@ def route_link(logged: Logged, deployment: Deployment | None) -> Link:
             "champion": deployment.champion,
             "challenger": deployment.challenger,
             "share": deployment.share,
-            "position": position(deployment.salt, batch.entities[row]),
-            "entity": batch.entities[row],
+            "position": position(deployment.salt, batch.entity(row)),
+            "entity": batch.entity(row),
             "since": deployment.since.isoformat(),
         },
     )

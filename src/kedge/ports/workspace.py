@@ -12,6 +12,9 @@ from kedge.domain.workspace import Base, KnownFile, Pointer, SeenFile
 if TYPE_CHECKING:
     from pathlib import Path
 
+Opened = Callable[[str, list[str]], None]
+"""Takes the name of a folder, and the names in it."""
+
 
 class SourceFile(NamedTuple):
     """A file of data that another tool keeps: its name in the data, and where its bytes lie. `stands_in` says that what
@@ -118,10 +121,13 @@ class Workspace(Protocol):
     def overlapping(self, place: str) -> str | None:
         """Find a pointer that names a part of this place, or a folder around it."""
 
-    def scan(self, place: str) -> Iterator[SeenFile]:
-        """Look at every file, in the order of the names; nothing is read. Raises SourceFailed for what cannot be kept."""
+    def scan(self, place: str, *, opened: Opened | None = None) -> Iterator[SeenFile]:
+        """Look at every file, in the order of the names; nothing is read. Raises SourceFailed for what cannot be kept.
 
-    def path(self, place: str, name: str, *, folder: bool) -> Path: ...
+        `opened` is given the name of each folder, and the names in it, both those of folders with a slash at their end.
+        """
+
+    def path(self, place: str, name: str, *, folder: bool) -> str: ...
     def found(self, name: str, stat: stat_result) -> SeenFile: ...
     def look(self, place: str, name: str, *, folder: bool) -> SeenFile | None:
         """Look at one file."""
@@ -158,11 +164,11 @@ class Workspace(Protocol):
     def takes_twins(self, place: str) -> bool:
         """Say whether the file system tells names apart that differ in case only."""
 
-    def twins(self, place: str) -> list[tuple[str, str]]:
-        """Find names that other file systems take for one."""
+    def twins(self, names: list[str]) -> list[tuple[str, str]]:
+        """Find names of one folder that other file systems take for one."""
 
-    def lfs_pointers(self, place: str) -> int:
-        """Count the files that only stand in for data that git-lfs keeps."""
+    def is_lfs_pointer(self, place: str, found: SeenFile, *, folder: bool) -> bool:
+        """Say whether a file only stands in for data that git-lfs keeps."""
 
     def in_git(self, place: str) -> int:
         """Count the files of a place that git itself has versions of."""

@@ -169,7 +169,7 @@ class DataStore(BlobStore, Protocol):
         """Keep a blob that only versions of datasets name: once none does, a removal may take it. Call it `keeping`."""
 
     def put_files(
-        self, files: Iterable[tuple[str, Path]], *, told: Told, before: Before = lambda name: None
+        self, files: Iterable[tuple[str, Path | str]], *, told: Told, before: Before = lambda name: None
     ) -> Iterator[StoredFile]:
         """Keep files under their names, in the order given; each is safe when it is given.
 
@@ -186,7 +186,7 @@ class DataStore(BlobStore, Protocol):
 
     def restore(
         self,
-        files: Iterable[tuple[TreeFile, Path]],
+        files: Iterable[tuple[TreeFile, Path | str]],
         *,
         told: Told,
         before: Before = lambda name: None,

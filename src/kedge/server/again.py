@@ -1,5 +1,6 @@
 """Compute one answer again, in a process of its own: the control plane itself loads no model and no table."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def replay_job(project: str, store: str, prediction: PredictionId) -> dict[str, 
     try:
         logged = house.lineage.get(prediction)
         model = house.registry.servable(logged.batch.model, logged.batch.versions[logged.row])
-        done = house.evaluation.recompute(model, logged.batch, row=logged.row)
+        done = house.evaluation.recompute(model, logged.batch, row=logged.row, call=partial(house.lineage.call, logged))
         return {"again": done.again, "logged": done.logged, "equal": done.equal, "batch_rows": done.batch_rows}
     except KedgeError as error:
         return {"again": None, "logged": None, "equal": False, "batch_rows": 0, "failed": str(error)}

@@ -2,27 +2,84 @@
 
 Verification is by content: the blob store checks every byte of a version against its digest, and the version must give
 its registered answers on its registered example rows, which also warms it. Whatever fails, the caller keeps what it has.
+What a revision no longer names stays loaded until its bake ends, so that going back is a swap.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
+from time import monotonic, perf_counter
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName
-from kedge.domain.registry import ModelVersion
+from kedge.domain.registry import ORIGINAL, Servable
 from kedge.domain.rollout import Deployment
-from kedge.errors import ModelRefused, NotFound
-from kedge.ports import Models
+from kedge.errors import ModelRefused
+from kedge.features.encode import encode
+from kedge.ports import Predictor
+from kedge.rollout.split import FAILURES
 from kedge.serving.inputs import Inputs
+from kedge.serving.wire.questions import ModelMetadata, TensorMetadata
+
+Numbers = NDArray[np.float64]
+
+_log = logging.getLogger("kedge.serving")
+_TIMED_ROWS = 64
 
 
 class Verifier(Protocol):
-    """The part of the registry room that checks a version against its registered answers."""
+    """The part of the registry room that says what a version is, and checks it against its registered answers."""
 
-    def verify(self, version: ModelVersion) -> None:
+    def servable(self, model: ModelName, number: int) -> Servable:
+        """Give what is needed to serve a version. Raises NotFound or ModelRefused."""
+        ...
+
+    def verify(self, version: Servable) -> None:
         """Load a version and answer its example rows. Raises ModelRefused or StoreBroken."""
         ...
+
+
+class Shelf(Protocol):
+    """What loads models."""
+
+    def find(self, model: Servable) -> Predictor:
+        """Give the loaded model, which was verified a moment ago. Raises ModelRefused or StoreBroken."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version that can answer. A call on n rows takes about `call_seconds` + n * `row_seconds`, measured when it was
+    warm; `weight` is the size of its files in bytes."""
+
+    servable: Servable
+    predictor: Predictor
+    weight: int
+    call_seconds: float
+    row_seconds: float
+
+    def answer(self, matrix: Numbers) -> Numbers:
+        """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
+        # one memory layout for all callers: sums in another order would differ in their last bits
+        answers = np.asarray(self.predictor.predict(np.ascontiguousarray(matrix)), dtype=np.float64)
+        if answers.shape != (len(matrix),):
+            raise ModelRefused(
+                f"version {self.servable.number} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"
+            )
+        return answers
+
+    def seconds(self, rows: int) -> float:
+        """Tell how long a call on so many rows should take."""
+        return self.call_seconds + rows * self.row_seconds
+
+    def encoded(self, columns: Mapping[str, Any]) -> Numbers:
+        """Encode columns as this version reads them. Raises RequestInvalid."""
+        return encode(self.servable.table, columns)
 
 
 @dataclass(frozen=True)
@@ -30,59 +87,158 @@ class Active:
     """One revision ready to answer. Never changed: a new revision is a new value, and the swap is one assignment."""
 
     deployment: Deployment
-    versions: Mapping[int, ModelVersion]
+    versions: Mapping[int, Loaded]
     inputs: Inputs
+    service: str
+    roles: dict[int, str]
+    forms: dict[int, str]
+    beside: bool = False
+    """Whether it is a version that somebody asks for beside what is deployed."""
 
     @property
-    def champion(self) -> ModelVersion:
+    def champion(self) -> Servable:
         """Give the version that answers all but the share on trial."""
-        return self.versions[self.deployment.champion]
+        return self.versions[self.deployment.champion].servable
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> ModelMetadata:
         """Describe the model as the protocol does."""
-        return {
-            "name": self.deployment.model,
-            "versions": [str(number) for number in sorted(self.versions)],
-            "platform": f"kedge_{self.champion.format}",
-            "inputs": self.inputs.metadata(),
-            "outputs": [
-                {"name": self.champion.signature.output, "datatype": "FP64", "shape": [-1]},
-                {"name": "version", "datatype": "INT64", "shape": [-1]},
-                {"name": "prediction_id", "datatype": "BYTES", "shape": [-1]},
-            ],
-        }
+        return ModelMetadata(
+            name=self.deployment.model,
+            versions=tuple(str(number) for number in sorted(self.versions)),
+            platform=f"kedge_{self.champion.format}",
+            inputs=self.inputs.metadata(),
+            outputs=(
+                TensorMetadata(self.champion.table.output, "FP64", (-1,)),
+                TensorMetadata("version", "INT64", (-1,)),
+                TensorMetadata("prediction_id", "BYTES", (-1,)),
+            ),
+        )
 
 
 class RevisionLoader:
-    """Makes a revision ready: champion and challenger loaded, verified and warm."""
+    """Makes a revision ready: champion and challenger loaded, verified and warm. One thread at a time.
 
-    def __init__(self, *, models: Models, registry: Verifier, service: FeatureService, sticky: str) -> None:
-        self._models, self._registry = models, registry
-        self._service, self._sticky = service, sticky
-        self._ready: dict[int, ModelVersion] = {}
+    Without a service, a request brings what the versions read. `bake_seconds` is how long a version stays loaded after
+    the last revision that named it.
+    """
 
-    def load(self, deployment: Deployment) -> Active:
-        """Load a revision; what the revision before has loaded is kept. Raises NotFound, StoreBroken or ModelRefused."""
+    def __init__(
+        self,
+        *,
+        registry: Verifier,
+        shelf: Shelf,
+        size: Callable[[Servable], int],
+        service: FeatureService | None,
+        sticky: str,
+        bake_seconds: float,
+    ) -> None:
+        self._registry, self._shelf, self._size = registry, shelf, size
+        self._service, self._sticky, self._bake = service, sticky, bake_seconds
+        self._ready: dict[int, Loaded] = {}
+        self._left: dict[int, float] = {}
+
+    @property
+    def weight(self) -> int:
+        """Sum the weights of what is loaded, in bytes."""
+        return sum(each.weight for each in self._ready.values())
+
+    def load(self, deployment: Deployment, *, named: bool = True) -> Active:
+        """Load a revision, or (not `named`) a version that somebody asks for beside it. Raises NotFound, StoreBroken or
+        ModelRefused, and what was loaded before is kept."""
         challenger = deployment.challenger
         numbers = [deployment.champion] if challenger is None else [deployment.champion, challenger]
-        self._ready = {number: self._version(deployment.model, number) for number in numbers}
-        inputs = Inputs(self._service, self._sticky, signature=self._ready[deployment.champion].signature)
-        return Active(deployment, self._ready, inputs)
+        versions = {number: self.version(deployment.model, number) for number in numbers}
+        service = self._service or _plain(versions)
+        for each in versions.values():
+            _require_service(each.servable, service)
+        inputs = Inputs(service, self._sticky, signature=versions[deployment.champion].servable.table)
+        inputs.direct = inputs.direct and all(_alike(each.servable, inputs) for each in versions.values())
+        if named:
+            self._leave(numbers)
+        return Active(deployment, versions, inputs, service.name, _roles(deployment), _forms(versions), not named)
 
-    def _version(self, model: ModelName, number: int) -> ModelVersion:
-        if number in self._ready:
-            return self._ready[number]
-        version = self._models.find(model, number)
-        if version is None:
-            raise NotFound(f"model {model!r} has no version {number}, though its deployment names it")
-        self._require_service(version)
-        self._registry.verify(version)
-        return version
+    def version(self, model: ModelName, number: int) -> Loaded:
+        """Give one version, loaded, verified and warm. Raises NotFound, StoreBroken or ModelRefused."""
+        if (known := self._ready.get(number)) is not None:
+            return known
+        servable = self._registry.servable(model, number)
+        self._registry.verify(servable)
+        loaded = _timed(servable, self._shelf.find(servable), weight=self._size(servable))
+        self._ready[number] = loaded
+        self._left[number] = monotonic()
+        return loaded
 
-    def _require_service(self, version: ModelVersion) -> None:
-        given = set(self._service.columns())
-        if missing := [column.name for column in version.signature.inputs if column.name not in given]:
-            raise ModelRefused(
-                f"version {version.number} of {version.model!r} reads {', '.join(missing)}, which the feature service"
-                f" {self._service.name!r} of this project does not give; start the server with the code that trained it"
-            )
+    def drop(self, *, keep: set[int], everything: bool = False) -> None:
+        """Let go of the versions whose bake has ended, or of all that are not to be kept."""
+        now = monotonic()
+        for number in [*self._ready]:
+            if number not in keep and (everything or now - self._left.get(number, now) > self._bake):
+                del self._ready[number]
+
+    def _leave(self, numbers: list[int]) -> None:
+        """Note since when versions are not named any more."""
+        for number in self._ready:
+            if number in numbers:
+                self._left[number] = inf
+            elif self._left.get(number) == inf:
+                self._left[number] = monotonic()
+
+
+def _roles(deployment: Deployment) -> dict[int, str]:
+    """Say as what each version answers."""
+    roles = {deployment.champion: "champion"}
+    return roles if deployment.challenger is None else {**roles, deployment.challenger: "challenger"}
+
+
+def _forms(versions: Mapping[int, Loaded]) -> dict[int, str]:
+    """Say in which form each version answers, where that is not the original."""
+    return {n: each.servable.form for n, each in versions.items() if each.servable.form != ORIGINAL}
+
+
+def _timed(servable: Servable, predictor: Predictor, *, weight: int) -> Loaded:
+    """Measure what a call costs: of one row, and of many. A model that fails on zeros counts as slow."""
+    width = len(servable.table.inputs)
+    try:
+        one, many = (_least(predictor, np.zeros((rows, width))) for rows in (1, _TIMED_ROWS))
+    except FAILURES:
+        one = many = 1.0
+    row = max(0.0, many - one) / (_TIMED_ROWS - 1)
+    _log.info(
+        "version %d of %s is loaded: about %.0f us a call and %.2f us a row",
+        servable.number,
+        servable.model,
+        one * 1e6,
+        row * 1e6,
+    )
+    return Loaded(servable, predictor, weight, one, row)
+
+
+def _least(predictor: Predictor, matrix: Numbers, *, times: int = 3) -> float:
+    best = inf
+    for _ in range(times):
+        begun = perf_counter()
+        predictor.predict(matrix)
+        best = min(best, perf_counter() - begun)
+    return best
+
+
+def _plain(versions: Mapping[int, Loaded]) -> FeatureService:
+    """Make the service of a model that has none: a request brings what its versions read."""
+    names = dict.fromkeys(column.name for each in versions.values() for column in each.servable.table.inputs)
+    model = next(iter(versions.values())).servable.model
+    return FeatureService(name=model, request=tuple(names))
+
+
+def _alike(servable: Servable, inputs: Inputs) -> bool:
+    """Say whether a version reads the matrix that the inputs make for the champion."""
+    kinds = {column.name: column.type for column in servable.table.inputs}
+    return tuple(kinds) == inputs.names and all(inputs.types.get(name) is kind for name, kind in kinds.items())
+
+
+def _require_service(servable: Servable, service: FeatureService) -> None:
+    given = set(service.columns())
+    if missing := [column.name for column in servable.table.inputs if column.name not in given]:
+        raise ModelRefused(
+            f"version {servable.number} of {servable.model!r} reads {', '.join(missing)}, which the feature service"
+            f" {service.name!r} of this project does not give; start the server with the code that trained it"
+        )

@@ -1,52 +1,45 @@
-"""The answer path: parse, look features up, split the traffic, predict, log, answer. One model, one process.
+"""The answer path of one model: check, look features up, wait for the model, log, answer.
 
-    body -> columns -> features (online store) -> split (champion, challenger) -> journal -> answer
-The event loop's own thread walks it from start to end, so that two requests never interleave: what was answered last
-needs no lock. A worker thread would add its hop (0.1 ms beside 1.7 ms for 50 rows of gradient boosting) and win nothing.
-Loading happens in another thread, and its result is swapped in by one assignment.
+    question -> rows -> features (online store) -> queue -> model call (split by version) -> journal -> answers
+The event loop's own thread walks it; only a model call that is slow has a thread of its own (`batch.py`). Loading happens
+in another thread, and its result is swapped in by one assignment.
 """
 
+import asyncio
 import logging
 import threading
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
-from uuid import uuid4
+from time import monotonic
+from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 from polars.exceptions import PolarsError
 
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName, RequestId, prediction_id
-from kedge.domain.monitoring import PredictionBatch, Value
-from kedge.domain.registry import ModelVersion
-from kedge.domain.rollout import Deployment
-from kedge.errors import KedgeError, ModelRefused, NotFound, NothingDeployed, RequestInvalid
+from kedge.domain.monitoring import Matrix, PredictionBatch
+from kedge.domain.rollout import Deployment, Strategy
+from kedge.errors import KedgeError, NotFound, NothingDeployed, RequestInvalid
 from kedge.features.online import Served
-from kedge.ports import Clock, Deployments, Journal, Models
+from kedge.ports import Clock, Deployments
 from kedge.rollout import split
-from kedge.serving.inputs import Columns
-from kedge.serving.loader import Active, RevisionLoader, Verifier
+from kedge.serving import calls
+from kedge.serving.batch import Group, Queue
+from kedge.serving.inputs import Columns, ModelRows
+from kedge.serving.loader import Active, RevisionLoader
 from kedge.serving.log import PredictionLog
-from kedge.serving.metrics import STAGES, Metrics
-from kedge.serving.protocol import Output, Request, Response, encode, read_request
+from kedge.serving.metrics import Metrics
 from kedge.serving.recent import Recent
-
-if TYPE_CHECKING:
-    import numpy as np
+from kedge.serving.waiting import Waiting
+from kedge.serving.wire.questions import InferRequest, InferResponse, Tensor, Wanted
 
 _log = logging.getLogger("kedge.serving")
-
-
-class Scorer(Protocol):
-    """The part of the evaluation room that answers rows."""
-
-    def score(self, model: ModelVersion, columns: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
-        """Answer columns with a version: float64 (n,)."""
-        ...
+_VARIANTS = ("champion", "challenger")
+_EXTRAS = 4
+"""How many versions stay loaded that were asked for by their number and that no revision names."""
 
 
 class Reader(Protocol):
@@ -57,6 +50,22 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much may wait and how long. `queue` requests may wait for a model; a call takes up to `call_rows` rows;
+    `patience` is how many seconds a caller waits that names no deadline; `models_bytes` what loaded models may take
+    (None: no limit), `bake_seconds` how long a version stays loaded after its last revision."""
+
+    queue: int = 1024
+    call_rows: int = 2048
+    patience: float = 30.0
+    models_bytes: int | None = None
+    bake_seconds: float = 3600.0
+
+
+DEFAULTS = Limits()
+
+
 class Plane:
     """Answers for one model: holds what is active, follows its deployment, logs what it answers."""
 
@@ -64,32 +73,41 @@ class Plane:
         self,
         *,
         model: ModelName,
-        service: FeatureService,
+        service: FeatureService | None,
         sticky: str,
         deployments: Deployments,
-        models: Models,
-        registry: Verifier,
-        reader: Reader,
-        evaluation: Scorer,
-        journal: Journal,
+        loader: RevisionLoader,
+        reader: Reader | None,
+        log: PredictionLog,
+        metrics: Metrics,
+        calling: Callable[[bool], None],
         clock: Clock,
-        replay_clock: bool = False,
-        metrics: Metrics | None = None,
-        new_id: Callable[[], str] = lambda: uuid4().hex,
+        replay_clock: bool,
+        limits: Limits,
+        new_id: Callable[[], str],
+        lazy: bool,
     ) -> None:
-        self.model, self.metrics, self.log = model, metrics or Metrics(), PredictionLog(journal)
-        self.counts = self.metrics.model(model)
-        self.metrics.sampled(self._sample)
-        self.metrics.watch_log(self.log)
-        self._sticky, self._reads = sticky, frozenset((*service.entities(), *service.request))
-        self._unread = tuple(name for name in sorted(self._reads) if name not in service.columns())
-        self._service, self._reader, self._evaluation = service.name, reader, evaluation
+        self.model, self.log, self.metrics = model, log, metrics.model(model)
+        self._sticky, self._reader, self._loader = sticky, reader, loader
+        self._reads = frozenset((*service.entities(), *service.request)) if service else frozenset()
+        self._unread = tuple(name for name in sorted(self._reads) if service and name not in service.columns())
         self._deployments, self._clock, self._replay_clock, self.new_id = deployments, clock, replay_clock, new_id
-        self._loader = RevisionLoader(models=models, registry=registry, service=service, sticky=sticky)
+        self._limits, self._lazy = limits, lazy
         self._loading = threading.Lock()
         self._recent = Recent()
         self._active: Active | None = None
+        self._extras: dict[int, Active] = {}
         self._wanted = 0
+        self.used = monotonic()
+        self._queue = Queue(
+            model,
+            call=self._call,
+            finish=self._finish,
+            most=limits.queue,
+            most_rows=limits.call_rows,
+            called=calling,
+            gone=self.metrics.gone.add,
+        )
 
     @property
     def active(self) -> Active | None:
@@ -97,19 +115,44 @@ class Plane:
         return self._active
 
     @property
+    def follows(self) -> bool:
+        """Say whether newer revisions are to be loaded: of the project's own model, and of others that are loaded."""
+        return self._active is not None or not self._lazy
+
+    @property
     def wanted(self) -> int:
         """Tell the newest revision that was tried: above the active one where it could not be loaded."""
         return self._wanted
 
+    @property
+    def weight(self) -> int:
+        """Sum the sizes of what is loaded, in bytes."""
+        return self._loader.weight
+
+    @property
+    def spare(self) -> bool:
+        """Say whether nobody waits for this model and nothing of it is on trial: then it may be unloaded."""
+        active = self._active
+        return not self._queue.pending and (active is None or active.deployment.challenger is None)
+
+    def lacks(self, number: int | None) -> bool:
+        """Say whether what answers a question has to be loaded first. The project's own model follows its deployment."""
+        active = self._active
+        if active is None:
+            return self._lazy
+        return number is not None and number not in active.versions and number not in self._extras
+
     def require(self, number: int | None = None) -> Active:
-        """Give what answers now. Raises NothingDeployed; NotFound where a version asked for by number is not loaded."""
+        """Give what answers now, or the version of a number. Raises NothingDeployed; NotFound for one that is not loaded."""
         active = self._active
         if active is None:
             raise NothingDeployed(f"no version of {self.model!r} is deployed yet")
-        if number is not None and number not in active.versions:
-            served = ", ".join(map(str, sorted(active.versions)))
-            raise NotFound(f"version {number} of {self.model!r} is not served; served are: {served}")
-        return active
+        if number is None or number in active.versions:
+            return active
+        if (extra := self._extras.get(number)) is not None:
+            return extra
+        served = ", ".join(map(str, sorted(active.versions)))
+        raise NotFound(f"version {number} of {self.model!r} is not served; served are: {served}")
 
     def refresh(self, *, skip: int | None = None) -> int | None:
         """Have the newest revision loaded and swapped in, and give its number; None where nothing is deployed.
@@ -122,76 +165,103 @@ class Plane:
                 return None
             if newest.revision != skip and (active is None or active.deployment.revision != newest.revision):
                 self._wanted = newest.revision
+                self.metrics.revision_wanted.set(newest.revision)
                 try:
                     self._active = self._loader.load(newest)
                 except KedgeError:
-                    self.counts.load_failures.add()
+                    self.metrics.load_failures.add()
                     raise
-                self.counts.loads.add()
+                self.metrics.revision.set(newest.revision)
+                self.metrics.trial_share.set(newest.share)
                 _log.info("revision %d of %s is active", newest.revision, self.model)
+            self._loader.drop(keep=self._needed())
             return newest.revision
 
-    def infer(self, body: bytes, number: int | None = None) -> bytes:
-        """Answer one request's body. A request that names a version while another is on trial is outside the split: it
-        is answered, not logged, and says so. Raises RequestInvalid, ModelRefused, NotFound, NothingDeployed."""
-        active = self.require(number)
-        times = _Stages()
-        request = read_request(body)
-        told = request.id or self.new_id()
-        exact, name = self._recent.name(told, body)
-        if request.id and number is None and (known := self._recent.find(exact)) is not None:
-            self.counts.repeated.add()
-            return known
-        deployment = active.deployment
-        probe = number is not None and deployment.challenger is not None
-        if probe:
-            deployment = msgspec.structs.replace(deployment, champion=number, challenger=None)
-        batch = self._answer(name, request, active=active, deployment=deployment, times=times)
-        logged = not probe and self.log.append(batch)
-        times.end("log")
-        answer = encode(self._render(told, request, active=active, batch=batch, logged=logged))
-        times.end("serialize")
-        if request.id and number is None and logged:
-            self._recent.keep(exact, told, answer=answer)
-        self._count(deployment, batch, times=times)
-        return answer
+    def load(self, number: int) -> Active:
+        """Load a version that no deployment names, for those who ask for it by its number. Raises as `refresh` does."""
+        with self._loading:
+            active = self.require()
+            alone = msgspec.structs.replace(active.deployment, champion=number, challenger=None)
+            extra = self._loader.load(alone, named=False)
+            last = [*self._extras.items()][1 - _EXTRAS :]
+            self._extras = {**dict(last), number: extra}
+            return extra
 
-    def _answer(
-        self, name: RequestId, request: Request, *, active: Active, deployment: Deployment, times: "_Stages"
-    ) -> PredictionBatch:
-        """Walk from a request to the record of its answer."""
-        at = self._time(request)
-        columns = active.inputs.columns(request.inputs)
-        wanted = {each.name for each in request.outputs or ()}
-        if unknown := wanted - _outputs(active).keys():
-            raise RequestInvalid(f"unknown output {', '.join(sorted(unknown))}; there are {', '.join(_outputs(active))}")
-        entities = self._entities(name, columns)
-        times.end("parse")
-        served = self._look_up(columns, at)
-        times.end("features")
-        answers = self._split(deployment, active.versions, features=served.features, entities=entities)
-        times.end("predict")
-        return PredictionBatch(
-            request=name,
-            model=self.model,
-            at=at,
-            revision=deployment.revision,
-            service=self._service,
-            entities=entities,
-            versions=answers.versions,
-            features=served.features,
-            as_of=served.as_of,
-            outputs=answers.outputs,
-            batches=answers.batches,
-            shadow=answers.shadow,
-            errors=answers.errors,
-            seconds=times.seconds.copy(),
-            inputs={each: columns[each] for each in self._unread},
+    def unload(self, *, all: bool) -> int:
+        """Let go of the versions that no revision names, or of `all`; give the bytes that their files had."""
+        with self._loading:
+            before = self.weight
+            self._extras = {}
+            if all:
+                self._active = None
+                self.metrics.unloads.add()
+            self._loader.drop(keep=self._needed(), everything=True)
+            return before - self.weight
+
+    def _needed(self) -> set[int]:
+        return {*(self._active.versions if self._active else ()), *self._extras}
+
+    def ask(self, question: InferRequest) -> "asyncio.Future[InferResponse]":
+        """Answer a question. Raises RequestInvalid, ModelRefused, NotFound, NothingDeployed, Overloaded."""
+        arrived = self.used = monotonic()
+        active = self.require(question.version)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[InferResponse] = loop.create_future()
+        exact = None
+        if question.id is None:
+            told = self.new_id()
+            name = RequestId(told)
+        else:
+            told = question.id
+            exact, name = self._recent.name(told, question.body or b"")
+            if question.version is None and (known := self._recent.find(exact)) is not None:
+                self.metrics.repeated.add()
+                future.set_result(known)
+                return future
+        asked = self._asked(question, active, told=told, name=name, exact=exact, future=future, arrived=arrived)
+        self._queue.put(asked)
+        return future
+
+    def _asked(
+        self,
+        question: InferRequest,
+        active: Active,
+        *,
+        told: str,
+        name: RequestId,
+        exact: RequestId | None,
+        future: "asyncio.Future[InferResponse]",
+        arrived: float,
+    ) -> Waiting:
+        """Check a question, and complete its rows."""
+        deployment, probe = active.deployment, False
+        if question.version is not None or question.variant is not None:
+            deployment, probe = _chosen(question, active)
+        _require_outputs(question.outputs, active)
+        rows = active.inputs.rows(question.inputs)
+        asked = Waiting(
+            question=question,
+            active=active,
+            deployment=deployment,
+            probe=probe,
+            told=told,
+            name=name,
+            exact=exact,
+            at=self._time(question),
+            count=rows.count,
+            future=future,
+            arrived=arrived,
+            deadline=question.deadline or arrived + self._limits.patience,
+            matrix=rows.matrix,
+            entities=_entities(name, rows, given=question.entity, needed=deployment.challenger is not None),
         )
+        if rows.matrix is None:
+            self._complete(asked, rows.columns)
+        return asked
 
-    def _time(self, request: Request) -> datetime:
+    def _time(self, question: InferRequest) -> datetime:
         """Tell the time that a request's answer holds for: now, or in a replay what the request says."""
-        at = (request.parameters or {}).get("at")
+        at = question.parameters.get("at")
         if not self._replay_clock:
             if at is not None:
                 raise RequestInvalid("parameter 'at' is for replays only; this server answers for the present")
@@ -204,113 +274,177 @@ class Plane:
             raise RequestInvalid(f"parameter 'at' needs its offset from UTC, such as {time.isoformat()}Z")
         return time.astimezone(UTC)
 
-    def _entities(self, name: RequestId, columns: Columns) -> list[str]:
-        """Name what each row's traffic is split by: the sticky column's value, or the prediction where it has none."""
-        rows = len(next(iter(columns.values())))
-        return split.entities_of(name, columns[self._sticky] if self._sticky else [None] * rows)
+    def _complete(self, asked: Waiting, columns: Columns) -> None:
+        """Look up what the request does not bring."""
+        began = monotonic()
+        if self._reader is None:
+            asked.features = {name: columns[name] for name in asked.active.inputs.types if name in columns}
+        else:
+            read = {name: values for name, values in columns.items() if name in self._reads}
+            try:
+                served = self._reader.read(read, asked.at)
+            except OSError:
+                raise  # a store that cannot be read is our fault, not the caller's
+            except (*split.FAILURES, PolarsError) as error:
+                raise calls.refused("the feature service failed on these rows", error) from error
+            asked.features, asked.as_of = served.features, served.as_of
+            asked.inputs = {each: columns[each] for each in self._unread}
+        asked.features_seconds = monotonic() - began
 
-    def _look_up(self, columns: Columns, at: datetime) -> Served:
-        read = {name: values for name, values in columns.items() if name in self._reads}
-        try:
-            return self._reader.read(read, at)
-        except OSError:
-            raise  # a store that cannot be read is our fault, not the caller's
-        except (*split.FAILURES, PolarsError) as error:
-            raise _refused("the feature service failed on these rows", error) from error
+    def _call(self, group: Group) -> None:
+        """Answer a group, in the loop's thread or the model's."""
+        began = monotonic()
+        calls.answer(group, new_id=self.new_id)
+        ended = monotonic()
+        for asked in group:
+            asked.began, asked.ended = began, ended
 
-    def _split(
-        self,
-        deployment: Deployment,
-        versions: Mapping[int, ModelVersion],
-        *,
-        features: Mapping[str, list[Value]],
-        entities: list[str],
-    ) -> split.Answer:
-        try:
-            answers = split.answer(
-                deployment,
-                features,
-                entities=entities,
-                score=lambda version, rows: self._evaluation.score(versions[version], rows),
-            )
-        except split.FAILURES as error:
-            raise _refused("the model failed on these rows", error) from error
-        if not all(map(isfinite, answers.outputs)):
-            row = next(row for row, output in enumerate(answers.outputs) if not isfinite(output))
-            raise ModelRefused(f"the model's answer to row {row} is not a finite number")
-        return answers
+    def _finish(self, group: Group) -> None:
+        """Log what was answered, in one write, and give the answers."""
+        records = []
+        for asked in group:
+            if asked.error is not None:
+                asked.future.set_exception(asked.error)
+            elif not asked.probe:
+                records.append(self._record(asked))
+        began = monotonic()
+        logged = bool(records) and self.log.append_all(records)
+        seconds = monotonic() - began
+        self.metrics.batch(rows=sum(asked.count for asked in group))
+        for asked in group:
+            if asked.error is None and not asked.future.done():
+                answer = self._answer(asked, logged=logged and not asked.probe)
+                asked.future.set_result(answer)
+                if asked.exact is not None and logged and asked.question.version is None:
+                    self._recent.keep(asked.exact, asked.told, answer=answer)
+                self._count(asked, seconds)
 
-    def _render(self, told: str, request: Request, *, active: Active, batch: PredictionBatch, logged: bool) -> Response:
-        """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
-        rows = [len(batch.outputs)]
-        tensors: dict[str, tuple[str, list[Any]]] = {
-            active.champion.signature.output: ("FP64", batch.outputs),
-            "version": ("INT64", batch.versions),
-        }
-        asked = [each.name for each in request.outputs or ()]
-        if "prediction_id" in asked:
-            tensors["prediction_id"] = ("BYTES", [prediction_id(batch.request, row) for row in range(rows[0])])
-        versions = set(batch.versions)
-        parameters: dict[str, Any] = {"revision": batch.revision}
-        if not logged:
-            parameters["logged"] = False
-        if batch.request != told:
-            parameters["request"] = batch.request
-        return Response(
-            model_name=self.model,
-            model_version=str(versions.pop() if len(versions) == 1 else active.deployment.champion),
-            id=told,
-            parameters=parameters,
-            outputs=[Output(name, tensors[name][0], rows, tensors[name][1]) for name in dict.fromkeys(asked or tensors)],
+    def _record(self, asked: Waiting) -> PredictionBatch:
+        """Make the record of an answer for the prediction log."""
+        active, deployment = asked.active, asked.deployment
+        names = active.inputs.names
+        return PredictionBatch(
+            request=asked.name,
+            model=self.model,
+            at=asked.at,
+            revision=deployment.revision,
+            service=active.service,
+            entities=asked.entities,
+            versions=[asked.version] * asked.count if asked.version is not None else asked.versions,
+            features=asked.features,
+            matrix=None if asked.matrix is None else Matrix(names, asked.matrix),
+            as_of=asked.as_of,
+            outputs=asked.outputs,
+            batches=asked.batches,
+            shadow=asked.shadow,
+            errors=asked.errors,
+            seconds={
+                "queue": asked.began - asked.arrived - asked.features_seconds,
+                "features": asked.features_seconds,
+                "predict": asked.ended - asked.began,
+            },
+            inputs=asked.inputs,
+            calls=asked.calls,
+            roles=active.roles,
+            forms=active.forms,
+            variant=asked.question.variant or "",
         )
 
-    def _count(self, deployment: Deployment, batch: PredictionBatch, *, times: "_Stages") -> None:
-        roles = {deployment.champion: "champion", deployment.challenger: "challenger"}
-        rows = Counter(batch.versions)
-        for number, count in rows.items():
-            self.counts.version(number, roles[number]).rows.add(count)
-        for number, outputs in batch.shadow.items():
-            self.counts.version(number, "shadow").rows.add(len(outputs))
-        if batch.errors and deployment.challenger is not None:
-            self.counts.version(deployment.challenger, "challenger").row_errors.add(len(batch.errors))
-        number, role = (next(iter(rows)), "") if len(rows) == 1 else (deployment.champion, "mixed")
-        answered = self.counts.version(number, role or roles[number])
-        answered.requests[200].add()
-        answered.answered(*(times.seconds.get(stage, 0.0) for stage in STAGES[:-1]), times.total)
+    def _answer(self, asked: Waiting, *, logged: bool) -> InferResponse:
+        """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
+        active, shape = asked.active, (asked.count,)
+        version = asked.version
+        if version is None and len(set(asked.versions)) == 1:
+            version = asked.versions[0]
+        parameters: dict[str, Any] = {"revision": asked.deployment.revision}
+        if not logged:
+            parameters["logged"] = False
+        if asked.name != asked.told:
+            parameters["request"] = asked.name
+        outputs = []
+        for name in _names(asked.question.outputs, active):
+            if name == "version":
+                numbers = np.full(shape, version) if version is not None else np.array(asked.versions, np.int64)
+                outputs.append(Tensor(name, "INT64", shape, numbers))
+            elif name == "prediction_id":
+                ids = np.array([prediction_id(asked.name, row) for row in range(asked.count)], object)
+                outputs.append(Tensor(name, "BYTES", shape, ids))
+            else:
+                outputs.append(Tensor(name, "FP64", shape, asked.outputs))
+        return InferResponse(
+            model=self.model,
+            version=str(asked.deployment.champion if version is None else version),
+            id=asked.told,
+            parameters=parameters,
+            outputs=outputs,
+        )
 
-    def _sample(self) -> None:
-        active, counts = self._active, self.counts
-        counts.revision.set(active.deployment.revision if active else 0)
-        counts.revision_wanted.set(self._wanted)
-        counts.trial_share.set(active.deployment.share if active else 0.0)
+    def _count(self, asked: Waiting, log_seconds: float) -> None:
+        deployment = asked.deployment
+        version = asked.version
+        if version is None:
+            answered = set(asked.versions)
+            mixed = len(answered) > 1
+            version = deployment.champion if mixed else answered.pop()
+            role = "mixed" if mixed else _role(version, asked.active.deployment)
+        else:
+            role = _role(version, asked.active.deployment)
+        counted = self.metrics.version(version, role)
+        counted.requests[200].add()
+        counted.rows.add(asked.count)
+        counted.answered(
+            0.0,
+            asked.began - asked.arrived - asked.features_seconds,
+            asked.features_seconds,
+            asked.ended - asked.began,
+            0.0,
+            log_seconds,
+            monotonic() - asked.arrived,
+        )
+        if asked.errors and deployment.challenger is not None:
+            role = "shadow" if asked.shadow or deployment.strategy is Strategy.SHADOW else "challenger"
+            self.metrics.version(deployment.challenger, role).row_errors.add(len(asked.errors))
 
 
-class _Stages:
-    """A stopwatch with laps."""
-
-    __slots__ = ("_first", "_last", "seconds")
-
-    def __init__(self) -> None:
-        self._first = self._last = perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    @property
-    def total(self) -> float:
-        return self._last - self._first
-
-    def end(self, stage: str) -> None:
-        now = perf_counter()
-        self.seconds[stage] = now - self._last
-        self._last = now
+def _chosen(question: InferRequest, active: Active) -> tuple[Deployment, bool]:
+    """Take the split away from a request that asks for one version; say whether it is outside the deployment."""
+    deployment = active.deployment
+    number = question.version
+    probe = active.beside or (number is not None and deployment.challenger is not None)
+    if question.variant is not None:
+        if question.variant not in _VARIANTS:
+            raise RequestInvalid(f"variant {question.variant!r} is not one of {', '.join(_VARIANTS)}")
+        number = deployment.champion if question.variant == "champion" else deployment.challenger
+        if number is None:
+            raise RequestInvalid(f"variant 'challenger': no version of {deployment.model!r} is on trial now")
+    return msgspec.structs.replace(deployment, champion=number, challenger=None), probe
 
 
-def _outputs(active: Active) -> dict[str, None]:
+def _entities(name: RequestId, rows: ModelRows, *, given: str | None, needed: bool) -> list[str]:
+    """Name what each row's traffic is split by; nothing where each row is on its own and nothing is split."""
+    if given is not None:
+        return [given] * rows.count
+    if rows.keys is not None:
+        return split.entities_of(name, rows.keys)
+    return split.entities_of(name, [None] * rows.count) if needed else []
+
+
+def _require_outputs(wanted: Sequence[Wanted] | None, active: Active) -> None:
+    if wanted:
+        known = _known(active)
+        if unknown := {each.name for each in wanted} - known.keys():
+            raise RequestInvalid(f"unknown output {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+
+
+def _names(wanted: Sequence[Wanted] | None, active: Active) -> Iterable[str]:
+    """Name the outputs to give, in order."""
+    return dict.fromkeys(each.name for each in wanted) if wanted else (active.champion.table.output, "version")
+
+
+def _known(active: Active) -> dict[str, None]:
     """Name the outputs there are, in order."""
-    return dict.fromkeys((active.champion.signature.output, "version", "prediction_id"))
+    return dict.fromkeys((active.champion.table.output, "version", "prediction_id"))
 
 
-def _refused(message: str, error: BaseException) -> KedgeError:
-    """Say what failed; an error that already says what to do is passed on."""
-    if isinstance(error, KedgeError):
-        return error
-    return ModelRefused(f"{message}: {type(error).__name__}: {error}")
+def _role(version: int, deployment: Deployment) -> str:
+    return "challenger" if version == deployment.challenger else "champion"

@@ -11,10 +11,12 @@ from math import prod
 from typing import Annotated, Any, NoReturn
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from kedge.domain.monitoring import Value
 from kedge.errors import RequestInvalid
+from kedge.serving.wire.questions import InferRequest, InferResponse, Tensor, Wanted
 
 MOST_BYTES = 16 * 2**20
 MOST_ROWS = 100_000
@@ -151,3 +153,42 @@ def _values(tensor: TensorBody, width: int) -> list[Value]:
 
 def _refuse(message: str, error: Exception | None = None) -> NoReturn:
     raise RequestInvalid(f"{message}: {error}" if error else message) from error
+
+
+def question_of(body: bytes, model: str, *, version: int | None) -> InferRequest:
+    """Read a body as a question to a model. Raises RequestInvalid."""
+    request = read_request(body)
+    return InferRequest(
+        model=model,
+        version=version,
+        id=request.id,
+        parameters=request.parameters or {},
+        inputs=[_tensor(each) for each in request.inputs],
+        outputs=None if request.outputs is None else [Wanted(each.name) for each in request.outputs],
+        body=body if request.id is not None else None,
+    )
+
+
+def _tensor(body: TensorBody) -> Tensor:
+    values, _, _ = read_tensor(body)
+    shape = tuple(body.shape)
+    if body.datatype == "BYTES":
+        data = np.empty(len(values), object)
+        data[:] = values
+        return Tensor(body.name, body.datatype, shape, data.reshape(shape))
+    if body.datatype.startswith("FP"):
+        return Tensor(body.name, body.datatype, shape, np.array(values, np.float64).reshape(shape))
+    missing = np.array([value is None for value in values])
+    data = np.array([0 if value is None else value for value in values], bool if body.datatype == "BOOL" else np.int64)
+    return Tensor(body.name, body.datatype, shape, data.reshape(shape), missing.reshape(shape) if missing.any() else None)
+
+
+def response_of(answer: InferResponse) -> Response:
+    """Write an answer as the protocol does."""
+    return Response(
+        model_name=answer.model,
+        model_version=answer.version,
+        id=answer.id,
+        parameters=dict(answer.parameters),
+        outputs=[Output(each.name, each.datatype, [*each.shape], each.data.tolist()) for each in answer.outputs],
+    )

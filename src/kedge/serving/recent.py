@@ -4,6 +4,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 
 from kedge.domain.ids import RequestId
+from kedge.serving.wire.questions import InferResponse
 
 
 class Recent:
@@ -15,7 +16,7 @@ class Recent:
 
     def __init__(self, *, most: int = 4096, most_bytes: int = 64 * 2**20) -> None:
         self._most, self._most_bytes, self._bytes = most, most_bytes, 0
-        self._answers: OrderedDict[RequestId, bytes] = OrderedDict()
+        self._answers: OrderedDict[RequestId, InferResponse] = OrderedDict()
         self._first: OrderedDict[str, RequestId] = OrderedDict()
 
     def name(self, told: str, body: bytes) -> tuple[RequestId, RequestId]:
@@ -26,18 +27,23 @@ class Recent:
         self._first.move_to_end(told)
         return exact, RequestId(told) if self._first[told] == exact else exact
 
-    def find(self, exact: RequestId) -> bytes | None:
+    def find(self, exact: RequestId) -> InferResponse | None:
         """Find the answer that was given."""
         return self._answers.get(exact)
 
-    def keep(self, exact: RequestId, told: str, *, answer: bytes) -> None:
+    def keep(self, exact: RequestId, told: str, *, answer: InferResponse) -> None:
         """Remember an answer that is in the log; one that is remembered already stays as it is."""
         if exact in self._answers:
             return
         self._answers[exact] = answer
-        self._bytes += len(answer)
+        self._bytes += _size(answer)
         self._first.setdefault(told, exact)
         while len(self._answers) > self._most or self._bytes > self._most_bytes:
-            self._bytes -= len(self._answers.popitem(last=False)[1])
+            self._bytes -= _size(self._answers.popitem(last=False)[1])
         while len(self._first) > self._most:
             self._first.popitem(last=False)
+
+
+def _size(answer: InferResponse) -> int:
+    """Tell about how many bytes an answer takes in memory."""
+    return 500 + sum(tensor.data.nbytes for tensor in answer.outputs)

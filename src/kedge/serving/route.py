@@ -1,4 +1,4 @@
-"""The data plane's door: a raw ASGI application for one plane. Decode, one call, encode; no framework on the hot path.
+"""The data plane's door: a raw ASGI application over a host. Decode, one call, encode; no framework on the hot path.
 
     GET  /v2  /v2/health/live  /v2/health/ready  /metrics
     GET  /v2/models/NAME[/versions/V][/ready]
@@ -7,17 +7,15 @@
 An error is `{"error": "..."}`: 4xx is the caller's to mend, 422 the model's refusal, 503 nothing deployed, 500 ours.
 """
 
-import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
-from kedge.errors import KedgeError, ModelRefused, NotFound, NothingDeployed, RequestInvalid
-from kedge.serving.exposition import exposition
-from kedge.serving.plane import Plane
-from kedge.serving.protocol import MOST_BYTES, encode
+from kedge.errors import DeadlineExceeded, KedgeError, ModelRefused, NotFound, NothingDeployed, Overloaded, RequestInvalid
+from kedge.serving.host import Host
+from kedge.serving.protocol import MOST_BYTES, encode, question_of, response_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +29,8 @@ _STATUS: tuple[tuple[type[KedgeError], int], ...] = (
     (NothingDeployed, 503),  # before its parent
     (NotFound, 404),
     (ModelRefused, 422),
+    (Overloaded, 503),
+    (DeadlineExceeded, 504),
 )
 
 
@@ -57,8 +57,8 @@ class Gone(Exception):
 class Application:
     """The ASGI application. With a token, all but the health routes ask for it as a bearer."""
 
-    def __init__(self, plane: Plane, *, token: str | None = None, version: str = "") -> None:
-        self._plane, self._version = plane, version
+    def __init__(self, host: Host, *, token: str | None = None, version: str = "") -> None:
+        self._host, self._version = host, version
         self._bearer = f"Bearer {token}".encode() if token else None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -72,8 +72,7 @@ class Application:
         except Exception as error:  # the request door
             reply = self._apologize(error)
         if parts[-1] == "infer" and reply.status != 200:
-            known = parts[2:3] == [self._plane.model]
-            (self._plane.counts.unanswered if known else self._plane.metrics.nowhere)[reply.status].add()
+            self._host.refused(parts[2] if len(parts) > 2 else "", status=reply.status)
         headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
@@ -88,8 +87,7 @@ class Application:
     async def _route(self, scope: MutableMapping[str, Any], parts: list[str], *, receive: Receive) -> Reply:
         match parts:
             case ["v2", "models", model, *rest]:
-                self._require_model(model)
-                return await self._model(scope, rest, receive=receive)
+                return await self._model(scope, model, rest=rest, receive=receive)
             case ["v2"]:
                 _require_method(scope, "GET")
                 return _json({"name": "kedge", "version": self._version, "extensions": []})
@@ -98,47 +96,49 @@ class Application:
                 return _json({"live": True})
             case ["v2", "health", "ready"]:
                 _require_method(scope, "GET")
-                self._plane.require()
+                if not self._host.ready():
+                    raise NothingDeployed(f"no version of {self._host.model!r} is deployed yet")
                 return _json({"ready": True})
             case ["metrics"]:
                 _require_method(scope, "GET")
                 accept = (_header(scope, b"accept") or b"").decode("latin-1")
-                kind, body = exposition(self._plane.metrics, accept=accept)
+                kind, body = self._host.exposition(accept)
                 return Reply(200, body, [(b"content-type", kind.encode())])
         raise Refusal(404, f"there is nothing at {scope['path']}; the models are under /v2/models/NAME")
 
-    def _require_model(self, model: str) -> None:
-        if model != self._plane.model:
-            raise NotFound(f"model {model!r} is not served here; {self._plane.model!r} is")
-
-    async def _model(self, scope: MutableMapping[str, Any], rest: list[str], *, receive: Receive) -> Reply:
+    async def _model(self, scope: MutableMapping[str, Any], model: str, *, rest: list[str], receive: Receive) -> Reply:
         match rest:
             case ["infer"]:
-                return await self._infer(scope, None, receive=receive)
+                return await self._infer(scope, model, number=None, receive=receive)
             case ["versions", number, "infer"]:
-                return await self._infer(scope, _number(number), receive=receive)
+                return await self._infer(scope, model, number=_number(number), receive=receive)
             case ["refresh"]:
                 _require_method(scope, "POST")
                 _require_local(scope)
-                return await self._refresh()
+                return await self._refresh(model)
             case [] | ["ready"] | ["versions", _] | ["versions", _, "ready"]:
                 _require_method(scope, "GET")
-                active = self._plane.require(_number(rest[1]) if rest[:1] == ["versions"] else None)
-                ready = rest[-1:] == ["ready"]
-                return _json({"name": self._plane.model, "ready": True} if ready else active.metadata())
-        raise Refusal(404, f"there is nothing at {scope['path']}; ask /v2/models/{self._plane.model}/infer")
+                told = self._host.metadata(model, _number(rest[1]) if rest[:1] == ["versions"] else None)
+                return _json({"name": model, "ready": True} if rest[-1:] == ["ready"] else told)
+        if model not in self._host.models():
+            raise NotFound(f"model {model!r} is not served here; served are: {', '.join(self._host.models())}")
+        raise Refusal(404, f"there is nothing at {scope['path']}; ask /v2/models/{model}/infer")
 
-    async def _infer(self, scope: MutableMapping[str, Any], number: int | None, *, receive: Receive) -> Reply:
+    async def _infer(self, scope: MutableMapping[str, Any], model: str, *, number: int | None, receive: Receive) -> Reply:
         _require_method(scope, "POST")
         _require_json(scope)
-        return Reply(200, self._plane.infer(await _body(scope, receive), number))
+        body = await _body(scope, receive)
+        answer = await self._host.ask(question_of(body, model, version=number))
+        return _json(response_of(answer))
 
-    async def _refresh(self) -> Reply:
+    async def _refresh(self, model: str) -> Reply:
         try:
-            revision = await asyncio.to_thread(self._plane.refresh)
+            revision = await self._host.refresh(model)
+        except NotFound:
+            raise
         except KedgeError as error:
             raise Refusal(503, f"the newest revision cannot be served, the one before still is: {error}") from error
-        return _json({"name": self._plane.model, "revision": revision})
+        return _json({"name": model, "revision": revision})
 
     def _apologize(self, error: Exception) -> Reply:
         if isinstance(error, Refusal):
@@ -148,7 +148,7 @@ class Application:
             return _error(status, str(error), (b"retry-after", b"1"))
         if status != 500:
             return _error(status, str(error))
-        incident = self._plane.new_id()
+        incident = self._host.new_id()
         _log.error("request %s failed", incident, exc_info=error)
         return _error(500, f"a fault of this server, not of your request; its log names it {incident}")
 

@@ -3,17 +3,18 @@
 A file's bytes survive a power cut after fsync of the file; its name survives after fsync of the folder that holds it.
 """
 
-import ctypes
+from __future__ import annotations
+
 import errno
 import os
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from kedge.errors import KedgeError, StoreBroken, StoreFull
 
 _PUNCH_HOLE_KEEP_SIZE = 0x02 | 0x01  # Linux, linux/falloc.h
-_fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None) if sys.platform == "linux" else None
-_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None) if sys.platform == "linux" else None
 _START_WRITING = 0x02  # Linux, linux/fs.h: SYNC_FILE_RANGE_WRITE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -45,18 +46,31 @@ def sync_folder(folder: Path) -> None:
 
 def punch(descriptor: int, start: int, *, length: int) -> bool:
     """Give a part of a file back to the file system: it reads as zeros. False where that cannot be done."""
-    if _fallocate is None:
-        return False
-    return not _fallocate(descriptor, _PUNCH_HOLE_KEEP_SIZE, ctypes.c_int64(start), ctypes.c_int64(length))
+    call = _linux("fallocate")
+    return call is not None and not call(descriptor, _PUNCH_HOLE_KEEP_SIZE, start, length)
 
 
 def start_writing(descriptor: int, start: int, *, length: int) -> None:
     """Have the disk begin with what was written to a part of a file. A hint: it makes nothing safe, a sync does."""
-    if _sync_file_range is not None:
-        _sync_file_range(descriptor, ctypes.c_int64(start), ctypes.c_int64(length), _START_WRITING)
+    if (call := _linux("sync_file_range")) is not None:
+        call(descriptor, start, length, _START_WRITING)
 
 
-def refusal(error: OSError, path: Path) -> KedgeError:
+@cache
+def _linux(name: str) -> Callable[[int, int, int, int], int] | None:
+    """Find a call of Linux that Python has no word for: two integers, and two 64-bit ones where that call wants them."""
+    if sys.platform != "linux":
+        return None
+    import ctypes  # 2 ms that a look at files need not pay
+
+    number, wide = ctypes.c_int, ctypes.c_int64
+    call = getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    if call is not None:
+        call.argtypes = (number, number, wide, wide) if name == "fallocate" else (number, wide, wide, number)
+    return call
+
+
+def refusal(error: OSError, path: Path | str) -> KedgeError:
     """Turn what the operating system said about writing a file into StoreFull or StoreBroken."""
     if error.errno in _FULL:
         return StoreFull(f"no space left to write {path}; free some space and run the same again, nothing written is lost")

@@ -191,6 +191,28 @@ def test_a_logged_answer_is_computed_again_bit_for_bit_in_its_batch(room, blobs)
         room.recompute(second, logged, row=0)
 
 
+def test_an_answer_that_minds_its_neighbours_is_computed_again_in_the_whole_call(store, blobs):
+    class Sociable:
+        def answer(self, model, matrix):
+            return matrix[:, 0] + matrix.mean()
+
+    room = Evaluation(blobs=blobs, loader=Sociable(), events=store.events, clock=Clock())
+    version, values = version_of(candidate(blobs)), ([0.5, 0.25, 1.0], [2.0, 4.0, 8.0])
+    used = [(1, [0, 1]), (1, [0, 1, 2])]
+    mean = (0.5 + 0.25 + 2 + 4 + 8) / 5
+    first, second = (
+        msgspec.structs.replace(
+            batch([1, 1, 1], [value + mean for value in mine], [rows]), features={"p": mine}, calls={1: ("call", place, 2)}
+        )
+        for place, (mine, rows) in enumerate(zip(values, used, strict=True))
+    )
+    alone = room.recompute(version, second, row=2)
+    assert (alone.equal, alone.batch_rows) == (False, 3)
+    for logged, row in ((first, 1), (second, 0), (second, 2)):
+        found = room.recompute(version, logged, row=row, call=lambda: [first, second])
+        assert (found.equal, found.batch_rows) == (True, 5)
+
+
 def test_a_shadow_answer_is_computed_again_too(room, blobs):
     second = version_of(candidate(blobs, 2.0), number=2)
     logged = batch([1, 1, 1], [0.1, 0.2, 0.3], [(1, [0, 1, 2]), (2, [0, 1, 2])], shadow={2: [0.2, 0.4, 0.6]})

@@ -307,3 +307,13 @@ def test_a_version_that_rows_were_erased_from_still_answers_and_says_so(house) -
 def test_a_dataset_version_that_is_gone(house) -> None:
     link = house.lineage._dataset_link(digest_of("never"))
     assert (link.verified, link.digest) == (False, digest_of("never"))
+
+
+def test_the_requests_of_one_call_are_found_in_their_order_unless_one_is_gone(house) -> None:
+    number = house.answer(request="alone").versions[0]
+    for place in (2, 0, 1):  # a compaction may put them in another order
+        house.answer(request=f"r{place}", calls={number: ("process-7", place, 3)})
+    house.answer(request="other", calls={number: ("process-70", 0, 2)})
+    assert [batch.request for batch in house.lineage.call(house.lineage.get("r1.0"))] == ["r0", "r1", "r2"]
+    with pytest.raises(NotFound, match="together with 1 others, of which 1 are no longer"):
+        house.lineage.call(house.lineage.get("other.0"))

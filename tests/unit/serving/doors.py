@@ -128,29 +128,36 @@ def flights(rows: int = 2, **more: Any) -> dict[str, Any]:
 
 
 async def serve_doors(port_file: str) -> None:
-    """Serve both doors on free ports, and write the ports into a file."""
+    """Serve both doors on free ports until SIGTERM, and write the ports into a file."""
     import uvicorn
 
     from kedge.serving.door.application import HttpDoor
     from kedge.serving.door.connection import Connection
+    from kedge.serving.grpc.door import GrpcDoor
 
     class Hasty(Connection):
         head_seconds, body_seconds = 0.5, 1.0
 
     host = EchoHost()
+    grpc = GrpcDoor(host, version="9")
     config = uvicorn.Config(HttpDoor(host, version="9"), port=0, http=Hasty, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    ports = [server.servers[0].sockets[0].getsockname()[1], await grpc.start("127.0.0.1", 0)]
     with open(f"{port_file}.part", "w", encoding="utf-8") as file:
-        file.write(str(port))
+        file.write(" ".join(map(str, ports)))
     os.rename(f"{port_file}.part", port_file)
     await serving
+    await grpc.stop(5)
 
 
 if __name__ == "__main__":
+    import signal
     import sys
 
-    asyncio.run(serve_doors(sys.argv[1]))
+    import uvloop
+
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, and raises it again for whoever handled it before
+    uvloop.run(serve_doors(sys.argv[1]))

@@ -1,7 +1,7 @@
 """What surrounds a plane in the tests: rooms that answer from memory, a clock set by hand, an ASGI caller."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +11,16 @@ import numpy as np
 from tests.unit.memory_journal import MemoryJournal
 
 from kedge.domain.data import Column, ColumnType
-from kedge.domain.evaluation import Outcome, Task, Verdict
+from kedge.domain.evaluation import Task
 from kedge.domain.features import FeatureService, FeatureView
 from kedge.domain.ids import Digest, ModelName, RunId
 from kedge.domain.records import decode_batch
-from kedge.domain.registry import ModelVersion, Signature
+from kedge.domain.registry import Servable, Signature
 from kedge.domain.rollout import Deployment
-from kedge.errors import ModelRefused, StoreFull
-from kedge.serving.plane import Plane
+from kedge.errors import ModelRefused, NotFound, StoreFull
+from kedge.serving.host import Host
+from kedge.serving.log import PredictionLog
+from kedge.serving.plane import DEFAULTS, Limits
 from kedge.serving.route import Application
 
 MODEL = ModelName("flights")
@@ -94,41 +96,52 @@ class Reader:
 
 
 class Evaluation:
-    """Version N answers N / 10; or what is put into `answers`, or raises what is put there."""
+    """Version N answers N / 10; or what is put into `answers`, or raises what is put there, or what that gives for rows."""
 
     def __init__(self) -> None:
         self.answers: dict[int, Any] = {}
         self.calls: list[tuple[int, int]] = []
 
-    def score(self, model: ModelVersion, columns: Mapping[str, Sequence[Any]]) -> Any:
-        rows = len(next(iter(columns.values())))
-        self.calls.append((model.number, rows))
-        answer = self.answers.get(model.number, model.number / 10)
+    def find(self, model: Servable) -> "Version":
+        return Version(self, model.number)
+
+    def score(self, number: int, matrix: Any) -> Any:
+        self.calls.append((number, len(matrix)))
+        answer = self.answers.get(number, number / 10)
+        if callable(answer):
+            return answer(matrix)
         if isinstance(answer, BaseException):
             raise answer
-        return np.full(rows, answer)
+        return np.full(len(matrix), answer)
+
+
+class Version:
+    """A loaded version."""
+
+    def __init__(self, evaluation: Evaluation, number: int) -> None:
+        self.evaluation, self.number = evaluation, number
+
+    def predict(self, matrix: Any) -> Any:
+        return self.evaluation.score(self.number, matrix)
 
 
 class Registry:
-    """Verifies everything but the versions in `broken`."""
+    """Has versions 1 to 8, and verifies everything but those in `broken`."""
 
-    def __init__(self) -> None:
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
         self.broken: set[int] = set()
         self.verified: list[int] = []
 
-    def verify(self, version: ModelVersion) -> None:
+    def servable(self, model: ModelName, number: int) -> Servable:
+        if number > 8:
+            raise NotFound(f"model {model!r} has no version {number}")
+        return version_of(number, self.signature, model)
+
+    def verify(self, version: Servable) -> None:
         self.verified.append(version.number)
         if version.number in self.broken:
             raise ModelRefused(f"version {version.number} answers otherwise")
-
-
-class Models:
-    def __init__(self, signature: Signature) -> None:
-        self.signature = signature
-        self.missing: set[int] = set()
-
-    def find(self, model: ModelName, number: int) -> ModelVersion | None:
-        return None if number in self.missing else version_of(number, self.signature)
 
 
 class Deployments:
@@ -139,13 +152,16 @@ class Deployments:
     def find(self, model: ModelName, revision: int | None = None) -> Deployment | None:
         if self.error is not None:
             raise self.error
-        return self.rows[-1] if self.rows else None
+        return next((row for row in reversed(self.rows) if row.model == model), None)
 
-    def deploy(self, champion: int, challenger: int | None = None, **more: Any) -> None:
+    def names(self) -> list[ModelName]:
+        return list(dict.fromkeys(row.model for row in self.rows))
+
+    def deploy(self, champion: int, challenger: int | None = None, *, model: ModelName = MODEL, **more: Any) -> None:
         self.rows.append(
             Deployment(
-                model=MODEL,
-                revision=len(self.rows) + 1,
+                model=model,
+                revision=1 + sum(row.model == model for row in self.rows),
                 champion=champion,
                 challenger=challenger,
                 since=NOW,
@@ -188,27 +204,31 @@ class Around:
     replay_clock: bool = False
     token: str | None = None
     deployments: Deployments = field(default_factory=Deployments)
-    registry: Registry = field(default_factory=Registry)
+    limits: Limits = DEFAULTS
+    only: list[str] | None = None
     evaluation: Evaluation = field(default_factory=Evaluation)
     journal: Journal = field(default_factory=Journal)
 
     def __post_init__(self) -> None:
-        self.reader, self.models = Reader(self.service), Models(self.signature)
-        self.plane = Plane(
+        self.reader, self.registry = Reader(self.service), Registry(self.signature)
+        self.host = Host(
             model=MODEL,
             service=self.service,
             sticky=self.sticky,
             deployments=self.deployments,
-            models=self.models,
             registry=self.registry,
-            reader=self.reader,
-            evaluation=self.evaluation,
-            journal=self.journal,
+            shelf=self.evaluation,
+            size=lambda servable: 1000,
+            reader=self.reader if self.service.views else None,
+            log=PredictionLog(self.journal),
             clock=Clock(),
+            limits=self.limits,
+            only=self.only,
             replay_clock=self.replay_clock,
             new_id=Ids(),
         )
-        self.app = Application(self.plane, token=self.token, version="9")
+        (self.plane,) = self.host.planes
+        self.app = Application(self.host, token=self.token, version="9")
 
     def deployed(self, champion: int = 1, challenger: int | None = None, **more: Any) -> "Around":
         self.deployments.deploy(champion, challenger, **more)
@@ -274,21 +294,16 @@ def call(
     return Response(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
 
 
-def version_of(number: int, signature: Signature) -> ModelVersion:
-    return ModelVersion(
-        model=MODEL,
+def version_of(number: int, signature: Signature, model: ModelName = MODEL) -> Servable:
+    return Servable(
+        model=model,
         number=number,
         digest=Digest(f"{number:064d}"),
         format="sklearn",
-        run=RunId(f"run{number}"),
-        candidate_run=RunId(f"candidate{number}"),
+        example=Digest(""),
         signature=signature,
         service="delay",
-        verdict=Verdict(outcome=Outcome.PASSED, findings=()),
-        datasets=(),
-        example=Digest(""),
-        trained_upto=NOW,
-        registered_at=NOW,
+        run=RunId(f"run{number}"),
     )
 
 

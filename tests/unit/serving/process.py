@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.unit.serving.fakes import MODEL, SERVICE, Around, Clock, Evaluation
 
-from kedge.domain.project import DataRules, ProjectSpec
+from kedge.domain.project import DataRules, FeatureRules, ProjectSpec
 from kedge.domain.rollout import RolloutRules
 from kedge.serving.server import serve
 from kedge.storage.journal import FileJournal
@@ -17,22 +17,26 @@ from kedge.storage.journal import FileJournal
 class Slow(Evaluation):
     """Takes a moment for each call."""
 
-    def score(self, model: Any, columns: Any) -> Any:
+    def score(self, number: int, matrix: Any) -> Any:
         time.sleep(0.3)
-        return super().score(model, columns)
+        return super().score(number, matrix)
 
 
 def house_of(folder: Path, *, slow: bool = False) -> Any:
     """Wire what `serve` asks of a house."""
-    around = Around().deployed(1)
+    around = Around(evaluation=Slow() if slow else Evaluation()).deployed(1)
     return SimpleNamespace(
         spec=ProjectSpec(
-            name=MODEL, data=DataRules(source="x", time="t", label="late"), rollout=RolloutRules(sticky="flight_id")
+            name=MODEL,
+            data=DataRules(source="x", time="t", label="late"),
+            features=FeatureRules(service="features.py:delay"),
+            rollout=RolloutRules(sticky="flight_id"),
         ),
-        meta=SimpleNamespace(deployments=around.deployments, models=around.models),
+        meta=SimpleNamespace(deployments=around.deployments),
         registry=around.registry,
         features=SimpleNamespace(service=lambda spec: SERVICE, reader=lambda service: around.reader),
-        evaluation=Slow() if slow else around.evaluation,
+        loader=around.evaluation,
+        blobs=SimpleNamespace(files=lambda digest: []),
         predictions=FileJournal(folder, "serve"),
         clock=Clock(),
     )

@@ -21,7 +21,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 def test_the_newest_revision_is_taken_up() -> None:
     around = Around()
-    follower = Follower(around.plane, seconds=0.01)
+    follower = Follower(around.host, seconds=0.01)
     around.deployments.deploy(1)
     follower.start()
     try:
@@ -37,11 +37,11 @@ def test_a_broken_revision_is_told_once_and_tried_again_after_a_rest(caplog: obj
     around = Around().deployed(1)
     around.registry.broken.add(2)
     around.deployments.deploy(2)
-    follower = Follower(around.plane)
+    follower = Follower(around.host)
     for _ in range(50):
         follower.look()
     assert around.registry.verified == [1, 2]
-    assert around.plane.counts.load_failures.value == 1
+    assert around.plane.metrics.load_failures.value == 1
     around.registry.broken.clear()
     follower.look()
     assert around.plane.require().deployment.revision == 2
@@ -51,7 +51,7 @@ def test_a_newer_revision_ends_the_rest() -> None:
     around = Around().deployed(1)
     around.registry.broken.add(2)
     around.deployments.deploy(2)
-    follower = Follower(around.plane)
+    follower = Follower(around.host)
     follower.look()
     around.deployments.deploy(3)
     follower.look()
@@ -60,16 +60,15 @@ def test_a_newer_revision_ends_the_rest() -> None:
 
 def test_a_version_that_is_gone_or_needs_another_service_is_not_served() -> None:
     around = Around().deployed(1)
-    around.models.missing.add(2)
-    around.deployments.deploy(2)
-    Follower(around.plane).look()
+    around.deployments.deploy(9)
+    Follower(around.host).look()
     assert around.plane.require().deployment.champion == 1
 
 
 def test_a_store_that_is_away_stops_nothing() -> None:
     around = Around().deployed(1)
     around.deployments.error = RuntimeError("connection refused")
-    follower = Follower(around.plane)
+    follower = Follower(around.host)
     follower.look()
     assert around.infer(body_of(1)).status == 200
     around.deployments.error = None

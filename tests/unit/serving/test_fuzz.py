@@ -12,7 +12,6 @@ import polars as pl
 from tests.unit.serving.fakes import NOW, PLANES, SIGNATURE, Around, body_of
 
 from kedge.domain.features import FeatureService
-from kedge.features.encode import encode
 from kedge.features.online import OnlineReader, write_types
 from kedge.storage.online import MemoryOnline
 
@@ -49,13 +48,10 @@ class Service(OnlineReader):
         super().__init__(service, store)
 
 
-class Encoding:
-    """Answers each row with the share of its inputs that are there."""
-
-    def score(self, model: Any, columns: Any) -> Any:
-        matrix = encode(model.signature, columns)
-        assert matrix.shape[1] == len(SIGNATURE.inputs)
-        return np.isfinite(matrix).mean(axis=1)
+def there(matrix: Any) -> Any:
+    """Answer each row with the share of its inputs that are there."""
+    assert matrix.shape[1] == len(SIGNATURE.inputs)
+    return np.isfinite(matrix).mean(axis=1)
 
 
 def spoilt(random_: random.Random) -> bytes:
@@ -97,7 +93,7 @@ def spoilt(random_: random.Random) -> bytes:
 
 def test_no_malformed_request_is_a_fault_of_ours() -> None:
     around = Around().deployed()
-    around.plane._reader, around.plane._evaluation = Service(), Encoding()
+    around.plane._reader, around.evaluation.answers[1] = Service(), there
     assert around.infer(body_of(2)).output("late") == [0.8, 0.8]
     random_, seen = random.Random(7), {}
     for _ in range(4000):
@@ -106,6 +102,6 @@ def test_no_malformed_request_is_a_fault_of_ours() -> None:
         seen[answer.status] = seen.get(answer.status, 0) + 1
         assert answer.status in (200, 400, 422), (answer.status, body, answer.body)
         assert answer.status == 200 or list(answer.json) == ["error"]
-    assert len(around.logged()) == seen[200] + 1 - around.plane.counts.repeated.value
+    assert len(around.logged()) == seen[200] + 1 - around.plane.metrics.repeated.value
     assert seen[400] > 2000
     assert seen[200] > 50

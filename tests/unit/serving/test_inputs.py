@@ -9,12 +9,15 @@ from kedge.domain.evaluation import Task
 from kedge.domain.features import FeatureService
 from kedge.domain.registry import Signature
 from kedge.errors import ModelRefused, RequestInvalid
-from kedge.serving.inputs import Inputs
-from kedge.serving.protocol import MOST_ROWS, read_request
+from kedge.serving.inputs import MOST_ROWS, Inputs
+from kedge.serving.protocol import question_of
 
 
 def read(inputs: Inputs, *tensors: dict[str, object]) -> dict[str, list[object]]:
-    return inputs.columns(read_request(msgspec.json.encode({"inputs": tensors})).inputs)
+    rows = inputs.rows(question_of(msgspec.json.encode({"inputs": tensors}), "m", version=None).inputs)
+    if rows.matrix is None:
+        return rows.columns
+    return {name: rows.matrix[:, place].tolist() for place, name in enumerate(inputs.names)}
 
 
 def test_expected_are_keys_request_columns_and_the_sticky_one() -> None:

@@ -1,14 +1,25 @@
 """The memory of requests answered last."""
 
+import numpy as np
+
 from kedge.serving.recent import Recent
+from kedge.serving.wire.questions import InferResponse, Tensor
+
+
+def answer_of(size: int) -> InferResponse:
+    data = np.zeros(size, np.uint8)
+    return InferResponse(model="m", version="1", id="", outputs=[Tensor("y", "UINT8", data.shape, data)])
+
+
+ANSWER = answer_of(1)
 
 
 def test_the_first_body_owns_the_id() -> None:
     recent = Recent()
     exact, name = recent.name("a", b"1")
     assert name == "a"
-    recent.keep(exact, "a", answer=b"answer")
-    assert recent.find(exact) == b"answer"
+    recent.keep(exact, "a", answer=ANSWER)
+    assert recent.find(exact) is ANSWER
     assert recent.name("a", b"1") == (exact, "a")
     other, name = recent.name("a", b"2")
     assert name == other != exact
@@ -21,17 +32,17 @@ def test_it_is_bounded_and_an_id_in_use_is_never_given_away() -> None:
     for turn in range(100):
         exact, name = recent.name("always", b"%d" % turn)
         assert (name == "always") == (turn == 0)
-        recent.keep(exact, "always", answer=b"")
+        recent.keep(exact, "always", answer=ANSWER)
     for turn in range(100):
         told = f"r{turn}"
-        recent.keep(recent.name(told, b"")[0], told, answer=b"")
+        recent.keep(recent.name(told, b"")[0], told, answer=ANSWER)
     assert recent.find(recent.name("r0", b"")[0]) is None
-    assert recent.find(recent.name("r99", b"")[0]) == b""
+    assert recent.find(recent.name("r99", b"")[0]) is ANSWER
 
 
 def test_long_answers_are_forgotten_sooner() -> None:
-    recent = Recent(most_bytes=10)
+    recent, long = Recent(most_bytes=10_000), answer_of(6000)
     names = [recent.name(told, b"")[0] for told in ("a", "b", "b")]
     for name in names:
-        recent.keep(name, name, answer=b"7 bytes")
-    assert [recent.find(name) for name in names] == [None, b"7 bytes", b"7 bytes"]
+        recent.keep(name, name, answer=long)
+    assert [recent.find(name) for name in names] == [None, long, long]

@@ -17,7 +17,7 @@ from kedge.ports import TreeFile
 from kedge.ports.workspace import PlaceMemory, Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 _BATCH = 20_000  # files that wait in memory
 _NAMED = 5  # files in a message
@@ -73,7 +73,7 @@ class CheckoutPlan:
                 f" keep them with `kedge data add {self._place}`, or give --force to lose them"
             )
 
-    def files(self) -> Iterator[tuple[TreeFile, Path]]:
+    def files(self) -> Iterator[tuple[TreeFile, str]]:
         """Name what is to be written, and where; what was changed since the plan was made stops it."""
         for name, size, mtime, ctime, inode, mode, raw, link in self._memory.coming():
             now = self._workspace.look(self._place, name, folder=self._folder)

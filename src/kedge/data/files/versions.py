@@ -95,7 +95,8 @@ class FileVersions:
             memory = space.memory(place)
             try:
                 asked = _Asked(place, dataset, actor, message, tuple(notes))
-                version, new, read = self._add(asked, memory, folder=kind, told=told)
+                reading = _Reading(space, place, memory=memory, folder=kind)
+                version, new = self._add(asked, memory, reading=reading, told=told)
             finally:
                 memory.close()
             made = Pointer(dataset=dataset, digest=version.digest, files=version.files, bytes=version.bytes, folder=kind)
@@ -104,8 +105,8 @@ class FileVersions:
             place=place,
             version=version,
             new=new,
-            read=read,
-            warnings=self._warnings(place, first=pointer is None, read=read),
+            read=reading.read,
+            warnings=self._warnings(place, reading, first=pointer is None),
         )
 
     def checkout(self, place: str, version: DatasetVersion, *, told: Told, force: bool = False) -> CheckedOut:
@@ -235,13 +236,12 @@ class FileVersions:
         finally:
             memory.close()
 
-    def _add(self, asked: _Asked, memory: PlaceMemory, *, folder: bool, told: Told) -> tuple[DatasetVersion, bool, int]:
+    def _add(self, asked: _Asked, memory: PlaceMemory, *, reading: _Reading, told: Told) -> tuple[DatasetVersion, bool]:
         base = memory.base()
         held = self._datasets.find_digest(base.version) if base is not None else None
         if base is not None and (held is None or held.tree != base.tree):
             base = None  # the store is another one, or has lost or erased what is remembered: read everything
             memory.forget()
-        reading = _Reading(self._workspace, asked.place, memory=memory, folder=folder)
         batch: list[KnownFile] = []
         read = reading.files(trusted=self._blobs.has)
         for stored in self._blobs.put_files(read, told=told, before=lambda name: _digest(memory.file(name))):
@@ -252,14 +252,14 @@ class FileVersions:
                 batch = []
         here = self._datasets.find(asked.dataset, base.number) if base is not None and not base.coming else None
         if base is not None and here is not None and here.tree == base.tree and not reading.touched:
-            return here, False, 0
+            return here, False
         memory.begin()  # closed before `settle`, it leaves things as they were
         memory.change(files=(*batch, *reading.ready), gone=reading.gone)
         count = _Count()
         tree = self._blobs.put_manifest(count.through(memory.files()))
         version, new = self._publish(asked, tree, count=count, parent=held, here=here)
         memory.settle(_base(version))
-        return version, new, reading.read
+        return version, new
 
     def _publish(
         self,
@@ -369,14 +369,15 @@ class FileVersions:
             raise Conflict(f"the name {dataset!r} belongs to {what}; give {place} another one with --name")
         return dataset
 
-    def _warnings(self, place: str, *, first: bool, read: int) -> tuple[str, ...]:
+    def _warnings(self, place: str, reading: _Reading, *, first: bool) -> tuple[str, ...]:
         said = []
-        if read and (twins := self._workspace.twins(place)):
-            shown = ", ".join(f"{one!r} and {other!r}" for one, other in twins[:_NAMED])
+        if reading.read and reading.twins:
+            shown = ", ".join(f"{one!r} and {other!r}" for one, other in reading.twins[:_NAMED])
             said.append(f"{place} has names that Windows and macOS take for one: {shown}; it cannot be checked out there")
-        if read and (pointers := self._workspace.lfs_pointers(place)):
+        if reading.lfs_pointers:
             said.append(
-                f"{pointers:,} files of {place} are pointers of git-lfs and no data; take it in: kedge data import {place}"
+                f"{reading.lfs_pointers:,} files of {place} are pointers of git-lfs and no data;"
+                f" take it in: kedge data import {place}"
             )
         if first and (tracked := self._workspace.in_git(place)):
             said.append(f"git has {tracked} files of {place}, too; leave them to Kedge: git rm -r --cached {place}")
@@ -430,28 +431,35 @@ class _Reading:
         self.begun_ns = workspace.now_ns()
         self.gone: list[str] = []
         self.ready: list[KnownFile] = []
-        self.read = 0
+        self.twins: list[tuple[str, str]] = []
+        self.read = self.lfs_pointers = 0
 
     @property
     def touched(self) -> bool:
         """Tell whether anything is not as it is remembered."""
         return bool(self.gone or self.ready or self.read)
 
-    def files(self, *, trusted: Callable[[Digest], bool]) -> Iterator[tuple[str, Path]]:
+    def files(self, *, trusted: Callable[[Digest], bool]) -> Iterator[tuple[str, str]]:
         """Name the files to read, with their paths."""
+        space, place, folder = self._workspace, self._place, self._folder
         memory, has_fresh = self._memory, self._memory.has_fresh()
-        for found, known in differing(self._workspace.scan(self._place), memory.files()):
+        for found, known in differing(space.scan(place, opened=self._opened), memory.files()):
             if found is None:
                 assert known is not None  # noqa: S101  # one of the two is there
                 self.gone.append(known.name)
             elif found.mode == LINK:
-                link = self._workspace.link(self._place, found.name)
+                link = space.link(place, found.name)
                 self.ready.append(KnownFile(*found, bytes.fromhex(EMPTY), link))
             elif has_fresh and (fresh := memory.fresh(found.name)) and found == fresh[:6] and trusted(fresh.digest):
                 self.ready.append(fresh)
             else:
                 self.read += 1
-                yield found.name, self._workspace.path(self._place, found.name, folder=self._folder)
+                self.lfs_pointers += space.is_lfs_pointer(place, found, folder=folder)
+                yield found.name, space.path(place, found.name, folder=folder)
+
+    def _opened(self, prefix: str, names: list[str]) -> None:
+        if len(self.twins) < _NAMED:
+            self.twins.extend((prefix + one, prefix + other) for one, other in self._workspace.twins(names))
 
 
 def _paths(offer: Offer, *, stand_ins: list[str]) -> Iterator[tuple[str, Path]]:

@@ -86,7 +86,7 @@ class ChunkStore:
         return read_manifest(self.get(tree), tree)
 
     def put_files(
-        self, files: Iterable[tuple[str, Path]], *, told: Told, before: Before = lambda name: None
+        self, files: Iterable[tuple[str, Path | str]], *, told: Told, before: Before = lambda name: None
     ) -> Iterator[StoredFile]:
         """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
         return Intake(self._folder, self._index, pack_bytes=self._pack_bytes, told=told, before=before).take(files)
@@ -107,7 +107,7 @@ class ChunkStore:
 
     def restore(
         self,
-        files: Iterable[tuple[TreeFile, Path]],
+        files: Iterable[tuple[TreeFile, Path | str]],
         *,
         told: Told,
         before: Before = lambda name: None,

@@ -51,7 +51,7 @@ class Intake:
         self._unnamed = self._files = self._bytes = 0
         self._last = (0, 0)
 
-    def take(self, files: Iterable[tuple[str, Path]]) -> Iterator[StoredFile]:
+    def take(self, files: Iterable[tuple[str, Path | str]]) -> Iterator[StoredFile]:
         """Keep files in the order given; each is safe when it is given. Raises SourceFailed, FileChanged, StoreFull."""
         try:
             for name, path in files:
@@ -65,7 +65,7 @@ class Intake:
             if self._large is not None:
                 self._large.close()
 
-    def _take(self, name: str, path: Path) -> None:
+    def _take(self, name: str, path: Path | str) -> None:
         """Read a file until it does not change meanwhile."""
         before: tuple[object, ...] = ()
         for attempt in range(_TRIES):

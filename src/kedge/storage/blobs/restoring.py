@@ -34,7 +34,7 @@ _WRITEBACK = 16 << 20
 
 class _Task(NamedTuple):
     file: TreeFile
-    path: Path
+    path: str
     recipe: Recipe
     places: list[ChunkPlace]
 
@@ -68,13 +68,14 @@ class Restoring:
         self._window = _Window(folder)
         self._files = self._bytes = 0
 
-    def restore(self, files: Iterable[tuple[TreeFile, Path]]) -> Iterator[StoredFile]:
+    def restore(self, files: Iterable[tuple[TreeFile, Path | str]]) -> Iterator[StoredFile]:
         """Write files to their paths. Raises NotFound, StoreBroken, StoreFull."""
-        links: list[tuple[TreeFile, Path]] = []
-        waiting: list[tuple[TreeFile, Path]] = []
+        links: list[tuple[TreeFile, str]] = []
+        waiting: list[tuple[TreeFile, str]] = []
         size = 0
         with self._window:
-            for file, path in files:
+            for file, given in files:
+                path = os.fspath(given)
                 if file.link:
                     links.append((file, path))
                     continue
@@ -87,7 +88,7 @@ class Restoring:
         for file, path in links:
             yield self._done(file, self._link(file, path))
 
-    def _write_all(self, files: Sequence[tuple[TreeFile, Path]]) -> Iterator[StoredFile]:
+    def _write_all(self, files: Sequence[tuple[TreeFile, str]]) -> Iterator[StoredFile]:
         recipes = self._index.find_recipes([file.digest for file, _ in files])
         for file, path in files:
             if file.digest not in recipes:
@@ -117,7 +118,7 @@ class Restoring:
     def _write(self, task: _Task) -> os.stat_result:
         large = task.recipe.size > _LARGE
         data = b"" if large else self._small(task)  # what cannot be read is told as that, not as what cannot be written
-        path, part = os.fspath(task.path), self._part(task.path)
+        path, part = task.path, self._part(task.path)
         mode = 0o777 if task.file.executable else 0o666
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -139,14 +140,14 @@ class Restoring:
         except OSError as error:
             raise refusal(error, task.path) from error
 
-    def _part(self, path: Path) -> str:
+    def _part(self, path: str) -> str:
         """Name a temporary file beside a path, in a folder that is there."""
-        folder = os.fspath(path.parent)
+        folder = os.path.dirname(path) or "."
         if folder not in self._made:
             try:
                 os.makedirs(folder, exist_ok=True)
             except OSError as error:
-                raise refusal(error, path.parent) from error
+                raise refusal(error, folder) from error
             self._made.add(folder)
         self._number += 1
         return f"{folder}/.kedge-{self._token}-{self._number}.part"
@@ -223,7 +224,7 @@ class Restoring:
             at += place.length
         return True
 
-    def _link(self, file: TreeFile, path: Path) -> os.stat_result:
+    def _link(self, file: TreeFile, path: str) -> os.stat_result:
         part = self._part(path)
         try:
             os.symlink(file.link, part)
@@ -275,7 +276,7 @@ class _Window:
         return self._buffer[at : min(at + place.length, self._size)]
 
 
-def _lying(path: Path, recipe: Recipe, *, places: Mapping[Digest, ChunkPlace]) -> dict[Digest, ChunkPlace]:
+def _lying(path: str, recipe: Recipe, *, places: Mapping[Digest, ChunkPlace]) -> dict[Digest, ChunkPlace]:
     """Tell where the chunks of a file in the workspace lie, as if it were a pack; they are verified like any."""
     found: dict[Digest, ChunkPlace] = {}
     start, whole = 0, os.path.abspath(path)

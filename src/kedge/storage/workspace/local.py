@@ -1,14 +1,13 @@
 """The project's folder as a workspace (port `Workspace`)."""
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 from blake3 import blake3
@@ -28,12 +27,15 @@ from kedge.storage.workspace.pointers import (
 )
 from kedge.storage.workspace.scan import is_skipped, nested_pointers, others, read_link, scan, twins
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from kedge.ports.workspace import Opened
+
 _NO_BYTES = blake3(b"").digest()
 _SMALL = 1 << 20
 _LFS = b"version https://git-lfs.github.com/spec/"
-_LFS_SIZES, _LFS_LOOKED_AT = range(120, 150), 1000
+_LFS_SIZES = range(120, 150)
 _TRIES = 3
-_TWINS_SHOWN = 3
 _SPARE = 16 << 20  # bytes that a disk is left with
 
 
@@ -96,13 +98,13 @@ class LocalWorkspace:
         inner = next(nested_pointers(self._root / place), None) if (self._root / place).is_dir() else None
         return f"{place}/{inner.removesuffix(POINTER)}" if inner else None
 
-    def scan(self, place: str) -> Iterator[SeenFile]:
+    def scan(self, place: str, *, opened: Opened | None = None) -> Iterator[SeenFile]:
         """Look at every file, in the order of the names; nothing is read. Raises SourceFailed for what cannot be kept."""
-        return scan(self._root / place)
+        return scan(self._root / place, opened=opened)
 
-    def path(self, place: str, name: str, *, folder: bool) -> Path:
+    def path(self, place: str, name: str, *, folder: bool) -> str:
         """Give the path of a file of a place."""
-        return Path(f"{self._root}/{place}/{name}" if folder else f"{self._root}/{place}")
+        return f"{self._root}/{place}/{name}" if folder else f"{self._root}/{place}"
 
     def found(self, name: str, stat: os.stat_result) -> SeenFile:
         """Give a stat as a look would."""
@@ -126,7 +128,7 @@ class LocalWorkspace:
             if found.mode == LINK:
                 return _NO_BYTES, os.readlink(path)
             for _ in range(_TRIES):
-                with path.open("rb") as file:
+                with open(path, "rb") as file:
                     before = os.fstat(file.fileno())
                     raw = _hash(path, before.st_size, file=file)
                     after = os.fstat(file.fileno())
@@ -167,7 +169,7 @@ class LocalWorkspace:
         root = self._root / place
         emptied: set[Path] = set()
         for name in names:
-            path = self.path(place, name, folder=folder)
+            path = Path(self.path(place, name, folder=folder))
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -218,7 +220,8 @@ class LocalWorkspace:
     def require_room(self, place: str, size: int) -> None:
         """Raise StoreFull where the disk has less room than that."""
         home = next(path for path in (self._root / place, *(self._root / place).parents) if path.exists())
-        free = shutil.disk_usage(home).free
+        disk = os.statvfs(home)
+        free = disk.f_bavail * disk.f_frsize
         if size + _SPARE > free:
             raise StoreFull(
                 f"{place} needs {size:,} bytes and the disk has {free:,} left; free some space and run the same again"
@@ -227,7 +230,7 @@ class LocalWorkspace:
     def takes_twins(self, place: str) -> bool:
         """Say whether the file system tells names apart that differ in case only."""
         home = next(path for path in (self._root / place, *(self._root / place).parents) if path.is_dir())
-        probe = home / f".kedge-{secrets.token_hex(6)}a.part"
+        probe = home / f".kedge-{os.urandom(6).hex()}a.part"
         try:
             probe.touch()
             return not probe.with_name(probe.name.upper()).exists()
@@ -236,26 +239,17 @@ class LocalWorkspace:
         finally:
             probe.unlink(missing_ok=True)
 
-    def twins(self, place: str) -> list[tuple[str, str]]:
-        """Find names that other file systems take for one."""
-        found: list[tuple[str, str]] = []
-        for folder, folders, files in os.walk(self._root / place):
-            prefix = os.path.relpath(folder, self._root / place)
-            prefix = "" if prefix == "." else f"{prefix}/"
-            found.extend((prefix + one, prefix + other) for one, other in twins([*folders, *files]))
-            if len(found) >= _TWINS_SHOWN:
-                break
-        return found
+    def twins(self, names: list[str]) -> list[tuple[str, str]]:
+        """Find names of one folder that other file systems take for one."""
+        return twins(names)
 
-    def lfs_pointers(self, place: str) -> int:
-        """Count the files that only stand in for data that git-lfs keeps."""
-        folder = (self._root / place).is_dir()
-        small = (found for found in scan(self._root / place) if found.size in _LFS_SIZES and found.mode != LINK)
-        count = 0
-        for found in islice(small, _LFS_LOOKED_AT):
-            with suppress(OSError), self.path(place, found.name, folder=folder).open("rb") as file:
-                count += file.read(len(_LFS)) == _LFS
-        return count
+    def is_lfs_pointer(self, place: str, found: SeenFile, *, folder: bool) -> bool:
+        """Say whether a file only stands in for data that git-lfs keeps. Read only where its size is that of such files."""
+        if found.size not in _LFS_SIZES or found.mode == LINK:
+            return False
+        with suppress(OSError), open(self.path(place, found.name, folder=folder), "rb") as file:
+            return file.read(len(_LFS)) == _LFS
+        return False
 
     def in_git(self, place: str) -> int:
         """Count the files of a place that git itself has versions of."""
@@ -303,7 +297,7 @@ def _short(place: str) -> str:
     return hashlib.blake2b(place.encode(), digest_size=12).hexdigest()
 
 
-def _hash(path: Path, size: int, *, file: object) -> bytes:
+def _hash(path: str, size: int, *, file: object) -> bytes:
     if size < _SMALL:
         return blake3(file.read()).digest()  # type: ignore[attr-defined]
     return blake3().update_mmap(path).digest()  # by one thread: those of BLAKE3's own pool do not outlive a fork

@@ -9,10 +9,11 @@ kind = "folder"
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import msgspec
 
 from kedge.domain.ids import DatasetName, Digest
 from kedge.domain.workspace import POINTER, Pointer
@@ -138,7 +139,7 @@ def _text(pointer: Pointer) -> str:
         "files": pointer.files,
         "kind": "folder" if pointer.folder else "file",
     }
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(said.items())]
+    lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in sorted(said.items())]
     return "\n".join([HEAD, *lines]) + "\n"
 
 
@@ -150,7 +151,7 @@ def parse_pointer(path: Path, text: str) -> Pointer:
             continue
         key, _, value = line.partition("=")
         try:
-            said[key.strip()] = json.loads(value)
+            said[key.strip()] = msgspec.json.decode(value)
         except ValueError:
             raise ConfigError(f"{path}, line {number}: write `key = value`, the value as in JSON") from None
     if missing := sorted(_KEYS - set(said)):

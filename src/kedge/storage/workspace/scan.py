@@ -5,6 +5,8 @@ in memory at a time. What no version can hold is refused by name: devices, socke
 that are no UTF-8.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 import unicodedata
@@ -15,16 +17,20 @@ from kedge.domain.workspace import EXECUTABLE, LINK, PLAIN, POINTER, SeenFile
 from kedge.errors import SourceFailed
 from kedge.storage.workspace.pointers import is_pointer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a look needs none of what the ports name
+    from kedge.ports.workspace import Opened
+
 SKIPPED = frozenset({".git/", ".kedge/", ".dvc/", ".hg/", ".svn/"})  # what other tools keep for themselves
 _INODE = 2**63 - 1  # what SQLite keeps of a number without a sign
 _PART = (".kedge-", ".part")
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def scan(root: Path) -> Iterator[SeenFile]:
+def scan(root: Path, *, opened: Opened | None = None) -> Iterator[SeenFile]:
     """Look at a folder, or at one file (its name is then that of the file). Nothing there gives nothing.
 
-    Raises SourceFailed for what no version can hold.
+    `opened` is given the name of each folder and the names in it. Raises SourceFailed for what no version can hold.
     """
     try:
         there = os.stat(root)
@@ -33,7 +39,7 @@ def scan(root: Path) -> Iterator[SeenFile]:
     except OSError as error:
         raise _unreadable(str(root), error) from error
     if stat.S_ISDIR(there.st_mode):
-        return _folder(f"{root}/")
+        return _folder(f"{root}/", opened)
     _require_text([root.name], str(root.parent))
     return iter([_found(root.name, there, path=str(root))])
 
@@ -63,7 +69,7 @@ def twins(names: list[str]) -> list[tuple[str, str]]:
     """Find names of one folder that some file systems take for one: they differ in case, or in how accents are written."""
     seen: dict[str, str] = {}
     found = []
-    for name in names:
+    for name in (name.rstrip("/") for name in names):
         folded = name.casefold() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
         if folded in seen:
             found.append((seen[folded], name))
@@ -91,16 +97,23 @@ def others(root: Path) -> Iterator[str]:
         yield from (os.path.relpath(os.path.join(folder, name), root) for name in folders if f"{name}/" in SKIPPED)
 
 
-def _folder(root: str) -> Iterator[SeenFile]:
+def _folder(root: str, opened: Opened | None) -> Iterator[SeenFile]:
     """Walk without recursion: each open folder is its name and the names in it that are still to come."""
     lstat = os.lstat
-    open_folders = [("", iter(_names(root)))]
+
+    def listed(prefix: str) -> Iterator[str]:
+        names = _names(root + prefix)
+        if opened is not None:
+            opened(prefix, names)
+        return iter(names)
+
+    open_folders = [("", listed(""))]
     while open_folders:
         prefix, names = open_folders[-1]
         for name in names:
             if name[-1] == "/":
                 inner = prefix + name
-                open_folders.append((inner, iter(_names(root + inner))))
+                open_folders.append((inner, listed(inner)))
                 break
             path = root + prefix + name
             try:

@@ -1,0 +1,177 @@
+"""Batching without a timer: what waits is taken when the model becomes free.
+
+The event loop's own thread keeps the queue. Requests that arrive in the same turn of the loop are answered by one model
+call at its end: nobody waits for anybody who is not there yet. A call that would hold the loop for longer than
+`INLINE_SECONDS` (as measured when the version was warmed) runs in the model's own thread, so that health, metrics and
+deadlines go on meanwhile; what arrives during such a call is the next one. A shorter call runs inline: the hop to a thread
+and back costs more than it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import ceil
+from time import monotonic
+
+from kedge.errors import DeadlineExceeded, Overloaded
+from kedge.serving.waiting import Waiting
+
+INLINE_SECONDS = 0.005
+
+_log = logging.getLogger("kedge.serving")
+
+Group = list[Waiting]
+
+
+class Queue:
+    """The requests that wait for one model, and their way through it.
+
+    `call` answers a group, in whichever thread; `finish` takes it from there in the loop's. `called` is told when the
+    model's thread begins and ends a call, `gone` of a request whose caller has left before it was computed.
+    At most `most` wait; one call takes up to `most_rows` rows, or a single request that has more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        call: Callable[[Group], None],
+        finish: Callable[[Group], None],
+        most: int,
+        most_rows: int,
+        called: Callable[[bool], None],
+        gone: Callable[[], None],
+    ) -> None:
+        self._name, self._call, self._finish = name, call, finish
+        self._called, self._gone = called, gone
+        self._most, self._most_rows = most, most_rows
+        self._waiting: deque[Waiting] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+        self._due = False
+        self._in_flight = 0
+
+    @property
+    def pending(self) -> int:
+        """Count the requests that wait or are being answered."""
+        return len(self._waiting) + self._in_flight
+
+    def __len__(self) -> int:
+        """Count the requests that wait."""
+        return len(self._waiting)
+
+    def put(self, asked: Waiting) -> None:
+        """Let a request wait. Raises Overloaded where too many do."""
+        if len(self._waiting) >= self._most:
+            raise Overloaded(
+                f"{self._most} requests wait for model {self._name!r} already; ask again shortly", seconds=self._retry()
+            )
+        self._waiting.append(asked)
+        if self._in_flight:
+            _watch(asked)
+        elif not self._due:
+            self._due = True
+            asked.future.get_loop().call_soon(self._turn)
+
+    def close(self) -> None:
+        """End the model's thread after its call."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+    def _turn(self) -> None:
+        """Answer what waits: at the end of a turn of the loop, or when the model's thread has become free."""
+        self._due = False
+        group = self._take()
+        if not group:
+            return
+        if _seconds(group) > INLINE_SECONDS:
+            self._send(group)
+            return
+        self._call(group)
+        self._finish(group)
+        self._go_on(group[0])
+
+    def _take(self) -> Group:
+        """Take what one call can answer: requests of one revision, whose callers still wait."""
+        group: Group = []
+        rows, now = 0, 0.0
+        waiting = self._waiting
+        while waiting:
+            asked = waiting[0]
+            if asked.future.done():
+                waiting.popleft()
+                if asked.future.cancelled():
+                    self._gone()
+                continue
+            now = now or monotonic()
+            if asked.deadline < now:
+                waiting.popleft()
+                _expire(asked)
+                continue
+            if group and (rows + asked.count > self._most_rows or asked.active is not group[0].active):
+                break
+            group.append(waiting.popleft())
+            rows += asked.count
+        return group
+
+    def _send(self, group: Group) -> None:
+        """Have the model's thread answer a group; meanwhile the loop goes on."""
+        loop = group[0].future.get_loop()
+        for asked in group:
+            _watch(asked)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"kedge-model-{self._name}")
+        self._in_flight = len(group)
+        self._called(True)
+        done = self._thread.submit(self._call, group)
+        done.add_done_callback(lambda call: _back(loop, self._returned, group=group, call=call))
+
+    def _returned(self, group: Group, call: "Future[None]") -> None:
+        self._in_flight = 0
+        self._called(False)
+        if (error := call.exception()) is not None:
+            for asked in group:
+                if not asked.future.done():
+                    asked.future.set_exception(error)
+        else:
+            self._finish([asked for asked in group if not asked.future.done()])
+        self._go_on(group[0])
+
+    def _go_on(self, last: Waiting) -> None:
+        if self._waiting and not self._due and not self._in_flight:
+            self._due = True
+            last.future.get_loop().call_soon(self._turn)
+
+    def _retry(self) -> int:
+        """Tell in how many seconds what waits should have been answered."""
+        return max(1, ceil(sum(_seconds([asked]) for asked in self._waiting)))
+
+
+def _seconds(group: Group) -> float:
+    """Tell how long a group should take: what its versions took when they were warmed."""
+    rows = sum(asked.count for asked in group)
+    deployment, versions = group[0].deployment, group[0].active.versions
+    numbers = {deployment.champion} if deployment.challenger is None else {deployment.champion, deployment.challenger}
+    return sum(versions[number].seconds(rows) for number in numbers)
+
+
+def _back(loop: asyncio.AbstractEventLoop, returned: Callable[..., None], *, group: Group, call: "Future[None]") -> None:
+    """Tell the loop that a call has returned; a loop that is closed has nobody left who waits."""
+    try:
+        loop.call_soon_threadsafe(returned, group, call)
+    except RuntimeError:
+        _log.info("a model call ended after its server")
+
+
+def _watch(asked: Waiting) -> None:
+    """Let a request that has to wait for a thread be told at its deadline."""
+    timer = asked.future.get_loop().call_later(max(0.0, asked.deadline - monotonic()), _expire, asked)
+    asked.future.add_done_callback(lambda _: timer.cancel())
+
+
+def _expire(asked: Waiting) -> None:
+    if not asked.future.done():
+        waited = asked.deadline - asked.arrived
+        said = f"no answer within {waited:.3g} s; ask with more time, or for fewer rows"
+        asked.future.set_exception(DeadlineExceeded(said))

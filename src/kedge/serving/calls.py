@@ -1,0 +1,159 @@
+"""From waiting requests to model calls and back: the rows of many requests go through a model in one call.
+
+    requests -> parts by version (the split) -> one matrix a version -> one call -> each request's own answers
+A challenger that fails harms nobody: its rows go to the champion with the champion's own, and the failure is kept. Where a
+call of several requests fails, each is asked alone, so that only the one that the model cannot bear fails.
+A request notes the call that it was part of, its place and how many there were: `kedge why --replay` builds it again.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kedge.domain.rollout import Strategy, takes_challenger
+from kedge.errors import KedgeError, ModelRefused
+from kedge.rollout.split import FAILURES
+from kedge.serving.loader import Loaded
+from kedge.serving.waiting import Numbers, Waiting
+
+Part = tuple[Waiting, list[int] | None]
+"""A request and which of its rows, None for all."""
+
+
+def answer(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
+    """Answer requests of one revision: fill in what has become of each. Nothing is raised but faults of ours."""
+    tried: dict[int, list[Part]] = {}
+    own: dict[int, list[Part]] = {}
+    copied: dict[int, list[Part]] = {}
+    for asked in group:
+        deployment = asked.deployment
+        challenger = deployment.challenger
+        if challenger is None:
+            own.setdefault(deployment.champion, []).append((asked, None))
+        elif deployment.strategy is Strategy.SHADOW:
+            own.setdefault(deployment.champion, []).append((asked, None))
+            copied.setdefault(challenger, []).append((asked, None))
+        else:
+            rows = [row for row, entity in enumerate(asked.entities) if takes_challenger(deployment, entity)]
+            if rows:
+                tried.setdefault(challenger, []).append((asked, rows if len(rows) < asked.count else None))
+            else:
+                own.setdefault(deployment.champion, []).append((asked, None))
+    for version, parts in tried.items():
+        for part in _tried(parts, version, new_id=new_id):
+            own.setdefault(part[0].deployment.champion, []).append(part)
+    for version, parts in own.items():
+        _own(parts, version, new_id=new_id)
+    for version, parts in copied.items():
+        _copied([part for part in parts if part[0].error is None], version, new_id=new_id)
+
+
+def _tried(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> list[Part]:
+    """Let the challenger answer its rows; give what is left to the champion: rows not tried, and rows that failed."""
+    left: list[Part] = []
+    for (asked, rows), outputs in zip(parts, _call(parts, version, new_id=new_id), strict=True):
+        mine = list(range(asked.count)) if rows is None else rows
+        asked.versions, asked.outputs = [asked.deployment.champion] * asked.count, np.full(asked.count, np.nan)
+        asked.batches = []
+        failed = _failures(mine, outputs, version=version)
+        if not isinstance(outputs, BaseException):
+            asked.batches.append((version, mine))
+            _take(asked, version, rows=mine, outputs=outputs)
+        if failed:
+            asked.errors = failed
+        rest = sorted({*range(asked.count)} - {*mine} | {*failed})
+        if rest:
+            left.append((asked, rest if len(rest) < asked.count else None))
+    return left
+
+
+def _own(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> None:
+    """Let the champion answer. Its failure is the request's."""
+    for (asked, rows), outputs in zip(parts, _call(parts, version, new_id=new_id), strict=True):
+        if isinstance(outputs, BaseException):
+            asked.error = refused("the model failed on these rows", outputs)
+            continue
+        finite = np.isfinite(outputs)
+        if not finite.all():
+            row = int((~finite).argmax())
+            row = row if rows is None else rows[row]
+            asked.error = ModelRefused(f"the model's answer to row {row} is not a finite number")
+        elif rows is None and not asked.versions:
+            asked.version, asked.outputs = version, outputs
+            asked.batches = [(version, list(range(asked.count)))]
+        else:
+            mine = list(range(asked.count)) if rows is None else rows
+            asked.batches.append((version, mine))
+            _take(asked, version, rows=mine, outputs=outputs)
+
+
+def _copied(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> None:
+    """Let the challenger answer a copy of all rows, unused."""
+    if not parts:
+        return
+    for (asked, _), outputs in zip(parts, _call(parts, version, new_id=new_id), strict=True):
+        rows = list(range(asked.count))
+        if failed := _failures(rows, outputs, version=version):
+            asked.errors = failed
+        if not isinstance(outputs, BaseException):
+            asked.shadow = {version: outputs.tolist()}
+            asked.batches = [*asked.batches, (version, rows)]
+
+
+def _failures(rows: list[int], outputs: Numbers | BaseException, *, version: int) -> dict[int, str]:
+    """Say by row why a challenger failed on it."""
+    if isinstance(outputs, BaseException):
+        return dict.fromkeys(rows, f"version {version} failed: {type(outputs).__name__}: {outputs}")
+    finite = np.isfinite(outputs)
+    if finite.all():
+        return {}
+    bad = [row for row, good in zip(rows, finite.tolist(), strict=True) if not good]
+    return dict.fromkeys(bad, f"version {version} answered a value that is not finite")
+
+
+def _take(asked: Waiting, version: int, *, rows: list[int], outputs: Numbers) -> None:
+    asked.outputs[rows] = outputs
+    for row in rows:
+        asked.versions[row] = version
+
+
+def _call(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> list[Numbers | BaseException]:
+    """Call a version once for all parts, or where that fails once for each; give answers or the failure by part."""
+    loaded = parts[0][0].active.versions[version]
+    if len(parts) == 1:
+        return [_alone(parts[0], loaded)]
+    try:
+        matrices = [_matrix(part, loaded) for part in parts]
+        outputs = loaded.answer(np.concatenate(matrices))
+    except FAILURES:
+        return [_alone(part, loaded) for part in parts]
+    call, of = new_id(), len(parts)
+    answers: list[Numbers | BaseException] = []
+    first = 0
+    for place, ((asked, _), matrix) in enumerate(zip(parts, matrices, strict=True)):
+        asked.calls = {**asked.calls, version: (call, place, of)} if asked.calls else {version: (call, place, of)}
+        last = first + len(matrix)
+        answers.append(outputs[first:last])
+        first = last
+    return answers
+
+
+def _alone(part: Part, loaded: Loaded) -> Numbers | BaseException:
+    try:
+        return loaded.answer(_matrix(part, loaded))
+    except FAILURES as error:
+        return error
+
+
+def _matrix(part: Part, loaded: Loaded) -> Numbers:
+    asked, rows = part
+    if asked.matrix is None:
+        return loaded.encoded(asked.columns(rows))
+    return asked.matrix if rows is None else asked.matrix[rows]
+
+
+def refused(message: str, error: BaseException) -> KedgeError:
+    """Say what failed; an error that already says what to do is passed on."""
+    if isinstance(error, KedgeError):
+        return error
+    return ModelRefused(f"{message}: {type(error).__name__}: {error}")

@@ -1,0 +1,67 @@
+"""One request on its way through the engine: what it asks, where it stands, what has become of it."""
+
+from asyncio import Future
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kedge.domain.ids import RequestId
+from kedge.domain.monitoring import Value
+from kedge.domain.rollout import Deployment
+from kedge.errors import KedgeError
+from kedge.serving.loader import Active
+from kedge.serving.wire.questions import InferRequest, InferResponse
+
+Numbers = NDArray[np.float64]
+
+
+class Waiting(msgspec.Struct, kw_only=True, eq=False):
+    """A request that was checked and waits, and then its answers.
+
+    `told` is the id that the caller sees, `name` that of the log, `exact` the id with its body where the caller gave one.
+    `deployment` is what splits it: that of `active`, or one version alone for a request that asks for it; then `probe`.
+    `matrix` holds its rows where one matrix serves all versions, `features` its columns else. `arrived`, `deadline`,
+    `began` and `ended` (of its model call) are seconds of `monotonic`.
+    """
+
+    question: InferRequest
+    active: Active
+    deployment: Deployment
+    probe: bool
+    told: str
+    name: RequestId
+    exact: RequestId | None
+    at: datetime
+    count: int
+    future: "Future[InferResponse]"
+    arrived: float
+    deadline: float
+    matrix: Numbers | None = None
+    features: dict[str, list[Value]] = {}
+    inputs: dict[str, list[Value]] = {}
+    as_of: dict[str, list[datetime | None]] = {}
+    entities: list[str] = []
+    features_seconds: float = 0.0
+
+    # what has become of it
+    error: KedgeError | None = None
+    version: int | None = None
+    """The version that answered all rows; None where `versions` says it row by row."""
+    versions: list[int] = []
+    outputs: Any = None
+    batches: list[tuple[int, list[int]]] = []
+    shadow: dict[int, list[float]] = {}
+    errors: dict[int, str] = {}
+    began: float = 0.0
+    ended: float = 0.0
+    calls: dict[int, tuple[str, int, int]] = {}
+
+    def columns(self, rows: list[int] | None) -> Mapping[str, list[Value]]:
+        """Take the features of some rows; None for all."""
+        if rows is None:
+            return self.features
+        return {name: [values[row] for row in rows] for name, values in self.features.items()}

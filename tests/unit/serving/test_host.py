@@ -1,0 +1,153 @@
+"""Several models in one process: loaded when they are asked for, let go of when others need the room."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.unit.serving.fakes import MODEL, NUMBERS, NUMERIC, Around, tensor
+
+from kedge.domain.ids import ModelName
+from kedge.errors import ModelRefused, NotFound, NothingDeployed
+from kedge.serving.follow import Follower
+from kedge.serving.plane import Limits
+
+A, B, C = map(ModelName, "abc")
+BODY = {"inputs": [tensor("x", "FP64", [1, 2], [1, 2])]}
+
+
+def several(**more: Any) -> Around:
+    """A project's model in version 1, and beside it the models a, b and c in versions 2, 3 and 4."""
+    around = Around(service=NUMERIC, signature=NUMBERS, sticky="", **more).deployed(1)
+    for number, name in enumerate((A, B, C), 2):
+        around.deployments.deploy(number, model=name)
+    return around
+
+
+def infer(around: Around, model: str, number: int | None = None) -> Any:
+    version = "" if number is None else f"/versions/{number}"
+    return around.call("POST", f"/v2/models/{model}{version}/infer", BODY)
+
+
+def loaded(around: Around) -> list[str]:
+    return [plane.model for plane in around.host.planes if plane.active is not None]
+
+
+def test_another_deployed_model_is_loaded_when_it_is_first_asked_for() -> None:
+    around = several()
+    assert around.host.models() == (MODEL, A, B, C)
+    assert loaded(around) == [MODEL]
+    assert around.host.ready(A)
+    answer = infer(around, A)
+    assert (answer.status, answer.json["model_name"], answer.output("value")) == (200, A, [0.2])
+    assert infer(around, A).output("value") == [0.2]
+    assert loaded(around) == [MODEL, A]
+    assert around.registry.verified == [1, 2], "once"
+    assert [(batch.model, batch.service) for batch in around.logged()] == [(A, A), (A, A)], "it brings all that it reads"
+
+
+def test_many_first_questions_load_a_model_once() -> None:
+    around = several()
+
+    async def ask() -> list[Any]:
+        from tests.unit.serving.test_batching import asked, msgspec
+
+        question = msgspec.structs.replace(asked((1, 2)), model=A)
+        return await asyncio.gather(*(around.host.ask(question) for _ in range(9)))
+
+    assert [answer.version for answer in asyncio.run(ask())] == ["2"] * 9
+    assert around.registry.verified == [1, 2]
+
+
+@pytest.mark.parametrize("model", ["other", "", "a/b"])
+def test_an_unknown_model_is_404_and_counted_under_no_name(model: str) -> None:
+    around = several()
+    assert infer(around, model or "other").status == 404
+    with pytest.raises(NotFound):
+        around.host.ready(model)
+    assert around.host.metrics.nowhere[404].value == 1
+
+
+def test_others_may_be_narrowed() -> None:
+    around = several(only=[B])
+    assert around.host.models() == (MODEL, B)
+    assert infer(around, A).status == 404
+    assert infer(around, B).status == 200
+
+
+def test_a_version_asked_for_by_its_number_is_loaded_if_the_registry_has_it() -> None:
+    around = several()
+    answer = infer(around, MODEL, 5)
+    assert (answer.status, answer.output("version")) == (200, [5])
+    assert answer.json["parameters"] == {"revision": 1, "logged": False}, "no deployment names it"
+    assert infer(around, A, 6).output("value") == [0.6]
+    assert infer(around, MODEL, 9).status == 404
+    around.registry.broken.add(7)
+    assert infer(around, MODEL, 7).status == 422
+    assert around.logged() == []
+    assert around.host.metadata(MODEL, 5).versions == ("5",)
+
+
+def test_what_was_used_longest_ago_is_unloaded_and_comes_back() -> None:
+    around = several(limits=Limits(models_bytes=3000))
+    for model in (A, B, A, C):
+        assert infer(around, model).status == 200
+    assert loaded(around) == [MODEL, A, C]
+    assert infer(around, B).status == 200
+    assert loaded(around) == [MODEL, B, C]
+    Follower(around.host).look()
+    assert loaded(around) == [MODEL, B, C], "who follows loads nothing that was unloaded"
+
+
+def test_what_is_on_trial_is_never_unloaded() -> None:
+    around = several(limits=Limits(models_bytes=2000))
+    around.deployments.deploy(2, 5, model=A, share=0.1)
+    for model in (A, B, C):
+        assert infer(around, model).status == 200
+    assert loaded(around) == [MODEL, A, C]
+
+
+def test_versions_that_no_revision_names_go_first() -> None:
+    around = several(limits=Limits(models_bytes=3000))
+    assert infer(around, MODEL, 5).status == infer(around, A).status == infer(around, B).status == 200
+    assert loaded(around) == [MODEL, A, B]
+    assert infer(around, MODEL, 5).status == 200
+    assert around.registry.verified.count(5) == 2
+
+
+def test_what_is_asked_now_is_not_unloaded() -> None:
+    around = several(limits=Limits(models_bytes=2000))
+
+    async def ask() -> Any:
+        from tests.unit.serving.test_batching import asked, msgspec
+
+        await around.host.ask(msgspec.structs.replace(asked((1, 2)), model=A))
+        waiting = around.host.ask(msgspec.structs.replace(asked((1, 2)), model=A))
+        around.host.load(B)
+        assert loaded(around) == [MODEL, A, B]
+        return await waiting
+
+    assert asyncio.run(ask()).version == "2"
+
+
+def test_going_back_to_a_version_that_bakes_loads_nothing() -> None:
+    around = several()
+    around.deployed(2)
+    around.deployed(1)
+    assert around.registry.verified == [1, 2]
+    baked = several(limits=Limits(bake_seconds=0))
+    baked.deployed(2)
+    Follower(baked.host).look()
+    baked.deployed(1)
+    assert baked.registry.verified == [1, 2, 1]
+
+
+def test_nothing_is_deployed_and_a_model_that_cannot_be_loaded() -> None:
+    around = Around(service=NUMERIC, signature=NUMBERS, sticky="")
+    assert not around.host.ready()
+    with pytest.raises(NothingDeployed):
+        around.host.load(MODEL)
+    around.deployments.deploy(2, model=A)
+    around.registry.broken.add(2)
+    with pytest.raises(ModelRefused):
+        around.host.load(A)
+    assert infer(around, A).status == 422
