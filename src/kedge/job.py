@@ -14,8 +14,8 @@ from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.adapters.treelite.form import TreeliteForm
 from kedge.adapters.xgboost.format import XgboostFormat
-from kedge.evaluation.parity import Examined, ToExamine, examine
 from kedge.errors import ModelRefused
+from kedge.evaluation.parity import Examined, ToExamine, examine
 from kedge.pipelines.run import Made, Work, make
 from kedge.ports import CompiledForm, ModelFormat, TensorFormat
 from kedge.registry.preparing import Prepared, prepare
@@ -25,6 +25,8 @@ _SKLEARN = SklearnFormat()
 FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), _SKLEARN)
 TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), _SKLEARN)
 """The formats of models that answer named arrays."""
+KEPT: tuple[ModelFormat | OnnxFormat, ...] = (*FORMATS, OnnxFormat())
+"""The formats that a model in memory is kept in, by the first that accepts it."""
 FORMS: tuple[CompiledForm, ...] = (OnnxForm(), TreeliteForm())
 """The compiled forms, the fastest first."""
 

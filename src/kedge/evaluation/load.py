@@ -84,7 +84,7 @@ class ModelLoader:
         form = self._tensors.get(model.format)
         if model.tensors is None or form is None:
             raise ModelRefused(
-                f"version {model.number} of {model.model!r} is kept in format {model.format!r}, which answers no tensors here"
+                f"version {model.number} of {model.model!r} is kept in format {model.format!r}, which has no tensors here"
             )
         return form.open(self._blobs.get_tree(model.digest), model.tensors)
 

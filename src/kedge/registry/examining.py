@@ -61,7 +61,9 @@ class Examiner:
         """Find out what serving needs of a tree of files. Raises ModelRefused as `prepare` does."""
         size = sum(file.size for file in self._blobs.files(tree))
         if size > MOST_BYTES:
-            raise ModelRefused(f"its files have {size:,} bytes, and at most {MOST_BYTES:,} are looked at; register the model alone")
+            raise ModelRefused(
+                f"its files have {size:,} bytes, and at most {MOST_BYTES:,} are looked at; register the model alone"
+            )
         return self.prepare(self._blobs.get_tree(tree))
 
     def examine(self, servable: Servable, rows: np.ndarray, *, tolerance: float | None = None) -> Servable:

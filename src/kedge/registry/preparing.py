@@ -72,7 +72,7 @@ def prepare(
     tensors: Sequence[TensorFormat],
     forms: Sequence[CompiledForm],
 ) -> Prepared:
-    """Find out what serving needs of a folder's files. Raises ModelRefused saying why it cannot be served, and what to do."""
+    """Find out what serving needs of a folder's files. Raises ModelRefused saying why not, and what to do."""
     about = _about(files)
     example_file = _example_file(files, about)
     others = {name: data for name, data in files.items() if name not in (ABOUT, FILE, example_file)}
