@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
     from kedge.registry.examining import Examiner
-    from kedge.registry.given import GivenModels
+    from kedge.registry.given import HandedModels
     from kedge.registry.room import Registry
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
@@ -231,11 +231,11 @@ class House:
         return Examiner(jobs=self.jobs, blobs=self.blobs, clock=self.clock, execute=examine_job, prepare=prepare_job)
 
     @cached_property
-    def given(self) -> GivenModels:
+    def given(self) -> HandedModels:
         """Register models that people hand over."""
-        from kedge.registry.given import GivenModels
+        from kedge.registry.given import HandedModels
 
-        return GivenModels(
+        return HandedModels(
             catalog=self.catalog,
             registry=self.registry,
             examiner=self.examiner,

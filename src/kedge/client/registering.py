@@ -12,7 +12,7 @@ from kedge.errors import NotFound
 from kedge.settings import Settings, project_root, settings
 
 
-class Registered(NamedTuple):
+class MadeVersion(NamedTuple):
     """A version that was registered and can be served: `form` says what answers."""
 
     model: str
@@ -31,7 +31,7 @@ def register_model(
     tags: Mapping[str, str] | None = None,
     store: str | None = None,
     url: str | None = None,
-) -> Registered:
+) -> MadeVersion:
     """Register a trained model, or the path of a model's file or folder, so that it can be served at once.
 
     `example` is rows that the model may be asked: its signature is read from them, and its answers to them are what every
@@ -52,7 +52,7 @@ def register_model(
         made = house.given.register(name, found.files, actor=actor, description=description or None, tags=labels)
     finally:
         house.close()
-    return Registered(made.model, made.number, made.servable.form if made.servable is not None else "")
+    return MadeVersion(made.model, made.number, made.servable.form if made.servable is not None else "")
 
 
 def _found(model: Any, example: Any, *, output: str, tolerance: float | None) -> giving.ModelFiles:
@@ -69,7 +69,7 @@ def _found(model: Any, example: Any, *, output: str, tolerance: float | None) ->
 
 def _through(
     where: Settings, name: str, *, found: giving.ModelFiles, description: str, tags: Mapping[str, str]
-) -> Registered:
+) -> MadeVersion:
     """Register through a control plane: a run of its own keeps the files, a version is made of them."""
     from kedge.client.run import run
 
@@ -88,4 +88,4 @@ def _through(
         served = connection.ask("POST", f"{place}/versions/{made['number']}/servable", body={})
     finally:
         connection.close()
-    return Registered(name, int(made["number"]), str(served["form"]))
+    return MadeVersion(name, int(made["number"]), str(served["form"]))

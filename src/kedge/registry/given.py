@@ -37,7 +37,7 @@ class KeptFiles(Protocol):
         ...
 
 
-class GivenModels:
+class HandedModels:
     """Registers what is handed over."""
 
     def __init__(
