@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from kedge.registry.room import Registry
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
+    from kedge.rollout.live import LiveLooks
     from kedge.rollout.room import Rollout
     from kedge.tracking.artifacts import Artifacts
     from kedge.tracking.logging import Logging
@@ -281,6 +282,20 @@ class House:
             registry=self.registry,
             watches=self.meta.watches,
             notifier=self.notifier,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def live(self) -> LiveLooks:
+        """Look at trials by the log as it grows."""
+        from kedge.rollout.live import LiveLooks
+
+        return LiveLooks(
+            deployments=self.meta.deployments,
+            notes=self.meta.notes,
+            journal=self.predictions,
+            registry=self.registry,
+            rollout=self.rollout,
             clock=self.clock,
         )
 

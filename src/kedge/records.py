@@ -105,9 +105,12 @@ class Records:
     @cached_property
     def withdrawing(self) -> Withdrawing:
         """Erase from buckets."""
+        from kedge.data.tables.parts import Parts
         from kedge.data.upkeep.withdrawing import Withdrawing
+        from kedge.storage.tables import PolarsTables
 
-        return Withdrawing(meta=self.meta, blobs=self.blobs, sharing=self.sharing, clock=self.clock)
+        parts = Parts(blobs=self.blobs, tables=PolarsTables(self.settings.project, None), put=self.blobs.put_data)
+        return Withdrawing(meta=self.meta, blobs=self.blobs, parts=parts, sharing=self.sharing, clock=self.clock)
 
     @cached_property
     def exchange(self) -> Exchange:

@@ -1,6 +1,7 @@
 """The catalogue over the API and in forms: found page by page, described once, compared, never showing what is personal."""
 
 import re
+import threading
 from dataclasses import replace
 
 import msgspec
@@ -176,6 +177,25 @@ def test_two_versions_are_compared_once(client, house):
     assert files.verdict.say == "From v1 to v2: 1 file added, 1 removed, 1 changed and 1 moved."
 
 
+def test_a_long_comparison_goes_on_while_the_browser_looks_again(client, house, monkeypatch):
+    monkeypatch.setattr("kedge.server.routes.data_pages._PATIENCE", 0.01)
+    asked, may_end = [], threading.Event()
+    made = house.diffed
+    house.diffed = lambda *named: asked.append(named) or (may_end.wait(30) and made(*named))
+    for _ in range(3):
+        shown = client.get(f"/data/{RIDES}/diff?before=4&after=9", headers={"accept": "text/html"})
+        assert (shown.status_code, shown.headers["refresh"]) == (200, "2")
+        assert "@9 are being compared" in shown.text
+    may_end.set()
+    page = read(client, f"/{RIDES}/diff", DatasetDiffPage, before="4", after="9")  # who asks for JSON waits
+    assert page.diff is not None
+    assert page.waiting is None
+    shown = client.get(f"/data/{RIDES}/diff?before=4&after=9", headers={"accept": "text/html"})
+    assert "refresh" not in shown.headers
+    assert "From v4 to v9" in shown.text
+    assert len(asked) == 1
+
+
 def test_a_comparison_that_fails_is_told(client, house):
     house.diffed = lambda *named: "the part 7 of the store is gone; fetch it with `kedge data pull`"
     page = read(client, f"/{RIDES}/diff", DatasetDiffPage)
@@ -248,6 +268,9 @@ def test_forms_describe_a_dataset_a_column_and_a_version(client, house):
     assert "not a duration" in fault.text
     assert client.post(f"/data/{RIDES}/edit", data={"owner": "x"}).status_code == 403
     assert client.get(f"/data/{RIDES}/columns/none/edit").status_code == 404
+    places = (("edit", "Describe"), ("columns/fare/edit", "Column"), ("versions/4/tag", "Tag"))
+    for path, crumb in places:  # where one is, and not what the button does
+        assert f'aria-current="page">{crumb}</span></li>' in client.get(f"/data/{RIDES}/{path}").text
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_what_looks_like_markup_is_shown_as_it_is(kedge):
     kedge("alias", "odd [b] model", "best", "--version", "1", "--reason", ODD)
     assert "odd [b] model" in kedge("list")
     assert "odd [b] model" in kedge("show", "odd [b] model")
-    assert "odd [b] model: 1 versions" in kedge("versions", "odd [b] model")
+    assert "odd [b] model: 1 version" in kedge("versions", "odd [b] model")
     assert ODD in kedge("history", "odd [b] model")
 
 

@@ -7,7 +7,8 @@ import pytest
 from tests.contract.filed import ME, add, checkout, contents, nothing_told, opened, write
 from tests.contract.metastore import event
 
-from kedge.domain.catalogue import EntryChange
+from kedge.data.upkeep.entries import SentEntry
+from kedge.domain.catalogue import EntryChange, FreshState
 from kedge.domain.data import ColumnNote
 from kedge.errors import NotFound, StoreBroken
 
@@ -200,3 +201,22 @@ def test_an_entry_that_cannot_be_read_is_told(mine, theirs, bucket_url):
     clone(mine, theirs)
     with pytest.raises(StoreBroken, match="entry in file:"):
         pulled(theirs, bucket_url)
+
+
+def test_what_would_not_be_taken_here_is_not_taken_from_a_bucket(mine, theirs, bucket_url):
+    write(project(mine), {"raw/a": "mine"})
+    version = add(mine, "raw").version
+    write(project(mine), {"raw/a": "second"})
+    second = add(mine, "raw").version
+    for one in (version, second):
+        pushed(mine, one, bucket_url)
+    entry = msgspec.structs.replace(mine.meta.datasets.entry("raw"), owner="ada", fresh_within="a while")
+    said = SentEntry(
+        entry=entry, tags={"1": second.digest, "v1": second.digest, "gold": second.digest}, at=second.created_at
+    )
+    mine.bucket(bucket_url).put("entries/raw/elsewhere.json", msgspec.json.encode(said))
+    clone(mine, theirs)
+    pulled(theirs, bucket_url)
+    one = theirs.catalogue.get("raw")
+    assert (one.entry.owner, one.entry.fresh_within, list(one.tags)) == ("ada", "", ["gold"])
+    assert theirs.catalogue.freshness(one).state is FreshState.UNSTATED

@@ -112,10 +112,10 @@ def raising():
         ("mixed-*.csv", r"mixed-2\.csv has the columns \['b'\]"),
         ("types-*.csv", r"a is Date in .*types-2\.csv, Int64 in"),
         (raising, r"raising raised ZeroDivisionError: no rows today \(.*test_tables\.py, line \d+\)"),
-        (lambda: 7, "returned a int, not a pandas"),
-        (lambda: None, "returned a NoneType, not a pandas"),
+        (lambda: 7, "returned something of type int, not a pandas"),
+        (lambda: None, "returned something of type NoneType, not a pandas"),
         (lambda: pl.LazyFrame({"a": ["x"]}).select(pl.col("b")), "cannot be read: ColumnNotFoundError"),
-        ("data.py:constant", "is a int; name a function"),
+        ("data.py:constant", "is of type int; name a function"),
     ],
 )
 def test_what_is_wrong_with_a_source_is_said(tables, tmp_path, source, message):

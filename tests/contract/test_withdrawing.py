@@ -12,6 +12,7 @@ from tests.contract.filed import ME, add, nothing_told, opened, write
 from typer.testing import CliRunner
 
 from kedge.cli.main import application
+from kedge.data.upkeep.collecting import named
 from kedge.domain.events import EventKind
 from kedge.domain.workspace import Pointer
 from kedge.errors import Conflict, StoreBroken, Unreachable
@@ -171,6 +172,75 @@ def test_rows_are_gone_from_every_version_there(project, records, theirs, url):
     assert [7 in fresh.tables.read(one)["k"] for one in pulled(fresh, url, "people")] == [False, False]
     assert [len(fresh.tables.read(one)) for one in fresh.meta.datasets.list("people")] == [49, 99]
     fresh.close()
+
+
+def people(records, url, theirs):
+    """Have two stores and a bucket hold two versions of a table, the second without some rows of the first."""
+    frame = pl.DataFrame({"k": range(60), "v": [f"secret-{n}-" * 30 for n in range(60)]})
+    records.tables.commit(frame.head(30), "people", key="k", actor=ME)
+    records.tables.append(frame.tail(30), "people", actor=ME)
+    records.tables.delete("people", keys=[3, 40], actor=ME)
+    push(records, url, "people")
+    pulled(theirs, url, "people")
+
+
+def erase_rows(records, *keys, bucket=None):
+    where = pl.col("k").is_in(keys)
+    records.tables.erase("people", where=where, reason="asked", actor=ME)
+    if bucket is not None:
+        records.withdrawing.withdraw(bucket, "people", patterns=(), actor=ME, reason="asked", told=nothing_told)
+
+
+def rows_there(tmp_path, url):
+    """Tell the keys of each version that a fresh clone gets."""
+    fresh = opened(tmp_path / "fresh")
+    found = [set(fresh.tables.read(one)["k"]) for one in pulled(fresh, url, "people")]
+    fresh.close()
+    return found
+
+
+def texts_there(tmp_path, url):
+    """Tell whose texts can be read out of what a bucket holds, in any file of any table."""
+    fresh = opened(tmp_path / "texts")
+    versions = pulled(fresh, url, "people")
+    frames = [pl.read_parquet(fresh.blobs.get(part.digest)) for one in versions for part in one.parts]
+    fresh.close()
+    return set(pl.concat(frames)["k"])
+
+
+@pytest.mark.parametrize("order", ["as they erased", "the first to erase comes last"])
+def test_of_two_who_erase_different_rows_both_hold(project, records, theirs, tmp_path, url, order):
+    people(records, url, theirs)
+    bucket = records.bucket(url)
+    first, second = (records, theirs) if order == "as they erased" else (theirs, records)
+    if order == "as they erased":
+        erase_rows(first, 1, 3, 31, bucket=bucket)
+        erase_rows(second, 2, 40, bucket=bucket)
+    else:
+        erase_rows(second, 2, 40)
+        erase_rows(first, 1, 3, 31, bucket=bucket)
+        second.withdrawing.withdraw(bucket, "people", patterns=(), actor=ME, reason="asked", told=nothing_told)
+    gone = {1, 2, 3, 31, 40}
+    assert rows_there(tmp_path, url) == [set(range(30)) - gone, set(range(60)) - gone, set(range(60)) - gone]
+    assert texts_there(tmp_path, url) == set(range(60)) - gone
+    again = second.withdrawing.withdraw(bucket, "people", patterns=(), actor=ME, reason="asked", told=nothing_told)
+    assert again.versions == 0
+    for one in (first, second):  # a push brings nothing back
+        push(one, url, "people")
+    assert texts_there(tmp_path, url) == set(range(60)) - gone
+    trees, named_here = named(second.meta.datasets)
+    assert list(second.blobs.unused(trees, blobs=named_here)) == []  # what was fetched to compare held what was erased here
+
+
+def test_an_older_erasure_is_not_undone_by_the_push_of_a_newer_one(project, records, theirs, url):
+    filled(records, project)
+    push(records, url)
+    pulled(theirs, url)
+    erase_here(records)
+    withdraw(records, records.bucket(url))
+    theirs.erasing.erase("raw", ["b"], actor=ME, reason="asked", place=None)
+    push(theirs, url)
+    assert not holds(url)
 
 
 class Dying:

@@ -12,6 +12,7 @@ CATCH_ANYTHING = {
     "adapters/jobs.py",
     "adapters/project.py",
     "adapters/worker.py",
+    "controller.py",
     "server/mlflow/router.py",
     "serving/door/application.py",
     "serving/follow.py",

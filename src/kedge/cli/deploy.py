@@ -5,8 +5,11 @@ Exit codes: 0 done; 1 refused, said in one line; 2 wrong usage.
 """
 
 import re
+import sys
+from time import sleep
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from typer.core import TyperGroup
 
@@ -14,6 +17,7 @@ from kedge.cli.models import Model, Place, Reason, model_named, told
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
 from kedge.cli.showing import show_rows
 from kedge.cli.who import person
+from kedge.controller import Controller
 from kedge.domain.ids import ModelName
 from kedge.domain.rollout import Deployment, RolloutLook, RuleChanges, Strategy, trial_of
 from kedge.errors import NotFound, RequestInvalid
@@ -107,6 +111,38 @@ def looks(
         return
     columns = ("when", "version", "step", "share", "rows", "errors", "odds", "limit", "move", "why")
     show_rows(f"{name}: {len(found)} looks", columns, rows=[_row(look) for look in found], whole={"version", "move"})
+
+
+@nouns.command()
+def watch(
+    seconds: Annotated[float, typer.Option(min=0.1, help="Between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Look at every trial by the prediction log as it grows, and act on it, as `kedge up` does; until interrupted.
+
+    Another process that looks already goes first: this one waits for it to end.
+    """
+    out = sys.stdout
+    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+        controller = Controller(house)
+        shown = ""
+        try:
+            while True:
+                for look in controller.tick():
+                    if as_json:
+                        out.write(f"{msgspec.json.encode(look).decode()}\n")
+                    elif (line := f"{look.model}  {look.move.value.replace('_', ' ')}: {look.reason}") != shown:
+                        shown = line
+                        out.write(f"{look.looked_at:%H:%M:%S}  {line}\n")
+                    out.flush()
+                if once:
+                    return
+                sleep(seconds)
+        finally:
+            controller.stop()
 
 
 @nouns.command()

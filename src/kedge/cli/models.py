@@ -17,6 +17,7 @@ from kedge.cli.showing import plain, show_rows
 from kedge.cli.who import person
 from kedge.client.folders import given_files
 from kedge.config import PROJECT_FILE, project_or_none
+from kedge.domain.counts import count
 from kedge.domain.finding import Query
 from kedge.domain.ids import ModelName
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
@@ -55,7 +56,7 @@ def show(project: Place = HERE, store: Store = None, as_json: Json = False) -> N
         newest = max((each.number for each in latest[model.name]), default=0)
         aliases = ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items()))
         rows.append((model.name, f"v{newest}" if newest else "·", aliases, f"{model.updated_at:%Y-%m-%d %H:%M}"))
-    show_rows(f"{len(models)} registered models", ("model", "newest", "aliases", "updated"), rows=rows)
+    show_rows(count(len(models), "registered model"), ("model", "newest", "aliases", "updated"), rows=rows)
 
 
 @nouns.command("show")
@@ -83,7 +84,7 @@ def versions(model: Model = "", project: Place = HERE, store: Store = None, as_j
     if as_json:
         print_json(found)
     else:
-        _print_versions(found, f"{name}: {len(found)} versions")
+        _print_versions(found, f"{name}: {count(len(found), 'version')}")
 
 
 @nouns.command()

@@ -10,6 +10,7 @@ import typer
 
 from kedge.cli.opening import Json, Store, print_json
 from kedge.cli.showing import show_rows
+from kedge.domain.counts import count
 from kedge.domain.ids import RunId
 from kedge.domain.tracking import Run, RunDetail
 from kedge.errors import NotFound, Unreachable
@@ -54,7 +55,7 @@ def listed(
         for run in runs
     ]
     columns = ("run", "name", "experiment", "status", "started", "metrics")
-    show_rows(f"{len(runs)} runs", columns, rows=rows, whole={"run", "status"})
+    show_rows(count(len(runs), "run"), columns, rows=rows, whole={"run", "status"})
 
 
 @nouns.command()
@@ -89,7 +90,7 @@ def compare(runs: Ids, store: Store = None, as_json: Json = False) -> None:
         print_json({"runs": [run.id for run in found], "differences": rows})
         return
     told = [(key, *(value or "" for value in values)) for key, values in rows.items()]
-    show_rows(f"{len(rows)} differences", ("", *(f"{run.name} ({run.id[:8]})" for run in found)), rows=told)
+    show_rows(count(len(rows), "difference"), ("", *(f"{run.name} ({run.id[:8]})" for run in found)), rows=told)
 
 
 @nouns.command()
@@ -118,9 +119,9 @@ def sync(store: Store = None, url: Url = None, meant_for: Meant = None, as_json:
     if as_json:
         print_json(Sent(sent=sent, waiting=waiting, why=why, elsewhere=elsewhere))
     else:
-        typer.echo(f"{_counted(sent, 'record')} sent" + (f"; {_counted(waiting, 'spool')} left: {why}" if waiting else ""))
-        for target, count in elsewhere.items():
-            typer.echo(f"{_counted(count, 'spool')} for {target}: `kedge runs sync --meant-for {target}` sends it here")
+        typer.echo(f"{count(sent, 'record')} sent" + (f"; {count(waiting, 'spool')} left: {why}" if waiting else ""))
+        for target, spools in elsewhere.items():
+            typer.echo(f"{count(spools, 'spool')} for {target}: `kedge runs sync --meant-for {target}` sends it here")
     if waiting:
         raise typer.Exit(3)
 
@@ -171,10 +172,6 @@ def _id(records: Records, run: str) -> RunId:
     if len(found) > 1:
         raise NotFound(f"{run!r} begins the ids of several runs, {found[0]} and {found[1]}; write more of it")
     return found[0] if found else RunId(run)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _letters(run: str) -> str:

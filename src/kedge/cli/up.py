@@ -11,6 +11,7 @@ import uvicorn
 from kedge.app import open_house
 from kedge.cli.opening import HERE, Folder, Store
 from kedge.config import PROJECT_FILE, Settings, bare_project, project_or_none, settings
+from kedge.controller import Controller
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, PortInUse
 from kedge.security.hosts import is_loopback
@@ -38,14 +39,17 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
         raise ConfigError(f"--host {host} is open to others: set KEDGE_TOKEN first, or stay on 127.0.0.1")
     _require_free(host, port)
     house = open_house(where, spec, writer="up")
+    controller = Controller(house)
     try:
         house.artifacts.sweep()
+        controller.start()
         sys.stderr.write(f"the UI and MLflow's clients are served on http://{host}:{port} (Ctrl-C ends it)\n")
         served = Early(house)
         uvicorn.run(served, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     except SystemExit:
         raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
     finally:
+        controller.stop()
         house.close()
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from kedge.data.finding import CatalogueIndex, Is, hits_in, read_query
 from kedge.data.personal import masked
-from kedge.data.references import resolve
+from kedge.data.references import checked_tag, resolve
 from kedge.data.using import uses_of
 from kedge.domain.catalogue import (
     CatalogueColumn,
@@ -344,16 +344,6 @@ def changed(entry: Dataset, change: EntryChange, *, columns: Sequence[str]) -> D
     place = {name: at for at, name in enumerate(columns)}
     said = [note for note in notes.values() if note != ColumnNote(name=note.name)]
     return replace(entry, **given, columns=tuple(sorted(said, key=lambda note: (place.get(note.name, 10**6), note.name))))
-
-
-def checked_tag(tag: str) -> str:
-    """Take a version's tag. Raises RequestInvalid for one that cannot stand after `@`, or reads as a number."""
-    plain = tag.removeprefix("v")
-    if not tag or len(tag) > 100 or not all(letter.isalnum() or letter in "._-" for letter in tag) or tag[0] in "._-":
-        raise RequestInvalid(f"{tag!r} cannot be a tag: letters, digits, '.', '_' and '-', beginning with a letter or digit")
-    if plain.isdecimal():
-        raise RequestInvalid(f"{tag!r} cannot be a tag: it reads as the number of a version; write such as 'r{plain}'")
-    return tag
 
 
 def _noted(note: ColumnNote | None, change: NoteChange, *, dataset: str, columns: Sequence[str]) -> ColumnNote:

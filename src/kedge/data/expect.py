@@ -147,11 +147,11 @@ def listed(found: object) -> list[Expectation | Held]:
     """Take expectations as code gives them: a list, or a function that makes one. Raises ConfigError for anything else."""
     made = found() if callable(found) else found
     if not isinstance(made, Iterable) or isinstance(made, str | bytes):
-        raise ConfigError(f"expectations are a {type(made).__name__}; {_WRITE}")
+        raise ConfigError(f"expectations are of type {type(made).__name__}; {_WRITE}")
     rules = list(made)
     for each in rules:
         if not isinstance(each, Expectation | Held):
-            raise ConfigError(f"there is a {type(each).__name__} among the expectations; {_WRITE}")
+            raise ConfigError(f"one of the expectations is of type {type(each).__name__}; {_WRITE}")
         checked(each.expectation if isinstance(each, Held) else each)
     return rules
 

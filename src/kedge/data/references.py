@@ -27,6 +27,16 @@ def named_after(place: str) -> DatasetName:
     return check_name(re.sub(r"[^\w.\-]+", "-", place).lstrip("-.")[-_LONGEST:].strip("-.") or "data")
 
 
+def checked_tag(tag: str) -> str:
+    """Take a version's tag. Raises RequestInvalid for one that cannot stand after `@`, or reads as a number."""
+    plain = tag.removeprefix("v")
+    if not tag or len(tag) > 100 or not all(letter.isalnum() or letter in "._-" for letter in tag) or tag[0] in "._-":
+        raise RequestInvalid(f"{tag!r} cannot be a tag: letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    if plain.isdecimal():
+        raise RequestInvalid(f"{tag!r} cannot be a tag: it reads as the number of a version; write such as 'r{plain}'")
+    return tag
+
+
 def split(reference: str) -> tuple[DatasetName, str]:
     """Take a reference apart: the dataset, and what names the version ("" for the newest)."""
     name, _, which = reference.partition("@")

@@ -42,6 +42,8 @@ class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     a pointer swap. `sticky` is the request column by whose value traffic is split. `max_latency` is a duration that the
     mean request of the challenger may take. `approve` names what waits for a person ("25%", "promote"); true is the step
     with all traffic, or where there is none the promotion. A trial without evidence for `max_age` asks a person.
+    `max_disagreement` is the share of rows on which a shadow may decide otherwise (left out: it is shown, not judged).
+    `slices` are columns whose values are looked at one by one, where they have `min_group` rows.
     """
 
     strategy: Strategy = Strategy.CANARY
@@ -53,6 +55,9 @@ class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_latency: str = "1s"
     approve: bool | tuple[str, ...] = False
     max_age: str = "14d"
+    max_disagreement: str = ""
+    slices: tuple[str, ...] = ()
+    min_group: int = 200
 
 
 class RuleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +71,9 @@ class RuleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_latency: str | None = None
     approve: bool | tuple[str, ...] | None = None
     max_age: str | None = None
+    max_disagreement: str | None = None
+    slices: tuple[str, ...] | None = None
+    min_group: int | None = None
 
     def of(self, rules: RolloutRules) -> RolloutRules:
         """Give the rules with these changes."""
@@ -138,13 +146,64 @@ class Move(Enum):
     ROLL_BACK = "roll_back"
 
 
+class Clusters(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows and a sum over them, by random group of entities: entities, not rows, are drawn to a side."""
+
+    rows: list[int]
+    sums: list[float]
+
+
+class GuardOdds(msgspec.Struct, frozen=True, kw_only=True):
+    """What one guard found at a look: the odds against "no harm", and that in words."""
+
+    odds: float
+    reason: str
+
+
+class Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """A row on which the two versions of a shadow differ much: its prediction, both answers, its features as served."""
+
+    prediction: str
+    champion: float
+    challenger: float
+    features: dict[str, float | int | bool | str | None] = {}
+
+
+class SliceLook(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of a column: rows of either side, the challenger's failures, and in a shadow on how many rows they
+    disagree. `judged` says whether it has enough rows."""
+
+    column: str
+    value: str
+    rows: int
+    champion_rows: int
+    errors: int
+    disagreed: int
+    judged: bool
+
+
+class ShadowCompared(msgspec.Struct, frozen=True, kw_only=True):
+    """A shadow compared row by row: pairs, those on which the decisions differ, the mean difference of the answers, how
+    far the two distributions are apart (population stability index, Kolmogorov-Smirnov), and the rows furthest apart."""
+
+    pairs: int
+    disagreed: int
+    mean_difference: float
+    psi: float | None = None
+    ks: float | None = None
+    largest: tuple[Apart, ...] = ()
+
+
 class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
     """One look at a rollout: the inputs, the statistic, the limit and the decision, kept as a row.
 
     `rows` and `errors` are the challenger's in the window, `champion_rows` and `champion_errors` the champion's;
     `difference` is the challenger's mean loss less the champion's on `days` labelled days; `evidence` the greatest odds
-    against "no harm" of the guards' tests, rolled back at `limit`. `upto` is the end of the window: the next step counts
-    from there, not from when someone came to look.
+    against "no harm" of the guards' tests, rolled back at `limit`; `guards` has those of each guard. `upto` is the end of
+    the window: the next step counts from there, not from when someone came to look.
+    A live look (`live`) reads the log as it grows and counts from the trial's start: requests and those over the latency
+    limit, rows that testers asked for by name (`overridden`, left out), rows that did not go where the split computed
+    again sends them (`misrouted`), entities seen in this step, and the odds that another share of them came.
     """
 
     model: ModelName
@@ -166,6 +225,16 @@ class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
     upto: datetime | None = None
     champion_rows: int = 0
     champion_errors: int = 0
+    guards: dict[str, GuardOdds] = {}
+    live: bool = False
+    requests: int = 0
+    slow: int = 0
+    overridden: int = 0
+    misrouted: int = 0
+    entities: int = 0
+    split_odds: float | None = None
+    comparison: ShadowCompared | None = None
+    slices: tuple[SliceLook, ...] = ()
 
 
 def position(salt: str, entity: str) -> float:

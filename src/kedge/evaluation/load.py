@@ -99,14 +99,14 @@ class ModelLoader:
                 self._opened[model.digest] = opened
                 while len(self._opened) > self._limit:
                     self._opened.popitem(last=False)
-        return answers_of(opened, model, inputs)
+        return answers_of(opened, model, inputs=inputs)
 
     def answers_in(self, form: str) -> bool:
         """Say whether a compiled form can be loaded here."""
         return form in self._forms and self._forms[form].available()
 
 
-def answers_of(opened: TensorPredictor, model: Servable, inputs: Arrays) -> dict[str, np.ndarray]:
+def answers_of(opened: TensorPredictor, model: Servable, *, inputs: Arrays) -> dict[str, np.ndarray]:
     """Answer named arrays. ModelRefused where the answers are not what the signature says."""
     signature = model.tensors
     if signature is None:

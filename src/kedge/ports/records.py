@@ -384,7 +384,10 @@ class Deployments(Protocol):
         """List revisions, oldest first."""
 
     def names(self) -> Sequence[ModelName]: ...
-    def add_look(self, look: RolloutLook, event: Event) -> None: ...
+    def add_look(self, look: RolloutLook, event: Event, *, note: tuple[str, bytes] | None = None) -> None:
+        """Write a look, and a note with it where one is given; nothing where the event is there already."""
+
+    def newest_look(self, model: ModelName) -> RolloutLook | None: ...
     def looks(self, model: ModelName) -> Sequence[RolloutLook]:
         """List looks, oldest first."""
 

@@ -17,8 +17,8 @@ from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import Block, VersionHealth
 from kedge.domain.rollout import RolloutLook, RolloutRules
+from kedge.rollout.evidence import SURE, mean_exp
 
-SURE = 1e12  # odds are cut here, so that they stay a number in JSON
 ERROR_TOLERANCE = 0.01
 LOSS_TOLERANCE = 0.05
 FEWEST_LABELS = 30
@@ -65,7 +65,7 @@ def guard_errors(seen: Seen) -> Odds | None:
             rate = allowed + step * (1 - allowed)
             wealth[step] += failed * math.log(rate / allowed) + answered * math.log((1 - rate) / (1 - allowed))
     reason = f"it failed on {seen.challenger.errors} of {seen.challenger.rows + seen.challenger.errors} rows"
-    return Odds(odds=_mean_exp(list(wealth.values())), reason=f"{reason}; the champion on {seen.champion.errors}")
+    return Odds(odds=mean_exp(list(wealth.values())), reason=f"{reason}; the champion on {seen.champion.errors}")
 
 
 def guard_latency(seen: Seen) -> Odds | None:
@@ -178,9 +178,4 @@ def _normal_mixture(excess: Sequence[float], scatter: Sequence[float]) -> float:
 def _sign_free(excess: Sequence[float], scale: float) -> float:
     """Mix exp(sum of l d - l^2 d^2 / 2) over bets l around 1 / scale."""
     bets = [factor / scale for factor in (0.5, 1.0, 2.0, 4.0, 8.0)]
-    return _mean_exp([sum(bet * d - (bet * d) ** 2 / 2 for d in excess) for bet in bets])
-
-
-def _mean_exp(logs: Sequence[float]) -> float:
-    """Average exp(x), cut at SURE."""
-    return min(sum(math.exp(min(log, 50.0)) for log in logs) / len(logs), SURE)
+    return mean_exp([sum(bet * d - (bet * d) ** 2 / 2 for d in excess) for bet in bets])

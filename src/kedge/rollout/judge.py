@@ -19,11 +19,19 @@ from datetime import datetime, timedelta
 from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import Block, Health, VersionHealth
-from kedge.domain.rollout import PROMOTE, Deployment, Move, RolloutLook, RolloutRules, Strategy
+from kedge.domain.rollout import PROMOTE, Deployment, GuardOdds, Move, RolloutLook, RolloutRules, Strategy
 from kedge.rollout.guards import GUARDS, Seen, paired_days
 from kedge.rollout.steps import hold_of, next_of, steps_of, waits_for_person
 
 ALIKE_ROWS = 10  # rows of one entity go to one side: so many rows count as one draw in the check of the split
+
+
+GUARD_COUNT = 9  # of the windows' looks and the live ones together: each has its part of the level
+
+
+def limit_of(rules: RolloutRules) -> float:
+    """Give the odds at which one guard ends a trial: all guards together pass theirs by chance with at most `alpha`."""
+    return GUARD_COUNT / rules.alpha
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,7 @@ def judge(
         task=task,
         metric=metric,
     )
-    limit = len(GUARDS) / rules.alpha
+    limit = limit_of(rules)
     found = {name: odds for name, guard in GUARDS.items() if (odds := guard(seen)) is not None}
     harm = [
         f"{name}: {odds.reason} (odds {odds.odds:.3g}, limit {limit:.3g})"
@@ -87,6 +95,7 @@ def judge(
         upto=health.window.end,
         champion_rows=seen.champion.rows,
         champion_errors=seen.champion.errors,
+        guards={name: GuardOdds(odds=odds.odds, reason=odds.reason) for name, odds in found.items()},
     )
 
 

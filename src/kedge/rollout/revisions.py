@@ -253,3 +253,24 @@ def _steady(current: Deployment, champion: int, *, actor: str, reason: str, sinc
         reason=reason,
         strategy=current.strategy,
     )
+
+
+def looked_event(look: RolloutLook, *, trial: int | None = None) -> Event:
+    """Make the event of a look; a live one happens once in the trial that began with revision `trial`."""
+    return Event(
+        key=digest_of("rollout-looked", look.model, look.revision if trial is None else trial, look.window),
+        kind=EventKind.ROLLOUT_LOOKED,
+        at=look.looked_at,
+        subject=look.model,
+        actor=ACTOR,
+        message=f"Rollout: {look.move.value.replace('_', ' ')}. {look.reason}",
+        facts={
+            "window": look.window,
+            "move": look.move.value,
+            "challenger": look.challenger,
+            "rows": look.rows,
+            "errors": look.errors,
+            "difference": look.difference,
+            "evidence": look.evidence,
+        },
+    )

@@ -7,12 +7,13 @@ done, and does the rest; every write carries a key that makes it happen once (`r
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import msgspec
 
-from kedge.domain.events import Event, EventKind
-from kedge.domain.ids import ModelName, digest_of
+from kedge.domain.events import EventKind
+from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Health
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import ModelVersion, Servable
@@ -23,7 +24,7 @@ from kedge.evaluation.metrics import loss_name
 from kedge.ports import Clock, Deployments, Notifier, Watches
 from kedge.registry.room import Registry
 from kedge.rollout.judge import judge
-from kedge.rollout.revisions import ACTOR, TRIES, Revisions, advanced_by, behind, challenger_of
+from kedge.rollout.revisions import ACTOR, TRIES, Revisions, advanced_by, behind, challenger_of, looked_event
 from kedge.rollout.steps import check_rules, next_of, rules_of
 
 
@@ -63,13 +64,10 @@ class Rollout:
 
     def settle(self, spec: ProjectSpec, health: Health) -> RolloutLook | None:
         """Look at the trial once for this window, and do what follows. None where nothing was on trial in the window."""
-        looks = self._deployments.looks(spec.name)
-        if looks:
-            self._act(spec, looks[-1])
-        current = self._deployments.find(spec.name)
+        looks = [look for look in self._deployments.looks(spec.name) if not look.live]
+        current = self.finish(spec, spec.name)
         if current is None:
             return None
-        current = self._revisions.follow(current)
         if (known := next((look for look in looks if look.window == health.window.id), None)) is not None:
             return known
         if current.challenger is None or health.window.end <= current.since:
@@ -84,9 +82,17 @@ class Rollout:
             before=[each for each in looks if each.revision >= began],
             looked_at=self._clock.now(),
         )
-        self._deployments.add_look(look, _looked(look))
+        self._deployments.add_look(look, looked_event(look))
         self._act(spec, look)
         return look
+
+    def finish(self, spec: ProjectSpec, model: ModelName) -> Deployment | None:
+        """Do what the newest look has decided, as far as it is not done, and read what is served; None for nothing."""
+        look = self._deployments.newest_look(model)
+        with suppress(RevisionConflict):  # another process does it
+            if look is not None:
+                self._act(spec, look)
+        return None if self._deployments.find(model) is None else self._revisions.settled(model)
 
     # ---- by people ----
 
@@ -243,24 +249,3 @@ class Rollout:
         actor, reason = behind(self._deployments.list(trial.model))
         now = since or self._clock.now()
         return self._revisions.promote(trial, challenger_of(trial), actor=actor, reason=f"{reason}; {because}", since=now)
-
-
-def _looked(look: RolloutLook) -> Event:
-    """Make the event of a look."""
-    return Event(
-        key=digest_of("rollout-looked", look.model, look.revision, look.window),
-        kind=EventKind.ROLLOUT_LOOKED,
-        at=look.looked_at,
-        subject=look.model,
-        actor=ACTOR,
-        message=f"Rollout: {look.move.value.replace('_', ' ')}. {look.reason}",
-        facts={
-            "window": look.window,
-            "move": look.move.value,
-            "challenger": look.challenger,
-            "rows": look.rows,
-            "errors": look.errors,
-            "difference": look.difference,
-            "evidence": look.evidence,
-        },
-    )

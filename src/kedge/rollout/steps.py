@@ -64,6 +64,10 @@ def check_rules(rules: RolloutRules) -> RolloutRules:
     shares = _shares("steps", rules.steps)
     if not shares or shares != sorted(set(shares)) or shares[-1] != 1:
         raise RequestInvalid('steps must rise and end with "100%", such as ["5%", "25%", "100%"]')
+    if rules.max_disagreement:
+        _shares("max_disagreement", [rules.max_disagreement])
+    if rules.min_group < 1:
+        raise RequestInvalid(f"min_group is {rules.min_group}; write 1 or more rows")
     if not isinstance(rules.approve, bool):
         named = {step_name(share) for share in steps_of(rules, rules.strategy)} | {PROMOTE}
         _shares("approve", [each for each in rules.approve if each != PROMOTE])

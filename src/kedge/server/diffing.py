@@ -5,7 +5,9 @@ erased since are never shown from there.
 """
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -24,20 +26,56 @@ _MOST = 32
 _Key = tuple[str, str, str, str, str]
 
 
+class _Comparison(threading.Thread):
+    """One comparison under way, whoever waits for it: several who ask for the same wait for one."""
+
+    def __init__(self, compare: Callable[[], DatasetDiff | str]) -> None:
+        super().__init__(name="comparing", daemon=True)
+        self._compare = compare
+        self._began = time.monotonic()
+        self.found: DatasetDiff | str = "the comparison broke off; the server's log says why"
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self.found = self._compare()
+        finally:
+            self.done.set()
+
+    @property
+    def seconds(self) -> float:
+        """Tell how long it has been under way."""
+        return time.monotonic() - self._began
+
+
 class Diffs:
-    """The diffs that were asked for last."""
+    """The diffs that were asked for last, and those that are being made."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Key, DatasetDiff] = OrderedDict()
+        self._running: dict[_Key, _Comparison] = {}
 
-    def of(self, house: House, before: DatasetVersion, *, after: DatasetVersion) -> DatasetDiff | str:
-        """Compare two versions of a dataset; a sentence where that failed."""
+    def of(
+        self, house: House, before: DatasetVersion, *, after: DatasetVersion, patience: float | None = None
+    ) -> DatasetDiff | str | float:
+        """Compare two versions of a dataset; a sentence where that failed. With some `patience`, in seconds, what takes
+        longer goes on, and the answer is for how many seconds it has: ask again."""
         key = (after.dataset, before.digest, str(before.erased_at), after.digest, str(after.erased_at))
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
+            if (one := self._running.get(key)) is None:
+                one = self._running[key] = _Comparison(lambda: self._made(house, before, after=after, key=key))
+                one.start()
+        if not one.done.wait(patience):
+            return one.seconds
+        with self._lock:
+            self._running.pop(key, None)
+        return one.found
+
+    def _made(self, house: House, before: DatasetVersion, *, after: DatasetVersion, key: _Key) -> DatasetDiff | str:
         where = (str(house.settings.project), house.settings.store)
         named = (str(after.dataset), before.number, after.number)
         result, _ = house.jobs.call(diff_job, where, named, seconds=SECONDS)

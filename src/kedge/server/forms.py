@@ -40,7 +40,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """A form: its heading, what follows from sending it, its fields, and where it leads back to."""
+    """A form: its heading, what follows from sending it, its fields, and where it leads back to; `crumb` says in a word
+    where one is, if the button does not."""
 
     heading: str
     button: str
@@ -48,6 +49,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     noun: str
     crumbs: tuple[tuple[str, str], ...]
     back: str
+    crumb: str = ""
     keep: str = "Keep it as it is"
     consequences: tuple[str, ...] = ()
     danger: bool = False

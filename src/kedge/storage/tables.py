@@ -123,7 +123,7 @@ class PolarsTables:
         name = source if isinstance(source, str) else f"{source.__module__}.{getattr(source, '__name__', source)}"
         function = self._load(source) if isinstance(source, str) else source
         if not callable(function):
-            raise SourceFailed(f"source {name} is a {type(function).__name__}; name a function that returns the table")
+            raise SourceFailed(f"source {name} is of type {type(function).__name__}; name a function that returns the table")
         try:
             table = function()
         except Exception as error:  # the project's own code may raise anything
@@ -224,7 +224,7 @@ def _polars(table: Any, where: str) -> pl.DataFrame:
         return frame.to_polars()
     except TypeError as error:
         kind = type(table).__name__
-        raise SourceFailed(f"{where} a {kind}, not a pandas, Polars or Arrow table") from error
+        raise SourceFailed(f"{where} something of type {kind}, not a pandas, Polars or Arrow table") from error
     except Exception as error:  # a lazy table runs the project's own query only now
         raise SourceFailed(f"{where} a table that cannot be read: {type(error).__name__}: {_brief(error)}") from error
 

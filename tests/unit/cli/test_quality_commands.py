@@ -173,8 +173,8 @@ def test_a_schema_of_pandera_is_taken_as_it_is(project):
         (("profile", "torn.parquet"), SourceFailed, "torn.parquet: it cannot be read"),
         (("validate", "flights", "--expectations", "any.toml", "--failing", "rows.txt"), ConfigError, ".parquet or .csv"),
         (("validate", "flights", "--expectations", "wrong.toml"), ConfigError, "wrong.toml, line 2: expectation 1: .*fresh"),
-        (("validate", "flights", "--expectations", "list.py:one"), ConfigError, "expectations are a int"),
-        (("validate", "flights", "--expectations", "list.py:odd"), ConfigError, "a str among the expectations"),
+        (("validate", "flights", "--expectations", "list.py:one"), ConfigError, "expectations are of type int"),
+        (("validate", "flights", "--expectations", "list.py:odd"), ConfigError, "one of the expectations is of type str"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(project, words, error, said):
@@ -228,3 +228,17 @@ def test_rows_that_cannot_be_read_to_their_end_are_one_clear_error(project):
     with pytest.raises(SourceFailed, match=r"late.csv: it cannot be read"):
         kedge("validate", "late.csv", "--expectations", "rules.toml", "--failing", "out.csv")
     assert not list(project.glob("*out.csv*"))
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_profile_is_read_at_a_glance_in_any_terminal(project, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, said = kedge("profile", "flights")
+    lines = said.splitlines()
+    assert code == 0
+    assert max(map(len, lines)) <= width
+    assert any("departs_at" in line and "time" in line for line in lines)  # a name is not cut in pieces
+    assert any("2013-01-01" in line and "2013-01-17 15:00" in line for line in lines)
+    assert "all different, such as F0" in said
+    assert "EWR 50.0 %, JFK 50.0 %" in said
+    assert len(lines) <= 2 + 2 * len(ROWS.columns)

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from tests.unit.data.memory import Clock
 
-from kedge.data.catalogue import Catalogue, checked_tag, freshness_of
+from kedge.data.catalogue import Catalogue, freshness_of
+from kedge.data.references import checked_tag
 from kedge.domain.catalogue import EntryChange, FreshState, NoteChange
 from kedge.domain.data import (
     Breach,

@@ -44,12 +44,12 @@ class Ports:
         return Guarded()
 
     def _dying(self, call):
-        def write(*args):
+        def write(*args, **named):
             dies = self.left == 0
             self.left = None if self.left is None else self.left - 1
             if dies and not self.after:
                 raise Killed
-            call(*args)
+            call(*args, **named)
             if dies:
                 raise Killed
 

@@ -110,7 +110,9 @@ class EchoHost:
         return 7
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
-        return ("application/openmetrics-text" if "openmetrics" in accept else "text/plain"), b"kedge_up 1\n"
+        return (
+            "application/openmetrics-text" if "openmetrics" in accept else "text/plain"
+        ), f"cancelled {self.cancelled}\n".encode()
 
     def refused(self, model: str, *, status: int) -> None:
         self.refusals.append((model, status))

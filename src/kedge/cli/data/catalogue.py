@@ -21,12 +21,12 @@ from kedge.domain.catalogue import (
     NoteChange,
     Shelved,
 )
+from kedge.domain.counts import count, size
 from kedge.domain.data import DatasetVersion
 from kedge.errors import RequestInvalid
 
 Name = Annotated[str, typer.Argument(help="The dataset.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")]
-_SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -38,7 +38,7 @@ def listed(store: Store = None, limit: Limit = 1000, as_json: Json = False) -> N
     if as_json:
         print_json([one.shelved for one in page.found])
         return
-    show_rows(f"{page.all} datasets", _COLUMNS, rows=rows, whole=("dataset",))
+    show_rows(count(page.all, "dataset"), _COLUMNS, rows=rows, whole=("dataset",))
 
 
 def find(text: list[str], store: Store = None, limit: Limit = 50, as_json: Json = False) -> None:
@@ -52,7 +52,7 @@ def find(text: list[str], store: Store = None, limit: Limit = 50, as_json: Json 
     if as_json:
         print_json(page)
     elif page.total:
-        show_rows(f"{page.total} of {page.all} datasets", (*_COLUMNS[:-1], "where"), rows=rows, whole=("dataset",))
+        show_rows(f"{page.total} of {count(page.all, 'dataset')}", (*_COLUMNS[:-1], "where"), rows=rows, whole=("dataset",))
     else:
         typer.echo(_nothing(page, " ".join(text)))
     if not page.total:
@@ -79,13 +79,16 @@ def show(name: Name, store: Store = None, as_json: Json = False) -> None:
     show_rows(name, ("", ""), rows=facts)
     if columns:
         show_rows(
-            f"{len(columns)} columns", ("column", "type", "missing", "distinct", "meaning"), rows=_columns(one, columns)
+            count(len(columns), "column"), ("column", "type", "missing", "distinct", "meaning"), rows=_columns(one, columns)
         )
     used = [
         (each.kind.value, each.name, each.role, ", ".join(f"v{number}" for number in each.versions))
         for each in (*uses.models, *uses.features, *uses.runs)
     ]
-    show_rows(f"used by {uses.count}", ("kind", "name", "as", "versions"), rows=used[:30])
+    if used:
+        show_rows(f"used by {uses.count}", ("kind", "name", "as", "versions"), rows=used[:30])
+    else:
+        typer.echo("used by 0: no run, model or feature has read it yet")
 
 
 def describe(
@@ -123,7 +126,7 @@ def describe(
         print_json(entry)
     else:
         typer.echo(
-            f"{name}: owner {entry.owner or 'nobody'}, {len(entry.columns)} columns described, personal: "
+            f"{name}: owner {entry.owner or 'nobody'}, {count(len(entry.columns), 'column')} described, personal: "
             f"{', '.join(sorted(entry.personal())) or 'none'}"
         )
 
@@ -137,7 +140,7 @@ def _row(room: Catalogue, one: CatalogueFound) -> tuple[str, ...]:
     age = span(fresh.age_seconds) + (" STALE" if fresh.state is FreshState.STALE else "")
     number = f"v{newest.number}" if newest else "none"
     what = kept.entry.description.partition("\n")[0]
-    return kept.name, kept.kind.value, number, _extent(newest), size(newest), age, kept.entry.owner, what
+    return kept.name, kept.kind.value, number, _extent(newest), held(newest), age, kept.entry.owner, what
 
 
 def _notes(column: str | None, meaning: str | None, *, unit: str | None, personal: bool | None) -> tuple[NoteChange, ...]:
@@ -160,7 +163,7 @@ def _where(one: CatalogueFound) -> str:
 
 def _nothing(page: CataloguePage, text: str) -> str:
     near = f"; did you mean {page.near!r}?" if page.near else ""
-    return f"none of {page.all} datasets has {text!r}{near}"
+    return f"none of {count(page.all, 'dataset')} has {text!r}{near}"
 
 
 def _facts(one: Shelved, fresh: Freshness) -> list[tuple[str, str]]:
@@ -175,7 +178,7 @@ def _facts(one: Shelved, fresh: Freshness) -> list[tuple[str, str]]:
         ("source", entry.source or (newest.source if newest else "")),
         ("newest version", f"v{newest.number}, {_time(newest.created_at)} UTC {newest.digest[:12]}" if newest else "none"),
         ("freshness", f"{fresh.state.value}: {age}" if newest else fresh.state.value),
-        ("holds", f"{_extent(newest)} {'rows' if newest and newest.schema.columns else 'files'}, {size(newest)}"),
+        ("holds", f"{_extent(newest)} {'rows' if newest and newest.schema.columns else 'files'}, {held(newest)}"),
         ("key", ", ".join(newest.key) if newest else ""),
         ("tagged versions", tags),
         ("personal columns", ", ".join(sorted(entry.personal()))),
@@ -205,10 +208,9 @@ def _extent(version: DatasetVersion | None) -> str:
     return f"{version.rows or version.files:,}" if version else "0"
 
 
-def size(version: DatasetVersion | None) -> str:
+def held(version: DatasetVersion | None) -> str:
     """Write how many bytes a version holds."""
-    held = (version.bytes or sum(part.bytes for part in version.parts)) if version else 0
-    return next((f"{held / amount:.3g} {unit}" for amount, unit in _SIZES if held >= amount), f"{held} B")
+    return size((version.bytes or sum(part.bytes for part in version.parts)) if version else 0)
 
 
 def span(seconds: float | None) -> str:

@@ -2,8 +2,8 @@
 
 import typer
 
-from kedge.cli.progress import size
 from kedge.cli.showing import show_rows
+from kedge.domain.counts import count, size
 from kedge.domain.data_diff import ChangedCell, ColumnChange, ExampleRow, FileChange, FilesDiff, MovedColumn, TableDiff
 
 _SIGNS = {FileChange.ADDED: "+", FileChange.REMOVED: "-", FileChange.CHANGED: "~", FileChange.MOVED: ">"}
@@ -53,7 +53,9 @@ def print_table(found: TableDiff) -> None:
     moved = [column for column in found.columns if column.moved]
     if moved:
         rows = [_moved(column) for column in moved[:_COLUMNS]]
-        show_rows(f"{len(moved)} columns moved", ("column", "how far", "mean before", "after", "missing"), rows=rows)
+        show_rows(
+            f"{count(len(moved), 'column')} moved", ("column", "how far", "mean before", "after", "missing"), rows=rows
+        )
     _examples("+", found.examples_added)
     _examples("-", found.examples_removed)
     _examples("~", found.examples_changed)

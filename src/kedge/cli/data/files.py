@@ -7,8 +7,8 @@ import typer
 from kedge.cli.data import keeping
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
-from kedge.cli.progress import count, size
 from kedge.cli.who import person
+from kedge.domain.counts import count, size
 from kedge.errors import NotFound
 
 Reference = Annotated[
@@ -61,7 +61,7 @@ def log(reference: Reference, store: Store = None, as_json: Json = False) -> Non
     rows = [
         (
             f"v{one.number}",
-            one.digest[:12],
+            one.digest[:8],
             f"{one.created_at:%Y-%m-%d %H:%M}",
             count(one.rows, "row") if one.tree is None else count(one.files, "file"),
             size(one.bytes),
@@ -72,7 +72,7 @@ def log(reference: Reference, store: Store = None, as_json: Json = False) -> Non
         for one in versions
     ]
     heads = ("", "digest", "made", "holds", "size", "by", "tags", "message")
-    show_rows(f"{dataset}: {count(len(rows), 'version')}", heads, rows=rows)
+    show_rows(f"{dataset}: {count(len(rows), 'version')}", heads, rows=rows, whole=("", "digest", "made", "size"))
 
 
 def tag(

@@ -6,8 +6,9 @@ import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.cli.who import person
+from kedge.domain.counts import count, size
 from kedge.errors import KedgeError, NotFound
 from kedge.filing import Filing, filed
 from kedge.settings import project_root, settings

@@ -5,18 +5,21 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from kedge.cli.showing import plain
 from kedge.data.quality.room import in_short
 from kedge.data.quality.wording import subject, wanted
+from kedge.domain.counts import count
 from kedge.domain.data import Bar, ColumnSummary, Severity, TableProfile, ValidationReport
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WORDS = {Severity.ERROR: "error", Severity.QUARANTINE: "aside", Severity.WARN: "warn"}
 _STYLES = {Severity.ERROR: "red", Severity.QUARANTINE: "yellow", Severity.WARN: "cyan"}
 _TOP = 3
+_WIDE, _NAMED = 120, 34  # columns of a terminal that a line needs; and those for a name where a column takes two
 
 
 def show_report(report: ValidationReport, *, failing: Path | None, whole: bool) -> None:
@@ -41,16 +44,27 @@ def show_report(report: ValidationReport, *, failing: Path | None, whole: bool) 
     if table.row_count:
         console.print(table)
     if held and not whole:
-        console.print(Text(f"{len(held)} {'more hold' if report.breaches else 'expectations hold'}", style="dim"))
+        more = "more" if report.breaches else f"expectation{'s' * (len(held) != 1)}"
+        console.print(Text(f"{len(held)} {more} hold{'s' * (len(held) == 1)}", style="dim"))
     if failing is not None:
         console.print(Text(f"All rows that break something are in {failing}"))
 
 
 def show_profile(profile: TableProfile) -> None:
-    """Print a profile: a line for each column, its histogram in blocks."""
+    """Print a profile: a line for each column, its histogram in blocks; in a narrow terminal two lines."""
     console = Console()
     doubled = f", {profile.duplicates:,} of them equal to an earlier one" if profile.duplicates else ""
-    console.print(Text(f"{plain(profile.dataset)}: {profile.rows:,} rows{doubled}, {len(profile.columns)} columns"))
+    console.print(
+        Text(f"{plain(profile.dataset)}: {count(profile.rows, 'row')}{doubled}, {count(len(profile.columns), 'column')}")
+    )
+    if console.width < _WIDE:
+        widest = min(_NAMED, max((len(plain(column.name)) for column in profile.columns), default=0))
+        for column in profile.columns:
+            known, held = _lines(column, rows=profile.rows, widest=widest)
+            console.print(known)
+            if held.plain:
+                console.print(Padding(held, (0, 0, 0, 4)))
+        return
     table = Table(box=None, pad_edge=False)
     for head in ("column", "type", "missing", "distinct", "least", "median", "greatest", "spread or most frequent"):
         right = head in ("missing", "distinct", "least", "median", "greatest")
@@ -67,11 +81,26 @@ def _line(column: ColumnSummary, *, rows: int) -> list[Text]:
     return [*known, *map(Text, ends), _picture(column, there=rows - column.missing)]
 
 
+def _lines(column: ColumnSummary, *, rows: int, widest: int) -> tuple[Text, Text]:
+    """Write what a column is, and below it what it holds."""
+    missing = f"  {_percent(column.missing, rows)} missing" if column.missing else ""
+    name = (f"{plain(column.name):<{widest}}", "bold")
+    known = Text.assemble(name, f"  {column.type.value:<8}{column.distinct:>12,} distinct", (missing, "yellow"))
+    held = _picture(column, there=rows - column.missing)
+    least, median, greatest = (_end(column, value) for value in (column.least, _median(column), column.greatest))
+    if least or greatest:
+        gap = "  " if held.plain else ""
+        held = held.append(f"{gap}{least} to {greatest}" + (f", median {median}" if median else ""))
+    return known, held
+
+
 def _picture(column: ColumnSummary, *, there: int) -> Text:
     if column.personal:
         return Text("(personal)", style="dim")
     if column.bins:
         return Text(blocks(column.bins), style="cyan")
+    if column.top and column.distinct == there > 1:
+        return Text(f"all different, such as {plain(column.top[0].value)}")
     shown = [f"{plain(value.value)} {_percent(value.rows, there)}" for value in column.top[:_TOP]]
     rest = column.distinct - len(shown)
     return Text(", ".join(shown) + (f", {rest:,} more" if shown and rest > 0 else ""))

@@ -17,6 +17,7 @@ from kedge.data.quality.drafting import written
 from kedge.data.quality.room import is_file
 from kedge.data.quality.validation import Judged
 from kedge.data.references import split
+from kedge.domain.counts import count
 from kedge.errors import ConfigError
 from kedge.records import Records
 
@@ -77,7 +78,8 @@ def suggest(
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"{place} is there already; write over it with --force, or look first with --show") from None
-    typer.echo(f"{len(rules)} expectations in {place}: a draft that {name} holds; read it, then: kedge data validate {name}")
+    drafted = count(len(rules), "expectation")
+    typer.echo(f"{drafted} in {place}: a draft that {name} holds; read it, then: kedge data validate {name}")
 
 
 def profile(

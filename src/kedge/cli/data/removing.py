@@ -9,11 +9,12 @@ import typer
 
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.cli.showing import show_rows
 from kedge.cli.who import person
 from kedge.data.upkeep.collecting import KEEP, YOUNG, Collected
 from kedge.data.upkeep.withdrawing import Withdrawn
+from kedge.domain.counts import count, size
 from kedge.domain.durations import seconds_of
 from kedge.errors import ConfigError, RequestInvalid
 from kedge.settings import project_root, remote_of
@@ -141,7 +142,7 @@ def _print(found: Collected) -> None:
         )
         for one in sorted((*found.dropped, *found.kept), key=lambda one: (one.dataset, one.number))
     ]
-    show_rows(f"{len(found.dropped)} of {len(rows)} versions go", _COLUMNS, rows=rows)
+    show_rows(f"{len(found.dropped)} of {count(len(rows), 'version')} go", _COLUMNS, rows=rows)
     gone = "dropped" if found.done else "would be dropped"
     verb = "freed" if found.done else "would be freed, at most"
     typer.echo(f"{count(len(found.dropped), 'version')} {gone}, {count(found.blobs, 'content')}, {size(found.bytes)} {verb}")

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from kedge.cli.data.keeping import print_checked_out
 from kedge.cli.data.opening import recorded
 from kedge.cli.options import Json, Store, print_json
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.cli.who import person
 from kedge.data.upkeep.sharing import Shared
+from kedge.domain.counts import count, size
 from kedge.domain.data import DatasetVersion
 from kedge.domain.ids import DatasetName
 from kedge.domain.workspace import Pointer
@@ -143,7 +144,10 @@ def _pointers(records: Records, references: list[str] | None, *, url: str) -> li
 def _print(one: Shared, verb: str, *, there: str) -> None:
     name = f"{one.version.dataset} v{one.version.number}"
     if one.erased_there:
-        typer.echo(f"{name} was erased from in the bucket, and stays so there: erase the same here with kedge data erase")
+        typer.echo(
+            f"{name} was erased from in the bucket, and stays so there: erase the same here with kedge data erase; what was"
+            " erased here alone goes from there with the same command and --remote"
+        )
         return
     typer.echo(f"{name}: {verb} {one.chunks:,} chunks, {size(one.bytes)}" if one.new else f"{name} {there}")
     _print_mended(one.mended)

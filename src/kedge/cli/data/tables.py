@@ -10,6 +10,7 @@ from rich.console import Console
 from kedge.cli.data.opening import recorded, recorded_if_any
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.who import person
+from kedge.domain.counts import count
 from kedge.domain.ids import DatasetName
 from kedge.errors import RequestInvalid
 
@@ -55,5 +56,5 @@ def commit(
         print_json(made)
         return
     is_new = before is None or made.number > before.number
-    said = f"{made.rows:,} rows, {len(made.schema.columns)} columns" if is_new else "nothing has changed"
+    said = f"{count(made.rows, 'row')}, {count(len(made.schema.columns), 'column')}" if is_new else "nothing has changed"
     Console(soft_wrap=True, highlight=False).print(f"{made.dataset}@v{made.number}: {said}", markup=False)

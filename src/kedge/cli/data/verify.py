@@ -7,8 +7,9 @@ import typer
 from kedge.cli.data.opening import recorded
 from kedge.cli.data.sharing import Remote
 from kedge.cli.options import Json, Store, print_json
-from kedge.cli.progress import HowFar, count, size
+from kedge.cli.progress import HowFar
 from kedge.data.upkeep.healing import Harm, Struck, Verified
+from kedge.domain.counts import count, size
 from kedge.errors import ConfigError
 from kedge.settings import project_root, remote_of
 

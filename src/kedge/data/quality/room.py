@@ -18,6 +18,7 @@ from kedge.data.quality.profiling import profile
 from kedge.data.quality.validation import Judged, Table, judge, unreadable
 from kedge.data.references import resolve
 from kedge.data.tables.versions import TableVersions
+from kedge.domain.counts import count
 from kedge.domain.data import KNOWN_AT, DatasetKind, DatasetVersion, Expectation, Severity, TableProfile, ValidationReport
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -226,14 +227,14 @@ def is_file(name: str) -> bool:
 def in_short(report: ValidationReport) -> str:
     """Say in a sentence what a report found."""
     stopped = [each for each in report.breaches if each.expectation.severity is Severity.ERROR]
-    rows = f"{report.rows:,} rows"
+    rows = count(report.rows, "row")
     if not report.passed and not stopped:
         return f"{rows}, and none of them is left" if report.rows else "a table without rows"
     told = len(report.breaches) - len(stopped)
-    words = [f"{len(stopped)} expectations do not hold"] if stopped else []
-    words += [f"{report.quarantined:,} rows set aside"] if report.quarantined else []
+    words = [f"{count(len(stopped), 'expectation')} {'does' if len(stopped) == 1 else 'do'} not hold"] if stopped else []
+    words += [f"{count(report.quarantined, 'row')} set aside"] if report.quarantined else []
     words += [f"{told} more told"] if told and stopped else [f"{told} told"] if told else []
-    return f"{rows}: {', '.join(words)}" if words else f"{rows} hold what is expected"
+    return f"{rows}: {', '.join(words)}" if words else f"{rows} {'holds' if report.rows == 1 else 'hold'} what is expected"
 
 
 def as_kept(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
-from kedge.data.tables.parts import Parts, conformed, held, with_rows
+from kedge.data.tables.parts import Parts, conformed, held, stacked, with_rows
+from kedge.domain.counts import count
 from kedge.domain.data import DatasetKind, DatasetVersion, Erasure, Part
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -30,7 +31,7 @@ _NOTE = "erasing"
 Chooser = Callable[[pl.DataFrame], np.ndarray]
 
 
-class _Rewritten(NamedTuple):
+class Rewritten(NamedTuple):
     """A part without the rows: which of the old rows it keeps, and the new file."""
 
     keeps: np.ndarray
@@ -60,7 +61,7 @@ class Erasures:
             if not rewritten:
                 return Erasure(dataset=name, rows=0, versions=(), freed=0)
             now = self._clock.now()
-            amended = [self._amended(version, rewritten, at=now) for version in versions]
+            amended = [amended_by(self._parts, version, rewritten=rewritten, at=now) for version in versions]
             changed = [new for new, old in zip(amended, versions, strict=True) if new is not old]
             old = _named(versions) - _named(amended)
             rows = sum(int((~one.keeps).sum()) for one in rewritten.values())
@@ -79,30 +80,16 @@ class Erasures:
 
     def _rewrite(
         self, versions: Sequence[DatasetVersion], chosen: Chooser, *, wanted: Mapping[str, pl.DataType]
-    ) -> dict[Digest, _Rewritten]:
+    ) -> dict[Digest, Rewritten]:
         """Write anew each part that holds such rows, those that versions left out counted."""
-        found: dict[Digest, _Rewritten] = {}
+        found: dict[Digest, Rewritten] = {}
         for digest in dict.fromkeys(part.digest for version in versions for part in version.parts):
             rows = self._parts.whole(digest)
             there = rows.select(name for name in wanted if name in rows.columns)
             gone = chosen(conformed(with_rows(there, len(rows)), wanted))
             if gone.any():
-                found[digest] = _Rewritten(~gone, self._parts.put(rows.filter(pl.Series(~gone))))
+                found[digest] = Rewritten(~gone, self._parts.put(rows.filter(pl.Series(~gone))))
         return found
-
-    def _amended(self, version: DatasetVersion, rewritten: Mapping[Digest, _Rewritten], *, at: datetime) -> DatasetVersion:
-        if not any(part.digest in rewritten for part in version.parts):
-            return version
-        parts = [self._without(part, rewritten.get(part.digest)) for part in version.parts]
-        kept = tuple(part for part in parts if held(part) or version.order) or tuple(parts[:1])
-        return replace(version, parts=kept, rows=sum(map(held, kept)), bytes=sum(part.bytes for part in kept), erased_at=at)
-
-    def _without(self, part: Part, new: _Rewritten | None) -> Part:
-        if new is None:
-            return part
-        left_out = self._parts.left_out(part)
-        bare = replace(part, digest=new.part.digest, rows=new.part.rows, bytes=new.part.bytes, deleted=None, gone=0)
-        return bare if left_out is None else self._parts.marked(bare, left_out[new.keeps])
 
     def _finish(self) -> tuple[int, tuple[str, ...]]:
         """Remove what is planned to go and no version names any more; name who else holds some of it."""
@@ -146,6 +133,50 @@ class Erasures:
         self._notes.put(_NOTE, msgspec.json.encode(blobs))
 
 
+def amended_by(
+    parts: Parts, version: DatasetVersion, *, rewritten: Mapping[Digest, Rewritten], at: datetime
+) -> DatasetVersion:
+    """Give a version as it is with parts that were written anew; itself where it names none of them."""
+    if not any(part.digest in rewritten for part in version.parts):
+        return version
+    new = [_without(parts, part, new=rewritten.get(part.digest)) for part in version.parts]
+    kept = tuple(part for part in new if held(part) or version.order) or tuple(new[:1])
+    return replace(version, parts=kept, rows=sum(map(held, kept)), bytes=sum(part.bytes for part in kept), erased_at=at)
+
+
+def erased_by_either(parts: Parts, here: DatasetVersion, *, there: DatasetVersion, at: datetime) -> DatasetVersion:
+    """Give one version of which two stores erased rows, without the rows that either erased: those that both hold stay.
+
+    Rows are told by all their values, as an erasure chooses them; of equal rows as many stay as both hold.
+    """
+    schema = stacked([pl.DataFrame(schema=parts.schema(part)) for part in here.parts]).schema
+    mine = [_hashes(parts, part, schema=schema) for part in here.parts]
+    theirs = pl.concat([_hashes(parts, part, schema=schema) for part in there.parts])
+    turned = [rows.with_columns(turn=pl.int_range(pl.len()).over("row")) for rows in (pl.concat(mine), theirs)]
+    both = turned[0].with_row_index("place").join(turned[1], on=["row", "turn"], how="semi")["place"].to_numpy()
+    stays = np.zeros(len(turned[0]), dtype=bool)
+    stays[both] = True
+    rewritten, start = {}, 0
+    for part, rows in zip(here.parts, mine, strict=True):
+        keeps = stays[start : start + len(rows)]
+        start += len(rows)
+        if not keeps.all():
+            rewritten[part.digest] = Rewritten(keeps, parts.put(parts.whole(part.digest).filter(pl.Series(keeps))))
+    return amended_by(parts, here, rewritten=rewritten, at=at)
+
+
+def _hashes(parts: Parts, part: Part, *, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    return conformed(parts.whole(part.digest), schema).hash_rows(seed=0).alias("row").to_frame()
+
+
+def _without(parts: Parts, part: Part, *, new: Rewritten | None) -> Part:
+    if new is None:
+        return part
+    left_out = parts.left_out(part)
+    bare = replace(part, digest=new.part.digest, rows=new.part.rows, bytes=new.part.bytes, deleted=None, gone=0)
+    return bare if left_out is None else parts.marked(bare, left_out[new.keeps])
+
+
 def _named(versions: Iterable[DatasetVersion]) -> set[Digest]:
     """List the blobs that versions of tables name."""
     parts = [part for version in versions for part in version.parts]
@@ -162,14 +193,13 @@ def _erased(
     actor: str,
     at: datetime,
 ) -> Event:
-    many = f"{len(changed)} version{'s' * (len(changed) != 1)}"
     return Event(
         key=digest_of("erase", name, [version.number for version in changed], sorted(old)),
         kind=EventKind.DATA_ERASED,
         at=at,
         subject=name,
         actor=actor,
-        message=f"{rows} rows erased from {many} of {name!r}: {reason}",
+        message=f"{count(rows, 'row')} erased from {count(len(changed), 'version')} of {name!r}: {reason}",
         facts={"rows": rows, "versions": len(changed), "reason": reason},
     )
 

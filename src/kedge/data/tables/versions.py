@@ -36,6 +36,7 @@ from kedge.data.tables.compare import Piece, TableSide, compare, sides
 from kedge.data.tables.conditions import Where, among, condition, keyed, mask, moment, unusable
 from kedge.data.tables.erasure import Erasures, require_there
 from kedge.data.tables.parts import Parts, conformed, held, stacked, with_rows
+from kedge.domain.counts import count
 from kedge.domain.data import PINNED, DatasetKind, DatasetVersion, Erasure, Part, Pin
 from kedge.domain.data_diff import TableDiff
 from kedge.domain.events import Event, EventKind
@@ -128,7 +129,8 @@ class TableVersions:
                 rows = sum(map(held, parts))
                 gone = newest.rows if newest else 0
                 facts = {"new_rows": rows, "left_out": gone}
-                return NextTable(parts, self._parts.schema(parts[0]), (), f"{rows} rows in {len(parts)} parts", facts)
+                said = f"{count(rows, 'row')} in {count(len(parts), 'part')}"
+                return NextTable(parts, self._parts.schema(parts[0]), (), said, facts)
 
             return self._publish(name, next_of, message=message, source=source, actor=actor)
 
@@ -193,7 +195,9 @@ class TableVersions:
             part = Part(digest=self._blobs.put_data(data), rows=pin.rows, bytes=len(data))
             if newest is not None and newest.parts == (part,):
                 return None
-            said = f"version {pin.version} of Delta table {place}, {pin.rows} rows in {len(pin.files)} files"
+            said = (
+                f"version {pin.version} of Delta table {place}, {count(pin.rows, 'row')} in {count(len(pin.files), 'file')}"
+            )
             return NextTable((part,), schema, (), said, {"delta_version": pin.version, "files": len(pin.files)})
 
         return self._publish(name, next_of, message=message, source=f"{PINNED}{place}@{pin.version}", actor=actor)
@@ -263,7 +267,7 @@ class TableVersions:
             now = compacted(self._parts, newest.parts)
             if now == newest.parts or not now:
                 return None
-            said = f"{len(newest.parts)} parts written as {len(now)}"
+            said = f"{count(len(newest.parts), 'part')} written as {len(now)}"
             return NextTable(now, self.schema(newest), newest.key, said, {"parts": len(now)})
 
         return self._publish(name, next_of, message="", source="", actor=actor)
@@ -431,11 +435,11 @@ class TableVersions:
     def _grown(self, change: TableChange, *, schema: Mapping[str, pl.DataType], key: tuple[str, ...]) -> NextTable:
         new = written(self._parts, change.new)
         parts = settled(self._parts, (*change.parts, *new)) or (self._parts.put(pl.DataFrame(schema=schema)),)
-        count, rows = len(change.new), sum(map(held, parts))
+        made, rows = len(change.new), sum(map(held, parts))
         said = ", ".join(
-            [f"{count} new rows"] * bool(count) + [f"{change.gone} left out"] * bool(change.gone) + [f"{rows} in all"]
+            [count(made, "new row")] * bool(made) + [f"{change.gone} left out"] * bool(change.gone) + [f"{rows} in all"]
         )
-        return NextTable(parts, schema, key, said, {"new_rows": count, "left_out": change.gone})
+        return NextTable(parts, schema, key, said, {"new_rows": made, "left_out": change.gone})
 
     def _publish(
         self,

@@ -4,18 +4,19 @@ A version stays if it is among the newest of its dataset, or young, tagged, chec
 tip of a branch or tag of git, or if a run or a model used it. Versions of tables stay: they share their parts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from enum import Enum
 
 import msgspec
 
 from kedge.data.using import uses_of
+from kedge.domain.counts import count
 from kedge.domain.data import DatasetKind, DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.domain.lineage import Node, NodeKind
-from kedge.ports import Clock, DataStore, MetaStore
+from kedge.ports import Clock, Datasets, DataStore, MetaStore
 from kedge.ports.workspace import Workspace
 
 KEEP = 10
@@ -76,7 +77,7 @@ class Collecting:
         with self._blobs.alone():
             judged = list(self._judged(keep=keep, young=young, datasets=datasets))
             going = [one for one in judged if one.why is None]
-            trees, blobs = self._named(without={(one.dataset, one.number) for one in going})
+            trees, blobs = named(self._meta.datasets, without={(one.dataset, one.number) for one in going})
             unused = list(self._blobs.unused(trees, blobs=blobs))
             freed = sum(size for _, size in unused)
             if not dry:
@@ -131,17 +132,6 @@ class Collecting:
         first = next(iter((*uses.models, *uses.runs)), None)
         return "" if first is None else f"{first.kind.value} {first.name}"
 
-    def _named(self, *, without: set[tuple[DatasetName, int]]) -> tuple[list[Digest], list[Digest]]:
-        """List the trees and blobs that versions name."""
-        trees: list[Digest] = []
-        blobs: list[Digest] = []
-        for name in self._meta.datasets.names():
-            for version in self._meta.datasets.list(name):
-                if (name, version.number) not in without:
-                    trees.extend([version.tree] if version.tree is not None else [])
-                    blobs.extend(digest for part in version.parts for digest in (part.digest, part.deleted) if digest)
-        return trees, blobs
-
     def _drop(self, going: Sequence[Kept], *, actor: str) -> None:
         by_dataset: dict[DatasetName, list[Kept]] = {}
         for one in going:
@@ -154,10 +144,22 @@ class Collecting:
                 at=self._clock.now(),
                 subject=name,
                 actor=actor,
-                message=f"{len(numbers)} versions of {name!r} that nothing needs were dropped",
+                message=f"{count(len(numbers), 'version')} of {name!r} that nothing needs dropped",
                 facts={"versions": len(numbers), "first": min(numbers), "last": max(numbers)},
             )
             self._meta.datasets.drop(name, numbers, event=event)
+
+
+def named(datasets: Datasets, *, without: Collection[tuple[DatasetName, int]] = ()) -> tuple[list[Digest], list[Digest]]:
+    """List the trees and blobs that versions name."""
+    trees: list[Digest] = []
+    blobs: list[Digest] = []
+    for name in datasets.names():
+        for version in datasets.list(name):
+            if (name, version.number) not in without:
+                trees.extend([version.tree] if version.tree is not None else [])
+                blobs.extend(digest for part in version.parts for digest in (part.digest, part.deleted) if digest)
+    return trees, blobs
 
 
 def _kept(version: DatasetVersion, why: KeptFor | None, *, detail: str) -> Kept:

@@ -12,10 +12,12 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
+from kedge.data.references import checked_tag
 from kedge.domain.data import ColumnNote, Dataset
+from kedge.domain.durations import seconds_of
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
-from kedge.errors import Conflict, StoreBroken
+from kedge.errors import Conflict, RequestInvalid, StoreBroken
 from kedge.ports import Bucket, Clock, Datasets
 
 _FOLDER = "entries"
@@ -83,10 +85,10 @@ def take_entry(said: SentEntry, *, datasets: Datasets, clock: Clock, url: str, a
 
 
 def take_tags(said: SentEntry, *, datasets: Datasets, clock: Clock, url: str, actor: str) -> None:
-    """Keep the tags that are not taken here, of those versions that are here."""
+    """Keep the tags that are not taken here, of those versions that are here; none that would read as a number."""
     name, known = said.entry.name, datasets.tags(said.entry.name)
     for tag, digest in said.tags.items():
-        version = None if tag in known else datasets.find_digest(digest)
+        version = None if tag in known or not _is_tag(tag) else datasets.find_digest(digest)
         if version is None or version.dataset != name:
             continue
         event = Event(
@@ -119,7 +121,21 @@ def merged(mine: Dataset, theirs: Dataset) -> Dataset:
 
 
 def _read(record: bytes, url: str) -> SentEntry:
+    """Read what a store said; an age that cannot be read is none, as another release may have written it."""
     try:
-        return msgspec.json.decode(record, type=SentEntry)
+        said = msgspec.json.decode(record, type=SentEntry)
     except msgspec.MsgspecError as error:
         raise StoreBroken(f"a dataset's entry in {url} cannot be read ({error}); push that dataset again") from error
+    try:
+        if said.entry.fresh_within:
+            seconds_of(said.entry.fresh_within)
+    except ValueError:
+        return replace(said, entry=replace(said.entry, fresh_within=""))
+    return said
+
+
+def _is_tag(text: str) -> bool:
+    try:
+        return bool(checked_tag(text))
+    except RequestInvalid:
+        return False

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from kedge.domain.counts import count
 from kedge.domain.data import DatasetVersion
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
@@ -103,7 +104,7 @@ class Erasing:
             at=now,
             subject=dataset,
             actor=actor,
-            message=f"{names} files were erased from {len(amended)} versions of {dataset!r}: {reason}",
+            message=f"{count(names, 'file')} erased from {count(len(amended), 'version')} of {dataset!r}: {reason}",
             facts={"files": names, "versions": len(amended), "reason": reason},
         )
         self._datasets.amend(amended, event)

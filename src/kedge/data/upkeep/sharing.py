@@ -31,7 +31,7 @@ def _ignored(chunks: int, size: int) -> None:
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
     """What a push or a pull did for one version: what travelled, whether the other side had it all already, and how many
-    damaged chunks were fetched anew; `erased_there`: of the bucket's copy more was erased than of this one, so it stays."""
+    damaged chunks were fetched anew; `erased_there`: from the bucket's copy something else was erased, so it stays."""
 
     version: DatasetVersion
     chunks: int = 0
@@ -62,16 +62,14 @@ class Sharing:
         return Shared(version=version, chunks=moved.chunks, bytes=moved.bytes, new=True)
 
     def _there(self, bucket: Bucket, name: str, *, version: DatasetVersion) -> Shared | None:
-        """Say that nothing is to be sent: the bucket has it, or had more of it erased than this store."""
+        """Say that nothing is to be sent: the bucket has it, or had something erased from it, which must not come back."""
         record = bucket.get(name)
         if record is None:
             return None
-        there, here = _read(record, bucket.url).erased_at, version.erased_at
-        if there == here:
-            return Shared(version=version)
-        if there is not None and (here is None or here < there):
-            return Shared(version=version, erased_there=True)
-        return None
+        there = _read(record, bucket.url).erased_at
+        if there is None and version.erased_at is not None:
+            return None
+        return Shared(version=version, erased_there=there != version.erased_at)
 
     def pull(
         self, bucket: Bucket, pointer: Pointer, *, actor: str, told: Told, check: bool = False, expect: Told = _ignored

@@ -2,6 +2,7 @@
 
     note in the bucket what is to go -> records amended -> packs written anew without it -> recipes -> note removed
 Nobody pushes meanwhile. What other datasets in the bucket hold too stays. Killed anywhere, the same again finishes it.
+What another clone erased there stays erased: of a table's version the bucket then has the rows that both still hold.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from datetime import datetime
 
 import msgspec
 
+from kedge.data.tables.erasure import erased_by_either
+from kedge.data.tables.parts import Parts
+from kedge.data.upkeep.collecting import named
 from kedge.data.upkeep.erasing import fits
 from kedge.data.upkeep.sharing import Sharing, record_name
 from kedge.domain.data import DatasetVersion
@@ -37,9 +41,9 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
 class Withdrawing:
     """Erases from buckets."""
 
-    def __init__(self, *, meta: MetaStore, blobs: DataStore, sharing: Sharing, clock: Clock) -> None:
+    def __init__(self, *, meta: MetaStore, blobs: DataStore, parts: Parts, sharing: Sharing, clock: Clock) -> None:
         self._datasets, self._events = meta.datasets, meta.events
-        self._blobs, self._sharing, self._clock = blobs, sharing, clock
+        self._blobs, self._parts, self._sharing, self._clock = blobs, parts, sharing, clock
 
     def fetch(self, bucket: Bucket, dataset: DatasetName, *, actor: str, told: Told) -> int:
         """Fetch the versions of a table that only the bucket has: their rows are to be erased, too. Give their number."""
@@ -56,12 +60,13 @@ class Withdrawing:
         """Erase from a bucket the files that fit, or the rows that are erased here. Raises Conflict, StoreBroken,
         Unreachable."""
         now = self._clock.now()
+        fetched: set[Digest] = set()
         with self._blobs.withdrawing(bucket) as alone, self._blobs.keeping():
             amended: list[DatasetVersion] = []
             going: set[Digest] = set()
             for version in self._sharing.list(bucket, dataset):
                 if version.tree is None:
-                    new = self._as_here(version)
+                    new = self._as_both(bucket, version, at=now, fetched=fetched)
                 else:
                     new = self._without(bucket, version, patterns=patterns, at=now)
                 if new is not None:
@@ -92,6 +97,11 @@ class Withdrawing:
                 self._events.append(_event(done, actor=actor, reason=reason, at=now))
             for name in notes:
                 bucket.delete(name)
+        if fetched:
+            with self._blobs.alone():  # it may hold what was erased here
+                trees, blobs = named(self._datasets)
+                spare = {digest for digest, _ in self._blobs.unused(trees, blobs=blobs)}
+                self._blobs.remove(sorted(fetched & spare))
         return done
 
     def _without(
@@ -115,12 +125,23 @@ class Withdrawing:
         size = sum(file.size for file in files)
         return msgspec.structs.replace(version, tree=tree, files=len(files), bytes=size, erased_at=erased_at)
 
-    def _as_here(self, version: DatasetVersion) -> DatasetVersion | None:
-        """Give a version of a table as it is after the erasure here; None where the bucket's is as it should be."""
+    def _as_both(
+        self, bucket: Bucket, version: DatasetVersion, *, at: datetime, fetched: set[Digest]
+    ) -> DatasetVersion | None:
+        """Give a version of a table as it is after the erasures here and there; None where the bucket's is so already."""
         here = next((one for one in self._datasets.list(version.dataset) if one.digest == version.digest), None)
-        if here is None or here.erased_at is None or (version.erased_at is not None and version.erased_at >= here.erased_at):
+        if here is None or here.erased_at is None or here.erased_at == version.erased_at:
             return None
-        return msgspec.structs.replace(here, number=version.number)
+        if version.erased_at is None:
+            return msgspec.structs.replace(here, number=version.number)
+        theirs = [digest for digest in self._held(version) if not self._blobs.has(digest)]
+        fetched.update(theirs)
+        self._blobs.pull(bucket, theirs, told=lambda chunks, size: None)
+        both = erased_by_either(self._parts, here, there=version, at=at)
+        fetched.update(self._held(both))
+        if both.parts == version.parts:
+            return None
+        return msgspec.structs.replace(both, number=version.number, erased_at=at)
 
     def _named(self, bucket: Bucket) -> set[Digest]:
         """List all that versions in the bucket name."""

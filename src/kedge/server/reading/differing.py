@@ -14,7 +14,8 @@ from kedge.web import words
 
 
 class DatasetDiffPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Two versions of a dataset and what differs between them; `failed` says why that could not be told."""
+    """Two versions of a dataset and what differs between them; `failed` says why that could not be told, `waiting` for how
+    many seconds they are being compared still."""
 
     dataset: str
     verdict: Sentence
@@ -23,29 +24,40 @@ class DatasetDiffPage(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figure, ...]
     diff: DatasetDiff | None
     failed: str = ""
+    waiting: float | None = None
 
 
-def diff_page(house: House, diffs: Diffs, *, name: str, before: str, after: str) -> DatasetDiffPage:
+def diff_page(
+    house: House, diffs: Diffs, *, name: str, before: str, after: str, patience: float | None = None
+) -> DatasetDiffPage:
     """Compare two versions, named by number, tag or digest; without names, the newest with the one before it.
 
-    Raises NotFound.
+    With `patience`, in seconds, what takes longer goes on meanwhile. Raises NotFound.
     """
     room = house.catalogue
     one = room.get(name)
     new = room.version(name, after)
     old = room.version(name, before) if before else _previous(room, new)
-    found = diffs.of(house, old, after=new)
-    diff = None if isinstance(found, str) else masked(found, one.entry.personal())
+    found = diffs.of(house, old, after=new, patience=patience)
+    waiting = found if isinstance(found, float) else None
+    diff = None if isinstance(found, str | float) else masked(found, one.entry.personal())
     failed = found if isinstance(found, str) else ""
     return DatasetDiffPage(
         dataset=one.name,
-        verdict=_sentence(old, new, diff=diff, failed=failed),
+        verdict=_sentence(old, new, diff=diff, failed=failed) if waiting is None else _patience(old, new, seconds=waiting),
         before=row_of(room, old, tags=one.tags),
         after=row_of(room, new, tags=one.tags),
         figures=_figures(diff),
         diff=diff,
         failed=failed,
+        waiting=waiting,
     )
+
+
+def _patience(old: DatasetVersion, new: DatasetVersion, *, seconds: float) -> Sentence:
+    many = words.many(max(old.rows, new.rows), "row") if new.rows else words.many(max(old.files, new.files), "file")
+    sub = f"{many}, for {words.duration(seconds)} so far; this page shows what differs as soon as it is known."
+    return Sentence(state=State.IDLE, say=f"{new.dataset}@{old.number} and @{new.number} are being compared.", sub=sub)
 
 
 def _previous(room: Catalogue, version: DatasetVersion) -> DatasetVersion:

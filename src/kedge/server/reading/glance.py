@@ -11,7 +11,7 @@ from kedge.domain.rollout import Deployment, Strategy, champion_since
 from kedge.domain.tracking import RunStatus
 from kedge.ports import Events
 from kedge.retraining.budget import spent
-from kedge.rollout.guards import GUARDS
+from kedge.rollout.judge import limit_of
 from kedge.rollout.steps import rules_of, steps_of
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.happened import telling
@@ -182,7 +182,7 @@ def trial(scene: Scene) -> Trial | None:
         return None
     look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
     rules = rules_of(deployment, scene.spec)
-    limit = len(GUARDS) / rules.alpha
+    limit = limit_of(rules)
     steps = len(steps_of(rules, deployment.strategy))
     evidence = look.evidence if look else None
     facts = [Figure(name="Step", text=f"{deployment.step + 1} of {steps}")]

@@ -176,6 +176,7 @@ def _edit(one: Shelved) -> Asking:
     return Asking(
         heading=f"Describe {entry.name}",
         button="Save",
+        crumb="Describe",
         fields=fields,
         noun=NOUN,
         crumbs=(_HOME, (entry.name, back)),
@@ -214,6 +215,7 @@ def _column(house: House, dataset: str, *, column: str) -> Asking:
     return Asking(
         heading=f"Column {column} of {dataset}",
         button="Save",
+        crumb="Column",
         fields=fields,
         noun=NOUN,
         crumbs=(_HOME, (dataset, _page(dataset)), ("Columns", back)),
@@ -229,6 +231,7 @@ def _tag(house: House, dataset: str, *, version: str) -> Asking:
     return Asking(
         heading=f"Tag {dataset}@{found.number}",
         button="Save",
+        crumb="Tag",
         fields=(Field(name="tags", label="Tags", value=tags, hint=hint, longest=LONGEST_TEXT),),
         noun=NOUN,
         crumbs=(_HOME, (dataset, _page(dataset)), (f"v{found.number}", back)),

@@ -14,6 +14,8 @@ from kedge.server.routes.pages import HTML, Page, show
 from kedge.server.stream import newest
 
 NOUN = "Data"
+_PATIENCE = 2.0  # seconds that a browser waits for two versions to be compared
+_LOOK_AGAIN = "2"
 TABS = ("", "columns", "versions", "quality", "uses")
 
 
@@ -77,17 +79,12 @@ class DataPages(Controller):
         after: Reference = "",
     ) -> Page:
         """Show what differs between two versions."""
-        found = diff_page(house, diffs, name=dataset, before=before, after=after)
+        found = diff_page(house, diffs, name=dataset, before=before, after=after, patience=_PATIENCE)
         rows = house.catalogue.versions(dataset, limit=reading.MOST_VERSIONS)
-        values = {"numbers": [one.number for one in rows], "tags": house.catalogue.get(dataset).tags}
+        values: dict[str, object] = {"numbers": [one.number for one in rows], "tags": house.catalogue.get(dataset).tags}
         title = f"{dataset}: v{found.before.number} and v{found.after.number}"
-        return show(
-            pages,
-            "dataset_diff",
-            title=title,
-            noun=NOUN,
-            page=found,
-            distances=distance_words,
-            now=house.clock.now(),
-            **values,
-        )
+        values |= {"distances": distance_words, "now": house.clock.now()}
+        shown = show(pages, "dataset_diff", title=title, noun=NOUN, page=found, **values)
+        if found.waiting is not None:
+            shown.set_header("refresh", _LOOK_AGAIN)
+        return shown

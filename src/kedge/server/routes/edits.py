@@ -170,6 +170,7 @@ def _edit(experiment: Experiment) -> Asking:
     return Asking(
         heading=f"Edit {experiment.name}",
         button="Save",
+        crumb="Edit",
         fields=fields,
         noun=NOUN,
         crumbs=(_HOME, (experiment.name, back)),
@@ -255,6 +256,7 @@ def _edit_run(house: House, run: Run) -> Asking:
     return Asking(
         heading=f"Edit {run.name or words.short(run.id)}",
         button="Save",
+        crumb="Edit",
         fields=fields,
         noun=NOUN,
         crumbs=(_HOME, (home.name, _experiment_page(home.id)), (run.name or words.short(run.id), back)),

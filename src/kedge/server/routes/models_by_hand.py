@@ -190,7 +190,8 @@ def _new() -> Asking:
 def _form(model: str, *, heading: str, button: str, fields: tuple[Field, ...], version: int = 0) -> Asking:
     back = _model_page(model) + (f"/versions/{version}" if version else "")
     crumbs = (_HOME, (model, _model_page(model)), *(((f"v{version}", back),) if version else ()))
-    return Asking(heading=heading, button=button, fields=fields, noun=NOUN, crumbs=crumbs, back=back)
+    crumb = "Edit" if button == "Save" else ""
+    return Asking(heading=heading, button=button, crumb=crumb, fields=fields, noun=NOUN, crumbs=crumbs, back=back)
 
 
 def _tags(tags: Mapping[str, str]) -> Field:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from kedge.errors import ConfigError, NotFound, PortInUse, RequestInvalid
 from kedge.serving.door.application import EXTENSIONS
@@ -69,26 +70,25 @@ class GrpcDoor:
         await self._server.stop(grace)
 
     def _handler(self, name: str, answer: _Answer) -> grpc.RpcMethodHandler:
-        response = message(f"{name}Response")
+        kind = message(f"{name}Request")
 
-        async def answered(request: Any, context: Any) -> Any:
+        async def answered(raw: bytes, context: Any) -> Any:
+            model = ""
             try:
                 if name not in _OPEN:
                     self._require_token(context)
-                return await answer(request, context)
+                request = _read(kind, raw)
+                model = request.model_name if name == "ModelInfer" else ""
+                return (await answer(request, context)).SerializeToString()
             except (CancelledError, grpc.aio.AbortError):
                 raise
             except Exception as error:  # the request door
                 status, code, said = _apology(error)
             if name == "ModelInfer":
-                self._host.refused(request.model_name, status=status)
+                self._host.refused(model, status=status)
             await context.abort(code, said[:_MOST_WORDS])
 
-        return grpc.unary_unary_rpc_method_handler(
-            answered,
-            request_deserializer=message(f"{name}Request").FromString,
-            response_serializer=response.SerializeToString,
-        )
+        return grpc.unary_unary_rpc_method_handler(answered)
 
     def _require_token(self, context: Any) -> None:
         if self._bearer is None:
@@ -137,6 +137,13 @@ class GrpcDoor:
         )
         answer = await self._host.ask(question)
         return response_of(answer, raw=bool(request.raw_input_contents))
+
+
+def _read(kind: Any, raw: bytes) -> Any:
+    try:
+        return kind.FromString(raw)
+    except DecodeError as error:
+        raise RequestInvalid(f"the message is no {kind.DESCRIPTOR.full_name}: {error}") from error
 
 
 class _Unauthenticated(Exception):

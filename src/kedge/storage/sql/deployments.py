@@ -8,7 +8,7 @@ from kedge.domain.events import Event
 from kedge.domain.ids import ModelName
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.errors import RevisionConflict
-from kedge.storage.sql import schema
+from kedge.storage.sql import dialect, schema
 from kedge.storage.sql.bodies import Body
 from kedge.storage.sql.connections import Connections
 from kedge.storage.sql.events import record
@@ -23,6 +23,7 @@ _numbered = select(_table.c.body).where(_table.c.model == bindparam("model"), _t
 _last = select(func.coalesce(func.max(_table.c.revision), 0)).where(_table.c.model == bindparam("model"))
 _names = select(_table.c.model).distinct().order_by(_table.c.model)
 _all_looks = select(_looks.c.body).where(_looks.c.model == bindparam("model")).order_by(_looks.c.event)
+_newest_look = select(_looks.c.body).where(_looks.c.model == bindparam("model")).order_by(_looks.c.event.desc()).limit(1)
 
 
 class SqlDeployments:
@@ -69,8 +70,8 @@ class SqlDeployments:
         with self._connections.reading() as connection:
             return [ModelName(name) for name in connection.scalars(_names)]
 
-    def add_look(self, look: RolloutLook, event: Event) -> None:
-        """Write a look. Raises Conflict where this window was already looked at for this revision."""
+    def add_look(self, look: RolloutLook, event: Event, *, note: tuple[str, bytes] | None = None) -> None:
+        """Write a look, and a note with it where one is given: both, or where the event is there already, neither."""
         with self._connections.writing() as connection:
             if (serial := record(connection, event)) is not None:
                 row = {
@@ -83,6 +84,14 @@ class SqlDeployments:
                     "body": _look.write(look),
                 }
                 connection.execute(insert(_looks), row)
+                if note is not None:
+                    dialect.upsert(connection, schema.notes, row={"name": note[0], "value": note[1]})
+
+    def newest_look(self, model: ModelName) -> RolloutLook | None:
+        """Find the look that was written last."""
+        with self._connections.reading() as connection:
+            body = connection.scalar(_newest_look, {"model": model})
+        return _look.read(body) if body is not None else None
 
     def looks(self, model: ModelName) -> Sequence[RolloutLook]:
         """List looks, oldest first."""

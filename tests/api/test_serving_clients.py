@@ -23,7 +23,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from kedge.errors import PortInUse
 from kedge.serving.grpc.door import GrpcDoor
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ARRAYS = {
     "BOOL": np.array([[True, False]]),
     **{f"{sign}INT{8 << n}": np.array([[1, 100]], f"{sign.lower()}int{8 << n}") for sign in ("", "U") for n in range(4)},
