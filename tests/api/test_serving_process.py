@@ -147,3 +147,11 @@ def test_no_second_request_is_smuggled_and_no_long_body_read(start: Callable[...
     assert exchange(url, hidden + closing, end=False).count(b'{"live":true}') == 2
     with pytest.raises(KedgeError, match="HTTP 404"):
         InferenceClient(url + "/prefix").metadata("flights")
+
+
+def test_what_is_imported_before_a_fork_starts_no_thread() -> None:
+    look = "import kedge.cli.serve as s; s.pin_threads(1); s._import_what_workers_need(); import os, sys;"
+    look += " print(len(os.listdir('/proc/self/task')), 'polars' in sys.modules, 'sklearn' in sys.modules)"
+    env = {"PYTHONPATH": str(ROOT / "src"), "PATH": ""}
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, env=env)
+    assert told.stdout.split() == ["1", "False", "False"]

@@ -57,7 +57,7 @@ def killed(board: Board, segment: int, *, requests: int) -> None:
     child = os.fork()
     if not child:
         metrics = Metrics(board, board.segments[segment])
-        board.segments[segment].take(os.getpid(), now=0.0)
+        board.segments[segment].take(now=0.0)
         for _ in range(requests):
             metrics.model("m").version(1, "champion").requests[200].add()
             metrics.model("m").version(1, "champion").answered(*[0.001] * len(STAGES))

@@ -59,7 +59,7 @@ class HttpReply(NamedTuple):
 
 
 class HttpDoor:
-    """The ASGI application over what answers. With a token, all but the health routes ask for it as a bearer."""
+    """The ASGI application over what answers. With a token, all but `/v2` and the health routes ask for it as a bearer."""
 
     def __init__(
         self, host: ServingHost, *, token: str | None = None, version: str = "", body_limit: int = BODY_LIMIT
@@ -86,10 +86,11 @@ class HttpDoor:
         """Answer one HTTP request (ASGI 3). Whatever happens, the caller gets an answer."""
         place = None
         try:
-            place = place_of(scope["path"])
+            path = scope["raw_path"].decode("latin-1") if "raw_path" in scope else scope["path"]
+            place = place_of(path)
             given = dict(scope["headers"])
             if self._bearer is not None:
-                self._require_token(given, scope["path"])
+                self._require_token(given, path)
             _require_method(scope, place)
             if answer := self._answers.get(place.answer):
                 reply = await answer(place, given, scope=scope, receive=receive)
