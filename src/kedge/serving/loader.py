@@ -138,9 +138,14 @@ class RevisionLoader:
         self._left: dict[int, float] = {}
 
     @property
+    def weights(self) -> dict[int, int]:
+        """Tell which versions are loaded, and the weight of each in bytes."""
+        return {number: each.weight for number, each in self._ready.copy().items()}
+
+    @property
     def weight(self) -> int:
         """Sum the weights of what is loaded, in bytes."""
-        return sum(each.weight for each in self._ready.values())
+        return sum(self.weights.values())
 
     def load(self, deployment: Deployment, *, named: bool = True) -> Active:
         """Load a revision, or (not `named`) a version that somebody asks for beside it. Raises NotFound, StoreBroken or

@@ -108,6 +108,7 @@ class Plane:
             called=calling,
             gone=self.metrics.gone.add,
         )
+        metrics.sampled(self._sample)
 
     @property
     def active(self) -> Active | None:
@@ -194,9 +195,12 @@ class Plane:
             self._extras = {}
             if all:
                 self._active = None
-                self.metrics.unloads.add()
             self._loader.drop(keep=self._needed(), everything=True)
             return before - self.weight
+
+    def _sample(self) -> None:
+        self.metrics.queue.set(self._queue.pending)
+        self.metrics.holds(self._loader.weights)
 
     def _needed(self) -> set[int]:
         return {*(self._active.versions if self._active else ()), *self._extras}
