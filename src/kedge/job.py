@@ -7,18 +7,23 @@ MiB less than the house beside it.
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from kedge.adapters.lightgbm.format import LightgbmFormat
 from kedge.adapters.onnx.format import OnnxFormat
 from kedge.adapters.onnx.trees import OnnxForm
+from kedge.adapters.package.format import PackageFormat
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.adapters.treelite.form import TreeliteForm
 from kedge.adapters.xgboost.format import XgboostFormat
+from kedge.domain.trust import Trust
 from kedge.errors import ModelRefused
 from kedge.evaluation.parity import Examined, ToExamine, examine
 from kedge.pipelines.run import Made, Work, make
 from kedge.ports import CompiledForm, ModelFormat, TensorFormat
 from kedge.registry.preparing import Prepared, prepare
+from kedge.security.signing import verify
 
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
 _SKLEARN = SklearnFormat()
@@ -37,10 +42,17 @@ def train_job(project_root: str, reference: str, work: Work) -> Made:
     return make(pipeline, work, formats=FORMATS)
 
 
-def prepare_job(files: Mapping[str, bytes]) -> Prepared | str:
+def tensor_formats(trust: Trust) -> tuple[TensorFormat, ...]:
+    """Give the formats of models that answer named arrays: signed packages too, as far as they are trusted."""
+    return (PackageFormat(trust, verify), *TENSORS)
+
+
+def prepare_job(trust: Trust, files: Mapping[str, bytes]) -> Prepared | str:
     """Look at a folder that is to be served; a refusal is given as its words."""
+    package = PackageFormat(trust, verify)
     try:
-        return prepare(files, formats=FORMATS, tensors=TENSORS, forms=FORMS)
+        found = prepare(files, formats=FORMATS, tensors=(package, *TENSORS), forms=FORMS)
+        return replace(found, signer=package.signer(found.files)) if found.format == package.name else found
     except ModelRefused as error:
         return str(error)
 

@@ -17,6 +17,7 @@ CATCH_ANYTHING = {
     "serving/door/application.py",
     "serving/follow.py",
     "serving/grpc/door.py",
+    "adapters/package/format.py",
     "serving/route.py",
     "storage/sql/store.py",
     "storage/tables.py",

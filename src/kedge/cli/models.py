@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kedge.cli import signing
 from kedge.cli.opening import HERE, opened
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.showing import plain, show_rows
@@ -34,6 +35,8 @@ Model = Annotated[str, typer.Argument(help="The registered model.", show_default
 Number = Annotated[int, typer.Argument(help="The version's number.")]
 Serial = Annotated[int | None, typer.Option(help="Only where the alias has moved so many times, as `history` counts them.")]
 PAGE = 1000
+for command in (signing.key, signing.sign, signing.verify):
+    nouns.command()(command)
 
 
 @nouns.command("list")

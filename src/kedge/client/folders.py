@@ -17,9 +17,7 @@ def given_files(path: Path, *, example: Path | None, about: About) -> dict[str, 
 
     What `about` says goes into `kedge.json`, over what the folder's own says. Raises RequestInvalid for what cannot be read.
     """
-    files = {name: _read(file) for name, file in _named(path)}
-    if not files:
-        raise RequestInvalid(f"there are no files in {str(path)!r}")
+    files = files_below(path)
     said = _said(files)
     if example is not None:
         name = f"example{example.suffix.lower()}"
@@ -31,6 +29,14 @@ def given_files(path: Path, *, example: Path | None, about: About) -> dict[str, 
         said = msgspec.structs.replace(said, tolerance=about.tolerance)
     if said != About():
         files[ABOUT] = msgspec.json.encode(said)
+    return files
+
+
+def files_below(path: Path) -> dict[str, bytes]:
+    """Read a file, or all files of a folder, by their names in it. Raises RequestInvalid."""
+    files = {name: _read(file) for name, file in _named(path)}
+    if not files:
+        raise RequestInvalid(f"there are no files in {str(path)!r}")
     return files
 
 

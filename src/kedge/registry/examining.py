@@ -52,6 +52,7 @@ class Examiner:
             signature=found.signature,
             tensors=found.tensors,
             required=found.examined.required,
+            signer=found.signer,
         )
         if found.examined.compared is None:
             return servable

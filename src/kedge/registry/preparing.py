@@ -63,6 +63,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     tensors: TensorSignature | None = None
     examined: Examined = msgspec.field(default_factory=Examined)
     tolerance: float = 0.0
+    signer: str = ""
 
 
 def prepare(
@@ -75,8 +76,8 @@ def prepare(
     """Find out what serving needs of a folder's files. Raises ModelRefused saying why not, and what to do."""
     about = _about(files)
     example_file = _example_file(files, about)
-    others = {name: data for name, data in files.items() if name not in (ABOUT, FILE, example_file)}
-    found = _claimed([*formats, *tensors], others)
+    others = {name: data for name, data in files.items() if name not in (ABOUT, FILE)}
+    found = _claimed([*tensors, *formats], others)  # a package may hold files of other formats
     if found is None:
         raise ModelRefused(_why_not(others))
     name, kept = found
@@ -126,6 +127,8 @@ def _claimed(
 
 
 def _why_not(files: Mapping[str, bytes]) -> str:
+    if code := [name for name in sorted(files) if name.endswith(".py")]:
+        return f"it has code, {code[0]!r}, which runs only from a signed package: kedge models sign FOLDER --key FILE"
     for name in sorted(files):
         for ending, why in _BY_ENDING.items():
             if name.endswith(ending):
