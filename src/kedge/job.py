@@ -15,6 +15,7 @@ from kedge.adapters.onnx.trees import OnnxForm
 from kedge.adapters.package.format import PackageFormat
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
+from kedge.adapters.torch.format import TorchFormat
 from kedge.adapters.treelite.form import TreeliteForm
 from kedge.adapters.xgboost.format import XgboostFormat
 from kedge.domain.trust import Trust
@@ -28,7 +29,7 @@ from kedge.security.signing import verify
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
 _SKLEARN = SklearnFormat()
 FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), _SKLEARN)
-TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), _SKLEARN)
+TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), TorchFormat(), _SKLEARN)
 """The formats of models that answer named arrays."""
 KEPT: tuple[ModelFormat | OnnxFormat, ...] = (*FORMATS, OnnxFormat())
 """The formats that a model in memory is kept in, by the first that accepts it."""

@@ -19,7 +19,6 @@ from kedge.registry.preparing import ABOUT
 from kedge.security.signing import SIGNATURE, make_key, sign, verify
 from kedge.storage.sql import open_store
 
-RAN = []
 CODE = b"""
 import builtins
 import numpy as np
@@ -207,7 +206,7 @@ def test_keys_are_made_packages_signed_and_checked_by_commands(tmp_path, monkeyp
         assert wrong.exit_code == 1 or isinstance(wrong.exception, KedgeError)
         assert why in wrong.output + str(wrong.exception)
     (tmp_path / "trust.toml").write_text("keys = 3")
-    with pytest.raises(ConfigError, match="trust.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"trust.toml cannot be read"):
         read_trust(settings(tmp_path))
     monkeypatch.setenv("KEDGE_TRUST", str(tmp_path / "nowhere.toml"))
     with pytest.raises(ConfigError, match="nowhere"):
