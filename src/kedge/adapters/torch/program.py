@@ -29,30 +29,14 @@ _PLAIN = re.compile(
 )
 _ATEN = re.compile(r"torch\.ops\.aten\.[a-zA-Z0-9_]+\.[a-zA-Z0-9_]+")
 _ARITHMETIC = frozenset(
-    f"_operator.{name}"
-    for name in [
-        "getitem",
-        "add",
-        "sub",
-        "mul",
-        "floordiv",
-        "truediv",
-        "mod",
-        "neg",
-        "pow",
-        "le",
-        "lt",
-        "ge",
-        "gt",
-        "eq",
-        "ne",
-        "and_",
-        "or_",
-        "not_",
-    ]
+    "_operator." + name
+    for name in (
+        *("getitem", "add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pow"),
+        *("le", "lt", "ge", "gt", "eq", "ne", "and_", "or_", "not_"),
+    )
 )
 _EXPRESSION = re.compile(
-    r"(Symbol\('[su]\d+'(, (positive|integer|nonnegative)=True)*\)|[su]\d+|\d+|Mod|FloorDiv|Max|Min|[-+*(), ])+"
+    r"(?:Symbol\('[su]\d++'(?:, (?:positive|integer|nonnegative)=True)*+\)|[su]\d++|\d++|Mod|FloorDiv|Max|Min|[-+*(), ])++"
 )
 _BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, NotImplementedError, EOFError, RecursionError)
 
