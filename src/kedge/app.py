@@ -210,7 +210,13 @@ class House:
         """Score and judge."""
         from kedge.evaluation.room import Evaluation
 
-        return Evaluation(blobs=self.blobs, loader=self.loader, events=self.meta.events, clock=self.clock)
+        return Evaluation(
+            blobs=self.blobs,
+            loader=self.loader,
+            events=self.meta.events,
+            clock=self.clock,
+            compare=self.examiner.compare,
+        )
 
     @cached_property
     def registry(self) -> Registry:

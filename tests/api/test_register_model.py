@@ -2,6 +2,7 @@
 
 import json
 import threading
+from urllib.request import urlopen
 
 import numpy as np
 import polars as pl
@@ -135,6 +136,11 @@ def test_a_control_plane_registers_and_says_how_it_is_served(here, inline, tmp_p
         made = kedge.register_model(MODEL, "late", example=FRAME.head(10), url=f"http://127.0.0.1:{port}")
         assert made == ("late", 1, "onnx")
         assert house.catalog.version("late", 1).servable.format == "skops"
+        page = urlopen(f"http://127.0.0.1:{port}/models/late/versions/1").read().decode()
+        assert "How it is served" in page
+        assert "onnx: greatest difference" in page
+        told = json.loads(urlopen(f"http://127.0.0.1:{port}/api/v1/models/late/versions").read())
+        assert told["versions"][0]["servable"]["parity"]["form"] == "onnx"
     finally:
         server.should_exit = True
         thread.join()

@@ -12,7 +12,7 @@ from kedge.domain.ids import Digest, ModelName
 from kedge.domain.registry import Servable
 from kedge.domain.serving import ParityRecord
 from kedge.errors import ModelRefused
-from kedge.evaluation.parity import Examined, ToExamine, tolerance_of
+from kedge.evaluation.parity import ComparedForm, Examined, ToExamine, tolerance_of
 from kedge.ports import BlobStore, Clock, JobFailed, JobRunner
 from kedge.registry.preparing import Prepared
 
@@ -34,6 +34,11 @@ class Examiner:
     ) -> None:
         self._jobs, self._blobs, self._clock = jobs, blobs, clock
         self._execute, self._prepare = execute, prepare
+
+    def compare(self, asked: ToExamine) -> ComparedForm | None:
+        """Compile a model, and say how the form compared; None where none is made of such models."""
+        found, _ = self._jobs.call(self._execute, asked, seconds=SECONDS)
+        return ComparedForm(form="", fault=found.reason) if isinstance(found, JobFailed) else found.compared
 
     def prepare(self, files: Mapping[str, bytes]) -> Servable:
         """Find out what serving needs of a folder's files; the version is nobody's yet. Raises ModelRefused saying why it
