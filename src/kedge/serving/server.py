@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from kedge.serving.door.application import HttpDoor
+from kedge.serving.door.connection import Connection
 from kedge.serving.ending import Ending
 from kedge.serving.follow import Follower
 from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
-from kedge.serving.route import Application
 from kedge.serving.worker import Bounds, answer
 from kedge.version import installed
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from kedge.app import House
 
 
-def application(host: Host, *, token: str | None = None) -> Application:
+def application(host: Host, *, token: str | None = None) -> HttpDoor:
     """Make the ASGI application of a host."""
-    return Application(host, token=token, version=installed())
+    return HttpDoor(host, token=token, version=installed())
 
 
 def serve(
@@ -69,7 +70,16 @@ def serve_on(
     models = host_of(house, replay_clock=replay_clock, metrics=metrics)
     app = application(models, token=token)
     with _awake(models):
-        answer(app, listener, metrics=metrics, limits=limits, ending=ending, ready=ready, supervisor=supervisor)
+        answer(
+            app,
+            listener,
+            metrics=metrics,
+            limits=limits,
+            ending=ending,
+            ready=ready,
+            supervisor=supervisor,
+            options={"http": Connection, "ws": "none"},
+        )
 
 
 @contextmanager

@@ -30,6 +30,7 @@ _LONGEST_WAIT = 30.0
 _PATIENCE = 1.0  # seconds without a worker after which callers are told instead of kept waiting
 
 Reason = Literal["died", "hung", "memory"]
+REASONS: tuple[Reason, ...] = ("died", "hung", "memory")
 Begin = Callable[[Metrics], None]
 
 
@@ -66,6 +67,7 @@ class Supervisor:
         self.board = Board(workers + 2)
         self._listener, self._wanted, self._begin, self._limits, self._ready = listener, workers, begin, limits, ready
         self._metrics = Metrics(self.board, self.board.segments[-1])
+        self._ends = {reason: self._metrics.counter("kedge_worker_ends_total", reason) for reason in REASONS}
         self._workers: dict[int, Worker] = {}
         self._signals: list[int] = []
         self._rolling: list[int] = []
@@ -192,8 +194,8 @@ class Supervisor:
             self._rolling = []
         stale = now - worker.segment.beat > self._limits.hang / 2
         hung = code == HUNG or (stale and worker.segment.state is WorkerState.READY)
-        reason = worker.reason or ("hung" if hung else "died")
-        self._metrics.counter("kedge_worker_ends_total", reason).add()
+        reason: Reason = worker.reason or ("hung" if hung else "died")
+        self._ends[reason].add()
         again = now - self._failed_at < _STABLE
         self._failures = self._failures + 1 if again else 1
         self._failed_at = now

@@ -18,6 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import psutil
 import uvicorn
 
 from kedge.serving.board import WorkerState
@@ -85,6 +86,7 @@ class _Server(uvicorn.Server):
         self._metrics, self._limits, self._ready, self._supervisor = metrics, limits, ready, supervisor
         self._segment = metrics.segment
         self._armed = 0.0
+        metrics.sampled(_memory_sampler(metrics))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -94,6 +96,7 @@ class _Server(uvicorn.Server):
     def drain(self) -> None:
         """End soon."""
         self._segment.state = WorkerState.DRAINING
+        self._metrics.gauge("kedge_workers_ready").set(0)
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -103,6 +106,7 @@ class _Server(uvicorn.Server):
             if self._limits.memory:
                 bound_memory(self._limits.memory)
             self._segment.state = WorkerState.READY
+            self._metrics.gauge("kedge_workers_ready").set(1)
             self._ready()
 
     async def on_tick(self, counter: int) -> bool:
@@ -172,6 +176,12 @@ def bound_memory(limit: int) -> None:
         resident, data = (int(Path("/proc/self/statm").read_text().split()[place]) * page for place in (1, 5))
         bound = data + max(0, limit - resident) + limit // 4
         resource.setrlimit(resource.RLIMIT_DATA, (bound, resource.RLIM_INFINITY))
+
+
+def _memory_sampler(metrics: Metrics) -> Callable[[], None]:
+    number = metrics.board.segments.index(metrics.segment)
+    gauge, process = metrics.gauge("kedge_worker_memory_bytes", str(number)), psutil.Process()
+    return lambda: gauge.set(process.memory_info().rss)
 
 
 class _Last:
