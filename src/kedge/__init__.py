@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
     from kedge.client.reading import history
+    from kedge.client.registering import register_model
     from kedge.client.run import (
         ActiveRun,
         active_run,
@@ -54,6 +55,7 @@ _HOMES = {
     "log_table": _RUN,
     "point_in_time": "kedge.features.join",
     "predictions": "kedge.client.answered",
+    "register_model": "kedge.client.registering",
     "run": _RUN,
     "set_tags": _RUN,
 }
@@ -81,6 +83,7 @@ __all__ = [
     "log_table",
     "point_in_time",
     "predictions",
+    "register_model",
     "run",
     "set_tags",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kedge.domain.monitoring import Profile, TruthBatch
     from kedge.domain.predictions import TruthReport, TruthStanding
     from kedge.domain.project import ProjectSpec
-    from kedge.domain.registry import CatalogVersion, HistoryEntry
+    from kedge.domain.registry import CatalogVersion, HistoryEntry, Servable
     from kedge.domain.rollout import Deployment
     from kedge.ports import Clock, JobRunner, MetaStore
     from kedge.registry.catalog import Catalog
@@ -85,6 +85,13 @@ class Facts(Protocol):
 
     def standing(self, model: ModelName) -> TruthStanding:
         """Tell how a model's ground truth stands."""
+
+
+class Servables(Protocol):
+    """What of the registry's room the server asks for."""
+
+    def servable(self, model: ModelName, number: int) -> Servable:
+        """Give what is needed to serve a version."""
         ...
 
 
@@ -172,6 +179,11 @@ class House(Protocol):
     @property
     def monitoring(self) -> Watching:
         """The monitoring room."""
+        ...
+
+    @property
+    def registry(self) -> Servables:
+        """Say how versions are served."""
         ...
 
     @property
