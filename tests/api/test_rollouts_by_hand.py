@@ -120,3 +120,45 @@ def test_the_command_line_deploys_a_version_and_follows_it(kedge):
     assert "0 looks" in kedge("looks", "flights")
     assert "names no version" in str(kedge("start", "flights", code=1))
     assert "nothing is deployed" in str(kedge("status", "hours", code=1))
+
+
+def test_the_page_and_its_json_show_what_is_on_trial_and_whom_it_waits_for(client, house):
+    send(client, "abort")
+    ended = client.get("/api/v1/models/flights/rollout").json()
+    assert (ended["running"], ended["verdict"]["say"]) == (False, "Nothing is on trial; v1 answers everything.")
+    send(client, "deploy", version=2, rules={"strategy": "blue-green", "approve": True, "hold": "2d"})
+    shown = client.get("/api/v1/models/flights/rollout").json()
+    assert (shown["running"], shown["waiting"], shown["challenger"]) == (True, "100%", 2)
+    assert shown["verdict"]["say"] == "v2 waits for a person to let it go on to 100% of the traffic."
+    assert [(step["name"], step["word"]) for step in shown["steps"]] == [
+        ("100%", "waits for a person"),
+        ("champion", "not yet"),
+    ]
+    page = client.get("/models/flights/rollout").text
+    assert "/models/flights/trial/approve" in page
+    form = client.get("/models/flights/trial/approve").text
+    token = form.partition('name="token" value="')[2].partition('"')[0]
+    revision = form.partition('name="revision" value="')[2].partition('"')[0]
+    sent = {"token": token, "revision": revision, "reason": "I looked at it"}
+    done = client.post("/models/flights/trial/approve", data=sent, follow_redirects=False)
+    assert (done.status_code, done.headers["location"]) == (303, "/models/flights/rollout")
+    deployment = house.meta.deployments.find("flights")
+    assert (deployment.share, deployment.actor, deployment.reason) == (1.0, "person:local", "I looked at it")
+    assert client.post("/models/flights/trial/approve", data=sent).status_code == 409
+    assert client.get("/models/flights/trial/explode").status_code == 404
+
+
+def test_the_form_deploys_by_the_rules_that_it_was_given(client, house):
+    form = client.get("/models/flights/deploy?version=1").text
+    assert "The trial of v2 ends" in form
+    token = form.partition('name="token" value="')[2].partition('"')[0]
+    send(client, "promote", version=2)
+    revision = str(house.meta.deployments.find("flights").revision)
+    sent = {"token": token, "revision": revision, "version": "1", "strategy": "canary", "steps": "10%, 100%"}
+    sent |= {"hold": "2d", "bake": "", "approve": "1", "reason": "once more"}
+    wrong = client.post("/models/flights/deploy", data=sent | {"strategy": "hope"})
+    assert (wrong.status_code, "none of all-at-once, blue-green, canary, shadow" in wrong.text) == (409, True)
+    done = client.post("/models/flights/deploy", data=sent, follow_redirects=False)
+    assert done.status_code == 303, done.text
+    made = house.meta.deployments.find("flights")
+    assert (made.challenger, made.share, made.rules.steps, made.rules.approve) == (1, 0.1, ("10%", "100%"), True)

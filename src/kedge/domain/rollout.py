@@ -144,6 +144,12 @@ def trial_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
     return tuple(reversed(trial))
 
 
+def newest_trial(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Give the revisions of the trial that runs, else of the newest one that has ended; empty where there was none."""
+    last = next((place for place in reversed(range(len(deployments))) if deployments[place].challenger is not None), None)
+    return () if last is None else trial_of(deployments[: last + 1])
+
+
 class Move(Enum):
     """What a look at a rollout decides. ASK is a hold that a person is told of: what comes next waits for them."""
 
