@@ -21,6 +21,7 @@ from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRul
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.domain.sizes import bytes_of
+from kedge.domain.trust import Trust
 from kedge.errors import ConfigError, RequestInvalid
 from kedge.retraining.policy import policy_of
 from kedge.rollout.steps import check_rules
@@ -29,6 +30,7 @@ from kedge.settings import Settings, settings
 __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
+TRUST_FILE = "trust.toml"
 _SECTIONS = ("project", "data", "features", "training", "gate", "rollout", "serving", "monitoring", "retraining", "replay")
 
 
@@ -58,10 +60,21 @@ def read_project(folder: Path) -> ProjectSpec:
     _check_durations(document, spec)
     _check_policy(document, spec)
     _check_choices(document, spec)
-    _check_serving(document, spec)
+    _check_serving(document, spec.serving)
     _check_gate(document, spec)
     _check_files(document, spec, folder=folder)
     return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder=folder))
+
+
+def read_serving(folder: Path) -> tuple[ModelName, ServingRules]:
+    """Read what a data plane must know before it imports anything: the project's name, and how it is served.
+
+    Raises ConfigError; whoever opens the house then checks the whole file.
+    """
+    document = Document.read(folder / PROJECT_FILE, or_else="make a project with: kedge init DIR --template tabular")
+    serving = document.section("serving", ServingRules)
+    _check_serving(document, serving)
+    return ModelName(str(document.table("project", required=True).get("name"))), serving
 
 
 def project_or_none(folder: Path) -> ProjectSpec | None:
@@ -73,6 +86,20 @@ def project_or_none(folder: Path) -> ProjectSpec | None:
     if not path.exists() or set(Document.read(path, or_else="").content) <= {"project"}:
         return None
     return read_project(folder)
+
+
+def read_trust(where: Settings) -> Trust:
+    """Read whose code may run here: KEDGE_TRUST, else trust.toml in the project's folder; nobody's where there is none.
+
+    Raises ConfigError.
+    """
+    path = Path(where.trust) if where.trust else where.project / TRUST_FILE
+    if not path.exists() and not where.trust:
+        return Trust()
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Trust)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; it has [keys], and lists `classes` and `pickles`") from error
 
 
 def bare_project(folder: Path) -> ProjectSpec:
@@ -90,8 +117,6 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
         ("retraining", "step"): spec.retraining.step,
         ("retraining", "cooldown"): spec.retraining.cooldown,
         ("retraining", "longest"): spec.retraining.longest,
-        ("serving", "hang"): spec.serving.hang,
-        ("serving", "drain"): spec.serving.drain,
         ("replay", "tick"): spec.replay.tick,
     }
     for place, text in durations.items():
@@ -137,15 +162,19 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
 
 
-def _check_serving(document: Document, spec: ProjectSpec) -> None:
-    serving = spec.serving
+def _check_serving(document: Document, serving: ServingRules) -> None:
     for name, number in (("workers", serving.workers), ("threads", serving.threads)):
         if not 1 <= number <= 1024:
             document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to 1024")
-    try:
-        _ = serving.memory and bytes_of(serving.memory)
-    except ValueError as error:
-        document.fail(("serving", "memory"), f"serving.memory: {error}")
+    for name, read, text in (
+        ("memory", bytes_of, serving.memory or "1B"),
+        ("hang", seconds_of, serving.hang),
+        ("drain", seconds_of, serving.drain),
+    ):
+        try:
+            read(text)
+        except ValueError as error:
+            document.fail(("serving", name), f"serving.{name}: {error}")
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:

@@ -96,10 +96,11 @@ def test_a_client_outlives_the_server_it_asks(start: Callable[..., Started], tmp
     assert logged(tmp_path) == ["r1", "r1"], "its readers count the first"
 
 
-def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [[], ["first"]])  # the second request goes the short way
+def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_path: Path, before: list[str]) -> None:
     process, url = start("slow")
-    answers: list[object] = []
-    asking = threading.Thread(target=lambda: answers.append(InferenceClient(url).infer("flights", COLUMNS, id="last")))
+    client, answers = InferenceClient(url), [InferenceClient(url).infer("flights", COLUMNS, id=each) for each in before]
+    asking = threading.Thread(target=lambda: answers.append(client.infer("flights", COLUMNS, id="last")))
     asking.start()
     time.sleep(0.15)
     process.send_signal(signal.SIGTERM)
@@ -107,8 +108,8 @@ def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_p
     assert process.wait(10) == 0
     assert process.stdout is not None
     assert process.stdout.read() == "drained\n"
-    assert len(answers) == 1
-    assert logged(tmp_path) == ["last"]
+    assert len(answers) == len(before) + 1
+    assert logged(tmp_path) == [*before, "last"]
 
 
 def test_a_taken_port_and_an_open_host_are_told(tmp_path: Path) -> None:
@@ -147,3 +148,11 @@ def test_no_second_request_is_smuggled_and_no_long_body_read(start: Callable[...
     assert exchange(url, hidden + closing, end=False).count(b'{"live":true}') == 2
     with pytest.raises(KedgeError, match="HTTP 404"):
         InferenceClient(url + "/prefix").metadata("flights")
+
+
+def test_what_is_imported_before_a_fork_starts_no_thread() -> None:
+    look = "import kedge.cli.serve as s; s.pin_threads(1); s._import_what_workers_need(); import os, sys;"
+    look += " print(len(os.listdir('/proc/self/task')), 'polars' in sys.modules, 'sklearn' in sys.modules)"
+    env = {"PYTHONPATH": str(ROOT / "src"), "PATH": ""}
+    told = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, env=env)
+    assert told.stdout.split() == ["1", "False", "False"]

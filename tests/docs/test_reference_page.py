@@ -13,6 +13,7 @@ from kedge.cli.main import NOUNS
 from kedge.domain.data import Rule, Severity
 from kedge.domain.events import EventKind
 from kedge.domain.project import ProjectSpec
+from kedge.serving.metrics import FAMILIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
 SECTIONS = {f.name: f.type for f in msgspec.structs.fields(ProjectSpec) if f.name not in ("name", "expectations")}
@@ -31,6 +32,13 @@ def test_every_setting_is_there_and_no_other() -> None:
 
 def test_every_command_is_there_and_no_other() -> None:
     assert set(re.findall(r"^\| `kedge (\w+)` \|", PAGE, re.M)) == set(NOUNS)
+
+
+def test_every_metric_is_there_and_no_other() -> None:
+    rows = re.findall(r"^\| `(kedge_\w+)` \| (\w+) \| ([^|]*) \|", PAGE, re.M)
+    assert [(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows] == [
+        (family.name, family.kind, family.labels) for family in FAMILIES
+    ]
 
 
 def errors(kind: type) -> set[str]:

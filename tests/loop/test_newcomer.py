@@ -61,11 +61,12 @@ def test_a_store_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
         open_house(settings(folder, store=str(tmp_path / "file" / "store")), read_project(folder), writer="test")
 
 
-def test_what_the_project_prints_does_not_stand_before_the_url(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_what_the_project_prints_does_not_stand_before_the_url(tmp_path: Path, more: tuple[str, ...]) -> None:
     """A replay reads the URL from the data plane's first line."""
     folder = write(tmp_path / "small", data=f"print('loaded')\n{DATA.replace('random =', 'print(1); random =')}")
     process = subprocess.Popen(
-        [sys.executable, "-m", "kedge", "serve", str(folder), "--port", "0", "--while-input"],
+        [sys.executable, "-m", "kedge", "serve", str(folder), "--port", "0", "--while-input", *more],
         env={"PYTHONPATH": ":".join(sys.path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -73,7 +74,9 @@ def test_what_the_project_prints_does_not_stand_before_the_url(tmp_path: Path) -
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("kedge serves small at http://127.0.0.1:")
+    assert process.stdout.readline().startswith(
+        f"kedge serves small{' with 2 workers' if more else ''} at http://127.0.0.1:"
+    )
     rest, errors = process.communicate(timeout=30)
     assert rest == ""
     assert "loaded" in errors

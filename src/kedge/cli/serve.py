@@ -1,42 +1,142 @@
-"""`kedge serve`: the data plane of one project."""
+"""`kedge serve`: the data plane of one project, in one process or several."""
 
 import os
 import signal
+import socket
 import sys
 import threading
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
 from kedge.cli.opening import HERE, Folder, Store, opened
-from kedge.serving.server import serve
+from kedge.config import read_serving, settings
+from kedge.domain.durations import seconds_of
+from kedge.domain.sizes import bytes_of
+from kedge.errors import KedgeError
+from kedge.security.redact import redact
+from kedge.serving.ending import Ending
+from kedge.serving.listening import listen, require_token, url_of
+from kedge.serving.metrics import Metrics
+from kedge.serving.supervisor import REFUSED, Supervisor
+from kedge.serving.worker import Bounds, pin_threads
+
+
+def _size(text: str | None) -> int | None:
+    try:
+        return bytes_of(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def command(
     folder: Folder = HERE,
     store: Store = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8500,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8500,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Processes that answer; else serving.workers of kedge.toml.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory that one of them may take, such as 2GiB; else serving.memory.")
+    ] = None,
     replay_clock: Annotated[
         bool, typer.Option("--replay-clock", help="Requests say what time it is (replays only).")
     ] = False,
     while_input: Annotated[bool, typer.Option("--while-input", help="End when standard input closes.")] = False,
 ) -> None:
     """Serve the deployed model over the Open Inference Protocol v2."""
-    if while_input:
-        threading.Thread(target=_end_with_input, daemon=True).start()
-    out = sys.stdout
-    with opened(folder, store, writer=f"serve-{os.getpid()}") as house:
-        token = house.settings.token or None
-        ready = partial(_tell, out, house.spec.name)
-        serve(house, host=host, port=port, replay_clock=replay_clock, token=token, ready=ready)
+    name, rules = read_serving(folder)
+    many, token = workers or rules.workers, settings(folder, store=store).token
+    pin_threads(max(1, min(rules.threads, _cores() // many)))
+    limits = Bounds(
+        drain=seconds_of(rules.drain), hang=seconds_of(rules.hang), memory=_size(memory) or _size(rules.memory) or 0
+    )
+    require_token(host, token or None)
+    with listen(host, port) as listener:
+        tell = _Told(sys.stdout, name, url_of(listener), many)
+        plane = _Plane(folder, store, listener, limits, replay_clock)
+        if many > 1:
+            sys.exit(_supervised(plane, many, ready=tell, while_input=while_input))
+        if while_input:
+            threading.Thread(target=_end_with_input, daemon=True).start()
+        plane.answer(Metrics(), ready=tell)
 
 
-def _tell(out: TextIO, model: str, url: str) -> None:
-    """Say where the model is served: the only line on standard output, whatever the project's own code prints."""
-    out.write(f"kedge serves {model} at {url}\n")
-    out.flush()
+def _supervised(plane: "_Plane", workers: int, *, ready: Callable[[], None], while_input: bool) -> int:
+    _import_what_workers_need()
+    parent = os.getpid()
+
+    def begin(metrics: Metrics) -> None:
+        try:
+            plane.answer(metrics, supervisor=parent)
+        except KedgeError as error:
+            sys.stderr.write(f"error: {redact(str(error))}\n")
+            sys.exit(REFUSED)
+
+    supervisor = Supervisor(plane.listener, workers, begin=begin, limits=plane.limits, ready=ready)
+    return supervisor.run(while_open=0 if while_input else None)
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """What is served, and how."""
+
+    folder: Path
+    store: str | None
+    listener: socket.socket
+    limits: Bounds
+    replay_clock: bool
+
+    def answer(self, metrics: Metrics, *, ready: Callable[[], None] = lambda: None, supervisor: int = 0) -> None:
+        """Answer from this process until told to end."""
+        from kedge.serving.server import serve_on  # here: a supervisor loads no model and needs none of this
+
+        with (
+            Ending.by_signals(supervised=bool(supervisor)) as ending,
+            opened(self.folder, self.store, writer=f"serve-{os.getpid()}") as house,
+        ):
+            serve_on(
+                self.listener,
+                house,
+                ending=ending,
+                metrics=metrics,
+                limits=self.limits,
+                replay_clock=self.replay_clock,
+                token=house.settings.token or None,
+                ready=ready,
+                supervisor=supervisor,
+            )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Says what is served where: the only line on standard output, whatever the project's own code prints."""
+
+    out: TextIO
+    model: str
+    url: str
+    workers: int
+
+    def __call__(self) -> None:
+        by = f" with {self.workers} workers" if self.workers > 1 else ""
+        self.out.write(f"kedge serves {self.model}{by} at {self.url}\n")
+        self.out.flush()
+
+
+def _import_what_workers_need() -> None:
+    """Import, before the first fork, what every worker imports: they share its memory and start sooner. No frames and no
+    models: Polars starts threads when it is imported, and none may run while a process is forked."""
+    import numpy  # noqa: F401
+    import uvloop  # noqa: F401
+    from uvicorn.protocols.http import httptools_impl  # noqa: F401
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _end_with_input() -> None:

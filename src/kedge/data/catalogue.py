@@ -58,6 +58,7 @@ OF_DATA = frozenset(
 )
 """What happens to datasets."""
 _TRIES = 5
+_MOST_CHANGES = 100  # after more of them all of the catalogue is read again
 
 
 class Manifests(Protocol):
@@ -74,7 +75,7 @@ class Catalogue:
     def __init__(self, *, meta: MetaStore, blobs: Manifests, clock: Clock) -> None:
         self._meta, self._blobs, self._clock = meta, blobs, clock
         self._lock = threading.Lock()
-        self._stamp, self._index, self._all = "", CatalogueIndex(()), 0
+        self._index, self._upto = CatalogueIndex(()), 0
 
     @property
     def marks(self) -> dict[str, Is]:
@@ -102,8 +103,10 @@ class Catalogue:
         """Find datasets by what is said of them; without a text, all by name. Raises SearchInvalid."""
         looked = read_query(text, tuple(self.marks))
         asked = Query(where=(Condition(Subject.ATTRIBUTE, "text", Operator.EQ, text),), order=(), limit=limit, page=page)
-        index, all_of_them = self._indexed()
-        ranked = index.find(looked, self.marks)
+        with self._lock:
+            index = self._indexed()
+            ranked, all_of_them = index.find(looked, self.marks), len(index)
+            near = "" if ranked else index.near(looked)
         after = position_in(asked)
         keys = [(-score, str(one.name)) for score, one in ranked]
         start = 0 if after is None else sum(key <= (after[0], after[1]) for key in keys)
@@ -114,7 +117,7 @@ class Catalogue:
             total=len(ranked),
             all=all_of_them,
             next=token_of(asked, keys[start + limit - 1]) if more else "",
-            near="" if ranked else index.near(looked),
+            near=near,
         )
 
     def describe(self, name: str, change: EntryChange, *, actor: str) -> Dataset:
@@ -241,19 +244,26 @@ class Catalogue:
             before = page[-1][0]
         return found[:limit]
 
-    def _indexed(self) -> tuple[CatalogueIndex, int]:
-        """Give the index of the catalogue as it stands, made again after any change, and its number of datasets."""
-        datasets = self._meta.datasets
-        stamp = datasets.stamp()
-        with self._lock:
-            if stamp != self._stamp:
-                newest, tags = datasets.newest(), datasets.all_tags()
-                shelf = [
-                    Shelved(entry=entry, newest=newest.get(entry.name), tags=tags.get(entry.name, {}))
-                    for entry in datasets.entries()
-                ]
-                self._index, self._all, self._stamp = CatalogueIndex(shelf), len(shelf), stamp
-            return self._index, self._all
+    def _indexed(self) -> CatalogueIndex:
+        """Give the index of the catalogue as it stands. Every change has an event: what they name since is read again."""
+        datasets, events = self._meta.datasets, self._meta.events
+        upto = next((serial for serial, _ in events.list(limit=1)), 0)
+        if upto == self._upto:
+            return self._index
+        if self._upto and upto - self._upto <= _MOST_CHANGES:
+            since = events.list(before=upto + 1, limit=upto - self._upto)  # serials have no gaps
+            for name in {DatasetName(event.subject) for _, event in since}:
+                if (entry := datasets.entry(name)) is not None:
+                    self._index.put(Shelved(entry=entry, newest=datasets.find(name), tags=dict(datasets.tags(name))))
+        else:
+            newest, tags = datasets.newest(), datasets.all_tags()
+            shelf = [
+                Shelved(entry=entry, newest=newest.get(entry.name), tags=tags.get(entry.name, {}))
+                for entry in datasets.entries()
+            ]
+            self._index = CatalogueIndex(shelf)
+        self._upto = upto
+        return self._index
 
     def _is_refused(self, one: Shelved) -> bool:
         report = self._meta.datasets.find_report(one.newest.digest) if one.newest else None

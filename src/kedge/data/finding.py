@@ -13,8 +13,7 @@ import difflib
 import math
 import re
 import unicodedata
-from bisect import bisect_left
-from collections import defaultdict
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -123,17 +122,50 @@ def _plain(word: str) -> str:
 
 
 class CatalogueIndex:
-    """The words of all datasets. `marks` say what `is:` may ask for, and of whom it is true."""
+    """The words of all datasets. `marks` say what `is:` may ask for, and of whom it is true. One thread at a time."""
 
     def __init__(self, shelf: Sequence[Shelved]) -> None:
-        self._shelf = shelf
+        self._shelf = list(shelf)
         self._texts = [list(_texts(one)) for one in shelf]
-        self._places: dict[str, list[_Place]] = defaultdict(list)
+        self._numbers = {one.name: number for number, one in enumerate(shelf)}
+        self._places: dict[str, list[_Place]] = {}
         for dataset, texts in enumerate(self._texts):
-            for place, text in enumerate(texts):
-                for at, word in enumerate(words_of(text.text)):
-                    self._places[word].append((dataset, place, at))
+            self._add(dataset, texts)
         self._words = sorted(self._places)
+
+    def __len__(self) -> int:
+        return len(self._shelf)
+
+    def put(self, one: Shelved) -> None:
+        """Take a dataset as it is now in place of what was known of it; a new one comes last."""
+        number, texts = self._numbers.setdefault(one.name, len(self._shelf)), list(_texts(one))
+        if number == len(self._shelf):
+            self._shelf.append(one)
+            self._texts.append([])
+        self._shelf[number] = one
+        if texts == self._texts[number]:
+            return
+        for word in {word for text in self._texts[number] for word in words_of(text.text)}:
+            left = [place for place in self._places[word] if place[0] != number]
+            if left:
+                self._places[word] = left
+            else:
+                del self._places[word]
+                del self._words[bisect_left(self._words, word)]
+        self._texts[number] = texts
+        for word in self._add(number, texts):
+            insort(self._words, word)
+
+    def _add(self, number: int, texts: Sequence[_Text]) -> list[str]:
+        """Note where a dataset's words stand; give those that are new."""
+        new = []
+        for place, text in enumerate(texts):
+            for at, word in enumerate(words_of(text.text)):
+                if word not in self._places:
+                    self._places[word] = []
+                    new.append(word)
+                self._places[word].append((number, place, at))
+        return new
 
     def find(self, query: Looked, marks: dict[str, Is]) -> list[tuple[float, Shelved]]:
         """Find the datasets that a query fits, the best first, equal ones by name. Without words: all, by name."""

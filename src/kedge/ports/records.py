@@ -57,7 +57,8 @@ class Versions(Protocol):
 
 
 class Datasets(Versions, Protocol):
-    """The catalogue of datasets; their versions, tags, validation reports and profiles."""
+    """The catalogue of datasets; their versions, tags, validation reports and profiles. Of each event that tells of a change
+    the dataset is the subject: whoever keeps a copy reads again what the events since then name."""
 
     def describe(self, dataset: Dataset, event: Event, *, before: Dataset | None = None) -> None:
         """Write a dataset's entry in place of the one that is there. Raises Conflict where that is not `before`."""
@@ -73,9 +74,6 @@ class Datasets(Versions, Protocol):
 
     def all_tags(self) -> Mapping[DatasetName, dict[str, int]]:
         """List the tags of the versions of every dataset that has some."""
-
-    def stamp(self) -> str:
-        """Name the state of the catalogue: another one after any change of entries, versions or tags."""
 
     def tag(self, name: DatasetName, tag: str, *, number: int | None, event: Event) -> None:
         """Have a tag name a version, or, without a number, nothing any more. Raises NotFound for a version."""

@@ -36,11 +36,15 @@ POLICY: tuple[Grant, ...] = (
     Grant("GET", "/v2", Right.OPEN),
     Grant("GET", "/v2/health/*", Right.OPEN),
     Grant("GET", "/health", Right.OPEN),
+    Grant("GET", "/ping", Right.OPEN),
     # whatever else can be read
     Grant("GET", "/**", Right.READ),
     # what adds facts
     Grant("POST", "/v2/models/*/infer", Right.WRITE),
     Grant("POST", "/v2/models/*/versions/*/infer", Right.WRITE),
+    Grant("POST", "/v1/models/*", Right.WRITE),
+    Grant("POST", "/v1/models/*/versions/*", Right.WRITE),
+    Grant("POST", "/invocations", Right.WRITE),
     Grant("POST", "/api/v1/ground-truth", Right.WRITE),
     # the MLflow protocol: searches are reads, whatever their method
     Grant("POST", "/api/2.0/mlflow/experiments/search", Right.READ),
@@ -124,6 +128,7 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/models", Right.WRITE),
     Grant("PATCH", "/api/v1/models/*", Right.WRITE),
     Grant("POST", "/api/v1/models/*/versions", Right.WRITE),
+    Grant("POST", "/api/v1/models/*/versions/*/servable", Right.WRITE),
     Grant("PATCH", "/api/v1/models/*/versions/*", Right.WRITE),
     # what describes a registered model, in a browser
     Grant("POST", "/models/new", Right.WRITE),

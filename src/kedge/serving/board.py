@@ -1,6 +1,6 @@
 """Memory that the processes of one data plane share: each counts in a segment of its own, anyone adds them up.
 
-    segment = 8 doubles (used bytes, pid, state, beat, called at, 3 free), then series
+    segment = 8 doubles (used bytes, state, beat, called at, 4 free), then series
     series  = key length (u32) | number of doubles (u32) | key, padded to 8 bytes | the doubles
 
 A process writes its own segment only, so nothing is locked; a double is written whole. What a killed process counted
@@ -15,7 +15,7 @@ from enum import IntEnum
 
 _HEAD = struct.Struct("<II")
 _FIRST = 8 * 8
-_USED, _PID, _STATE, _BEAT, _CALLED = range(5)
+_USED, _STATE, _BEAT, _CALLED = range(4)
 
 
 class WorkerState(IntEnum):
@@ -34,11 +34,6 @@ class Segment:
         self._memory, self._doubles = memory, memory.cast("d")
         self._series: dict[bytes, memoryview[float]] = dict(self.items())
         self._making = threading.Lock()
-
-    @property
-    def pid(self) -> int:
-        """Tell whose it is; 0 for nobody's."""
-        return int(self._doubles[_PID])
 
     @property
     def state(self) -> WorkerState:
@@ -67,16 +62,13 @@ class Segment:
     def called(self, since: float) -> None:
         self._doubles[_CALLED] = since
 
-    def take(self, pid: int, *, now: float) -> None:
+    def take(self, *, now: float) -> None:
         """Make it a new process's: its counts go on, and where it stands begins anew."""
-        self._doubles[_CALLED] = 0.0
-        self.beat, self.state = now, WorkerState.STARTING
-        self._doubles[_PID] = pid
+        self.called, self.beat, self.state = 0.0, now, WorkerState.STARTING
 
     def leave(self) -> None:
         """Make it nobody's, counts and all staying."""
-        self.state = WorkerState.GONE
-        self._doubles[_PID] = self._doubles[_CALLED] = 0.0
+        self.state, self.called = WorkerState.GONE, 0.0
 
     def series(self, key: bytes, size: int) -> "memoryview[float]":
         """Give the doubles of a key, made of zeros when first asked for. Raises MemoryError where the segment is full."""

@@ -11,7 +11,7 @@ by the registry (model, version, variant) and beyond `MOST` of them by "other".
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 from kedge.serving.board import Board, Segment
@@ -110,11 +110,11 @@ class Histogram:
     def __init__(self, counts: "memoryview[float]", bounds: tuple[float, ...]) -> None:
         self._counts, self._bounds = counts, bounds
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
+    def observe(self, value: float, *, times: int = 1) -> None:
+        """Count a value, so many times at once."""
         counts = self._counts
-        counts[bisect_left(self._bounds, value)] += 1.0
-        counts[-1] += value
+        counts[bisect_left(self._bounds, value)] += times
+        counts[-1] += value * times
 
 
 class Codes:
@@ -165,6 +165,7 @@ class ModelMetrics:
         self.load_failures = metrics.counter("kedge_load_failures_total", model)
         self.revision = metrics.gauge("kedge_revision", model)
         self.revision_wanted = metrics.gauge("kedge_revision_wanted", model)
+        self._held: set[int] = set()
         self.trial_share = metrics.gauge("kedge_trial_share", model)
         self.unanswered = Codes(metrics, (model, "", ""))
 
@@ -179,15 +180,17 @@ class ModelMetrics:
         """Count one call of the model with so many rows."""
         self._batch.observe(rows)
 
-    def loaded(self, number: int, *, bytes_: float = 0.0) -> None:
-        """Say that this process holds a version, and what it takes."""
-        self._metrics.gauge("kedge_loaded_workers", self._model, str(number)).set(1.0)
-        self._metrics.gauge("kedge_model_bytes", self._model, str(number)).set(bytes_)
-
-    def unloaded(self, number: int) -> None:
-        """Say that this process has let go of a version."""
-        self._metrics.gauge("kedge_loaded_workers", self._model, str(number)).set(0.0)
-        self._metrics.gauge("kedge_model_bytes", self._model, str(number)).set(0.0)
+    def holds(self, weights: Mapping[int, int]) -> None:
+        """Say which versions this process holds now, and how many bytes each takes."""
+        for number in self._held - weights.keys():
+            self._metrics.gauge("kedge_loaded_workers", self._model, str(number)).set(0)
+            self.unloads.add()
+        for number, weight in weights.items():
+            if number not in self._held:
+                self._metrics.gauge("kedge_loaded_workers", self._model, str(number)).set(1)
+                self._metrics.gauge("kedge_model_bytes", self._model, str(number)).set(weight)
+                self.loads.add()
+        self._held = set(weights)
 
 
 class Log(Protocol):

@@ -67,7 +67,7 @@ def event(*parts: object) -> Event:
 
 def add(meta: MetaStore, number: int, name: DatasetName = NAME) -> DatasetVersion:
     made = version(number, name)
-    meta.datasets.add(made, event("add", name, number))
+    meta.datasets.add(made, msgspec.structs.replace(event("add", name, number), subject=name))
     return made
 
 
@@ -220,6 +220,10 @@ def test_a_search_goes_page_by_page_and_sees_every_change(room: Catalogue, meta:
     assert [hit.field for hit in room.search("ada").found[0].hits] == ["owner"]
     room.tag("people", "gold", reference="1", actor=ADA)
     assert room.search("gold").total == 1
+    room.tag("people", "gold", reference=None, actor=ADA)
+    assert room.search("gold").total == 0
+    add(meta, 1, DatasetName("late"))
+    assert room.search("late").total == 1
     assert room.search("pepole").near == "people"
     with pytest.raises(SearchInvalid):
         room.search("load", page="nonsense")

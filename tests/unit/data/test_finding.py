@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kedge.data.finding import CatalogueIndex, hits_in, read_query, words_of
 from kedge.domain.catalogue import Shelved
@@ -118,3 +120,24 @@ def test_hits_of_a_field_are_only_in_that_field_and_long_texts_are_cut() -> None
     assert text.endswith(" …")
     assert len(text) < 200
     assert hits_in(one, read_query("", ())) == ()
+
+
+WORDS = st.sampled_from(["flights", "weather", "tail num", "gold", "New York", "rate", "rates", ""])
+SAID = st.fixed_dictionaries(
+    {"description": WORDS, "owner": WORDS, "tags": st.lists(WORDS.filter(bool), max_size=2).map(tuple)}
+)
+
+
+@given(changes=st.lists(st.tuples(st.sampled_from("abcd"), st.lists(WORDS.filter(bool), max_size=2), SAID), max_size=12))
+def test_an_index_that_is_kept_is_as_one_that_is_made_anew(changes) -> None:
+    kept = CatalogueIndex(())
+    shelf: dict[str, Shelved] = {}
+    for name, names, said in changes:
+        shelf[name] = shelved(name, *names, **said)
+        kept.put(shelf[name])
+    made = CatalogueIndex(list(shelf.values()))
+    assert len(kept) == len(made) == len(shelf)
+    for query in ("", "flights", "fli", '"new york"', "rate", "tail -gold", "owner:gold", "is:unowned"):
+        asked = read_query(query, tuple(MARKS))
+        assert kept.find(asked, MARKS) == made.find(asked, MARKS)
+        assert kept.near(asked) == made.near(asked)

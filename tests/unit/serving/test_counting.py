@@ -57,7 +57,7 @@ def killed(board: Board, segment: int, *, requests: int) -> None:
     child = os.fork()
     if not child:
         metrics = Metrics(board, board.segments[segment])
-        board.segments[segment].take(os.getpid(), now=0.0)
+        board.segments[segment].take(now=0.0)
         for _ in range(requests):
             metrics.model("m").version(1, "champion").requests[200].add()
             metrics.model("m").version(1, "champion").answered(*[0.001] * len(STAGES))
@@ -132,3 +132,13 @@ def test_the_logs_figures_are_sampled() -> None:
     log.gap_rows = 5
     assert sample(metrics, "kedge_log_gap_rows_total") == 5
     assert sample(metrics, "kedge_log_lag_seconds") == 0.5
+
+
+def test_versions_held_are_gauges_and_their_coming_and_going_is_counted() -> None:
+    metrics = Metrics()
+    metrics.model("m").holds({1: 10, 2: 20})
+    metrics.model("m").holds({2: 20})
+    assert sample(metrics, 'kedge_loaded_workers{model="m",version="1"}') == 0
+    assert sample(metrics, 'kedge_model_bytes{model="m",version="2"}') == 20
+    assert sample(metrics, "kedge_loads_total") == 2
+    assert sample(metrics, "kedge_unloads_total") == 1

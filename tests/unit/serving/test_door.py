@@ -10,7 +10,9 @@ import pytest
 from tests.unit.serving.doors import EchoHost, flights, tensor
 from tests.unit.serving.fakes import Response, call
 
+from kedge.security.access import Right, needed
 from kedge.serving.door.application import HttpDoor
+from kedge.serving.door.paths import _FIXED, OPEN, place_of
 
 INFER = "/v2/models/flights/infer"
 
@@ -228,13 +230,34 @@ def test_a_caller_that_is_gone_gets_nothing(host: EchoHost) -> None:
 
 def test_a_token_is_asked_for_but_by_the_health_routes(host: EchoHost) -> None:
     door = HttpDoor(host, token="t")
-    for path in ("/v2/health/live", "/v2/health/ready", "/ping"):
-        assert call(door, "GET", path).status == 200
+    for path in _FIXED:
+        opened = needed("GET", path) is Right.OPEN
+        assert opened == (path in OPEN)
+        assert opened == (call(door, "GET", path).status == 200)
     for given in ("", "Bearer u", "Basic t"):
         answer = call(door, "GET", "/v2/models/flights", headers={"authorization": given})
         assert (answer.status, answer.headers[b"www-authenticate"]) == (401, b"Bearer")
     assert call(door, "GET", "/v2/models/flights", headers={"authorization": "Bearer t"}).status == 200
     assert call(door, "POST", INFER, flights(), headers={"authorization": "Bearer t"}).status == 200
+
+
+def test_every_path_that_infers_needs_the_right_to_write() -> None:
+    for path in (
+        "/v2/models/m/infer",
+        "/v2/models/m/versions/1/infer",
+        "/v1/models/m:predict",
+        "/v1/models/m/versions/1:predict",
+    ):
+        assert place_of(path).infers
+        assert needed("POST", path) is Right.WRITE
+    assert place_of("/invocations").infers
+    assert needed("POST", "/invocations") is Right.WRITE
+    assert needed("POST", "/v2/models/m/refresh") is Right.ADMIN
+
+
+def test_a_name_may_hold_a_slash() -> None:
+    assert place_of("/v2/models/a%2Fb/versions/3/infer")[2:] == ("a/b", 3)
+    assert place_of("/v1/models/a%2Fb:c:predict")[2:] == ("a/b:c", None)
 
 
 def test_only_this_machine_asks_for_a_refresh(host: EchoHost) -> None:

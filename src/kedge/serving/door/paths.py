@@ -10,6 +10,7 @@ POST /v2/models/NAME/refresh
 import re
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from kedge.errors import NotFound
 from kedge.serving.door.reading import HttpRefusal
@@ -39,7 +40,7 @@ _FIXED = {
     "/v1/models": Destination("models", "GET"),
     "/invocations": Destination("invocations", "POST"),
 }
-OPEN = frozenset(path for path, place in _FIXED.items() if place.answer in ("live", "ready"))
+OPEN = frozenset(path for path, place in _FIXED.items() if place.answer in ("server", "live", "ready"))
 """The paths that need no token."""
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/(infer|ready))?")
@@ -50,17 +51,20 @@ _PREDICT = re.compile(r"/v1/models/([^/]+?)(?:/versions/([^/]+))?:predict")
 # As many paths as a busy server is asked for; what a stranger makes up pushes them out and costs microseconds.
 @lru_cache(maxsize=1024)
 def place_of(path: str) -> Destination:
-    """Find what a path names. Raises HttpRefusal 404 where it names nothing, NotFound for a version that is no number."""
+    """Find what a path names, percent-encoded as it came: a name may hold a slash.
+
+    Raises HttpRefusal 404 where it names nothing, NotFound for a version that is no number.
+    """
     path = path.rstrip("/")
     if path in _FIXED:
         return _FIXED[path]
     if match := _REFRESH.fullmatch(path):
-        return Destination("refresh", "POST", match[1])
+        return Destination("refresh", "POST", unquote(match[1]))
     if match := _MODEL.fullmatch(path):
         answer, method = _OF_MODEL[match[3]]
-        return Destination(answer, method, match[1], _number(match[2]))
+        return Destination(answer, method, unquote(match[1]), _number(match[2]))
     if match := _PREDICT.fullmatch(path):
-        return Destination("predict", "POST", match[1], _number(match[2]))
+        return Destination("predict", "POST", unquote(match[1]), _number(match[2]))
     raise HttpRefusal(404, f"there is nothing at {path[:200] or '/'}; the models are under /v2/models/NAME")
 
 

@@ -88,6 +88,9 @@ class Appender:
         if self._owner == os.getpid():  # a forked child has its parent's futures, and not the thread that ends them
             for each in self._on_the_way:
                 each.exception()
+        if self._buffer is not None:
+            self._buffers.give_back(self._buffer)
+            self._buffer = None
         for descriptor in (self._direct, self._descriptor):
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -28,7 +27,8 @@ _TOGETHER_FILES, _TOGETHER_BYTES = 5000, 1 << 30
 _LARGE = 4 << 20
 _WINDOW = 4 << 20
 _STRETCH = 1 << 20  # stays in a processor's cache from the read over the hash to the write
-_WRITERS = 2
+_READERS = 2
+_BUFFERS = 6
 _WRITEBACK = 16 << 20
 
 
@@ -40,9 +40,8 @@ class _Task(NamedTuple):
 
 
 class _Stretch(NamedTuple):
-    """Some neighbouring chunks of a file: where they begin in it, their bytes in all, what they are and where they lie."""
+    """Some neighbouring chunks of a file: their bytes in all, what they are and where they lie."""
 
-    start: int
     size: int
     names: tuple[Digest, ...]
     places: tuple[ChunkPlace, ...]
@@ -161,24 +160,28 @@ class Restoring:
         return b"".join(self._reader.read(task.file.digest, start=0, end=None))
 
     def _large(self, task: _Task, descriptor: int) -> None:
-        """Read, verify and write in threads, each a stretch of the file of its own."""
+        """Have threads read and verify stretches of the file ahead, and write them in order: one writer, as writers of one
+        file wait for each other."""
         places = task.places
         if len(places) != len(task.recipe.chunks):
             places = self._reader.places(task.file.digest, task.recipe.chunks)
         stretches = _stretches(task.recipe.chunks, places)
-        buffers: SimpleQueue[memoryview] = SimpleQueue()
-        coming: deque[tuple[int, Future[None]]] = deque()
+        buffers = [memoryview(bytearray(_STRETCH)) for _ in range(_BUFFERS)]
+        coming: deque[tuple[memoryview, Future[bytes | memoryview]]] = deque()
         done = begun = 0
-        with ThreadPoolExecutor(_WRITERS, "kedge-restore") as threads:
-            for _ in range(_WRITERS):
-                buffers.put(memoryview(bytearray(_STRETCH)))
+        with ThreadPoolExecutor(_READERS, "kedge-restore") as threads:
             try:
-                for one in stretches:
-                    coming.append((one.size, threads.submit(self._copy, task, one, descriptor=descriptor, buffers=buffers)))
-                while coming:
-                    size, copied = coming.popleft()
-                    copied.result()
-                    done += size
+                while True:
+                    while buffers and (one := next(stretches, None)) is not None:
+                        buffer = buffers.pop()
+                        coming.append((buffer, threads.submit(self._verified, task, one, buffer=buffer)))
+                    if not coming:
+                        return
+                    buffer, verified = coming.popleft()
+                    data = verified.result()
+                    write_all(descriptor, data)
+                    buffers.append(buffer)
+                    done += len(data)
                     if done - begun >= _WRITEBACK:  # else the disk would begin at the rename, and that wait for it
                         start_writing(descriptor, begun, length=done - begun)
                         begun = done
@@ -187,21 +190,15 @@ class Restoring:
                 for _, one_more in coming:
                     one_more.cancel()
 
-    def _copy(self, task: _Task, one: "_Stretch", *, descriptor: int, buffers: "SimpleQueue[memoryview]") -> None:
-        """Write a stretch: from a buffer whose every byte was verified there, or from what is read with all care."""
-        buffer = buffers.get()
-        try:
-            view: bytes | memoryview = buffer[: one.size]
-            if not self._read(one, buffer):
-                places = self._reader.places(task.file.digest, one.names)
-                view = b"".join(self._reader.chunks(task.file.digest, one.names, places=places))
-                if len(view) != one.size:
-                    raise StoreBroken(f"the index has wrong lengths for blob {task.file.digest}; put it back from a backup")
-            done = 0
-            while done < one.size:
-                done += os.pwrite(descriptor, view[done:], one.start + done)
-        finally:
-            buffers.put(buffer)
+    def _verified(self, task: _Task, one: "_Stretch", *, buffer: memoryview) -> bytes | memoryview:
+        """Give a stretch: a buffer whose every byte was verified there, or what is read with all care."""
+        if self._read(one, buffer):
+            return buffer[: one.size]
+        places = self._reader.places(task.file.digest, one.names)
+        data = b"".join(self._reader.chunks(task.file.digest, one.names, places=places))
+        if len(data) != one.size:
+            raise StoreBroken(f"the index has wrong lengths for blob {task.file.digest}; put it back from a backup")
+        return data
 
     def _read(self, one: "_Stretch", buffer: memoryview) -> bool:
         """Read a stretch, neighbours with one read; say whether every chunk is what its name says."""
@@ -290,14 +287,14 @@ def _lying(path: str, recipe: Recipe, *, places: Mapping[Digest, ChunkPlace]) ->
 
 def _stretches(names: Sequence[Digest], places: Sequence[ChunkPlace]) -> Iterator[_Stretch]:
     """Cut a file into stretches that fit a buffer, at the borders of its chunks."""
-    first = start = size = 0
+    first = size = 0
     for number, place in enumerate(places):
         if size and size + place.length > _STRETCH:
-            yield _Stretch(start, size, tuple(names[first:number]), tuple(places[first:number]))
-            first, start, size = number, start + size, 0
+            yield _Stretch(size, tuple(names[first:number]), tuple(places[first:number]))
+            first, size = number, 0
         size += place.length
     if size:
-        yield _Stretch(start, size, tuple(names[first:]), tuple(places[first:]))
+        yield _Stretch(size, tuple(names[first:]), tuple(places[first:]))
 
 
 def _runs(places: Iterable[ChunkPlace]) -> Iterator[ChunkPlace]:

@@ -83,15 +83,6 @@ class SqlDatasets(SqlVersions):
                 found.setdefault(row.dataset, {})[row.tag] = row.number
         return found
 
-    def stamp(self) -> str:
-        """Name the state of the catalogue: another one after any change of entries, versions or tags."""
-        parts: list[object] = []
-        with self._connections.reading() as connection:
-            for table in (_entries, _versions, _tags):
-                parts += connection.execute(select(func.max(table.c.event), func.count())).one()
-            parts.append(connection.scalar(select(func.sum(_versions.c.rows))))
-        return ".".join(str(part or 0) for part in parts)
-
     def tag(self, name: DatasetName, tag: str, *, number: int | None, event: Event) -> None:
         """Have a tag name a version, or, without a number, nothing any more. Raises NotFound for a version."""
         with self._connections.writing() as connection:

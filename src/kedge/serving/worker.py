@@ -1,0 +1,207 @@
+"""One process that answers: uvicorn on a listening socket, its heartbeat, and how it ends.
+
+    starting -> ready -> draining -> gone
+Draining is: no new connection, each answer the last of its connection, idle ones closed; then the caller syncs the log.
+A supervised process also ends when its supervisor is gone, and when it hangs, saying where.
+"""
+
+import asyncio
+import faulthandler
+import os
+import resource
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psutil
+import uvicorn
+
+from kedge.serving.board import WorkerState
+from kedge.serving.ending import Ending
+from kedge.serving.metrics import Metrics
+
+HUNG = 75  # the exit code of a process that gave itself up
+_LAST_WORDS = 0.3  # seconds in which a draining process answers on connections that are kept alive
+_REARMED = 0.25  # of the time that a call may hang: how often the alarm is put off
+
+App = Callable[..., Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long a process may drain and hang, in seconds; how much memory it may take, in bytes (0 any)."""
+
+    drain: float = 30.0
+    hang: float = 60.0
+    memory: int = 0
+
+
+def answer(
+    app: App,
+    listener: socket.socket,
+    *,
+    metrics: Metrics,
+    limits: Bounds,
+    ending: Ending,
+    ready: Callable[[], None],
+    supervisor: int = 0,
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Answer until told to end, then drain. `ready` is called once connections are accepted; `supervisor` is the process
+    that this one does not outlive, 0 for none; `options` are more of uvicorn's."""
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=max(1, round(limits.drain)),
+        **(options or {}),
+    )
+    server = _Server(config, metrics=metrics, limits=limits, ready=ready, supervisor=supervisor)
+    ending.drain = server.drain
+    server.run(sockets=[listener])
+    faulthandler.cancel_dump_traceback_later()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with a heartbeat and an end that cuts nobody off."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        metrics: Metrics,
+        limits: Bounds,
+        ready: Callable[[], None],
+        supervisor: int,
+    ) -> None:
+        super().__init__(config)
+        self._metrics, self._limits, self._ready, self._supervisor = metrics, limits, ready, supervisor
+        self._segment = metrics.segment
+        self._armed = 0.0
+        metrics.sampled(_memory_sampler(metrics))
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs this: uvicorn would raise them again when it has drained."""
+        yield
+
+    def drain(self) -> None:
+        """End soon."""
+        self._segment.state = WorkerState.DRAINING
+        self._metrics.gauge("kedge_workers_ready").set(0)
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections, and say so."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            if self._limits.memory:
+                bound_memory(self._limits.memory)
+            self._segment.state = WorkerState.READY
+            self._metrics.gauge("kedge_workers_ready").set(1)
+            self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Show that the loop turns, ten times a second."""
+        now = monotonic()
+        self._segment.beat = now
+        if counter % 5 == 0:
+            self._metrics.sample()
+        if self._supervisor:
+            self._watch(now)
+        return await super().on_tick(counter)
+
+    def _watch(self, now: float) -> None:
+        if os.getppid() != self._supervisor:
+            self.drain()
+        called = self._segment.called
+        if called and now - called > self._limits.hang:
+            give_up()
+        if now - self._armed > _REARMED * self._limits.hang:
+            self._armed = now
+            # From a thread of the C library: it strikes even where a call never lets go of the interpreter.
+            faulthandler.dump_traceback_later(self._limits.hang, exit=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, answer what still comes on open connections, close them."""
+        if self._supervisor:
+            faulthandler.dump_traceback_later(self._limits.drain + self._limits.hang, exit=True)
+        for server in self.servers:
+            server.close()
+        last = self.config.loaded_app = _Last(self.config.loaded_app)
+        for connection in list(self.server_state.connections):
+            connection.app = last  # type: ignore[union-attr]
+            cycle = getattr(connection, "cycle", None)
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False
+        until = monotonic() + _LAST_WORDS
+        while self.server_state.connections and monotonic() < until:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+
+def give_up() -> None:
+    """Say where every thread stands, and end at once."""
+    sys.stderr.write("a model's call took too long; this is where it stands:\n")
+    faulthandler.dump_traceback(all_threads=True)
+    sys.stderr.flush()
+    os._exit(HUNG)
+
+
+def pin_threads(threads: int) -> None:
+    """Have OpenMP and BLAS use so many threads in a call. Before numpy is imported; who has set it knows better.
+
+    One, as a rule: a request is answered by one thread, and more of them inside a model's call would fight over the cores
+    with the next request: 50 rows through 100 trees take as long, with a 99th percentile of 21 ms instead of 8.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"):
+        os.environ.setdefault(name, str(threads))
+
+
+def bound_memory(limit: int) -> None:
+    """Have the system refuse this process memory beyond a limit in bytes, and a quarter for what is given back late.
+
+    The supervisor ends a worker that is over its limit; this is for the one call that wants all at once, which fails then.
+    """
+    if sys.platform == "linux":
+        page = os.sysconf("SC_PAGE_SIZE")
+        resident, data = (int(Path("/proc/self/statm").read_text().split()[place]) * page for place in (1, 5))
+        bound = data + max(0, limit - resident) + limit // 4
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, resource.RLIM_INFINITY))
+
+
+def _memory_sampler(metrics: Metrics) -> Callable[[], None]:
+    number = metrics.board.segments.index(metrics.segment)
+    gauge, process = metrics.gauge("kedge_worker_memory_bytes", str(number)), psutil.Process()
+    return lambda: gauge.set(process.memory_info().rss)
+
+
+class _Last:
+    """An application whose every answer is the last of its connection, in a process that is not ready any more."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer one request (ASGI 3)."""
+
+        async def closing(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        if scope["type"] == "http" and scope["path"] == "/v2/health/ready":
+            body = b'{"error":"this process is ending"}'
+            headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+            await closing({"type": "http.response.start", "status": 503, "headers": headers})
+            await closing({"type": "http.response.body", "body": body})
+        else:
+            await self._app(scope, receive, closing)
