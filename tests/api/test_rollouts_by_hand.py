@@ -10,6 +10,8 @@ from tests.ui.seed import DAY, START, Year
 from typer.testing import CliRunner
 
 from kedge.cli.main import application as command_line
+from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.records import encode_batch
 from kedge.domain.rollout import Strategy
 from kedge.records import open_records
 from kedge.registry.room import Registry
@@ -17,6 +19,7 @@ from kedge.rollout.hand import ByHand
 from kedge.rollout.room import Rollout
 from kedge.server.application import application
 from kedge.settings import settings
+from kedge.storage.journal import FileJournal
 
 WHY = {"reason": "storm forecast"}
 
@@ -103,7 +106,32 @@ def kedge(tmp_path, monkeypatch):
         assert told.exit_code == code, (words, told.output, told.exception)
         return told.exception if code else told.output
 
+    asked.folder = tmp_path
     return asked
+
+
+def kedge_revision(kedge):
+    return json.loads(kedge("status", "flights", "--json"))["deployment"]["revision"]
+
+
+def answered(request, revision):
+    """One request to a shadow, as the data plane logs it: the two versions decide otherwise on every other one."""
+    batch = PredictionBatch(
+        request=request,
+        model="flights",
+        at=START,
+        revision=revision,
+        service="",
+        entities=[],
+        versions=[1],
+        features={"x": [0.1]},
+        as_of={},
+        outputs=[0.2],
+        batches=[],
+        shadow={2: [0.2 if int(request[1:]) % 2 else 0.8]},
+        seconds={"predict": 0.01},
+    )
+    return encode_batch(batch)
 
 
 def test_the_command_line_deploys_a_version_and_follows_it(kedge):
@@ -118,6 +146,15 @@ def test_the_command_line_deploys_a_version_and_follows_it(kedge):
     kedge("flights@2", "--strategy", Strategy.ALL_AT_ONCE.value)
     assert kedge("roll-back", "flights", "--reason", "worse") == "flights v1 is champion and answers everything\n"
     assert "0 looks" in kedge("looks", "flights")
+    kedge("flights@2", "--strategy", "shadow")
+    journal = FileJournal(kedge.folder / ".kedge" / "predictions", "test")
+    for number in range(30):
+        journal.append(answered(f"r{number}", revision=kedge_revision(kedge)))
+    journal.close()
+    look = json.loads(kedge("watch", "--once", "--json"))
+    assert (look["live"], look["comparison"]["pairs"], look["comparison"]["disagreed"]) == (True, 30, 15)
+    assert "1 looks" in kedge("looks", "flights")
+    assert "hold: version 2 at step 1 of 1 (shadow) shows no harm" in kedge("status", "flights")
     assert "names no version" in str(kedge("start", "flights", code=1))
     assert "nothing is deployed" in str(kedge("status", "hours", code=1))
 
