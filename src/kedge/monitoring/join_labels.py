@@ -78,10 +78,10 @@ class Answered(msgspec.Struct, eq=False, gc=False, kw_only=True):
     shadow: dict[int, list[float]]
     errors: dict[int, str]
     seconds: dict[str, float]
-    rows: list[int]
-    missing: int
-    share: float
-    hidden: list[str]
+    rows: list[int] = []
+    missing: int = 0
+    share: float = 1.0
+    hidden: list[str] = []
     payload: bytes
     labels: dict[int, Label]
     open: int
