@@ -32,6 +32,7 @@ from kedge.serving.loader import Active, RevisionLoader
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
 from kedge.serving.recent import Recent
+from kedge.serving.tensors import TensorCalls
 from kedge.serving.waiting import Waiting
 from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
 
@@ -107,6 +108,9 @@ class Plane:
             called=calling,
             gone=self.metrics.gone.add,
         )
+        self._tensors = TensorCalls(
+            run=loader.run, log=log, metrics=self.metrics, most=limits.queue, patience=limits.patience
+        )
         metrics.sampled(self._sample)
 
     @property
@@ -132,8 +136,8 @@ class Plane:
     @property
     def spare(self) -> bool:
         """Say whether nobody waits for this model and nothing of it is on trial: then it may be unloaded."""
-        active = self._active
-        return not self._queue.pending and (active is None or active.deployment.challenger is None)
+        active, waiting = self._active, self._queue.pending + self._tensors.pending
+        return not waiting and (active is None or active.deployment.challenger is None)
 
     def lacks(self, number: int | None) -> bool:
         """Say whether what answers a question has to be loaded first. The project's own model follows its deployment."""
@@ -221,9 +225,18 @@ class Plane:
                 self.metrics.repeated.add()
                 future.set_result(known)
                 return future
+        if active.champion.tensors is not None:
+            return asyncio.ensure_future(self._ask_tensors(question, active, named=(told, name)))
         asked = self._asked(question, active, told=told, name=name, exact=exact, future=future, arrived=arrived)
         self._queue.put(asked)
         return future
+
+    async def _ask_tensors(self, question: InferRequest, active: Active, *, named: tuple[str, RequestId]) -> InferResponse:
+        deployment, probe = active.deployment, active.beside
+        if question.version is not None or question.variant is not None:
+            deployment, probe = _chosen(question, active)
+        at = self._time(question)
+        return await self._tensors.ask(question, active, deployment=deployment, named=named, at=at, probe=probe)
 
     def _asked(
         self,
