@@ -5,6 +5,7 @@ The event loop's own thread walks it; only a model call that is slow has a threa
 in another thread, and its result is swapped in by one assignment.
 """
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ from kedge.serving.pending import Pending
 from kedge.serving.recent import Recent
 from kedge.serving.tensors import TensorCalls
 from kedge.serving.waiting import Waiting
-from kedge.serving.wire.questions import InferRequest, Wanted
+from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
 
 _log = logging.getLogger("kedge.serving")
 _VARIANTS = ("champion", "challenger")
@@ -208,7 +209,7 @@ class Plane:
     def _needed(self) -> set[int]:
         return {*(self._active.versions if self._active else ()), *self._extras}
 
-    def ask(self, question: InferRequest) -> Pending:
+    def ask(self, question: InferRequest) -> "Pending | asyncio.Task[InferResponse]":
         """Answer a question. Raises RequestInvalid, ModelRefused, NotFound, NothingDeployed, Overloaded."""
         arrived = self.used = monotonic()
         active = self.require(question.version)
