@@ -128,6 +128,7 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/models", Right.WRITE),
     Grant("PATCH", "/api/v1/models/*", Right.WRITE),
     Grant("POST", "/api/v1/models/*/versions", Right.WRITE),
+    Grant("POST", "/api/v1/models/*/versions/*/servable", Right.WRITE),
     Grant("PATCH", "/api/v1/models/*/versions/*", Right.WRITE),
     # what describes a registered model, in a browser
     Grant("POST", "/models/new", Right.WRITE),
@@ -153,6 +154,8 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/models/*/abort", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/promote", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/roll-back", Right.ADMIN),
+    Grant("POST", "/models/*/deploy", Right.ADMIN),
+    Grant("POST", "/models/*/trial/*", Right.ADMIN),
     Grant("POST", "/models/*/promote", Right.ADMIN),
     Grant("POST", "/models/*/roll-back", Right.ADMIN),
 )
