@@ -5,6 +5,7 @@ what would be right.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -147,18 +148,25 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
 
 
 def _check_serving(document: Document, serving: ServingRules) -> None:
-    for name, number in (("workers", serving.workers), ("threads", serving.threads)):
-        if not 1 <= number <= 1024:
-            document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to 1024")
-    for name, read, text in (
-        ("memory", bytes_of, serving.memory or "1B"),
-        ("hang", seconds_of, serving.hang),
-        ("drain", seconds_of, serving.drain),
+    for name, number, most in (
+        ("workers", serving.workers, 1024),
+        ("threads", serving.threads, 1024),
+        ("queue", serving.queue, 10**6),
+        ("grpc_port", 1 if serving.grpc_port is None else serving.grpc_port, 65535),
     ):
-        try:
-            read(text)
-        except ValueError as error:
-            document.fail(("serving", name), f"serving.{name}: {error}")
+        if not 1 <= number <= most:
+            document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to {most}")
+    for name in ("hang", "drain", "timeout"):
+        _require(document, "serving", name, reads=seconds_of, text=getattr(serving, name))
+    for name in ("memory", "body_limit", "loaded"):
+        _require(document, "serving", name, reads=bytes_of, text=getattr(serving, name) or "1B")
+
+
+def _require(document: Document, section: str, name: str, *, reads: Callable[[str], object], text: str) -> None:
+    try:
+        reads(text)
+    except ValueError as error:
+        document.fail((section, name), f"{section}.{name}: {error}")
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:

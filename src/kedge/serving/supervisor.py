@@ -61,11 +61,11 @@ class Supervisor:
     is called once all of them accept connections."""
 
     def __init__(
-        self, listener: socket.socket, workers: int, *, begin: Begin, limits: Bounds, ready: Callable[[], None]
+        self, listener: socket.socket, workers: int, *, begin: Begin, bounds: Bounds, ready: Callable[[], None]
     ) -> None:
         # A segment more, for the one that is replaced while its successor starts; and the supervisor's own.
         self.board = Board(workers + 2)
-        self._listener, self._wanted, self._begin, self._limits, self._ready = listener, workers, begin, limits, ready
+        self._listener, self._wanted, self._begin, self._bounds, self._ready = listener, workers, begin, bounds, ready
         self._metrics = Metrics(self.board, self.board.segments[-1])
         self._ends = {reason: self._metrics.counter("kedge_worker_ends_total", reason) for reason in REASONS}
         self._workers: dict[int, Worker] = {}
@@ -163,11 +163,11 @@ class Supervisor:
         if worker.reason is not None:
             return
         if worker.ending:
-            if now - worker.ending > self._limits.drain + _GRACE:
+            if now - worker.ending > self._bounds.drain + _GRACE:
                 worker.kill()
-        elif worker.segment.state is WorkerState.READY and now - worker.segment.beat > self._limits.hang + _GRACE:
+        elif worker.segment.state is WorkerState.READY and now - worker.segment.beat > self._bounds.hang + _GRACE:
             worker.kill("hung")
-        elif self._limits.memory and _resident(worker.pid) > self._limits.memory:
+        elif self._bounds.memory and _resident(worker.pid) > self._bounds.memory:
             worker.kill("memory")
 
     def _reap(self, now: float) -> None:
@@ -192,7 +192,7 @@ class Supervisor:
             return
         if worker.retires:
             self._rolling = []
-        stale = now - worker.segment.beat > self._limits.hang / 2
+        stale = now - worker.segment.beat > self._bounds.hang / 2
         hung = code == HUNG or (stale and worker.segment.state is WorkerState.READY)
         reason: Reason = worker.reason or ("hung" if hung else "died")
         self._ends[reason].add()
@@ -208,9 +208,9 @@ class Supervisor:
 
     def _said(self, reason: Reason, code: int) -> str:
         if reason == "memory":
-            return f"took more than {self._limits.memory >> 20} MiB and was ended"
+            return f"took more than {self._bounds.memory >> 20} MiB and was ended"
         if reason == "hung":
-            return f"did not answer for {self._limits.hang:g} s and was ended"
+            return f"did not answer for {self._bounds.hang:g} s and was ended"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def _answer_for_nobody(self, now: float, *, alive: bool) -> None:

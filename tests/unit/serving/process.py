@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.unit.serving.fakes import MODEL, SERVICE, Around, Clock, Evaluation
 
-from kedge.domain.project import DataRules, FeatureRules, ProjectSpec
+from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ServingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.serving.server import serve
 from kedge.storage.journal import FileJournal
@@ -22,7 +22,7 @@ class Slow(Evaluation):
         return super().score(number, matrix)
 
 
-def house_of(folder: Path, *, slow: bool = False) -> Any:
+def house_of(folder: Path, *, slow: bool = False, grpc_port: int | None = None) -> Any:
     """Wire what `serve` asks of a house."""
     around = Around(evaluation=Slow() if slow else Evaluation()).deployed(1)
     return SimpleNamespace(
@@ -31,6 +31,7 @@ def house_of(folder: Path, *, slow: bool = False) -> Any:
             data=DataRules(source="x", time="t", label="late"),
             features=FeatureRules(service="features.py:delay"),
             rollout=RolloutRules(sticky="flight_id"),
+            serving=ServingRules(grpc_port=grpc_port),
         ),
         meta=SimpleNamespace(deployments=around.deployments),
         registry=around.registry,
@@ -43,5 +44,7 @@ def house_of(folder: Path, *, slow: bool = False) -> Any:
 
 
 if __name__ == "__main__":
-    serve(house_of(Path(sys.argv[1]), slow="slow" in sys.argv), port=int(sys.argv[2]))
+    more = sys.argv[3:]
+    grpc_port = next((int(word.partition("=")[2]) for word in more if word.startswith("grpc=")), None)
+    serve(house_of(Path(sys.argv[1]), slow="slow" in more, grpc_port=grpc_port), port=int(sys.argv[2]))
     sys.stdout.write("drained\n")
