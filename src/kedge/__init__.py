@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
     from kedge.client.reading import history
+    from kedge.client.registering import register_model
     from kedge.client.run import (
         ActiveRun,
         active_run,
@@ -51,6 +52,7 @@ _HOMES = {
     "log_params": _RUN,
     "log_table": _RUN,
     "point_in_time": "kedge.features.join",
+    "register_model": "kedge.client.registering",
     "run": _RUN,
     "set_tags": _RUN,
 }
@@ -76,6 +78,7 @@ __all__ = [
     "log_params",
     "log_table",
     "point_in_time",
+    "register_model",
     "run",
     "set_tags",
 ]

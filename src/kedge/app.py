@@ -12,7 +12,7 @@ Rooms are imported when they are first asked for: a server that only keeps what 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from shutil import rmtree
 from time import sleep
@@ -23,7 +23,7 @@ from kedge.adapters.jobs import InlineRunner, ProcessRunner
 from kedge.adapters.notify import LogNotifier, SilentNotifier
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn import LIBRARIES
-from kedge.config import Settings
+from kedge.config import Settings, read_trust
 from kedge.domain.project import ProjectSpec
 from kedge.ports import (
     BlobStore,
@@ -46,6 +46,7 @@ from kedge.storage.sql import open_store
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
     from kedge.data.room import Data
+    from kedge.domain.trust import Trust
     from kedge.evaluation.load import ModelLoader
     from kedge.evaluation.room import Evaluation
     from kedge.features.parity import Parity
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
     from kedge.registry.examining import Examiner
+    from kedge.registry.given import HandedModels
     from kedge.registry.room import Registry
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
@@ -69,16 +71,19 @@ if TYPE_CHECKING:
 class Bench:
     """What needs the libraries of frames and models: made when it is first asked for, shared by a house and its twins."""
 
-    def __init__(self, root: Path, project: Project, *, blobs: BlobStore, models_kept: int) -> None:
+    def __init__(self, root: Path, project: Project, *, blobs: BlobStore, models_kept: int, trust: Trust) -> None:
         self._root, self._project, self._blobs, self._models_kept = root, project, blobs, models_kept
+        self._trust = trust
 
     @cached_property
     def loader(self) -> ModelLoader:
         """Load models, and keep those that were used last."""
         from kedge.evaluation.load import ModelLoader
-        from kedge.job import FORMATS, FORMS
+        from kedge.job import FORMATS, FORMS, tensor_formats
 
-        return ModelLoader(blobs=self._blobs, formats=FORMATS, forms=FORMS, kept=self._models_kept)
+        return ModelLoader(
+            blobs=self._blobs, formats=FORMATS, tensors=tensor_formats(self._trust), forms=FORMS, kept=self._models_kept
+        )
 
     @cached_property
     def tables(self) -> Tables:
@@ -205,7 +210,13 @@ class House:
         """Score and judge."""
         from kedge.evaluation.room import Evaluation
 
-        return Evaluation(blobs=self.blobs, loader=self.loader, events=self.meta.events, clock=self.clock)
+        return Evaluation(
+            blobs=self.blobs,
+            loader=self.loader,
+            events=self.meta.events,
+            clock=self.clock,
+            compare=self.examiner.compare,
+        )
 
     @cached_property
     def registry(self) -> Registry:
@@ -218,16 +229,36 @@ class House:
             tables=self.tables,
             evaluation=self.evaluation,
             clock=self.clock,
+            registered=self.meta.registered,
             examiner=self.examiner if self.serves else None,
         )
 
     @cached_property
     def examiner(self) -> Examiner:
         """Look at models that are registered."""
-        from kedge.job import examine_job
+        from kedge.job import examine_job, prepare_job
         from kedge.registry.examining import Examiner
 
-        return Examiner(jobs=self.jobs, blobs=self.blobs, clock=self.clock, execute=examine_job)
+        return Examiner(
+            jobs=self.jobs,
+            blobs=self.blobs,
+            clock=self.clock,
+            execute=examine_job,
+            prepare=partial(prepare_job, read_trust(self.settings)),
+        )
+
+    @cached_property
+    def given(self) -> HandedModels:
+        """Register models that people hand over."""
+        from kedge.registry.given import HandedModels
+
+        return HandedModels(
+            catalog=self.catalog,
+            registry=self.registry,
+            examiner=self.examiner,
+            models=self.logging,
+            files=self.artifacts,
+        )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -365,7 +396,7 @@ def open_house(
         shared=records.meta,
         blobs=records.blobs,
         parts=records.blobs,
-        bench=Bench(settings.project, project, blobs=records.blobs, models_kept=models_kept),
+        bench=Bench(settings.project, project, blobs=records.blobs, models_kept=models_kept, trust=read_trust(settings)),
         project=project,
         online=SqliteOnline(folder / "online.db"),
         predictions=FileJournal(folder / "predictions", writer),

@@ -22,6 +22,7 @@ from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRul
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.domain.sizes import bytes_of
+from kedge.domain.trust import Trust
 from kedge.errors import ConfigError, RequestInvalid
 from kedge.retraining.policy import policy_of
 from kedge.rollout.steps import check_rules
@@ -30,6 +31,7 @@ from kedge.settings import Settings, settings
 __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
+TRUST_FILE = "trust.toml"
 _SECTIONS = ("project", "data", "features", "training", "gate", "rollout", "serving", "monitoring", "retraining", "replay")
 
 
@@ -85,6 +87,20 @@ def project_or_none(folder: Path) -> ProjectSpec | None:
     if not path.exists() or set(Document.read(path, or_else="").content) <= {"project"}:
         return None
     return read_project(folder)
+
+
+def read_trust(where: Settings) -> Trust:
+    """Read whose code may run here: KEDGE_TRUST, else trust.toml in the project's folder; nobody's where there is none.
+
+    Raises ConfigError.
+    """
+    path = Path(where.trust) if where.trust else where.project / TRUST_FILE
+    if not path.exists() and not where.trust:
+        return Trust()
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Trust)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; it has [keys], and lists `classes` and `pickles`") from error
 
 
 def bare_project(folder: Path) -> ProjectSpec:

@@ -4,20 +4,35 @@ The composition root of that process alone: it gets its rows as a matrix, so it 
 MiB less than the house beside it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from kedge.adapters.lightgbm.format import LightgbmFormat
+from kedge.adapters.onnx.format import OnnxFormat
 from kedge.adapters.onnx.trees import OnnxForm
+from kedge.adapters.package.format import PackageFormat
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn.format import SklearnFormat
+from kedge.adapters.torch.format import TorchFormat
 from kedge.adapters.treelite.form import TreeliteForm
 from kedge.adapters.xgboost.format import XgboostFormat
+from kedge.domain.trust import Trust
+from kedge.errors import ModelRefused
 from kedge.evaluation.parity import Examined, ToExamine, examine
 from kedge.pipelines.run import Made, Work, make
-from kedge.ports import CompiledForm, ModelFormat
+from kedge.ports import CompiledForm, ModelFormat, TensorFormat
+from kedge.registry.preparing import Prepared, prepare
+from kedge.security.signing import verify
 
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
-FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), SklearnFormat())
+_SKLEARN = SklearnFormat()
+FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), _SKLEARN)
+TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), TorchFormat(), _SKLEARN)
+"""The formats of models that answer named arrays."""
+KEPT: tuple[ModelFormat | OnnxFormat, ...] = (*FORMATS, OnnxFormat())
+"""The formats that a model in memory is kept in, by the first that accepts it."""
 FORMS: tuple[CompiledForm, ...] = (OnnxForm(), TreeliteForm())
 """The compiled forms, the fastest first."""
 
@@ -26,6 +41,21 @@ def train_job(project_root: str, reference: str, work: Work) -> Made:
     """Load the project's pipeline and run it."""
     pipeline = FolderProject(Path(project_root)).load(reference) if reference else None
     return make(pipeline, work, formats=FORMATS)
+
+
+def tensor_formats(trust: Trust) -> tuple[TensorFormat, ...]:
+    """Give the formats of models that answer named arrays: signed packages too, as far as they are trusted."""
+    return (PackageFormat(trust, verify), *TENSORS)
+
+
+def prepare_job(trust: Trust, files: Mapping[str, bytes]) -> Prepared | str:
+    """Look at a folder that is to be served; a refusal is given as its words."""
+    package = PackageFormat(trust, verify)
+    try:
+        found = prepare(files, formats=FORMATS, tensors=(package, *TENSORS), forms=FORMS)
+        return replace(found, signer=package.signer(found.files)) if found.format == package.name else found
+    except ModelRefused as error:
+        return str(error)
 
 
 def examine_job(asked: ToExamine) -> Examined:

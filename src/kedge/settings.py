@@ -15,7 +15,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where this process works: the project's folder, the store (a folder or a database URL), the API token.
 
     `server` is the address of a control plane that a script logs to; "" where it writes into the store itself.
-    `upload_limit` is how large one file may be that is sent to the server, in bytes.
+    `upload_limit` is how large one file may be that is sent to the server, in bytes. `trust` is the file that says whose
+    code may run, "" for the project's own trust.toml.
     """
 
     project: Path
@@ -23,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
     server: str = ""
     upload_limit: int = UPLOAD_LIMIT
+    trust: str = ""
 
     @property
     def folder(self) -> Path:
@@ -42,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def settings(project: Path, *, store: str | None = None, server: str | None = None) -> Settings:
     """Read the settings: `store` if given, else KEDGE_STORE, else `.kedge` in the project; `server` if given, else KEDGE_URL
-    unless a store is given; KEDGE_TOKEN; KEDGE_UPLOAD_LIMIT.
+    unless a store is given; KEDGE_TOKEN; KEDGE_UPLOAD_LIMIT; KEDGE_TRUST.
 
     Raises ConfigError.
     """
@@ -54,6 +56,7 @@ def settings(project: Path, *, store: str | None = None, server: str | None = No
         token=os.environ.get("KEDGE_TOKEN", ""),
         server=address,
         upload_limit=_bytes_in("KEDGE_UPLOAD_LIMIT", UPLOAD_LIMIT),
+        trust=os.environ.get("KEDGE_TRUST", ""),
     )
 
 

@@ -133,7 +133,7 @@ def test_500_only_for_our_own_faults_with_an_id() -> None:
     around.reader.error = OSError("disk")
     failed = around.infer(body_of(1))
     assert failed.status == 500
-    assert "id-1" in failed.json["error"]
+    assert "its log names it" in failed.json["error"]
     assert "disk" not in failed.json["error"]
 
 
@@ -151,7 +151,7 @@ def test_503_when_nothing_is_deployed() -> None:
 
 def test_metadata_and_health() -> None:
     around = Around().deployed(1, 2, share=0.1)
-    assert around.call("GET", "/v2").json == {"name": "kedge", "version": "9", "extensions": []}
+    assert around.call("GET", "/v2").json == {"name": "kedge", "version": "9", "extensions": ["binary_tensor_data"]}
     assert around.call("GET", "/v2/health/ready").json == {"ready": True}
     told = around.call("GET", "/v2/models/flights").json
     assert told["versions"] == ["1", "2"]
@@ -214,8 +214,6 @@ def test_paths_and_methods(method: str, path: str, status: int) -> None:
     [
         {"content-type": "text/plain"},
         {"content-type": "application/x-www-form-urlencoded"},
-        {"content-encoding": "gzip"},
-        {"inference-header-content-length": "12"},
     ],
 )
 def test_415(headers: dict[str, str]) -> None:
@@ -253,20 +251,20 @@ def test_a_caller_who_leaves_gets_no_answer() -> None:
         ({"hour": tensor("hour", "INT64", [1, 2], [1, 1, 2])}, "has 3 axes"),
         ({"hour": tensor("hour", "INT64", [1, 2], [-2])}, "shape"),
         ({"hour": tensor("hour", "INT64", [1, 2], [2**40, 2**40])}, "asks for"),
-        ({"hour": tensor("hour", "INT64", [[1, 2]], [2])}, "nesting"),
-        ({"hour": tensor("hour", "INT64", [1, 2.5])}, "$[1]"),
-        ({"hour": tensor("hour", "INT64", [1, 2**70])}, "<= 9223372036854775807"),
-        ({"hour": tensor("hour", "UINT64", [1, -1])}, ">= 0"),
-        ({"hour": tensor("hour", "INT8", [1, 128])}, "<= 127"),
+        ({"hour": tensor("hour", "INT64", [[1, 2]], [2])}, "nested 2 deep"),
+        ({"hour": tensor("hour", "INT64", [1, 2.5])}, "element [1]"),
+        ({"hour": tensor("hour", "INT64", [1, 2**70])}, "element [1] is out of range"),
+        ({"hour": tensor("hour", "UINT64", [1, -1])}, "element [1] is out of range"),
+        ({"hour": tensor("hour", "INT8", [1, 128])}, "element [1] is out of range"),
         ({"hour": tensor("hour", "FP64", [1.0, 2.5])}, "row 1: 2.5 is not a whole number"),
         ({"hour": tensor("hour", "BYTES", ["1", "2"])}, "send INT64"),
         ({"hour": tensor("hour", "FLOAT", [1, 2])}, "datatype 'FLOAT' is not one of"),
-        ({"distance": tensor("distance", "FP64", ["a", 1])}, "$[0]"),
+        ({"distance": tensor("distance", "FP64", ["a", 1])}, "element [0] is text"),
         ({"distance": tensor("distance", "FP32", [1e39, 1])}, "FP32"),
         ({"distance": tensor("distance", "BOOL", [True, False])}, "send FP64"),
         ({"carrier": tensor("carrier", "INT64", [1, 2])}, "send BYTES"),
         ({"night": tensor("night", "INT64", [0, 1])}, "send BOOL"),
-        ({"night": tensor("night", "BOOL", [0, 1])}, "bool"),
+        ({"night": tensor("night", "BOOL", [0, 1])}, "expected true or false"),
         ({"parameters": {"at": "2013-03-01T11:00:00Z"}}, "'at' is for replays only"),
         ({"id": "x" * 201}, "length"),
         ({"id": 7}, "str"),

@@ -97,10 +97,11 @@ def test_a_client_outlives_the_server_it_asks(start: Callable[..., Started], tmp
     assert logged(tmp_path) == ["r1", "r1"], "its readers count the first"
 
 
-def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [[], ["first"]])  # the second request goes the short way
+def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_path: Path, before: list[str]) -> None:
     process, url = start("slow")
-    answers: list[object] = []
-    asking = threading.Thread(target=lambda: answers.append(InferenceClient(url).infer("flights", COLUMNS, id="last")))
+    client, answers = InferenceClient(url), [InferenceClient(url).infer("flights", COLUMNS, id=each) for each in before]
+    asking = threading.Thread(target=lambda: answers.append(client.infer("flights", COLUMNS, id="last")))
     asking.start()
     time.sleep(0.15)
     process.send_signal(signal.SIGTERM)
@@ -108,8 +109,8 @@ def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_p
     assert process.wait(10) == 0
     assert process.stdout is not None
     assert process.stdout.read() == "drained\n"
-    assert len(answers) == 1
-    assert logged(tmp_path) == ["last"]
+    assert len(answers) == len(before) + 1
+    assert logged(tmp_path) == [*before, "last"]
 
 
 def test_the_grpc_door_opens_and_drains_with_the_process(start: Callable[..., Started]) -> None:

@@ -22,6 +22,7 @@ GOOD = msgspec.json.encode(flights(2, id="good"))
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     ports = begin(tmp_path_factory.mktemp("wire"))
+    alive(ports)  # from here on whole requests go the short way
     yield ports
     ports.process.terminate()
     assert ports.process.wait(30) == 0
@@ -136,6 +137,49 @@ def test_chunks_and_pipelines_are_answered_in_order(ports: Ports) -> None:
         assert wire.recv(65536).startswith(b"HTTP/1.1 200")
 
 
+def one(wire: socket.socket) -> bytes:
+    """Read one answer."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += wire.recv(65536)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += wire.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        GOOD,
+        msgspec.json.encode(flights(300, id="long")),
+        msgspec.json.encode(flights(2, id="some", outputs=[{"name": "late"}])),
+        msgspec.json.encode(flights(2, id="raw", parameters={"binary_data_output": True})),
+        msgspec.json.encode(flights(2, outputs=[{"name": "nothing"}])),
+        msgspec.json.encode({"inputs": []}),
+        b"{",
+        *(msgspec.json.encode(flights(1, parameters={"raise": each})) for each in ("refused", "late", "nothing")),
+    ],
+)
+def test_the_short_way_and_the_long_answer_byte_for_byte_alike(ports: Ports, body: bytes) -> None:
+    with connected(ports) as wire:
+        for sent in (infer(body), chunked(body), infer(body)):
+            wire.sendall(sent)
+            answer = one(wire)
+            assert answer.startswith(b"HTTP/1.1 ")
+            if sent == infer(body):
+                wire.sendall(chunked(body))  # chunks go the long way
+                assert one(wire) == answer
+
+
+def test_a_direct_request_behind_another_waits_for_it(ports: Ports) -> None:
+    slow = msgspec.json.encode(flights(1, id="slow", parameters={"raise": "later"}))
+    answer = exchange(ports, infer(slow) + infer(GOOD) + infer(slow) + LAST)
+    assert answer.count(b"HTTP/1.1 200") == 4
+    assert answer.index(b'"id":"slow"') < answer.index(b'"id":"good"') < answer.rindex(b'"id":"slow"')
+
+
 def test_who_sends_drop_by_drop_is_cut_off(ports: Ports) -> None:
     begun = time.monotonic()
     with connected(ports) as head, connected(ports) as body, connected(ports) as silent, connected(ports) as blank:
@@ -187,6 +231,9 @@ def test_64_mib_of_blanks_are_not_read(ports: Ports) -> None:
     assert exchange(ports, infer(bomb, b"Content-Encoding: gzip", b"Connection: close")).startswith(b"HTTP/1.1 413")
     deep = b'{"inputs": ' + b"[" * (1 << 20)
     assert exchange(ports, infer(deep, b"Connection: close")).startswith(b"HTTP/1.1 400")
+    for brackets in (b"[],", b"{},"):
+        many = b'{"inputs": [], "x": [' + brackets * 5_000_000 + b"0]}"
+        assert b"the body has more than" in exchange(ports, infer(many, b"Connection: close"))
     assert memory(ports) - before < 128
     alive(ports)
 

@@ -202,3 +202,26 @@ def test_one_row_group_and_shared_pages(tables, tmp_path):
 def test_a_stored_table_that_is_none_is_told(tables):
     with pytest.raises(StoreBroken, match="not Parquet"):
         tables.decode(b"something else")
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "kind"),
+    [
+        ("1", "2", pl.Int64),
+        ("1", "0.5", pl.Float64),
+        ("1", "x", pl.String),
+        ("NA", "5", pl.Int64),
+        ("", "2013-01-01", pl.Date),
+        ("", "x", pl.String),
+        ("true", "maybe", pl.String),
+        ("10:00:00", "x", pl.String),
+        ("2013-01-01", "2013-01-01", pl.Date),
+        ("2013-01-01", "soon", pl.String),
+    ],
+)
+def test_a_late_row_may_say_what_a_column_of_a_csv_is(tmp_path, monkeypatch, first, later, kind):
+    monkeypatch.setattr("kedge.storage.tables._TOLD_BY", 3)
+    (tmp_path / "late.csv").write_text("id,v\n" + "".join(f"{n},{first}\n" for n in range(5)) + f"5,{later}\n")
+    rows = PolarsTables(tmp_path, None).source("late.csv")
+    assert rows.schema == {"id": pl.Int64, "v": kind}
+    assert rows["v"].null_count() == (0 if first not in ("NA", "") else 5)

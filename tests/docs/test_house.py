@@ -15,9 +15,10 @@ CATCH_ANYTHING = {
     "controller.py",
     "server/mlflow/router.py",
     "serving/door/application.py",
+    "serving/door/direct.py",
     "serving/follow.py",
     "serving/grpc/door.py",
-    "serving/route.py",
+    "adapters/package/format.py",
     "storage/sql/store.py",
     "storage/tables.py",
 }

@@ -17,7 +17,8 @@ from kedge.replay.clock import SetClock
 from kedge.replay.play import tell_truths
 from kedge.replay.timeline import Tick, lay_out
 from kedge.serving.host import Host, host_of
-from kedge.serving.protocol import question_of, response_of
+from kedge.serving.wire.answers import encode_answer
+from kedge.serving.wire.decoding import JsonReader
 from kedge.serving.wire.questions import InferRequest, InferResponse
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +55,12 @@ def test_the_walk(tmp_path) -> None:
             "parameters": {"at": tick.at.isoformat()},
             "inputs": [tensor(name, asked[name].to_list()) for name in names],
         }
-        question = question_of(msgspec.json.encode(body), spec.name, version=None)
-        answer = msgspec.json.decode(msgspec.json.encode(response_of(asyncio.run(asked_of(host, question)))))
+        raw = msgspec.json.encode(body)
+        read = JsonReader().read(raw)
+        question = InferRequest(
+            model=spec.name, inputs=read.inputs, id=read.id, parameters=read.parameters, outputs=read.outputs, body=raw
+        )
+        answer = msgspec.json.decode(encode_answer(asyncio.run(asked_of(host, question)), question, binary=False).body)
         outputs = {output["name"]: output["data"] for output in answer["outputs"]}
         return Inference(request=answer["id"], revision=1, logged=answer["parameters"].get("logged", True), outputs=outputs)
 

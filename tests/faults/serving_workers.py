@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kedge.serving.door.connection import Connection
 from kedge.serving.ending import Ending
 from kedge.serving.exposition import exposition
 from kedge.serving.listening import listen, url_of
@@ -68,7 +69,16 @@ def main(folder: Path, workers: int, **more: float) -> int:
         journal = FileJournal(folder, f"serve-{os.getpid()}")
         with Ending.by_signals(supervised=True) as ending:
             app = Application(metrics, journal)
-            answer(app, listener, metrics=metrics, bounds=bounds, ending=ending, ready=lambda: None, supervisor=parent)
+            answer(
+                app,
+                listener,
+                metrics=metrics,
+                bounds=bounds,
+                ending=ending,
+                ready=lambda: None,
+                supervisor=parent,
+                options={"http": Connection},
+            )
         journal.close()
 
     def ready() -> None:

@@ -11,17 +11,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from kedge.cli import signing
 from kedge.cli.opening import HERE, opened
 from kedge.cli.options import Json, Store, print_json
 from kedge.cli.showing import plain, show_rows
 from kedge.cli.who import person
+from kedge.client.folders import given_files
 from kedge.config import PROJECT_FILE, project_or_none
 from kedge.domain.counts import count
 from kedge.domain.finding import Query
+from kedge.domain.ids import ModelName
 from kedge.domain.registry import CHAMPION, CatalogVersion, RegisteredModel
 from kedge.errors import NotFound, RequestInvalid
 from kedge.registry.catalog import Offered
 from kedge.registry.names import check_reason
+from kedge.registry.preparing import About
+from kedge.registry.telling import described, served_as
 
 nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Reason = Annotated[str, typer.Option(help="Why; it goes into the history.")]
@@ -30,6 +35,8 @@ Model = Annotated[str, typer.Argument(help="The registered model.", show_default
 Number = Annotated[int, typer.Argument(help="The version's number.")]
 Serial = Annotated[int | None, typer.Option(help="Only where the alias has moved so many times, as `history` counts them.")]
 PAGE = 1000
+for command in (signing.key, signing.sign, signing.verify):
+    nouns.command()(command)
 
 
 @nouns.command("list")
@@ -228,13 +235,33 @@ def tag(
 @nouns.command()
 def register(
     model: Model,
-    source: Annotated[str, typer.Argument(help="runs:/RUN/PATH, models:/m-ID or models:/NAME/N.")],
+    source: Annotated[
+        str, typer.Argument(help="A file or folder of a model; runs:/RUN/PATH, models:/m-ID, models:/NAME/N.")
+    ],
     description: Annotated[str, typer.Option(help="What the version is.")] = "",
+    example: Annotated[
+        Path | None, typer.Option(help="Rows that the model may be asked: .parquet, .csv, .json, or arrays as .npz.")
+    ] = None,
+    output: Annotated[str, typer.Option(help="What the answer of a table is called.", show_default="prediction")] = "",
+    tolerance: Annotated[
+        float | None, typer.Option(help="How far a compiled form's answers may lie.", show_default="by the format")
+    ] = None,
     project: Place = HERE,
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version of a run's files, a logged model or another version; the model is made where it is not there."""
+    """Make a version of a model's file or folder, ready to be served; or of a run's files, a logged model, another version.
+
+    The model is made where it is not there.
+    """
+    if (path := Path(source)).exists():
+        files = given_files(path, example=example, about=About(output=output, tolerance=tolerance))
+        with opened(project, store, writer="models", bare=True) as house:
+            given = house.given.register(model, files, actor=person(), description=description or None)
+        told(f"{model} v{given.number} is registered: {served_as(given)}", given, as_json=as_json)
+        return
+    if example is not None or output or tolerance is not None:
+        raise RequestInvalid(f"--example, --output and --tolerance go with a file or folder; there is none at {source!r}")
     with opened(project, store, writer="models", bare=True, make=False) as house:
         who, offered = person(), Offered(source=source, description=description or None)
         house.catalog.require_files(offered)
@@ -246,12 +273,32 @@ def register(
     told(f"{model} v{made.number} is registered", made, as_json=as_json)
 
 
+@nouns.command()
+def servable(
+    model: Model,
+    version: Number,
+    project: Place = HERE,
+    store: Store = None,
+    as_json: Json = False,
+) -> None:
+    """Say how a version would be served, or why it cannot be: its signature, the form that answers and its parity."""
+    with opened(project, store, writer="models", bare=True, make=False) as house:
+        found = house.registry.servable(ModelName(model), version)
+        house.registry.verify(found)
+    if as_json:
+        print_json(found)
+        return
+    for name, text in described(found):
+        typer.echo(f"{name:<10} {text}")
+
+
 def _print_versions(found: Sequence[CatalogVersion], title: str) -> None:
-    columns = ("version", "state", "stage", "aliases", "registered", "run", "digest")
+    columns = ("version", "state", "form", "stage", "aliases", "registered", "run", "digest")
     rows = [
         (
             f"v{version.number}",
             _state(version),
+            version.servable.form if version.servable is not None else "·",
             version.stage.value,
             ", ".join(version.aliases),
             f"{version.created_at:%Y-%m-%d %H:%M}",

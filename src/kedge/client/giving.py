@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DIGEST_BYTES = 16
 _READ = 1 << 20
+MOST_ROWS = 200
 
 
 class ModelFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,16 +145,46 @@ def dataset_of(data: Any, name: str, *, context: str, source: str) -> DatasetInp
     )
 
 
-def model_files(model: Any) -> ModelFiles:
-    """Write a model in its framework's safe format. Raises RequestInvalid where no format takes it, ModelRefused."""
-    from kedge.job import FORMATS
+def model_files(model: Any, example: Any = None, *, output: str = "", tolerance: float | None = None) -> ModelFiles:
+    """Write a model in its framework's safe format, with example rows beside it where some are given.
 
-    for form in FORMATS:
+    Raises RequestInvalid where no format takes it, or for an example that is none, ModelRefused.
+    """
+    from kedge.job import FORMATS, KEPT
+
+    for form in KEPT:
         if form.accepts(model):
             kind = f"{type(model).__module__}.{type(model).__qualname__}"
-            return ModelFiles(framework=form.name, files=form.dump(model), tags={"kedge.model.class": kind})
+            files = form.dump(model) | example_files(example, output=output, tolerance=tolerance)
+            return ModelFiles(framework=form.name, files=files, tags={"kedge.model.class": kind})
     known = ", ".join(form.name for form in FORMATS)
     raise RequestInvalid(f"{type(model).__name__} fits none of the model formats {known}; keep its file by log_artifact")
+
+
+def example_files(example: Any, *, output: str, tolerance: float | None) -> dict[str, bytes]:
+    """Write example rows as they are kept beside a model: a table, an array of rows, or arrays by name."""
+    if example is None:
+        return {}
+    from kedge.registry.preparing import ABOUT, About
+
+    name, data = _example(example)
+    return {name: data, ABOUT: msgspec.json.encode(About(example=name, output=output, tolerance=tolerance))}
+
+
+def _example(example: Any) -> tuple[str, bytes]:
+    import numpy as np
+
+    if isinstance(example, np.ndarray) and example.ndim == 2 and example.dtype.kind in "fiub":
+        example = {f"x{place}": example[:, place] for place in range(example.shape[1])}
+    if isinstance(example, Mapping) and any(np.ndim(each) > 1 for each in example.values()):
+        out = io.BytesIO()
+        arrays: dict[str, Any] = {str(name): np.asarray(each) for name, each in example.items()}
+        np.savez(out, **arrays)
+        return "example.npz", out.getvalue()
+    frame = frame_of(example).head(MOST_ROWS)
+    if not frame.height:
+        raise RequestInvalid("the example has no rows; give some that the model may be asked")
+    return "example.parquet", table_file(frame, "example.parquet")
 
 
 def _ending(path: str) -> str:

@@ -18,11 +18,12 @@ import msgspec
 from kedge.domain.ids import RunId
 from kedge.domain.told import DataTold, FileTold, ModelTold, PointsTold, PointTold, RunBegan, RunEnded, Told, WordsTold
 from kedge.domain.tracking import DatasetInput
-from kedge.errors import ConfigError, KedgeError, NotFound, RequestInvalid, Unreachable
+from kedge.errors import ConfigError, KedgeError, ModelRefused, NotFound, RequestInvalid, Unreachable
 
-PACKED = "application/msgpack"
+PACKED, JSON = "application/msgpack", "application/json"
 POINTS_AT_ONCE = 20_000
 _RUNS = "/api/v1/runs"
+_KINDS: dict[int, type[KedgeError]] = {400: RequestInvalid, 404: NotFound, 422: ModelRefused}
 _LATER = {401, 403, 408, 415, 421, 425, 429}  # 415: an address below or beside the API's, where nothing takes records
 _encoder = msgspec.msgpack.Encoder()
 
@@ -55,6 +56,12 @@ class RemoteDelivery:
         """Ask once, and read the answer. Raises Unreachable; RequestInvalid or NotFound with the server's words."""
         data = None if body is None else _encoder.encode(body)
         headers = {**self._headers, "Accept": PACKED} | ({"Content-Type": PACKED} if data is not None else {})
+        return self._exchange(method, path, data=data, headers=headers)
+
+    def ask(self, method: str, path: str, *, body: object = None) -> Any:
+        """Ask once in JSON, which every route takes. Raises as `call` does; ModelRefused with the server's words."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {**self._headers, "Accept": JSON} | ({"Content-Type": JSON} if data is not None else {})
         return self._exchange(method, path, data=data, headers=headers)
 
     def _one(self, told: Told, files: Path) -> None:
@@ -95,7 +102,7 @@ class RemoteDelivery:
         if words is None or status >= 500 or status in _LATER or (status in (404, 405) and path.endswith("/begin")):
             self._connection.close()
             raise Unreachable(f"{self._url} answers {status}: {words or 'not in the way of a Kedge control plane'}")
-        raise {404: NotFound, 400: RequestInvalid}.get(status, KedgeError)(f"{words} (HTTP {status} from {self._url})")
+        raise _KINDS.get(status, KedgeError)(f"{words} (HTTP {status} from {self._url})")
 
     def _answered(self, method: str, path: str, *, data: Any, headers: dict[str, str]) -> tuple[int, str, bytes]:
         """Send and read. A kept connection may have been closed by the server while nothing was said: then once more."""

@@ -247,9 +247,17 @@ class ActiveRun:
         self._append(DataTold(run=self.id, datasets=[described]))
         return described
 
-    def log_model(self, model: Any, name: str = "model", *, step: int = 0) -> LoggedModelId:
-        """Keep a trained model in its framework's safe format; give the id of the logged model."""
-        kept = giving.model_files(model)
+    def log_model(
+        self, model: Any, name: str = "model", *, step: int = 0, example: Any = None, output: str = ""
+    ) -> LoggedModelId:
+        """Keep a trained model in its framework's safe format; give the id of the logged model.
+
+        With `example`, rows that it may be asked, what is registered of it can be served; `output` names a table's answer.
+        """
+        return self.keep_model(giving.model_files(model, example, output=output), name, step=step)
+
+    def keep_model(self, kept: giving.ModelFiles, name: str, *, step: int = 0) -> LoggedModelId:
+        """Keep a model's files; give the id of the logged model."""
         id = LoggedModelId(f"m-{uuid4().hex}")
         about = ModelTold(run=self.id, model=id, name=name, model_type=kept.framework, step=step, tags=kept.tags)
         self._append(about)
@@ -426,6 +434,9 @@ def log_dataset(data: Any, name: str = "", *, context: str = "", source: str = "
     return _here().log_dataset(data, name, context=context, source=source)
 
 
-def log_model(model: Any, name: str = "model", *, step: int = 0) -> LoggedModelId:
-    """Keep a trained model with the run that this code is in; give the id of the logged model."""
-    return _here().log_model(model, name, step=step)
+def log_model(model: Any, name: str = "model", *, step: int = 0, example: Any = None, output: str = "") -> LoggedModelId:
+    """Keep a trained model with the run that this code is in; give the id of the logged model.
+
+    With `example`, rows that it may be asked, what is registered of it can be served; `output` names a table's answer.
+    """
+    return _here().log_model(model, name, step=step, example=example, output=output)

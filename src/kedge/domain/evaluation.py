@@ -39,7 +39,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One rule of the gate, as written in the project file. Just one of these forms:
 
     `beats = "baseline"` · `not_worse_than = "champion"` · `metric` with `at_least` or `at_most` ·
-    `slices` with `metric` and `worst_at_least` or `worst_at_most` · `fairness` with `by` and `at_most`.
+    `slices` with `metric` and `worst_at_least` or `worst_at_most` · `fairness` with `by` and `at_most` ·
+    `parity = "compiled"` with `at_most`.
     """
 
     beats: str | None = None
@@ -52,6 +53,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     worst_at_most: float | None = None
     fairness: str | None = None
     by: str | None = None
+    parity: str | None = None
 
 
 class GateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

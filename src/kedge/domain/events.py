@@ -43,6 +43,7 @@ class EventKind(Enum):
     MODEL_RENAMED = "model_renamed"
     MODEL_DELETED = "model_deleted"
     MODEL_REGISTERED = "model_registered"
+    MODEL_SERVABLE = "model_servable"
     MODEL_VERSION_DELETED = "model_version_deleted"
     STAGE_MOVED = "stage_moved"
     ALIAS_MOVED = "alias_moved"

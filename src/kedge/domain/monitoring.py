@@ -149,6 +149,19 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
     loss: float
 
 
+class GroupLoss(msgspec.Struct, frozen=True, array_like=True):
+    """The labelled rows of one version on a day in one random group of entities, while a trial runs: their number, and
+    the sums of their losses and of what their answers were worth. `slice` is "COLUMN=VALUE" for those of a slice."""
+
+    day: datetime
+    version: int
+    group: int
+    rows: int
+    loss: float
+    value: float = 0.0
+    slice: str = ""
+
+
 class Risk(msgspec.Struct, frozen=True, kw_only=True):
     """The live loss on late labels: the accepted limit, the mean so far with its lower bound, and whether it alarms."""
 
@@ -233,7 +246,8 @@ class JoinReport(msgspec.Struct, frozen=True, kw_only=True):
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """One look at what is served: everything that rollout and retraining decide from. `blocks` hold what is known by
-    the window's end of the running deployment's days; `step` is there only in the window that closes a step.
+    the window's end of the running deployment's days, `groups` the same by random groups of entities while a trial runs;
+    `step` is there only in the window that closes a step.
 
     `fresh_labels` counts the labels that became known after the newest row that the champion was trained on. `evidence`
     is the mean e-detector over all features ("data") and of the answers ("prediction"); each alarms at `evidence_limit`.
@@ -258,3 +272,4 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, float] = {}
     evidence_limit: float = 0.0
     notes: tuple[str, ...] = ()
+    groups: tuple[GroupLoss, ...] = ()

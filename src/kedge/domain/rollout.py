@@ -43,7 +43,9 @@ class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mean request of the challenger may take. `approve` names what waits for a person ("25%", "promote"); true is the step
     with all traffic, or where there is none the promotion. A trial without evidence for `max_age` asks a person.
     `max_disagreement` is the share of rows on which a shadow may decide otherwise (left out: it is shown, not judged).
-    `slices` are columns whose values are looked at one by one, where they have `min_group` rows.
+    `slices` are columns whose values are looked at one by one, where they have `min_group` rows. `question` asks for
+    harm or for superiority; with `labels` a step needs labelled rows to go on. `value` is what an answer is worth: a SQL
+    expression over `prediction`, `truth` and the features.
     """
 
     strategy: Strategy = Strategy.CANARY
@@ -58,6 +60,9 @@ class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_disagreement: str = ""
     slices: tuple[str, ...] = ()
     min_group: int = 200
+    question: TrialQuestion = TrialQuestion.HARM
+    labels: bool = False
+    value: str = ""
 
 
 class RuleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +79,9 @@ class RuleChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_disagreement: str | None = None
     slices: tuple[str, ...] | None = None
     min_group: int | None = None
+    question: TrialQuestion | None = None
+    labels: bool | None = None
+    value: str | None = None
 
     def of(self, rules: RolloutRules) -> RolloutRules:
         """Give the rules with these changes."""
@@ -201,6 +209,8 @@ class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
     `difference` is the challenger's mean loss less the champion's on `days` labelled days; `evidence` the greatest odds
     against "no harm" of the guards' tests, rolled back at `limit`; `guards` has those of each guard. `upto` is the end of
     the window: the next step counts from there, not from when someone came to look.
+    `labels` are the challenger's labelled rows, `better` the odds that it loses less than the champion, where that is asked,
+    `value_difference` its mean value less the champion's.
     A live look (`live`) reads the log as it grows and counts from the trial's start: requests and those over the latency
     limit, rows that testers asked for by name (`overridden`, left out), rows that did not go where the split computed
     again sends them (`misrouted`), entities seen in this step, and the odds that another share of them came.
@@ -226,6 +236,9 @@ class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
     champion_rows: int = 0
     champion_errors: int = 0
     guards: dict[str, GuardOdds] = {}
+    labels: int = 0
+    better: float | None = None
+    value_difference: float | None = None
     live: bool = False
     requests: int = 0
     slow: int = 0
@@ -235,6 +248,19 @@ class RolloutLook(msgspec.Struct, frozen=True, kw_only=True):
     split_odds: float | None = None
     comparison: ShadowCompared | None = None
     slices: tuple[SliceLook, ...] = ()
+
+
+GROUPS = 32  # random groups of entities, by which the errors of means are measured
+
+
+def entity_hash(entity: str) -> int:
+    """Hash an entity apart from any salt: what groups and marks it whichever side it is on."""
+    return int.from_bytes(hashlib.blake2b(entity.encode(), key=b"kedge.rollout", digest_size=8).digest(), "big")
+
+
+def group_of(entity: str) -> int:
+    """Give an entity's random group, in [0, GROUPS)."""
+    return entity_hash(entity) % GROUPS
 
 
 def position(salt: str, entity: str) -> float:

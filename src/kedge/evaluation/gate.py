@@ -6,6 +6,7 @@
     metric, at_least / at_most               is the measure within the limit?
     slices, metric, worst_at_least / _most   is it within the limit on the worst group?
     fairness, by, at_most                    do decisions differ little between groups?
+    parity = "compiled", at_most             does a compiled form give the same answers?
 No evidence is "held", never "passed". To add a check: a field in `domain.evaluation.Check`, a function here and its lines
 in `CHECKS` and `FORMS`.
 """
@@ -24,6 +25,7 @@ from kedge.evaluation.baseline import hardest_constant
 from kedge.evaluation.compare import compare
 from kedge.evaluation.fairness import FAIRNESS, difference_of
 from kedge.evaluation.metrics import Vector, loss_name, loss_rows, metric_of
+from kedge.evaluation.parity import ComparedForm
 from kedge.evaluation.slices import measure_slices, some_of
 
 FEWEST_DAYS = 7
@@ -46,7 +48,7 @@ class Opponent:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
     """All that the checks look at: labels, the candidate's answers and the block (day) of each row, the values of the
-    columns that checks name, and the champion on the same rows."""
+    columns that checks name, the champion on the same rows, and how a compiled form compared where a check asks."""
 
     task: Task
     y: Vector
@@ -54,6 +56,7 @@ class Evidence:
     blocks: NDArray[np.int64]
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     champion: Opponent | None = None
+    compiled: ComparedForm | None = None
 
 
 def judge(evidence: Evidence, rules: GateRules) -> Verdict:
@@ -204,11 +207,29 @@ def fair_between_groups(evidence: Evidence, rules: GateRules, check: Check) -> F
     )
 
 
+def compiled_alike(evidence: Evidence, rules: GateRules, check: Check) -> Finding:
+    """Find out whether a compiled form of the candidate gives its answers, over rows at every threshold of its trees."""
+    name, found, limit = "parity of the compiled form", evidence.compiled, check.at_most or 0.0
+    if found is None or found.fault:
+        why = found.fault if found is not None else "no compiled form is made of such a model here"
+        return Finding(check=name, outcome=Outcome.HELD, reason=why, limit=limit)
+    passed = found.difference <= limit
+    return Finding(
+        check=name,
+        outcome=Outcome.PASSED if passed else Outcome.REFUSED,
+        reason=f"its answers in the form {found.form} differ by at most {found.difference:.3g}, {limit:.3g} is allowed",
+        measured=found.difference,
+        limit=limit,
+        rows=found.rows,
+    )
+
+
 CHECKS: dict[str, Callable[[Evidence, GateRules, Check], Finding]] = {
     "beats": beats_baseline,
     "not_worse_than": not_worse_than_champion,
     "slices": worst_slice_within_limit,
     "fairness": fair_between_groups,
+    "parity": compiled_alike,
     "metric": within_limit,
 }
 # form -> the fields that it needs, and its limits, of which it needs one at least
@@ -217,11 +238,13 @@ FORMS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "not_worse_than": (frozenset({"not_worse_than"}), frozenset()),
     "slices": (frozenset({"slices", "metric"}), frozenset({"worst_at_least", "worst_at_most"})),
     "fairness": (frozenset({"fairness", "by", "at_most"}), frozenset()),
+    "parity": (frozenset({"parity", "at_most"}), frozenset()),
     "metric": (frozenset({"metric"}), frozenset({"at_least", "at_most"})),
 }
 FORMS_WRITTEN = (
     'beats = "baseline"; not_worse_than = "champion"; metric with at_least or at_most; '
-    "slices with metric and worst_at_least or worst_at_most; fairness with by and at_most"
+    "slices with metric and worst_at_least or worst_at_most; fairness with by and at_most; "
+    'parity = "compiled" with at_most'
 )
 
 
@@ -241,6 +264,7 @@ def has_one_form(check: Check) -> bool:
         and check.beats in (None, "baseline")
         and check.not_worse_than in (None, "champion")
         and (check.fairness is None or check.fairness in FAIRNESS)
+        and check.parity in (None, "compiled")
     )
 
 

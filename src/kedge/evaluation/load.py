@@ -12,8 +12,9 @@ import numpy as np
 from kedge.domain.ids import Digest
 from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
 from kedge.errors import ModelRefused
+from kedge.evaluation.arrays import Arrays, as_array, require_answers
 from kedge.evaluation.metrics import Vector
-from kedge.ports import BlobStore, CompiledForm, ModelFormat, Predictor
+from kedge.ports import BlobStore, CompiledForm, ModelFormat, Predictor, TensorFormat, TensorPredictor
 
 Known = Candidate | ModelVersion | Servable
 
@@ -26,13 +27,16 @@ class ModelLoader:
         *,
         blobs: BlobStore,
         formats: Sequence[ModelFormat],
+        tensors: Sequence[TensorFormat] = (),
         forms: Sequence[CompiledForm] = (),
         kept: int = 8,
     ) -> None:
         self._blobs, self._limit = blobs, kept
         self._formats = {each.name: each for each in formats}
+        self._tensors = {each.name: each for each in tensors}
         self._forms = {each.name: each for each in forms}
         self._kept: OrderedDict[Digest, Predictor] = OrderedDict()
+        self._opened: OrderedDict[Digest, TensorPredictor] = OrderedDict()
         self._lock = Lock()
 
     def answer(self, model: Known, matrix: np.ndarray[Any, np.dtype[np.float64]]) -> Vector:
@@ -75,9 +79,41 @@ class ModelLoader:
             )
         return form.load(self._blobs.get_tree(model.digest), signature)
 
+    def open(self, model: Servable) -> TensorPredictor:
+        """Load a model of named arrays anew. Raises as `load` does."""
+        form = self._tensors.get(model.format)
+        if model.tensors is None or form is None:
+            raise ModelRefused(
+                f"version {model.number} of {model.model!r} is kept in format {model.format!r}, which has no tensors here"
+            )
+        return form.open(self._blobs.get_tree(model.digest), model.tensors)
+
+    def run(self, model: Servable, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Answer named arrays with a model that is loaded once and kept. ModelRefused where its answers are not what its
+        signature says."""
+        with self._lock:
+            opened = self._opened.get(model.digest)
+        if opened is None:
+            opened = self.open(model)
+            with self._lock:
+                self._opened[model.digest] = opened
+                while len(self._opened) > self._limit:
+                    self._opened.popitem(last=False)
+        return answers_of(opened, model, inputs=inputs)
+
     def answers_in(self, form: str) -> bool:
         """Say whether a compiled form can be loaded here."""
         return form in self._forms and self._forms[form].available()
+
+
+def answers_of(opened: TensorPredictor, model: Servable, *, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Answer named arrays. ModelRefused where the answers are not what the signature says."""
+    signature = model.tensors
+    if signature is None:
+        raise TypeError(f"version {model.number} of {model.model!r} answers tables, not tensors")
+    rows = len(inputs[signature.inputs[0].name]) if signature.batched and signature.inputs else None
+    answers = {name: as_array(array) for name, array in opened.run(inputs).items()}
+    return require_answers(answers, signature, rows=rows)
 
 
 def files_of(model: Known) -> Digest:

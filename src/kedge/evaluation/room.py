@@ -20,10 +20,12 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
 from kedge.errors import ModelRefused, NotFound
 from kedge.evaluation.agree import AGREEMENT, agreement
+from kedge.evaluation.arrays import Arrays
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
 from kedge.evaluation.load import ModelLoader
 from kedge.evaluation.metrics import Vector, loss_name, loss_rows
+from kedge.evaluation.parity import ComparedForm, ToExamine, tolerance_of
 from kedge.features.encode import encode, encode_frame
 from kedge.features.frame import TrainingFrame
 from kedge.ports import BlobStore, Clock, Events
@@ -32,20 +34,36 @@ if TYPE_CHECKING:
     import polars as pl
 
 ACTOR = "policy:gate"
+COMPARED_ROWS = 20
 JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 
 
 class Evaluation:
-    """Judge models on rows that they have not seen. Houses that share models share their `loader`."""
+    """Judge models on rows that they have not seen. Houses that share models share their `loader`; `compare` compiles a
+    model and compares the form, where a check asks."""
 
-    def __init__(self, *, blobs: BlobStore, loader: ModelLoader, events: Events, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        blobs: BlobStore,
+        loader: ModelLoader,
+        events: Events,
+        clock: Clock,
+        compare: Callable[[ToExamine], ComparedForm | None] | None = None,
+    ) -> None:
         self._blobs, self._loader, self._events, self._clock = blobs, loader, events, clock
+        self._compare = compare
 
     def score(self, model: Candidate | ModelVersion | Servable, columns: pl.DataFrame | Mapping[str, Any]) -> Vector:
         """Answer rows: a frame, or columns by name, to float64 (n,). The model is loaded once and kept."""
         signature = model.table if isinstance(model, Servable) else model.signature
         matrix = encode(signature, columns) if isinstance(columns, Mapping) else encode_frame(signature, columns)
         return self._loader.answer(model, matrix)
+
+    def run(self, model: Servable, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Answer named arrays. The model is loaded once and kept. Raises ModelRefused where its answers are not what its
+        signature says."""
+        return self._loader.run(model, inputs)
 
     def answers_in(self, form: str) -> bool:
         """Say whether a compiled form can answer here: whether its library is installed."""
@@ -169,7 +187,23 @@ class Evaluation:
             )
         columns = {name: rows[name].cast(str).fill_null("missing").to_list() for name in columns_of(rules)}
         answers = self.score(candidate, rows)
-        return Evidence(task=on.task, y=y, answers=answers, blocks=blocks, columns=columns, champion=opponent)
+        compiled = self._compiled(candidate, rows) if any(check.parity for check in rules.checks) else None
+        return Evidence(
+            task=on.task, y=y, answers=answers, blocks=blocks, columns=columns, champion=opponent, compiled=compiled
+        )
+
+    def _compiled(self, candidate: Candidate, rows: pl.DataFrame) -> ComparedForm | None:
+        """Compile a candidate, and compare the form with it."""
+        if self._compare is None:
+            return None
+        asked = ToExamine(
+            format=candidate.format,
+            files=self._blobs.get_tree(candidate.digest),
+            signature=candidate.signature,
+            rows=encode_frame(candidate.signature, rows.head(COMPARED_ROWS)),
+            tolerance=tolerance_of(candidate.format),
+        )
+        return self._compare(asked)
 
     def _judged(self, key: Digest) -> Verdict | None:
         """Read the verdict that was already reached under a key."""

@@ -77,6 +77,7 @@ class Answered(msgspec.Struct, eq=False, gc=False, kw_only=True):
     payload: bytes
     labels: dict[int, Label]
     open: int
+    variant: str = ""
 
 
 class Labelled(msgspec.Struct, eq=False, gc=False):
@@ -163,6 +164,7 @@ class LabelJoin:
             payload=payload,
             labels={},
             open=len(answers.versions),
+            variant=answers.variant,
         )
         self._requests[answered.request] = answered
         self._answers.setdefault(record.segment, deque()).append(answered)

@@ -70,8 +70,12 @@ def metrics_of(losses: Losses, task: Task, *, threshold: float) -> dict[str, flo
 
 def add_blocks(state: MonitorState, losses: Losses, *, metric: str, threshold: float) -> None:
     """Add rows to the blocks of their revision, day and version; the answers in shadow to those of their version."""
-    used = [_block(one.answered, one.answered.versions[one.row]) for one in losses.rows]
-    state.add_losses(zip(used, losses.losses.tolist(), strict=True))
+    used = [
+        (_block(one.answered, one.answered.versions[one.row]), loss)
+        for one, loss in zip(losses.rows, losses.losses.tolist(), strict=True)
+        if not one.answered.variant  # a tester's choice of a side is no draw
+    ]
+    state.add_losses(used)
     copied = [
         (_block(one.answered, version), one.label.value, answers[one.row])
         for one in losses.rows

@@ -20,6 +20,7 @@ from kedge.monitoring.losses import Losses, add_blocks, add_risk, metrics_of
 from kedge.monitoring.risk import judge
 from kedge.monitoring.served import parts_of, versions_of
 from kedge.monitoring.state import MonitorState
+from kedge.monitoring.trial import add_groups
 
 LABEL_PATIENCE = 2
 
@@ -33,6 +34,7 @@ class View(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     champion: ModelVersion | None
     watch: Watched | None
     rollout_began: int
+    trial: Deployment | None
     deployment_at: Callable[[int], Deployment | None]
 
 
@@ -54,6 +56,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
     spec, losses = view.spec, arrived.losses
     state.count_labels(one.label.known_at for one in losses.rows)
     add_blocks(state, losses, metric=loss_name(spec.gate.metric, spec.data.task), threshold=spec.gate.threshold)
+    faults = add_groups(state, losses, trial=view.trial, began=view.rollout_began, spec=spec)
     raised = _silences(view, state, rows=arrived.rows, labels=len(losses.rows))
     risk, risen = _risk(view, state, losses=losses)
     moved, drifted = _drift(view, state, arrived=arrived)
@@ -64,6 +67,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
         labels=len(losses.rows),
         versions=versions_of(arrived.answers, view.deployment_at),
         blocks=state.blocks_since(view.rollout_began),
+        groups=tuple(state.groups),
         drift=moved.drift if moved else (),
         risk=risk,
         alerts=(*raised, *risen, *drifted),
@@ -74,7 +78,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
         join=arrived.odd,
         evidence=moved.evidence if moved else {},
         evidence_limit=moved.limit if moved else 0.0,
-        notes=(*_notes(view, arrived), *(moved.notes if moved else ())),
+        notes=(*_notes(view, arrived), *faults, *(moved.notes if moved else ())),
     )
 
 

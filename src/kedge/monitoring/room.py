@@ -20,6 +20,7 @@ from kedge.domain.monitoring import Health, Profile, StepLosses, TruthBatch, Win
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import encode_truth
 from kedge.domain.registry import Candidate, ModelVersion, candidate_of
+from kedge.domain.rollout import Deployment
 from kedge.errors import NotFound
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.room import Evaluation
@@ -156,6 +157,7 @@ class Monitoring:
             champion=champion,
             watch=self._watch_of(spec.name, champion.number) if champion else None,
             rollout_began=self._rollout_began(spec.name),
+            trial=self._trial(spec.name),
             deployment_at=lambda revision: self._deployments.find(spec.name, revision),
         )
 
@@ -166,6 +168,11 @@ class Monitoring:
             reference = self.reference(model, version)
             self._watched = {key: watched(reference)} if reference is not None else {}
         return self._watched.get(key)
+
+    def _trial(self, model: ModelName) -> Deployment | None:
+        """Find the deployment where a version is on trial now."""
+        deployment = self._deployments.find(model)
+        return deployment if deployment is not None and deployment.challenger is not None else None
 
     def _rollout_began(self, model: ModelName) -> int:
         """Find the first revision of the running rollout: same champion, challenger and salt as the newest one."""

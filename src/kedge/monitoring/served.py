@@ -51,12 +51,15 @@ def columns_of(answers: Iterable[Answered]) -> dict[str, list[Value]]:
 def versions_of(answers: Sequence[Answered], deployment_at: Callable[[int], Deployment | None]) -> tuple[VersionHealth, ...]:
     """Sum up what each version did, answers that were not used (shadow) included.
 
-    A row with an error is one that the challenger of its revision failed on; `deployment_at` finds a revision.
+    A row with an error is one that the challenger of its revision failed on; `deployment_at` finds a revision. Rows of
+    testers, who asked for a side by name, are left out.
     """
     outputs: dict[int, list[float]] = {}
     seconds: dict[int, list[float]] = {}
     errors: dict[int, int] = {}
     for answered in answers:
+        if answered.variant:
+            continue
         for version, output in zip(answered.versions, answered.outputs, strict=True):
             outputs.setdefault(version, []).append(output)
         for version, copied in answered.shadow.items():

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 import numpy as np
 
-from kedge.domain.monitoring import Block, Profile, Window
+from kedge.domain.monitoring import Block, GroupLoss, Profile, Window
 from kedge.monitoring.alerts import Episodes, Silence
 from kedge.monitoring.days import DAY, day_known
 from kedge.monitoring.join_labels import Standing
@@ -85,6 +85,8 @@ class MonitorState(msgspec.Struct):
     risk: RiskDays = msgspec.field(default_factory=RiskDays)
     blocks: list[BlockSum] = []
     label_days: list[LabelDay] = []
+    groups: list[GroupLoss] = []
+    groups_since: int = 0
     profile: Profile | None = None
 
     def crown(self, champion: int | None, *, shadow_steps: int) -> None:

@@ -379,6 +379,15 @@ class TensorFormat(Protocol):
 
     @property
     def name(self) -> str: ...
+    def claims(self, files: Mapping[str, bytes]) -> Mapping[str, bytes] | None:
+        """Find a model of this format among a folder's files, as this format keeps it; None where there is none.
+
+        Raises ModelRefused for one that is there and cannot be kept, saying what to do.
+        """
+
+    def describe(self, files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature:
+        """Say what a model takes and gives, given example arrays. Raises ModelRefused."""
+
     def open(self, files: Mapping[str, bytes], tensors: TensorSignature) -> TensorPredictor:
         """Load a model of named arrays. Raises ModelRefused for what is not allowed, or not what the signature says."""
 
@@ -392,6 +401,15 @@ class ModelFormat(Protocol):
         """Say whether this format can keep such an object."""
 
     def dump(self, model: Any) -> dict[str, bytes]: ...
+    def claims(self, files: Mapping[str, bytes]) -> Mapping[str, bytes] | None:
+        """Find a model of this format among a folder's files, as `dump` would have written it; None where there is none.
+
+        Raises ModelRefused for one that is there and cannot be kept, saying what to do.
+        """
+
+    def columns(self, files: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Name the columns that a model was trained on, in its order; () where it does not know."""
+
     def load(self, files: Mapping[str, bytes], signature: Signature) -> Predictor:
         """Load. Raises ModelRefused for a type that is not on the allow-list."""
 

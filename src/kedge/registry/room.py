@@ -13,12 +13,22 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest, ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import CHAMPION, ORIGINAL, AliasMove, Candidate, ModelVersion, Servable, servable_of
+from kedge.domain.registry import (
+    CHAMPION,
+    ORIGINAL,
+    AliasMove,
+    Candidate,
+    CatalogVersion,
+    ModelVersion,
+    Servable,
+    servable_of,
+)
 from kedge.errors import AliasConflict, AliasMoved, Conflict, ModelRefused, NotFound
+from kedge.evaluation.arrays import same_bits, unpack_example
 from kedge.evaluation.room import Evaluation, keep, verdict_node
 from kedge.features.encode import encode_frame
 from kedge.features.frame import TrainingFrame
-from kedge.ports import BlobStore, Clock, Models, Tables
+from kedge.ports import BlobStore, Clock, Models, RegisteredModels, Tables
 from kedge.registry.examining import Examiner
 from kedge.registry.holders import previous_holder
 from kedge.registry.moves import alias_moved
@@ -39,8 +49,11 @@ class Registry:
         tables: Tables,
         evaluation: Evaluation,
         clock: Clock,
+        registered: RegisteredModels | None = None,
         examiner: Examiner | None = None,
     ) -> None:
+        self._catalogued = registered
+        self._refused: dict[Digest, str] = {}  # why files cannot be served: they never change
         self._models, self._blobs, self._tables = models, blobs, tables
         self._evaluation, self._clock, self._examiner = evaluation, clock, examiner
 
@@ -95,21 +108,61 @@ class Registry:
 
         Where the library of its compiled form is not installed, the original answers.
         """
-        known = self._models.servable(model, number) or servable_of(self.get(model, number))
+        known = self._models.servable(model, number) or self._found_out(model, number)
         if known.form != ORIGINAL and not self._evaluation.answers_in(known.form):
             return msgspec.structs.replace(known, parity=None)
         return known
 
+    def keep_servable(self, prepared: Servable, version: CatalogVersion, *, actor: str) -> Servable:
+        """Write what serving needs of a version that is no loop's, once, and give what is kept."""
+        made = msgspec.structs.replace(prepared, model=version.model, number=version.number, run=version.run)
+        event = Event(
+            key=digest_of("model-servable", made.model, made.number, made.digest),
+            kind=EventKind.MODEL_SERVABLE,
+            at=self._clock.now(),
+            subject=made.model,
+            actor=actor,
+            message=f"Version {made.number} of {made.model} can be served, in its form {made.form}",
+            facts={"number": made.number, "digest": made.digest, "format": made.format, "form": made.form},
+        )
+        self._models.make_servable(made, event)
+        return self._models.servable(made.model, made.number) or made
+
+    def _found_out(self, model: ModelName, number: int) -> Servable:
+        """Find out what serving needs of a version that nobody has looked at: the loop's own, or a client's files."""
+        if (version := self._models.find(model, number)) is not None:
+            return servable_of(version)
+        given = self._catalogued.find_version(model, number) if self._catalogued is not None else None
+        if given is None:
+            raise NotFound(f"model {model!r} has no version {number}; list its versions to see which there are")
+        if given.digest is None or self._examiner is None:
+            raise ModelRefused(f"version {number} of {model!r} cannot be served: it had no files when it was registered")
+        try:
+            if (why := self._refused.get(given.digest)) is not None:
+                raise ModelRefused(why)
+            prepared = self._examiner.prepare_tree(given.digest)
+        except ModelRefused as error:
+            self._refused[given.digest] = str(error)
+            raise ModelRefused(f"version {number} of {model!r} cannot be served: {error}") from error
+        return self.keep_servable(prepared, given, actor=given.actor or ACTOR)
+
     def verify(self, version: ModelVersion | Servable) -> None:
         """Load what answers and have it answer the example again: ModelRefused where an answer is not bit for bit what it
         was at registration; StoreBroken where a byte of its files has changed."""
+        if isinstance(version, Servable) and version.tensors is not None:
+            kept = unpack_example(self._blobs.get(version.example))
+            self._require_same(version, same_bits(self._evaluation.run(version, kept.inputs), kept.outputs))
+            return
         signature = version.table if isinstance(version, Servable) else version.signature
         example = self._tables.decode(self._blobs.get(version.example))
         logged = example[signature.output].to_numpy()
         if isinstance(version, Servable) and version.parity is not None and version.parity.holds:
             logged = np.array(version.parity.answers)
         again = self._evaluation.score(version, example.drop(signature.output))
-        if not np.array_equal(again.view(np.uint64), logged.view(np.uint64)):
+        self._require_same(version, np.array_equal(again.view(np.uint64), logged.view(np.uint64)))
+
+    def _require_same(self, version: ModelVersion | Servable, same: object) -> None:
+        if not same:
             raise ModelRefused(
                 f"version {version.number} of {version.model!r} answers its example rows otherwise than at registration;"
                 " it runs in another environment or its files are not what was registered: register it anew"
@@ -123,9 +176,10 @@ class Registry:
         """Point the champion alias to a version; nothing where it does already.
 
         Where someone moved it meanwhile it is tried once more, unless it then points to a newer version or `serial` was
-        given, the number of moves that the caller has seen: AliasConflict.
+        given, the number of moves that the caller has seen: AliasConflict. Raises NotFound; ModelRefused for a version that
+        cannot be served.
         """
-        self.get(model, number)
+        self.servable(model, number)
         try:
             self._point(model, number, actor=actor, reason=reason, serial=serial)
         except AliasConflict:
@@ -136,17 +190,24 @@ class Registry:
                 raise
             self._point(model, number, actor=actor, reason=reason)
 
-    def roll_back(self, model: ModelName, *, actor: str, reason: str, serial: int | None = None) -> ModelVersion:
-        """Point the champion alias to its previous holder, and give that version.
+    def roll_back(self, model: ModelName, *, actor: str, reason: str, serial: int | None = None) -> int:
+        """Point the champion alias to its previous holder, and give that version's number.
 
         Twice in a row goes two back, never forth again. NotFound where nothing was champion before.
         """
-        mine = {version.number for version in self._models.list(model)}
-        previous = previous_holder([move for move in self._models.moves(model) if move.number in {None, *mine}])
+        moves = self._models.moves(model)
+        there = {number for number in {move.number for move in moves} - {None} if self._is_servable(model, number)}
+        previous = previous_holder([move for move in moves if move.number in {None, *there}])
         if previous is None:
             raise NotFound(f"model {model!r} has no champion before this one; promote a version by its number instead")
         self._point(model, previous, actor=actor, reason=reason, serial=serial)
-        return self.get(model, previous)
+        return previous
+
+    def _is_servable(self, model: ModelName, number: int | None) -> bool:
+        try:
+            return number is not None and bool(self.servable(model, number))
+        except (NotFound, ModelRefused):
+            return False
 
     def _examined(self, version: ModelVersion) -> Servable:
         """Find out what serving needs of a version, a compiled form with its parity above all."""

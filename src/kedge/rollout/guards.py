@@ -13,17 +13,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import Task
-from kedge.domain.monitoring import Block, VersionHealth
-from kedge.domain.rollout import RolloutLook, RolloutRules
-from kedge.rollout.evidence import SURE, mean_exp
+from kedge.domain.monitoring import Block, GroupLoss, VersionHealth
+from kedge.domain.rollout import GROUPS, RolloutLook, RolloutRules
+from kedge.rollout.evidence import SURE, Cells, Estimate, mean_exp, mixture_odds, stratified
 
 ERROR_TOLERANCE = 0.01
 LOSS_TOLERANCE = 0.05
 FEWEST_LABELS = 30
-ALIKE_ANSWERS = 10.0  # variance of a mean answer, as a multiple of that of independent rows
 ALIKE_LOSSES = 2.0
+ALIKE_ANSWERS = 10.0  # variance of a mean answer, as a multiple of that of independent rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Seen:
     rules: RolloutRules
     task: Task
     metric: str
+    groups: Sequence[GroupLoss] = ()
+    shadow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,25 +104,107 @@ def guard_answers(seen: Seen) -> Odds | None:
 
 
 def guard_loss(seen: Seen) -> Odds | None:
-    """Compare mean losses day by day, the champion's plus 5 % forgiven: the mean of two e-processes.
+    """Compare mean losses within days, the champion's plus 5 % forgiven, by groups of entities and days."""
+    compared = compare_losses(seen)
+    if compared is None:
+        return None
+    found, mean, ours_mean, days = compared
+    excess = Estimate(value=found.value - LOSS_TOLERANCE * mean, variance=found.variance, freedom=found.freedom)
+    reason = f"its mean {seen.metric} is {ours_mean:.4g} over {days} days, the champion's {mean:.4g}"
+    return Odds(odds=mixture_odds(excess, mean), reason=reason)
 
-    One knows how much a day's difference may scatter (`row_variance`) and is quick on great harm: a normal mixture
-    (Robbins 1970; Howard et al. 2021, section 3.2). The other knows nothing but that a harmless day errs to either side
-    alike, and is slow: sum of l d - l^2 d^2 / 2 (de la Pena 1999).
+
+def guard_value(seen: Seen) -> Odds | None:
+    """Compare what the answers were worth, where the rules say it; 5 % of the champion's mean value is forgiven."""
+    cells = cells_of(seen, value=True)
+    if not seen.rules.value or cells is None or cells[0].rows.sum() < FEWEST_LABELS:
+        return None
+    ours, theirs = cells
+    mean = float(theirs.sums.sum() / max(theirs.rows.sum(), 1))
+    found = stratified(theirs, ours, paired=seen.shadow, scale=abs(mean))  # less worth is harm
+    if found is None:
+        return None
+    scale = max(abs(mean), math.sqrt(found.variance))
+    excess = Estimate(value=found.value - LOSS_TOLERANCE * abs(mean), variance=found.variance, freedom=found.freedom)
+    reason = f"an answer of it was worth {mean - found.value:.4g}, of the champion {mean:.4g}"
+    return Odds(odds=mixture_odds(excess, scale), reason=reason)
+
+
+def guard_slices(seen: Seen) -> Odds | None:
+    """Compare mean losses slice by slice: the n-th slice seen has 1 / (n (n + 1)) of the capital, and is judged with
+    enough labelled rows on both sides."""
+    found = []
+    for place, name in enumerate(dict.fromkeys(one.slice for one in seen.groups if one.slice), 1):
+        cells = cells_of(seen, slice_=name)
+        if cells is None or min(cells[0].rows.sum(), cells[1].rows.sum()) < seen.rules.min_group:
+            continue
+        ours, theirs = cells
+        mean = float(theirs.sums.sum() / theirs.rows.sum())
+        apart = stratified(ours, theirs, paired=seen.shadow, scale=mean)
+        if apart is not None and mean > 0:
+            excess = Estimate(value=apart.value - LOSS_TOLERANCE * mean, variance=apart.variance, freedom=apart.freedom)
+            found.append((mixture_odds(excess, mean) / (place * (place + 1)), name, mean + apart.value, mean))
+    if not found:
+        return None
+    _, name, ours_mean, mean = max(found)
+    reason = f"where {name} its mean {seen.metric} is {ours_mean:.4g}, the champion's {mean:.4g}"
+    return Odds(odds=min(sum(one[0] for one in found), SURE), reason=reason)
+
+
+def better_odds(seen: Seen) -> float:
+    """Give the odds against "it loses no less than the champion": what a trial for superiority has to show."""
+    compared = compare_losses(seen)
+    if compared is None:
+        return 1.0
+    found, mean = compared[0], compared[1]
+    return mixture_odds(Estimate(value=-found.value, variance=found.variance, freedom=found.freedom), mean)
+
+
+def compare_losses(seen: Seen) -> tuple[Estimate, float, float, int] | None:
+    """Estimate our mean loss less the champion's; with it the champion's, ours, and the number of days. None with too few
+    labels.
+
+    Where the sums by group are not there, each row's variance is bounded by the mean loss (`row_variance`).
     """
     days = paired_days(seen.blocks, seen.challenger.version, champion=seen.champion.version)
     rows, loss = sum(theirs.rows for _, theirs in days), sum(theirs.loss for _, theirs in days)
     labels = sum(ours.rows for ours, _ in days)
     if labels < FEWEST_LABELS or loss <= 0:
         return None
-    mean = loss / rows
-    excess = [ours.loss / ours.rows - theirs.loss / theirs.rows - LOSS_TOLERANCE * mean for ours, theirs in days]
-    per_row = ALIKE_LOSSES * row_variance(seen.metric, mean)
-    scatter = [per_row * (1 / ours.rows + 1 / theirs.rows) for ours, theirs in days]
-    odds = (_normal_mixture(excess, scatter) + _sign_free(excess, mean)) / 2
-    ours_mean = sum(ours.loss for ours, _ in days) / labels
-    reason = f"its mean {seen.metric} is {ours_mean:.4g} over {len(days)} days, the champion's {mean:.4g}"
-    return Odds(odds=min(odds, SURE), reason=reason)
+    mean, ours_mean = loss / rows, sum(ours.loss for ours, _ in days) / labels
+    cells = cells_of(seen)
+    found = (
+        stratified(*cells, paired=seen.shadow, scale=mean) if cells is not None else _bounded(seen.metric, days, mean=mean)
+    )
+    return None if found is None else (found, mean, ours_mean, len(days))
+
+
+def cells_of(seen: Seen, *, slice_: str = "", value: bool = False) -> tuple[Cells, Cells] | None:
+    """Lay the trial's sums out by day and group, ours and the champion's; None where there are none."""
+    groups = [one for one in seen.groups if one.slice == slice_]
+    if not groups:
+        return None
+    days = {day: place for place, day in enumerate(sorted({one.day for one in groups}))}
+    shape = (len(days), GROUPS)
+    sides = {
+        version: Cells(rows=np.zeros(shape), sums=np.zeros(shape))
+        for version in (seen.challenger.version, seen.champion.version)
+    }
+    for one in groups:
+        if one.version in sides:
+            sides[one.version].rows[days[one.day], one.group] += one.rows
+            sides[one.version].sums[days[one.day], one.group] += one.value if value else one.loss
+    return sides[seen.challenger.version], sides[seen.champion.version]
+
+
+def _bounded(metric: str, days: Sequence[tuple[Block, Block]], *, mean: float) -> Estimate:
+    """Estimate the difference within days by a bound on the variance of a row's loss."""
+    weights = np.array([ours.rows * theirs.rows / (ours.rows + theirs.rows) for ours, theirs in days])
+    weights = weights / weights.sum()
+    apart = np.array([ours.loss / ours.rows - theirs.loss / theirs.rows for ours, theirs in days])
+    errors = np.array([1 / ours.rows + 1 / theirs.rows for ours, theirs in days]) * row_variance(metric, mean)
+    variance = ALIKE_LOSSES * float(np.square(weights) @ errors)
+    return Estimate(value=float(weights @ apart), variance=variance, freedom=1000.0)
 
 
 GUARDS: dict[str, Callable[[Seen], Odds | None]] = {
@@ -126,6 +212,8 @@ GUARDS: dict[str, Callable[[Seen], Odds | None]] = {
     "latency": guard_latency,
     "answers": guard_answers,
     "loss": guard_loss,
+    "value": guard_value,
+    "loss in a slice": guard_slices,
 }
 
 
@@ -163,19 +251,3 @@ def row_variance(metric: str, mean: float) -> float:
     if metric in ("brier", "accuracy"):
         return max(mean * (1 - mean), 1e-6)
     return (2 if metric == "absolute_error" else 9) * mean**2
-
-
-def _normal_mixture(excess: Sequence[float], scatter: Sequence[float]) -> float:
-    """Mix exp(l S - l^2 V / 2) over a half-normal l > 0, sharpest where V is four times the first day's."""
-    total, variance = sum(excess), sum(scatter)
-    weight = 4 / scatter[0]
-    grown = 1 + weight * variance
-    reach = math.sqrt(weight / grown) * total
-    below = 0.5 * math.erfc(-reach / math.sqrt(2))
-    return 2 / math.sqrt(grown) * math.exp(min(reach**2 / 2, 50.0)) * below
-
-
-def _sign_free(excess: Sequence[float], scale: float) -> float:
-    """Mix exp(sum of l d - l^2 d^2 / 2) over bets l around 1 / scale."""
-    bets = [factor / scale for factor in (0.5, 1.0, 2.0, 4.0, 8.0)]
-    return mean_exp([sum(bet * d - (bet * d) ** 2 / 2 for d in excess) for bet in bets])

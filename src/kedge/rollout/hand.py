@@ -11,7 +11,7 @@ from kedge.domain.ids import ModelName
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage, Servable
 from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges
-from kedge.errors import ModelRefused, NotFound, RequestInvalid
+from kedge.errors import NotFound, RequestInvalid
 from kedge.ports import Deployments
 from kedge.registry.catalog import Catalog
 from kedge.registry.holders import previous_holder
@@ -115,13 +115,7 @@ class ByHand:
     def _servable(self, model: ModelName, number: int) -> Servable:
         """Give a version that the data plane can serve. Raises NotFound, ModelRefused."""
         self._catalog.version(model, number)
-        try:
-            return self._registry.servable(model, number)
-        except NotFound:
-            raise ModelRefused(
-                f"version {number} of {model!r} was registered by a client, without a signature and an example that the"
-                " data plane could check; it can carry any alias but the champion of a deployed model"
-            ) from None
+        return self._registry.servable(model, number)
 
     def _newest(self, name: ModelName) -> AliasMove:
         return next(move for move in reversed(self._registry.history(name)) if move.alias == CHAMPION)

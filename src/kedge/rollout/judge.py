@@ -19,14 +19,15 @@ from datetime import datetime, timedelta
 from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import Block, Health, VersionHealth
-from kedge.domain.rollout import PROMOTE, Deployment, GuardOdds, Move, RolloutLook, RolloutRules, Strategy
-from kedge.rollout.guards import GUARDS, Seen, paired_days
+from kedge.domain.rollout import PROMOTE, Deployment, GuardOdds, Move, RolloutLook, RolloutRules, Strategy, TrialQuestion
+from kedge.rollout.evidence import stratified
+from kedge.rollout.guards import FEWEST_LABELS, GUARDS, Seen, better_odds, cells_of, paired_days
 from kedge.rollout.steps import hold_of, next_of, steps_of, waits_for_person
 
 ALIKE_ROWS = 10  # rows of one entity go to one side: so many rows count as one draw in the check of the split
 
 
-GUARD_COUNT = 9  # of the windows' looks and the live ones together: each has its part of the level
+GUARD_COUNT = 11  # of the windows' looks and the live ones together: each has its part of the level
 
 
 def limit_of(rules: RolloutRules) -> float:
@@ -36,12 +37,14 @@ def limit_of(rules: RolloutRules) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class StepSeen:
-    """What decides about a step that no guard accuses: when it is looked at, the challenger's rows in it so far, and what
-    is wrong with the split."""
+    """What decides about a step that no guard accuses: when it is looked at, the challenger's rows in it so far, what is
+    wrong with the split, which evidence is lacking to go on, and whether a person is asked where it does not come."""
 
     at: datetime
     traffic: int
     skew: str | None = None
+    lacking: str | None = None
+    may_ask: bool = True
 
 
 def judge(
@@ -65,6 +68,8 @@ def judge(
         rules=rules,
         task=task,
         metric=metric,
+        groups=health.groups,
+        shadow=deployment.strategy is Strategy.SHADOW,
     )
     limit = limit_of(rules)
     found = {name: odds for name, guard in GUARDS.items() if (odds := guard(seen)) is not None}
@@ -95,6 +100,9 @@ def judge(
         upto=health.window.end,
         champion_rows=seen.champion.rows,
         champion_errors=seen.champion.errors,
+        labels=labels_of(seen),
+        better=better_odds(seen) if rules.question is TrialQuestion.SUPERIORITY else None,
+        value_difference=_value_difference(seen),
         guards={name: GuardOdds(odds=odds.odds, reason=odds.reason) for name, odds in found.items()},
     )
 
@@ -105,7 +113,25 @@ def _without_harm(deployment: Deployment, health: Health, *, rules: RolloutRules
     step = [look for look in seen.before if look.step == deployment.step]
     traffic += sum(look.rows + look.errors for look in step)
     skew = _skew(deployment, health, rules=rules, seen=seen)
-    return go_on(deployment, StepSeen(at=health.window.end, traffic=traffic, skew=skew), rules=rules)
+    lacking = lacking_of(deployment, seen)
+    return go_on(deployment, StepSeen(at=health.window.end, traffic=traffic, skew=skew, lacking=lacking), rules=rules)
+
+
+def lacking_of(deployment: Deployment, seen: Seen) -> str | None:
+    """Say which evidence that the rules ask for is not there: labels of this step, or that the challenger is better."""
+    rules, labels = seen.rules, labels_of(seen)
+    before = max((look.labels for look in seen.before if look.step < deployment.step), default=0)
+    if rules.labels and labels - before < FEWEST_LABELS:
+        return f"it has {labels - before} labelled rows in this step, and {FEWEST_LABELS} are asked for"
+    last = next_of(rules, deployment) == PROMOTE
+    if rules.question is TrialQuestion.SUPERIORITY and last and (odds := better_odds(seen)) < 1 / rules.alpha:
+        return f"it is not shown to be better than the champion (odds {odds:.3g}, promoted at {1 / rules.alpha:.3g})"
+    return None
+
+
+def labels_of(seen: Seen) -> int:
+    """Count the challenger's labelled rows."""
+    return sum(block.rows for block in seen.blocks if block.version == seen.challenger.version)
 
 
 def go_on(deployment: Deployment, situation: StepSeen, *, rules: RolloutRules) -> tuple[Move, str]:
@@ -124,12 +150,12 @@ def _by_evidence(deployment: Deployment, situation: StepSeen, *, rules: RolloutR
     """Decide by what the step has shown, where nobody has said otherwise."""
     name, then = _named(deployment, rules), next_of(rules, deployment)
     lasted, hold = lasted_of(deployment, situation.at), hold_of(rules, deployment.share)
-    if not situation.traffic:
-        return _without_evidence(f"{name} has had no traffic", then, lasted=lasted, rules=rules)
-    if situation.skew is not None:
+    if situation.traffic and situation.skew is not None:
         return Move.HOLD, f"{name}: {situation.skew}"
-    if lasted < span_of(hold):
+    if situation.traffic and lasted < span_of(hold):
         return Move.HOLD, f"{name} shows no harm; it has lasted {_spelt(lasted)} of {hold}"
+    if (lacking := situation.lacking if situation.traffic else "it has had no traffic") is not None:
+        return _without_evidence(f"{name}: {lacking}", then, lasted=lasted, may_ask=situation.may_ask, rules=rules)
     if waits_for_person(rules, deployment.strategy, name=then):
         return Move.ASK, f"{name} showed no harm in {_spelt(lasted)}; a person decides whether {_going(then)}"
     return _next(then), f"{name} showed no harm in {_spelt(lasted)}: {_going(then)}"
@@ -141,11 +167,12 @@ def lasted_of(deployment: Deployment, at: datetime) -> timedelta:
     return end - deployment.since - timedelta(seconds=deployment.paused_seconds)
 
 
-def _without_evidence(what: str, then: str, *, lasted: timedelta, rules: RolloutRules) -> tuple[Move, str]:
+def _without_evidence(what: str, then: str, *, lasted: timedelta, may_ask: bool, rules: RolloutRules) -> tuple[Move, str]:
     """Hold without evidence; after the greatest age ask a person."""
-    if lasted < span_of(rules.max_age):
-        return Move.HOLD, f"{what}: without evidence it holds"
-    return Move.ASK, f"{what} in {_spelt(lasted)}, over the {rules.max_age} allowed; a person decides whether {_going(then)}"
+    if not may_ask or lasted < span_of(rules.max_age):
+        return Move.HOLD, f"{what}; without evidence it holds"
+    lasting = f"in {_spelt(lasted)}, over the {rules.max_age} allowed"
+    return Move.ASK, f"{what} {lasting}; a person decides whether {_going(then)}"
 
 
 def _next(then: str) -> Move:
@@ -201,6 +228,13 @@ def _difference(days: Sequence[tuple[Block, Block]]) -> float | None:
     ours, theirs = ([pair[side] for pair in days] for side in (0, 1))
     means = [sum(block.loss for block in side) / sum(block.rows for block in side) for side in (ours, theirs)]
     return means[0] - means[1]
+
+
+def _value_difference(seen: Seen) -> float | None:
+    """Give the challenger's mean value less the champion's within days; None where no value is defined or known."""
+    cells = cells_of(seen, value=True) if seen.rules.value else None
+    found = stratified(*cells, paired=seen.shadow, scale=0.0) if cells is not None else None
+    return found.value if found is not None else None
 
 
 def _spelt(span: timedelta) -> str:

@@ -29,6 +29,7 @@ from kedge.domain.rollout import (
     ShadowCompared,
     SliceLook,
     Strategy,
+    TrialQuestion,
     trial_of,
 )
 from kedge.errors import KedgeError
@@ -72,9 +73,12 @@ def live_errors(judged: TrialSeen) -> GuardOdds | None:
 
 
 def live_latency(judged: TrialSeen) -> GuardOdds | None:
-    """Bet against "at most 5 % more of its requests are over the limit than of the champion's at about the same time"."""
+    """Bet against "at most 5 % more of its requests are over the limit than of the champion's at about the same time".
+
+    A shadow answers the champion's own requests, so nothing tells a slow shadow from a slow machine: it is shown only.
+    """
     ours, limit = judged.tally.ours, judged.asked.rules.max_latency
-    if not ours.requests:
+    if not ours.requests or judged.deployment.strategy is Strategy.SHADOW:
         return None
     return GuardOdds(odds=judged.tally.latency.odds, reason=f"{ours.slow} of {ours.requests} requests took over {limit}")
 
@@ -228,7 +232,10 @@ def judge_live(current: Deployment, tally: Tally, *, asked: Terms, at: datetime)
     else:
         traffic = tally.step_rows if tally.step == current.step else 0
         skew = _skew(tally, current, odds=odds, rules=rules)
-        move, reason = go_on(current, StepSeen(at=at, traffic=traffic, skew=skew), rules=rules)
+        waits = rules.labels or rules.question is TrialQuestion.SUPERIORITY
+        lacking = "what it asks of the labels is judged when a window closes" if waits else None
+        step = StepSeen(at=at, traffic=traffic, skew=skew, lacking=lacking, may_ask=False)
+        move, reason = go_on(current, step, rules=rules)
     ours, theirs = tally.ours, tally.theirs
     split = ours.rows + ours.errors + theirs.rows
     return RolloutLook(

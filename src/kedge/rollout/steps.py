@@ -68,6 +68,10 @@ def check_rules(rules: RolloutRules) -> RolloutRules:
         _shares("max_disagreement", [rules.max_disagreement])
     if rules.min_group < 1:
         raise RequestInvalid(f"min_group is {rules.min_group}; write 1 or more rows")
+    if rules.value:
+        from kedge.evaluation.value import check_value  # here: it needs Polars, which most rules do not
+
+        check_value(rules.value)
     if not isinstance(rules.approve, bool):
         named = {step_name(share) for share in steps_of(rules, rules.strategy)} | {PROMOTE}
         _shares("approve", [each for each in rules.approve if each != PROMOTE])

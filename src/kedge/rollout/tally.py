@@ -18,10 +18,9 @@ from kedge.domain.evaluation import Task
 from kedge.domain.ids import RequestId, prediction_id
 from kedge.domain.monitoring import Value
 from kedge.domain.records import Answers, decode_entities, decode_features
-from kedge.domain.rollout import Apart, Deployment, RolloutRules, Strategy, takes_challenger
+from kedge.domain.rollout import GROUPS, Apart, Deployment, RolloutRules, Strategy, entity_hash, takes_challenger
 from kedge.rollout.evidence import Bets
 
-GROUPS = 32
 BINS = 41
 ERRORS_ALLOWED = 0.01
 SLOW_ALLOWED = 0.05
@@ -236,7 +235,7 @@ class TallyReader:
                 candidates.append(Apart(prediction=name, champion=output, challenger=other))
         tally.disagreed += len(disagreed)
         self._bet_errors(len(failed) / len(rows))
-        self._bet_latency(sum(answers.seconds.values()) > self._limit)
+        tally.ours.slow += sum(answers.seconds.values()) > self._limit
         if self._allowed and len(failed) < len(rows):
             tally.disagreement.see(len(disagreed) / (len(rows) - len(failed)), allowed=self._allowed)
         if candidates:
@@ -318,7 +317,7 @@ def _rows_of(answers: Answers, entities: Sequence[str]) -> list[LoggedRow]:
     for place in range(len(answers.versions)):
         number = _number(answers, place)
         entity = entities[place] if entities else prediction_id(answers.request, number)
-        hashed = int.from_bytes(blake2b(entity.encode(), key=b"kedge.rollout", digest_size=8).digest(), "big")
+        hashed = entity_hash(entity)
         rows.append(LoggedRow(number, entity, hashed % GROUPS, (hashed >> 16) % SEEN_BITS))
     return rows
 

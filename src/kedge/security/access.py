@@ -128,6 +128,7 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/models", Right.WRITE),
     Grant("PATCH", "/api/v1/models/*", Right.WRITE),
     Grant("POST", "/api/v1/models/*/versions", Right.WRITE),
+    Grant("POST", "/api/v1/models/*/versions/*/servable", Right.WRITE),
     Grant("PATCH", "/api/v1/models/*/versions/*", Right.WRITE),
     # what describes a registered model, in a browser
     Grant("POST", "/models/new", Right.WRITE),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kedge.domain.lineage import Explanation, VersionExplanation
     from kedge.domain.monitoring import Profile, TruthBatch
     from kedge.domain.project import ProjectSpec
-    from kedge.domain.registry import CatalogVersion, HistoryEntry
+    from kedge.domain.registry import CatalogVersion, HistoryEntry, Servable
     from kedge.domain.rollout import Deployment
     from kedge.ports import Clock, JobRunner, MetaStore
     from kedge.registry.catalog import Catalog
@@ -60,6 +60,14 @@ class Watching(Protocol):
 
     def newest_profile(self, model: ModelName) -> Profile | None:
         """Find the profile of the newest window, in the champion's bins."""
+        ...
+
+
+class Servables(Protocol):
+    """What of the registry's room the server asks for."""
+
+    def servable(self, model: ModelName, number: int) -> Servable:
+        """Give what is needed to serve a version."""
         ...
 
 
@@ -142,6 +150,11 @@ class House(Protocol):
     @property
     def monitoring(self) -> Watching:
         """The monitoring room."""
+        ...
+
+    @property
+    def registry(self) -> Servables:
+        """Say how versions are served."""
         ...
 
     @property

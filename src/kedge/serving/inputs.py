@@ -75,16 +75,13 @@ class Inputs:
 
     def rows(self, tensors: Sequence[Tensor]) -> ModelRows:
         """Read tensors as rows, from 1 to MOST_ROWS. Raises RequestInvalid saying what is wrong where."""
-        if len(tensors) == 1 and self._is_matrix(tensors[0]):
+        if len(tensors) == 1 and self._numeric and len(tensors[0].shape) == 2 and tensors[0].name not in self.types:
             return self._of_matrix(tensors[0])
         count = self._check(tensors)
         if self.direct:
             return self._direct(tensors, count)
         columns = {tensor.name: _typed(tensor, self.types[tensor.name]) for tensor in tensors}
         return ModelRows(count, None, columns, columns[self._sticky] if self._sticky else None)
-
-    def _is_matrix(self, tensor: Tensor) -> bool:
-        return self._numeric and len(tensor.shape) == 2 and tensor.name not in self.types
 
     def _of_matrix(self, tensor: Tensor) -> ModelRows:
         """Read one tensor (rows, columns) whose columns are all that the model takes, in their order."""
@@ -101,12 +98,17 @@ class Inputs:
             if self._whole and tensor.data.dtype.kind == "f":
                 for place in self._whole:
                     _require_whole(self.names[place], matrix[:, place])
-            keys = matrix[:, self._places[self._sticky]].tolist() if self._sticky else None
-            return ModelRows(count, matrix, {}, keys)
+            return ModelRows(count, matrix, {}, self._keys(matrix) if self._sticky else None)
         columns = {}
         for place, (name, kind) in enumerate(self.types.items()):
             columns[name] = _typed(_column(tensor, name, place=place), kind)
         return ModelRows(count, None, columns, columns[self._sticky] if self._sticky else None)
+
+    def _keys(self, matrix: Numbers) -> list[Value]:
+        """Take the column that the traffic is split by out of a matrix, as the values that it stands for."""
+        values = matrix[:, self._places[self._sticky]].tolist()
+        whole = self.types[self._sticky] is ColumnType.INTEGER
+        return [None if isnan(value) else int(value) if whole else value for value in values]
 
     def _check(self, tensors: Sequence[Tensor]) -> int:
         """Check names and shapes of tensors that are a column each; give how many rows they have."""

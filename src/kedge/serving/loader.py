@@ -66,7 +66,9 @@ class Loaded:
     def answer(self, matrix: Numbers) -> Numbers:
         """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
         # one memory layout for all callers: sums in another order would differ in their last bits
-        answers = np.asarray(self.predictor.predict(np.ascontiguousarray(matrix)), dtype=np.float64)
+        if not matrix.flags.c_contiguous:
+            matrix = np.ascontiguousarray(matrix)
+        answers = np.asarray(self.predictor.predict(matrix), dtype=np.float64)
         if answers.shape != (len(matrix),):
             raise ModelRefused(
                 f"version {self.servable.number} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"
@@ -92,6 +94,10 @@ class Active:
     service: str
     roles: dict[int, str]
     forms: dict[int, str]
+    usual: tuple[str, ...]
+    """The outputs of a request that names none."""
+    parameters: dict[str, Any]
+    """What every answer says of where it comes from."""
     beside: bool = False
     """Whether it is a version that somebody asks for beside what is deployed."""
 
@@ -160,7 +166,11 @@ class RevisionLoader:
         inputs.direct = inputs.direct and all(_alike(each.servable, inputs) for each in versions.values())
         if named:
             self._leave(numbers)
-        return Active(deployment, versions, inputs, service.name, _roles(deployment), _forms(versions), not named)
+        usual = (versions[deployment.champion].servable.table.output, "version")
+        told = {"revision": deployment.revision}
+        return Active(
+            deployment, versions, inputs, service.name, _roles(deployment), _forms(versions), usual, told, not named
+        )
 
     def version(self, model: ModelName, number: int) -> Loaded:
         """Give one version, loaded, verified and warm. Raises NotFound, StoreBroken or ModelRefused."""

@@ -110,11 +110,11 @@ class Histogram:
     def __init__(self, counts: "memoryview[float]", bounds: tuple[float, ...]) -> None:
         self._counts, self._bounds = counts, bounds
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
+    def observe(self, value: float, *, times: int = 1) -> None:
+        """Count a value, so many times at once."""
         counts = self._counts
-        counts[bisect_left(self._bounds, value)] += 1.0
-        counts[-1] += value
+        counts[bisect_left(self._bounds, value)] += times
+        counts[-1] += value * times
 
 
 class Codes:

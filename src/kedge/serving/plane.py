@@ -8,25 +8,24 @@ in another thread, and its result is swapped in by one assignment.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-import numpy as np
 from polars.exceptions import PolarsError
 
 from kedge.domain.features import FeatureService
-from kedge.domain.ids import ModelName, RequestId, prediction_id
-from kedge.domain.monitoring import Matrix, PredictionBatch
-from kedge.domain.rollout import Deployment, Strategy
+from kedge.domain.ids import ModelName, RequestId
+from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError, NotFound, NothingDeployed, RequestInvalid
 from kedge.features.online import Served
 from kedge.ports import Clock, Deployments
 from kedge.rollout import split
 from kedge.serving import calls
+from kedge.serving.answering import Finish
 from kedge.serving.batch import Group, Queue
 from kedge.serving.inputs import Columns, ModelRows
 from kedge.serving.loader import Active, RevisionLoader
@@ -34,7 +33,7 @@ from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
 from kedge.serving.recent import Recent
 from kedge.serving.waiting import Waiting
-from kedge.serving.wire.questions import InferRequest, InferResponse, Tensor, Wanted
+from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
 
 _log = logging.getLogger("kedge.serving")
 _VARIANTS = ("champion", "challenger")
@@ -102,7 +101,7 @@ class Plane:
         self._queue = Queue(
             model,
             call=self._call,
-            finish=self._finish,
+            finish=Finish(model, log=log, metrics=self.metrics, recent=self._recent),
             most=limits.queue,
             most_rows=limits.call_rows,
             called=calling,
@@ -241,7 +240,8 @@ class Plane:
         deployment, probe = active.deployment, False
         if question.version is not None or question.variant is not None:
             deployment, probe = _chosen(question, active)
-        _require_outputs(question.outputs, active)
+        if question.outputs is not None:
+            _require_outputs(question.outputs, active)
         rows = active.inputs.rows(question.inputs)
         asked = Waiting(
             question=question,
@@ -303,112 +303,6 @@ class Plane:
         for asked in group:
             asked.began, asked.ended = began, ended
 
-    def _finish(self, group: Group) -> None:
-        """Log what was answered, in one write, and give the answers."""
-        records = []
-        for asked in group:
-            if asked.error is not None:
-                asked.future.set_exception(asked.error)
-            elif not asked.probe:
-                records.append(self._record(asked))
-        began = monotonic()
-        logged = bool(records) and self.log.append_all(records)
-        seconds = monotonic() - began
-        self.metrics.batch(rows=sum(asked.count for asked in group))
-        for asked in group:
-            if asked.error is None and not asked.future.done():
-                answer = self._answer(asked, logged=logged and not asked.probe)
-                asked.future.set_result(answer)
-                if asked.exact is not None and logged and asked.question.version is None:
-                    self._recent.keep(asked.exact, asked.told, answer=answer)
-                self._count(asked, seconds)
-
-    def _record(self, asked: Waiting) -> PredictionBatch:
-        """Make the record of an answer for the prediction log."""
-        active, deployment = asked.active, asked.deployment
-        names = active.inputs.names
-        return PredictionBatch(
-            request=asked.name,
-            model=self.model,
-            at=asked.at,
-            revision=deployment.revision,
-            service=active.service,
-            entities=asked.entities,
-            versions=[asked.version] * asked.count if asked.version is not None else asked.versions,
-            features=asked.features,
-            matrix=None if asked.matrix is None else Matrix(names, asked.matrix),
-            as_of=asked.as_of,
-            outputs=asked.outputs,
-            batches=asked.batches,
-            shadow=asked.shadow,
-            errors=asked.errors,
-            seconds={
-                "queue": asked.began - asked.arrived - asked.features_seconds,
-                "features": asked.features_seconds,
-                "predict": asked.ended - asked.began,
-            },
-            inputs=asked.inputs,
-            calls=asked.calls,
-            roles=active.roles,
-            forms=active.forms,
-            variant=asked.question.variant or "",
-        )
-
-    def _answer(self, asked: Waiting, *, logged: bool) -> InferResponse:
-        """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
-        active, shape = asked.active, (asked.count,)
-        version = asked.version
-        if version is None and len(set(asked.versions)) == 1:
-            version = asked.versions[0]
-        parameters: dict[str, Any] = {"revision": asked.deployment.revision}
-        if not logged:
-            parameters["logged"] = False
-        if asked.name != asked.told:
-            parameters["request"] = asked.name
-        outputs = []
-        for name in _names(asked.question.outputs, active):
-            if name == "version":
-                numbers = np.full(shape, version) if version is not None else np.array(asked.versions, np.int64)
-                outputs.append(Tensor(name, "INT64", shape, numbers))
-            elif name == "prediction_id":
-                ids = np.array([prediction_id(asked.name, row) for row in range(asked.count)], object)
-                outputs.append(Tensor(name, "BYTES", shape, ids))
-            else:
-                outputs.append(Tensor(name, "FP64", shape, asked.outputs))
-        return InferResponse(
-            model=self.model,
-            version=str(asked.deployment.champion if version is None else version),
-            id=asked.told,
-            parameters=parameters,
-            outputs=outputs,
-        )
-
-    def _count(self, asked: Waiting, log_seconds: float) -> None:
-        deployment = asked.deployment
-        version = asked.version
-        if version is None:
-            answered = set(asked.versions)
-            mixed = len(answered) > 1
-            version = deployment.champion if mixed else answered.pop()
-            role = "mixed" if mixed else _role(version, asked.active.deployment)
-        else:
-            role = _role(version, asked.active.deployment)
-        counted = self.metrics.version(version, role)
-        counted.requests[200].add()
-        counted.rows.add(asked.count)
-        counted.answered(
-            0.0,
-            asked.began - asked.arrived - asked.features_seconds,
-            asked.features_seconds,
-            asked.ended - asked.began,
-            0.0,
-            log_seconds,
-            monotonic() - asked.arrived,
-        )
-        if asked.errors and deployment.challenger is not None:
-            role = "shadow" if asked.shadow or deployment.strategy is Strategy.SHADOW else "challenger"
-            self.metrics.version(deployment.challenger, role).row_errors.add(len(asked.errors))
-
 
 def _chosen(question: InferRequest, active: Active) -> tuple[Deployment, bool]:
     """Take the split away from a request that asks for one version; say whether it is outside the deployment."""
@@ -433,22 +327,12 @@ def _entities(name: RequestId, rows: ModelRows, *, given: str | None, needed: bo
     return split.entities_of(name, [None] * rows.count) if needed else []
 
 
-def _require_outputs(wanted: Sequence[Wanted] | None, active: Active) -> None:
-    if wanted:
-        known = _known(active)
-        if unknown := {each.name for each in wanted} - known.keys():
-            raise RequestInvalid(f"unknown output {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-
-
-def _names(wanted: Sequence[Wanted] | None, active: Active) -> Iterable[str]:
-    """Name the outputs to give, in order."""
-    return dict.fromkeys(each.name for each in wanted) if wanted else (active.champion.table.output, "version")
+def _require_outputs(wanted: Sequence[Wanted], active: Active) -> None:
+    known = _known(active)
+    if unknown := {each.name for each in wanted} - known.keys():
+        raise RequestInvalid(f"unknown output {', '.join(sorted(unknown))}; there are {', '.join(known)}")
 
 
 def _known(active: Active) -> dict[str, None]:
     """Name the outputs there are, in order."""
     return dict.fromkeys((active.champion.table.output, "version", "prediction_id"))
-
-
-def _role(version: int, deployment: Deployment) -> str:
-    return "challenger" if version == deployment.challenger else "champion"

@@ -163,12 +163,9 @@ class _Server(uvicorn.Server):
             faulthandler.dump_traceback_later(self._bounds.drain + self._bounds.hang, exit=True)
         for server in self.servers:
             server.close()
-        last = self.config.loaded_app = _Last(self.config.loaded_app)
+        last = self.config.app = self.config.loaded_app = _Last(self.config.loaded_app)
         for connection in list(self.server_state.connections):
-            connection.app = last  # type: ignore[union-attr]
-            cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
-                cycle.keep_alive = False
+            connection.end_with(last)  # type: ignore[union-attr]
         until = monotonic() + _LAST_WORDS
         while self.server_state.connections and monotonic() < until:
             await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.registry import servable_of
 from kedge.errors import ConfigError, ModelRefused, NotFound
 from kedge.evaluation.load import ModelLoader
+from kedge.evaluation.parity import ComparedForm
 from kedge.evaluation.room import Evaluation
 from kedge.storage.sql import open_store
 
@@ -232,3 +233,21 @@ def test_regression_takes_squared_errors_where_no_metric_was_set(room, blobs):
     good = candidate(blobs, 10.0, 1.1, task=Task.REGRESSION)
     verdict = room.gate(spec(), good, against=None, on=frame(rows, task=Task.REGRESSION))
     assert "squared_error" in verdict.findings[1].reason
+
+
+def test_a_candidate_is_compiled_where_a_check_asks_and_not_else(store, blobs):
+    asked = []
+
+    def compare(one):
+        asked.append(one)
+        return ComparedForm(form="onnx", rows=9, difference=0.0)
+
+    loader = ModelLoader(blobs=blobs, formats=(ToyFormat(),))
+    room = Evaluation(blobs=blobs, loader=loader, events=store.events, clock=Clock(), compare=compare)
+    rules = GateRules(checks=(Check(parity="compiled", at_most=0.0), Check(beats="baseline")))
+    verdict = room.gate(spec(gate=rules), candidate(blobs), against=None, on=frame(flights()))
+    assert [finding.check for finding in verdict.findings][1] == "parity of the compiled form"
+    assert verdict.findings[1].outcome is Outcome.PASSED
+    assert (asked[0].format, asked[0].rows.shape) == ("toy", (20, 1))
+    room.gate(spec(), candidate(blobs, run="other"), against=None, on=frame(flights()))
+    assert len(asked) == 1

@@ -15,6 +15,7 @@ from kedge.evaluation.gate import (
     judge,
     require_sensible,
 )
+from kedge.evaluation.parity import ComparedForm
 
 ROWS = 1400
 BLOCKS = np.repeat(np.arange(7), ROWS // 7)
@@ -282,3 +283,18 @@ def test_a_refit_without_usable_answers_is_refused_and_no_rows_hold():
         ).outcome
         is Outcome.HELD
     )
+
+
+def test_the_parity_of_a_compiled_form_is_asked_for_and_held_without_one():
+    asked = Check(parity="compiled", at_most=1e-9)
+    near = ComparedForm(form="onnx", rows=2302, difference=2e-16)
+    found = only(gate(evidence(compiled=near), asked), "parity")
+    assert (found.outcome, found.measured, found.limit, found.rows) == (Outcome.PASSED, 2e-16, 1e-9, 2302)
+    assert "in the form onnx differ by at most 2e-16" in found.reason
+    far = ComparedForm(form="onnx", rows=2302, difference=0.3)
+    assert only(gate(evidence(compiled=far), asked), "parity").outcome is Outcome.REFUSED
+    for none in (None, ComparedForm(form="onnx", fault="treelite cannot read it")):
+        assert only(gate(evidence(compiled=none), asked), "parity").outcome is Outcome.HELD
+    assert has_one_form(asked)
+    assert not has_one_form(Check(parity="other", at_most=1.0))
+    assert not has_one_form(Check(parity="compiled"))

@@ -67,6 +67,8 @@ def open_catalog(store: SqlStore, files: Shelves, clock: Ticking | None = None) 
 
 def open_by_hand(store: SqlStore, catalog: Catalog, clock: Ticking | None = None) -> ByHand:
     clock = clock or Ticking()
-    registry = Registry(models=store.models, blobs=None, tables=None, evaluation=None, clock=clock)
+    registry = Registry(
+        models=store.models, registered=store.registered, blobs=None, tables=None, evaluation=None, clock=clock
+    )
     rollout = Rollout(deployments=store.deployments, registry=registry, watches=store.watches, notifier=None, clock=clock)
     return ByHand(catalog=catalog, registry=registry, rollout=rollout, deployments=store.deployments)

@@ -207,7 +207,7 @@ def test_a_champion_that_is_deployed_moves_with_its_deployment(deployed, store, 
 
 
 def test_what_is_deployed_cannot_be_taken_away(deployed, catalog, by_hand):
-    with pytest.raises(ModelRefused, match="registered by a client"):
+    with pytest.raises(ModelRefused, match="version 3 of 'flights' cannot be served"):
         by_hand.promote("flights", 3, reason="try it", **WHO)
     with pytest.raises(RequestInvalid, match="cannot be taken away"):
         by_hand.delete_alias("flights", "champion", reason="no more", **WHO)

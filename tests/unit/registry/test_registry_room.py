@@ -140,12 +140,12 @@ def test_promotions_are_kept_with_their_actors_and_happen_once(register, registr
 
 def test_rolling_back_twice_goes_two_back_and_never_forth(register, registry):
     three(register, registry)
-    assert registry.roll_back(MODEL, actor="ada", reason="bad").number == 2
-    assert registry.roll_back(MODEL, actor="ada", reason="worse").number == 1
+    assert registry.roll_back(MODEL, actor="ada", reason="bad") == 2
+    assert registry.roll_back(MODEL, actor="ada", reason="worse") == 1
     with pytest.raises(NotFound, match="no champion before"):
         registry.roll_back(MODEL, actor="ada", reason="worst")
     registry.promote(MODEL, 3, actor="ada", reason="it was not")
-    assert registry.roll_back(MODEL, actor="ada", reason="it was").number == 1
+    assert registry.roll_back(MODEL, actor="ada", reason="it was") == 1
 
 
 def test_an_alias_that_was_taken_away_goes_back_to_its_last_holder(register, registry):

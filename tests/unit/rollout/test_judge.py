@@ -40,7 +40,7 @@ def test_a_look_keeps_what_it_saw():
     assert found.days == 1
     assert found.difference == pytest.approx(0.02)
     assert found.upto == START + DAY
-    assert 0 < found.evidence < found.limit == 900
+    assert 0 < found.evidence < found.limit == 1100
 
 
 def test_no_traffic_holds_however_long_and_traffic_of_an_earlier_window_counts():

@@ -159,6 +159,11 @@ def test_verbs_without_a_trial_say_so(world):
         ({"approve": ("30%",)}, "approve names 30%"),
         ({"alpha": 2.0}, "alpha is 2"),
         ({"bake": "-1d"}, "bake: '-1d'"),
+        ({"max_disagreement": "some"}, "max_disagreement: 'some'"),
+        ({"min_group": 0}, "min_group is 0"),
+        ({"value": "prediction +"}, "value: 'prediction \\+' is no SQL expression"),
+        ({"value": "truth * 2"}, "does not read prediction"),
+        ({"value": "read_csv('/etc/passwd')"}, "unsupported function"),
     ],
 )
 def test_rules_that_cannot_be_followed_are_named(world, rules, said):

@@ -18,10 +18,12 @@ from kedge.domain.records import decode_batch
 from kedge.domain.registry import Servable, Signature
 from kedge.domain.rollout import Deployment
 from kedge.errors import ModelRefused, NotFound, StoreFull
+from kedge.serving.door.application import HttpDoor
 from kedge.serving.host import Host
 from kedge.serving.log import PredictionLog
 from kedge.serving.plane import DEFAULTS, Limits
-from kedge.serving.route import Application
+from kedge.serving.wire.decoding import JsonReader
+from kedge.serving.wire.questions import InferRequest
 
 MODEL = ModelName("flights")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -228,7 +230,7 @@ class Around:
             new_id=Ids(),
         )
         (self.plane,) = self.host.planes
-        self.app = Application(self.host, token=self.token, version="9")
+        self.app = HttpDoor(self.host, token=self.token, version="9")
 
     def deployed(self, champion: int = 1, challenger: int | None = None, **more: Any) -> "Around":
         self.deployments.deploy(champion, challenger, **more)
@@ -260,7 +262,7 @@ class Response:
 
 
 def call(
-    app: Application,
+    app: HttpDoor,
     method: str,
     path: str,
     body: Any = b"",
@@ -304,6 +306,14 @@ def version_of(number: int, signature: Signature, model: ModelName = MODEL) -> S
         signature=signature,
         service="delay",
         run=RunId(f"run{number}"),
+    )
+
+
+def question_of(body: bytes, model: str = MODEL) -> InferRequest:
+    """Read a body as the doors do."""
+    read = JsonReader().read(body)
+    return InferRequest(
+        model=model, inputs=read.inputs, id=read.id, parameters=read.parameters, outputs=read.outputs, body=body
     )
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, tensor
+from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, question_of, tensor
 
 from kedge.domain.rollout import Strategy
 from kedge.errors import DeadlineExceeded, KedgeError, ModelRefused, Overloaded
 from kedge.serving.plane import Limits
-from kedge.serving.protocol import question_of
 from kedge.serving.wire.questions import InferRequest, InferResponse
 
 
@@ -27,7 +26,7 @@ def numbers(**more: Any) -> Around:
 def asked(*rows: tuple[float, float], id: str | None = None, **more: Any) -> InferRequest:
     data = [value for row in rows for value in row]
     body = {"inputs": [tensor("x", "FP64", data, [len(rows), 2])], **({"id": id} if id else {})}
-    question = question_of(msgspec.json.encode(body), "flights", version=None)
+    question = question_of(msgspec.json.encode(body))
     return msgspec.structs.replace(question, **more)
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.unit.serving.fakes import NUMBERS, NUMERIC, SERVICE, SIGNATURE, Around, tensor
+from tests.unit.serving.fakes import NUMBERS, NUMERIC, SERVICE, SIGNATURE, Around, question_of, tensor
 
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Task
@@ -10,11 +10,10 @@ from kedge.domain.features import FeatureService
 from kedge.domain.registry import Signature
 from kedge.errors import ModelRefused, RequestInvalid
 from kedge.serving.inputs import MOST_ROWS, Inputs
-from kedge.serving.protocol import question_of
 
 
 def read(inputs: Inputs, *tensors: dict[str, object]) -> dict[str, list[object]]:
-    rows = inputs.rows(question_of(msgspec.json.encode({"inputs": tensors}), "m", version=None).inputs)
+    rows = inputs.rows(question_of(msgspec.json.encode({"inputs": tensors})).inputs)
     if rows.matrix is None:
         return rows.columns
     return {name: rows.matrix[:, place].tolist() for place, name in enumerate(inputs.names)}

@@ -42,6 +42,22 @@ class LightgbmFormat:
         _load(data)
         return {_FILE: data}
 
+    def claims(self, files: Mapping[str, bytes]) -> dict[str, bytes] | None:
+        """Find the one file of LightGBM's text among files; None where there is none. Raises ModelRefused."""
+        names = [name for name, data in files.items() if data.startswith(b"tree\n")]
+        if not names:
+            return None
+        if len(names) > 1:
+            raise ModelRefused(
+                f"there are {len(names)} LightGBM models ({', '.join(sorted(names))}); register one at a time"
+            )
+        _load(files[names[0]])
+        return {_FILE: files[names[0]]}
+
+    def columns(self, files: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Name the columns that the model was trained on."""
+        return tuple(_require_sound(files[_FILE])["feature_names"].split())
+
     def load(self, files: Mapping[str, bytes], signature: Signature) -> "LightgbmPredictor":
         """Load a model that answers as its signature says. Raises ModelRefused with what stopped it."""
         if set(files) != {_FILE}:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from kedge.adapters.sklearn.archive import ALLOWED, canonical, examine
-from kedge.adapters.sklearn.trees import require_sound, run_alone
+from kedge.adapters.sklearn.trees import forget_names, require_sound, run_alone
 from kedge.adapters.threads import OpenMp
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
+from kedge.domain.serving import TensorSignature
 from kedge.errors import ModelRefused
+from kedge.ports import TensorPredictor
 
 _FILE = "model.skops"
 _FAULTS = (
@@ -65,6 +67,33 @@ class SklearnFormat:
         _load(data)
         return {_FILE: data}
 
+    def claims(self, files: Mapping[str, bytes]) -> dict[str, bytes] | None:
+        """Find the one .skops file among files; None where there is none. Raises ModelRefused."""
+        names = [name for name in files if name.endswith(".skops")]
+        if not names:
+            return None
+        if len(names) > 1:
+            raise ModelRefused(f"there are {len(names)} .skops files ({', '.join(sorted(names))}); register one at a time")
+        data = canonical(files[names[0]])
+        _load(data)
+        return {_FILE: data}
+
+    def columns(self, files: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Name the columns that the model was trained on; () where it was trained on an array."""
+        return tuple(str(name) for name in getattr(read_model(files), "feature_names_in_", ()))
+
+    def describe(self, files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature:
+        """Say what the model takes and gives, a column each of the example's. Raises ModelRefused."""
+        from kedge.adapters.sklearn.tensors import describe
+
+        return describe(files, example)
+
+    def open(self, files: Mapping[str, bytes], tensors: TensorSignature) -> TensorPredictor:
+        """Load a model that answers columns by name. Raises ModelRefused."""
+        from kedge.adapters.sklearn.tensors import SklearnTensors
+
+        return SklearnTensors(files, tensors)
+
     def load(self, files: Mapping[str, bytes], signature: Signature) -> "SklearnPredictor":
         """Load a model that answers as its signature says. Raises ModelRefused with the type or fault that stopped it."""
         model = read_model(files)
@@ -83,6 +112,7 @@ class SklearnPredictor:
 
     def __init__(self, model: Any, task: Task) -> None:
         run_alone(model)
+        forget_names(model)
         self._model = model
         self._column = _positive_column(model) if task is Task.CLASSIFICATION else None
         self._answers = model.predict_proba if task is Task.CLASSIFICATION else model.predict

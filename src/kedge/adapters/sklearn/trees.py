@@ -37,6 +37,16 @@ def run_alone(model: Any) -> None:
             part.n_jobs = None
 
 
+def forget_names(model: Any) -> None:
+    """Take the names of columns from estimators that do not choose by them: on an array each call would warn of them."""
+    from sklearn.base import BaseEstimator
+    from sklearn.compose import ColumnTransformer
+
+    for part in _parts(model):
+        if isinstance(part, BaseEstimator) and not isinstance(part, ColumnTransformer):
+            vars(part).pop("feature_names_in_", None)
+
+
 def _parts(model: Any) -> Iterator[Any]:
     """Walk all objects that a model is made of, each once."""
     waiting, seen = [model], {id(model)}

@@ -102,6 +102,20 @@ class XgboostFormat:
         _load(data)
         return {_FILE: data}
 
+    def claims(self, files: Mapping[str, bytes]) -> dict[str, bytes] | None:
+        """Find the one file of XGBoost's JSON among files; None where there is none. Raises ModelRefused."""
+        names = [name for name, data in files.items() if data[:1] == b"{" and b'"learner"' in data]
+        if not names:
+            return None
+        if len(names) > 1:
+            raise ModelRefused(f"there are {len(names)} XGBoost models ({', '.join(sorted(names))}); register one at a time")
+        booster, _ = _load(files[names[0]])
+        return {_FILE: bytes(_best_of(booster).save_raw("json"))}
+
+    def columns(self, files: Mapping[str, bytes]) -> tuple[str, ...]:
+        """Name the columns that the model was trained on; () where it was trained on an array."""
+        return tuple(_load(files[_FILE])[0].feature_names or ())
+
     def load(self, files: Mapping[str, bytes], signature: Signature) -> "XgboostPredictor":
         """Load a model that answers as its signature says. Raises ModelRefused with what stopped it."""
         if set(files) != {_FILE}:
@@ -149,9 +163,13 @@ def _booster_of(model: Any) -> Any:
         raise ModelRefused(
             f"a classifier here answers classes 0 and 1, this one has {np.asarray(classes).tolist()}; train it on both"
         )
-    booster = model.get_booster()
+    return _best_of(model.get_booster())
+
+
+def _best_of(booster: Any) -> Any:
+    """Cut off the trees after the iteration that early stopping chose."""
     best = booster.attr("best_iteration")
-    return booster[: int(best) + 1] if best is not None else booster
+    return booster[: int(best) + 1] if best is not None and int(best) + 1 < booster.num_boosted_rounds() else booster
 
 
 def _task(learner: _Learner) -> Task:

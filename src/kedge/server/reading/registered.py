@@ -5,6 +5,7 @@ import msgspec
 from kedge.domain.evaluation import Outcome
 from kedge.domain.registry import CatalogVersion, HistoryEntry, ModelStage, RegisteredModel
 from kedge.errors import NotFound, SearchInvalid
+from kedge.registry.telling import described
 from kedge.server.house import House
 from kedge.server.reading.looking import filter_of
 from kedge.server.reading.scene import Scenes
@@ -64,6 +65,7 @@ class RegisteredVersion(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Sentence
     deployed: bool
     history: tuple[MoveLine, ...]
+    served: tuple[tuple[str, str], ...]
 
 
 def registered_list(house: House, scenes: Scenes, *, look: str = "", page: str = "") -> RegisteredList:
@@ -137,6 +139,7 @@ def registered_version(house: House, name: str, *, number: int) -> RegisteredVer
         verdict=_version_verdict(version),
         deployed=house.by_hand.is_deployed(name),
         history=tuple(moved(one) for one in reversed(own)),
+        served=tuple(described(version.servable)) if version.servable is not None else (),
     )
 
 

@@ -13,7 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from kedge.domain.ids import ModelName
 from kedge.domain.lineage import VersionExplanation
-from kedge.domain.registry import AliasMove, CatalogVersion, HistoryEntry, RegisteredModel
+from kedge.domain.registry import AliasMove, CatalogVersion, HistoryEntry, RegisteredModel, Servable
 from kedge.registry.catalog import Offered
 from kedge.registry.names import check_reason
 from kedge.server import wire
@@ -88,6 +88,13 @@ class VersionsOfModel(msgspec.Struct, frozen=True, kw_only=True):
 
     model: RegisteredModel
     versions: tuple[CatalogVersion, ...]
+
+
+class ServedAs(msgspec.Struct, frozen=True, kw_only=True):
+    """What answers ("original", or a compiled form), and all that serving needs."""
+
+    form: str
+    servable: Servable
 
 
 class ModelHistory(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +211,12 @@ class Catalogs(Controller):
     ) -> CatalogVersion:
         """Take a version out of use; refused for one that is served."""
         return house.by_hand.archive(model, number, actor=actor_of(request), reason=check_reason(data.reason))
+
+    @post("/models/{model:str}/versions/{number:int}/servable", sync_to_thread=True, status_code=200, responses=ANSWERS)
+    def servable(self, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> ServedAs:
+        """Say what serving needs of a version, found out now if nobody has; refused with the reason why it cannot be."""
+        found = house.registry.servable(ModelName(model), number)
+        return ServedAs(form=found.form, servable=found)
 
     @get("/models/{model:str}/versions/{number:int}/why", sync_to_thread=True, responses=ANSWERS)
     def why(self, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionExplanation:

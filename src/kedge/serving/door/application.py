@@ -9,6 +9,7 @@ import logging
 from asyncio import CancelledError, Future
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from ipaddress import ip_address
+from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -43,7 +44,11 @@ EXTENSIONS = ("binary_tensor_data",)
 CARRIER = "kedge.carrier"
 """Where a scope's extensions name the connection that is to cancel what its caller no longer waits for."""
 
+AskedInference = tuple[InferRequest, bool]
+"""A question, and whether its answer is wanted in binary where its outputs do not say."""
+
 _log = logging.getLogger("kedge.serving")
+_DIRECT = 256
 _encode = msgspec.json.Encoder().encode
 _JSON: Headers = [(b"content-type", b"application/json")]
 _BINARY = (b"content-type", b"application/octet-stream")
@@ -59,13 +64,20 @@ class HttpReply(NamedTuple):
 
 
 class HttpDoor:
-    """The ASGI application over what answers. With a token, all but `/v2` and the health routes ask for it as a bearer."""
+    """The ASGI application over what answers. With a token, all but `/v2` and the health routes
+    ask for it as a bearer.
+
+    `direct` are the targets, as they come over the wire, at which an inference was answered: `direct.py` takes them from
+    the connection. `begin` and `end` are the same for both ways.
+    """
 
     def __init__(
         self, host: ServingHost, *, token: str | None = None, version: str = "", body_limit: int = BODY_LIMIT
     ) -> None:
         self._host, self._version, self._limit = host, version, body_limit
         self._bearer = f"Bearer {token}".encode() if token else None
+        self.ask = host.ask
+        self.direct: dict[bytes, Destination] = {}
         self._readers: dict[str, JsonReader] = {}
         self._answers: Mapping[str, Callable[..., Awaitable[HttpReply]]] = {
             "infer": self._infer,
@@ -102,12 +114,17 @@ class HttpDoor:
         except CallerGone:
             return
         except Exception as error:  # the request door
-            reply = _apology(error)
-        if reply.status != 200 and place is not None and place.infers:
-            self._host.refused(place.model or self._first(), status=reply.status)
+            reply = self.refusal(place, error)
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+
+    def refusal(self, place: Destination | None, error: Exception) -> HttpReply:
+        """Write what a caller is told of an error, and count it."""
+        reply = _apology(error)
+        if place is not None and place.infers:
+            self._host.refused(place.model or self._first(), status=reply.status)
+        return reply
 
     def _require_token(self, given: Given, path: str) -> None:
         if path.rstrip("/") not in OPEN and not hmac.compare_digest(given.get(b"authorization", b""), self._bearer or b""):
@@ -125,8 +142,27 @@ class HttpDoor:
         return next(iter(self._host.models()), "")
 
     async def _infer(self, place: Destination, given: Given, *, scope: Scope, receive: Receive) -> HttpReply:
+        header_length(given)
+        asked = self.begin(place, given, raw=await read_body(given, receive, limit=self._limit))
+        reply = self.end(await self._answer(asked[0], scope), asked)
+        if len(self.direct) < _DIRECT:
+            self.direct[scope.get("raw_path", b"")] = place
+        return reply
+
+    def takes(self, target: bytes, given: Given) -> Destination | None:
+        """Say what a target names if an inference was answered there before, and this one is as plain as that."""
+        place = self.direct.get(target)
+        if place is None or b"content-encoding" in given or b"transfer-encoding" in given:
+            return None
+        length = given.get(b"content-length", b"")
+        return place if length.isdigit() and len(length) < 12 and int(length) <= self._limit else None
+
+    def begin(self, place: Destination, given: Given, *, raw: bytes) -> AskedInference:
+        """Read an inference request. Raises HttpRefusal or RequestInvalid."""
+        received = monotonic()
+        if self._bearer is not None:
+            self._require_token(given, "")
         header = header_length(given)
-        raw = await read_body(given, receive, limit=self._limit)
         reader = self._readers.get(place.model) or self._reader(place.model)
         body = reader.read(raw) if header is None else read_binary(raw, header=header)
         question = InferRequest(
@@ -140,9 +176,16 @@ class HttpDoor:
             variant=variant_of(given.get(b"kedge-variant")),
             entity=_text(given.get(b"kedge-entity")),
             body=raw if body.id else None,
+            received=received,
         )
-        answer = await self._answer(question, scope)
-        encoded = encode_answer(answer, question, binary=body.binary)
+        return question, body.binary
+
+    def end(self, answer: InferResponse, asked: AskedInference) -> HttpReply:
+        """Write the answer to an inference request."""
+        began = monotonic()
+        encoded = encode_answer(answer, asked[0], binary=asked[1])
+        if answer.serialized is not None:
+            answer.serialized(monotonic() - began)
         if encoded.header is None:
             return HttpReply(200, encoded.body, _headers(answer))
         length = (b"inference-header-content-length", b"%d" % encoded.header)

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from kedge.serving.door.application import CARRIER
+from kedge.serving.door.application import CARRIER, HttpDoor
+from kedge.serving.door.direct import DirectCycle
 
 _HEAD_BYTES = 64 * 2**10
 _NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
@@ -27,6 +28,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.asked: asyncio.Future[Any] | None = None
+        self._door = self.config.app if isinstance(self.config.app, HttpDoor) else None
+        self._direct: DirectCycle | None = None
         self._carries = {CARRIER: self}
         self._state, self._timed = "waiting", ""
         self._head_size = 0
@@ -45,6 +48,12 @@ class Connection(HttpToolsProtocol):
             self.asked.cancel()
         super().connection_lost(exc)
 
+    def end_with(self, last: Any) -> None:
+        """Have `last`, an application whose answers close their connection, answer what comes yet: this process drains."""
+        self.app, self._door = last, None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
     def data_received(self, data: bytes) -> None:
         """Take what arrived, and see to it that what is not whole yet becomes so in time."""
         if self._state == "head":
@@ -62,21 +71,60 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._state, self._head_size = "head", 0
-        self.scope["extensions"] = self._carries  # type: ignore[typeddict-item]
 
     def on_headers_complete(self) -> None:
-        """Have a request's head whole."""
+        """Have a request's head whole: see which way it goes."""
         self._state = "body"
+        if self._goes_direct():
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        self.scope["extensions"] = self._carries  # type: ignore[typeddict-item]
         super().on_headers_complete()
         # A chunked body may end in more headers, without end: they are none of the request's.
         self.headers = _NO_HEADERS  # type: ignore[assignment]
 
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a request's body."""
+        if self._direct is not None:
+            self._direct.take(body)
+        else:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Have a request whole."""
         self._state = "whole"
-        super().on_message_complete()
+        direct, self._direct = self._direct, None
+        if direct is not None:
+            direct.whole()
+        else:
+            super().on_message_complete()
+
+    def _goes_direct(self) -> bool:
+        """Say whether a request goes the short way, and begin it if it does."""
+        parser = self.parser
+        if (
+            self._door is None
+            or self.url not in self._door.direct
+            or not (self.cycle is None or self.cycle.response_complete)
+            or self.expect_100_continue
+            or self.flow.write_paused
+            or parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or not parser.should_keep_alive()
+        ):
+            return False
+        given = dict(self.headers)
+        place = self._door.takes(self.url, given)
+        if place is None:
+            return False
+        self._direct = self.cycle = DirectCycle(self, self._door, place=place, given=given)  # type: ignore[assignment]
+        return True
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, in the shape of every other error."""

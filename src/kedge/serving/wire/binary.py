@@ -16,7 +16,16 @@ from msgspec import UNSET
 from numpy.typing import NDArray
 
 from kedge.serving.wire.datatypes import Datatype
-from kedge.serving.wire.decoding import InferBody, TensorFrame, body_of, known, read_frame, read_tensor, refuse
+from kedge.serving.wire.decoding import (
+    InferBody,
+    TensorFrame,
+    body_of,
+    known,
+    read_frame,
+    read_tensor,
+    refuse,
+    require_modest,
+)
 from kedge.serving.wire.questions import Tensor
 
 SIZE = "binary_data_size"
@@ -27,7 +36,8 @@ def read_binary(body: bytes, *, header: int) -> InferBody:
     """Read a body of which the first `header` bytes are JSON. Raises RequestInvalid naming the input."""
     if not 0 < header <= len(body):
         refuse(f"Inference-Header-Content-Length is {header}, but the body has {len(body)} bytes")
-    frame = read_frame(body[:header])
+    require_modest(head := body[:header])
+    frame = read_frame(head)
     at, tensors = header, []
     for tensor in frame.inputs:
         size = (tensor.parameters or {}).get(SIZE)

@@ -94,6 +94,7 @@ class JsonReader:
 
     def read(self, body: bytes) -> InferBody:
         """Read a body. Raises RequestInvalid naming the input and what was expected."""
+        require_modest(body)
         if self._floats and (known := _float_body(body)) is not None:
             return known
         frame = read_frame(body)
@@ -119,6 +120,14 @@ def _float_body(body: bytes) -> InferBody | None:
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, TypeError):
         return None
     return body_of(frame, tensors) if _colons(body, most=(keys := _keys(frame))) == keys else None
+
+
+def require_modest(body: bytes) -> None:
+    """Raise RequestInvalid for a long body of next to nothing but brackets: each costs thirty times its byte in memory."""
+    if len(body) > 2**20:
+        for bracket, most, what in ((b"[", _MOST_LISTS, "lists"), (b"{", _MOST_OBJECTS, "objects")):
+            if body.count(bracket) > most:
+                refuse(f"the body has more than {most} {what}; send data flat, in binary, or fewer rows at once")
 
 
 def read_frame(body: bytes) -> RequestFrame:
@@ -148,6 +157,8 @@ def _not_a_request(body: bytes, error: Exception) -> NoReturn:
     refuse(f"the body is not {_WHAT}" if name is None else f"input {name!r}", error)
 
 
+_MOST_LISTS = 1_000_000
+_MOST_OBJECTS = 200_000
 _WHAT = "an inference request"
 _IN_INPUT = re.compile(r"`\$\.inputs\[(\d+)\]")
 
@@ -220,10 +231,13 @@ def read_tensor(tensor: TensorFrame) -> Tensor:
 def _column(raw: bytes, datatype: Datatype, *, shape: tuple[int, ...]) -> NDArray[Any] | None:
     """Read what most columns are, a flat list without null; None for any other, and for one with anything wrong."""
     try:
-        flat = decoder(datatype.name, 1, nulls=datatype.floating).decode(raw)
+        flat = _read_column[datatype.name](raw)
         return array(flat, datatype, shape=shape) if len(flat) == shape[0] else None
     except (msgspec.MsgspecError, UnicodeError, ValueError):
         return None
+
+
+_read_column = {name: decoder(name, 1, nulls=each.floating).decode for name, each in DATATYPES.items()}
 
 
 def known(tensor: TensorFrame) -> Datatype:

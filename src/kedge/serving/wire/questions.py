@@ -4,7 +4,7 @@
 A caller that goes away cancels the `await` of its question; what is cancelled need not be computed.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -55,7 +55,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False
     `version` is None for what is deployed; `outputs` None for the usual ones. `deadline` is in seconds of
     `time.monotonic()`: after it nobody waits. `variant` ("champion", "challenger") and `entity` (what the traffic is split
     by) are a tester's override. `body` is what came over the wire where the caller gave an id: the same id with the same
-    body is the same question.
+    body is the same question. `received` is when a door began to read it (seconds of `time.monotonic()`; 0: not known).
     """
 
     model: str
@@ -68,16 +68,21 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False
     variant: str | None = None
     entity: str | None = None
     body: bytes | None = None
+    received: float = 0.0
 
 
 class InferResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
-    """What a model answers: `id` is the caller's where it gave one, `outputs` in the order that was asked for."""
+    """What a model answers: `id` is the caller's where it gave one, `outputs` in the order that was asked for.
+
+    `serialized` is to be told how many seconds a door took to write it.
+    """
 
     model: str
     version: str
     id: str
     outputs: Sequence[Tensor]
     parameters: Mapping[str, Any] = {}
+    serialized: Callable[[float], None] | None = None
 
 
 class TensorMetadata(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kedge.serving.wire.answers import plain
-from kedge.serving.wire.decoding import TensorFrame, plain_json, read_tensor, refuse, require_unique
+from kedge.serving.wire.decoding import TensorFrame, plain_json, read_tensor, refuse, require_modest, require_unique
 from kedge.serving.wire.questions import OURS, InferResponse, ModelMetadata, Tensor, TensorMetadata, Wanted
 
 _WHAT = "JSON of rows"
@@ -76,6 +76,7 @@ def read_rows(body: bytes, model: ModelMetadata) -> Rows:
 
 
 def _sheet(body: bytes) -> Sheet:
+    require_modest(body)
     try:
         sheet = _read_sheet(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

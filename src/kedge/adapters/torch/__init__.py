@@ -1,0 +1,1 @@
+"""PyTorch: exported programs, rewritten so that reading them runs nothing."""

@@ -1,0 +1,161 @@
+"""From answered requests to their callers: one write to the log for all of them, then the answers, then the counters."""
+
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from kedge.domain.ids import ModelName, prediction_id
+from kedge.domain.monitoring import Matrix, PredictionBatch
+from kedge.domain.rollout import Strategy
+from kedge.serving.batch import Group
+from kedge.serving.loader import Active
+from kedge.serving.log import PredictionLog
+from kedge.serving.metrics import ModelMetrics, VersionMetrics
+from kedge.serving.recent import Recent
+from kedge.serving.waiting import Waiting
+from kedge.serving.wire.questions import InferResponse, Tensor, Wanted
+
+_KEPT = 256
+
+
+class Finish:
+    """Logs, answers and counts what a model answered. In the loop's thread."""
+
+    def __init__(self, model: ModelName, *, log: PredictionLog, metrics: ModelMetrics, recent: Recent) -> None:
+        self._model, self._log, self._metrics, self._recent = model, log, metrics, recent
+        self._numbers: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, group: Group) -> None:
+        """Finish requests that went through the model together, some of which may have failed."""
+        good, records = [], []
+        for asked in group:
+            if asked.future.done():
+                continue
+            if asked.error is not None:
+                asked.future.set_exception(asked.error)
+                continue
+            good.append(asked)
+            if not asked.probe:
+                records.append(self._record(asked))
+        began = monotonic()
+        logged = bool(records) and self._log.append_all(records)
+        ended = monotonic()
+        for asked in good:
+            counted = self._counted(asked)
+            answer = self._answer(asked, counted, logged=logged and not asked.probe)
+            asked.future.set_result(answer)
+            if asked.exact is not None and logged and asked.question.version is None:
+                self._recent.keep(asked.exact, asked.told, answer=answer)
+        if good:
+            self._count(good, logged=ended - began, now=ended)
+
+    def _record(self, asked: Waiting) -> PredictionBatch:
+        """Make the record of an answer for the prediction log."""
+        active, version, waited = asked.active, asked.version, asked.began - asked.arrived - asked.features_seconds
+        return PredictionBatch(
+            request=asked.name,
+            model=self._model,
+            at=asked.at,
+            revision=asked.deployment.revision,
+            service=active.service,
+            entities=asked.entities,
+            versions=[version] * asked.count if version is not None else asked.versions,
+            features=asked.features,
+            matrix=None if asked.matrix is None else Matrix(active.inputs.names, asked.matrix),
+            as_of=asked.as_of,
+            outputs=asked.outputs,
+            batches=asked.batches,
+            shadow=asked.shadow,
+            errors=asked.errors,
+            seconds={"queue": waited, "features": asked.features_seconds, "predict": asked.ended - asked.began},
+            inputs=asked.inputs,
+            calls=asked.calls,
+            roles=active.roles,
+            forms=active.forms,
+            variant=asked.question.variant or "",
+        )
+
+    def _answer(self, asked: Waiting, counted: VersionMetrics, *, logged: bool) -> InferResponse:
+        """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
+        active, shape, version = asked.active, (asked.count,), asked.version
+        if version is None and len(set(asked.versions)) == 1:
+            version = asked.versions[0]
+        parameters = active.parameters
+        if not logged or asked.name != asked.told:
+            parameters = {**parameters, **({} if logged else {"logged": False})}
+            if asked.name != asked.told:
+                parameters["request"] = asked.name
+        outputs = []
+        for name in _names(asked.question.outputs, active):
+            if name == "version":
+                outputs.append(self._versions(asked, version))
+            elif name == "prediction_id":
+                ids = np.array([prediction_id(asked.name, row) for row in range(asked.count)], object)
+                outputs.append(Tensor(name, "BYTES", shape, ids))
+            else:
+                outputs.append(Tensor(name, "FP64", shape, asked.outputs))
+        return InferResponse(
+            model=self._model,
+            version=str(asked.deployment.champion if version is None else version),
+            id=asked.told,
+            parameters=parameters,
+            outputs=outputs,
+            serialized=counted.stages["serialize"].observe,
+        )
+
+    def _versions(self, asked: Waiting, version: int | None) -> Tensor:
+        """Say which version answered each row. The usual ones are kept: making an array costs more than the rest."""
+        count = asked.count
+        if version is None:
+            return Tensor("version", "INT64", (count,), np.array(asked.versions, np.int64))
+        known = self._numbers.get((version, count))
+        if known is None:
+            known = Tensor("version", "INT64", (count,), np.full(count, version, np.int64))
+            if len(self._numbers) >= _KEPT:
+                self._numbers.clear()
+            if count <= _KEPT:
+                self._numbers[version, count] = known
+        return known
+
+    def _count(self, group: Sequence[Waiting], *, logged: float, now: float) -> None:
+        """Count answered requests: what they share at once for all, their own times one by one."""
+        self._metrics.batch(rows=sum([asked.count for asked in group]))
+        predict = group[0].ended - group[0].began
+        tally: dict[Any, list[int]] = {}
+        for asked in group:
+            counted = self._counted(asked)
+            stages = counted.stages
+            received = asked.question.received or asked.arrived
+            stages["total"].observe(now - received)
+            stages["parse"].observe(asked.arrived - received)
+            stages["queue"].observe(asked.began - asked.arrived - asked.features_seconds)
+            if asked.features_seconds:
+                stages["features"].observe(asked.features_seconds)
+            sums = tally.setdefault(counted, [0, 0])
+            sums[0] += 1
+            sums[1] += asked.count
+            if asked.errors and (challenger := asked.deployment.challenger) is not None:
+                role = "shadow" if asked.deployment.strategy is Strategy.SHADOW else "challenger"
+                self._metrics.version(challenger, role).row_errors.add(len(asked.errors))
+        for counted, (requests, rows) in tally.items():
+            counted.requests[200].add(requests)
+            counted.rows.add(rows)
+            counted.stages["predict"].observe(predict, times=requests)
+            counted.stages["log"].observe(logged, times=requests)
+
+    def _counted(self, asked: Waiting) -> VersionMetrics:
+        """Give the counters of a request: of the version that answered it, or of both that did."""
+        if asked.version is not None:
+            return self._metrics.version(asked.version, asked.active.roles[asked.version])
+        versions = set(asked.versions)
+        if len(versions) > 1:
+            return self._metrics.version(asked.deployment.champion, "mixed")
+        version = versions.pop()
+        return self._metrics.version(version, asked.active.roles[version])
+
+
+def _names(wanted: Sequence[Wanted] | None, active: Active) -> Iterable[str]:
+    """Name the outputs to give, in order."""
+    return dict.fromkeys(each.name for each in wanted) if wanted else active.usual
