@@ -1,5 +1,6 @@
 """Starts the data plane of one project: what one process does, alone or as a worker (`supervisor.py` starts several)."""
 
+import gc
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,8 @@ def serve_on(
     port = rules.grpc_port
     known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
     with _awake(models):
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
             HttpDoor(models, **known),
             listener,
