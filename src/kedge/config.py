@@ -14,7 +14,7 @@ import msgspec
 from kedge.data.expect import checked
 from kedge.document import Document, choices_at
 from kedge.domain.data import Expectation
-from kedge.domain.durations import seconds_of
+from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import GateRules
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
@@ -172,8 +172,11 @@ def _check_serving(document: Document, serving: ServingRules) -> None:
     ):
         if not 1 <= number <= most:
             document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to {most}")
-    for name in ("hang", "drain", "timeout"):
+    for name in ("hang", "drain", "timeout", "trace_slow"):
         _require(document, "serving", name, reads=seconds_of, text=getattr(serving, name))
+    _require(document, "serving", "trace_share", reads=share_of, text=serving.trace_share or "1%")
+    if serving.traces and not re.match(r"https?://[^/]", serving.traces):
+        document.fail(("serving", "traces"), f"serving.traces is {serving.traces!r}; write http://HOST:4318/v1/traces")
     for name in ("memory", "body_limit", "loaded"):
         _require(document, "serving", name, reads=bytes_of, text=getattr(serving, name) or "1B")
 

@@ -116,7 +116,7 @@ def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_p
 def test_the_grpc_door_opens_and_drains_with_the_process(start: Callable[..., Started]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process, _ = start(f"grpc={port}")
+    process, _ = start(f"grpc_port={port}")
     with InferenceServerClient(f"127.0.0.1:{port}") as client:
         assert client.is_model_ready("flights")
     process.send_signal(signal.SIGTERM)

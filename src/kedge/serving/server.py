@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kedge.domain.durations import seconds_of
+from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
 from kedge.serving.door.application import HttpDoor
@@ -20,6 +20,7 @@ from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.plane import Limits
+from kedge.serving.tracing import Traced
 from kedge.serving.worker import Bounds, answer
 from kedge.version import installed
 
@@ -75,11 +76,11 @@ def serve_on(
     models = host_of(house, replay_clock=replay_clock, metrics=metrics, limits=_limits(rules), only=only)
     port = rules.grpc_port
     known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
-    with _awake(models):
+    with _awake(models), _traced(house, rules, app=HttpDoor(models, **known)) as app:
         gc.collect()
         gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
-            HttpDoor(models, **known),
+            app,
             listener,
             metrics=metrics,
             bounds=Bounds.of(rules),
@@ -89,6 +90,20 @@ def serve_on(
             supervisor=supervisor,
             options={"http": Connection, "ws": "none"},
         )
+
+
+@contextmanager
+def _traced(house: "House", rules: ServingRules, *, app: HttpDoor) -> Iterator[HttpDoor | Traced]:
+    """Tell of requests where an address is given; else leave the door as it is."""
+    if not rules.traces:
+        yield app
+        return
+    traces = house.traces(rules.traces)
+    try:
+        share = share_of(rules.trace_share) if rules.trace_share else 0.0
+        yield Traced(app, traces, share=share, slow=seconds_of(rules.trace_slow))
+    finally:
+        traces.close()
 
 
 def _limits(rules: ServingRules) -> Limits:
