@@ -26,6 +26,7 @@ REFUSED = 78  # the exit code of a worker that cannot start and has said why
 _LOOK = 0.25
 _GRACE = 1.0  # seconds beyond a limit in which a worker keeps it by itself
 _STABLE = 30.0  # seconds after which a worker's end is no repetition of the last one's
+_WELL = 1.0  # seconds of answering after which it was not its start that failed
 _LONGEST_WAIT = 30.0
 _PATIENCE = 1.0  # seconds without a worker after which callers are told instead of kept waiting
 
@@ -36,12 +37,14 @@ Begin = Callable[[Metrics], None]
 
 @dataclass
 class Worker:
-    """One forked process. `retires` is whom it takes over from once it is ready; `ending` since when it was told to end."""
+    """One forked process. `retires` is whom it takes over from once it is ready; `ending` and `ready`
+    are since when it was told to end, and since when it answers (0: not)."""
 
     pid: int
     segment: Segment
     retires: int = 0
     ending: float = 0.0
+    ready: float = 0.0
     reason: Reason | None = None
 
     def end(self) -> None:
@@ -128,6 +131,7 @@ class Supervisor:
             return (1 if self._refused else 0) if not self._workers else None
         ready = [worker for worker in self._workers.values() if worker.segment.state is WorkerState.READY]
         for worker in ready:
+            worker.ready = worker.ready or now
             if worker.retires:
                 self._workers[worker.retires].end()
                 worker.retires = 0
@@ -196,7 +200,8 @@ class Supervisor:
         hung = code == HUNG or (stale and worker.segment.state is WorkerState.READY)
         reason: Reason = worker.reason or ("hung" if hung else "died")
         self._ends[reason].add()
-        again = now - self._failed_at < _STABLE
+        # Who has answered for a while was well; only what never gets far is started more and more seldom.
+        again = now - self._failed_at < _STABLE and not (worker.ready and now - worker.ready > _WELL)
         self._failures = self._failures + 1 if again else 1
         self._failed_at = now
         wait = min(_LONGEST_WAIT, 0.5 * 2.0 ** (self._failures - 2)) if again else 0.0
