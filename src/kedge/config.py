@@ -173,19 +173,19 @@ def _check_serving(document: Document, serving: ServingRules) -> None:
         if not 1 <= number <= most:
             document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to {most}")
     for name in ("hang", "drain", "timeout", "trace_slow"):
-        _require(document, "serving", name, reads=seconds_of, text=getattr(serving, name))
-    _require(document, "serving", "trace_share", reads=share_of, text=serving.trace_share or "1%")
+        _require(document, ("serving", name), reads=seconds_of, text=getattr(serving, name))
+    _require(document, ("serving", "trace_share"), reads=share_of, text=serving.trace_share or "1%")
     if serving.traces and not re.match(r"https?://[^/]", serving.traces):
         document.fail(("serving", "traces"), f"serving.traces is {serving.traces!r}; write http://HOST:4318/v1/traces")
     for name in ("memory", "body_limit", "loaded"):
-        _require(document, "serving", name, reads=bytes_of, text=getattr(serving, name) or "1B")
+        _require(document, ("serving", name), reads=bytes_of, text=getattr(serving, name) or "1B")
 
 
-def _require(document: Document, section: str, name: str, *, reads: Callable[[str], object], text: str) -> None:
+def _require(document: Document, place: tuple[str, str], *, reads: Callable[[str], object], text: str) -> None:
     try:
         reads(text)
     except ValueError as error:
-        document.fail((section, name), f"{section}.{name}: {error}")
+        document.fail(place, f"{'.'.join(place)}: {error}")
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:

@@ -134,7 +134,7 @@ class Finish:
             if asked.features_seconds:
                 stages["features"].observe(asked.features_seconds)
             if asked.notes is not None:
-                _note(asked, now - logged, now)
+                _note(asked, written=now - logged, logged=now)
             sums = tally.setdefault(counted, [0, 0])
             sums[0] += 1
             sums[1] += asked.count
@@ -158,7 +158,7 @@ class Finish:
         return self._metrics.version(version, asked.active.roles[version])
 
 
-def _note(asked: Waiting, written: float, logged: float) -> None:
+def _note(asked: Waiting, *, written: float, logged: float) -> None:
     """Note when each stage began and ended."""
     notes, version = asked.notes, asked.deployment.champion if asked.version is None else asked.version
     if notes is not None:

@@ -58,7 +58,7 @@ def answer(
     bounds: Bounds,
     ending: Ending,
     ready: Callable[[], None],
-    beside: Sequence["Beside"] = (),
+    beside: Sequence["Companion"] = (),
     supervisor: int = 0,
     options: dict[str, Any] | None = None,
 ) -> None:
@@ -81,7 +81,7 @@ def answer(
     faulthandler.cancel_dump_traceback_later()
 
 
-class Beside(Protocol):
+class Companion(Protocol):
     """What lives in the event loop beside the HTTP server, from before it accepts connections to its end."""
 
     async def start(self) -> None:
@@ -103,7 +103,7 @@ class _Server(uvicorn.Server):
         metrics: Metrics,
         bounds: Bounds,
         ready: Callable[[], None],
-        beside: Sequence["Beside"],
+        beside: Sequence["Companion"],
         supervisor: int,
     ) -> None:
         super().__init__(config)

@@ -37,23 +37,23 @@ class OtlpTraces:
         trace_id = parent.trace_id if parent else random.getrandbits(128) or 1
         above = SpanContext(trace_id, parent.span_id, is_remote=True, trace_flags=flags) if parent else None
 
-        def end(name: str, begin: int, until: int, **more: Any) -> SpanContext:
+        def end(name: str, *, start_time: int, end_time: int, **more: Any) -> SpanContext:
             own = SpanContext(trace_id, random.getrandbits(64) or 1, is_remote=False, trace_flags=flags)
-            span = self._span(name, context=own, start_time=begin, end_time=until, **more)
+            span = self._span(name, context=own, start_time=start_time, end_time=end_time, **more)
             self._processor.on_end(span)
             return own
 
         root = end(
             told.name,
-            told.began,
-            told.ended,
+            start_time=told.began,
+            end_time=told.ended,
             parent=above,
             kind=SpanKind.SERVER,
             attributes=told.attributes,
             status=Status(StatusCode.ERROR if told.failed else StatusCode.UNSET),
         )
         for name, begin, until in told.stages:
-            end(name, begin, until, parent=root)
+            end(name, start_time=begin, end_time=until, parent=root)
 
     def close(self) -> None:
         """Send what waits, and end the thread."""
