@@ -15,6 +15,7 @@ import typer
 
 from kedge.cli.opening import HERE, Folder, Store, opened
 from kedge.config import read_serving, settings
+from kedge.domain.predictions import Ack
 from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
 from kedge.errors import KedgeError
@@ -39,6 +40,7 @@ def command(
     ] = None,
     grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port of the gRPC door; else none.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model to serve; repeat it. Else all that are deployed.")] = None,
+    ack: Annotated[Ack | None, typer.Option(help="What an answer waits for; else predictions.ack of kedge.toml.")] = None,
     replay_clock: Annotated[
         bool, typer.Option("--replay-clock", help="Requests say what time it is (replays only).")
     ] = False,
@@ -57,7 +59,7 @@ def command(
     require_token(host, token or None)
     with listen(host, port) as listener:
         tell = _Told(sys.stdout, name, url_of(listener), rules)
-        plane = _Plane(folder, store, listener, rules, model or None, replay_clock)
+        plane = _Plane(folder, store, listener, rules, model or None, ack, replay_clock)
         if rules.workers > 1:
             sys.exit(_supervised(plane, ready=tell, while_input=while_input))
         if while_input:
@@ -90,6 +92,7 @@ class _Plane:
     listener: socket.socket
     rules: ServingRules
     only: Sequence[str] | None
+    ack: Ack | None
     replay_clock: bool
 
     def answer(self, metrics: Metrics, *, ready: Callable[[], None] = lambda: None, supervisor: int = 0) -> None:
@@ -107,6 +110,7 @@ class _Plane:
                 ending=ending,
                 metrics=metrics,
                 only=self.only,
+                ack=self.ack,
                 replay_clock=self.replay_clock,
                 token=house.settings.token or None,
                 ready=ready,

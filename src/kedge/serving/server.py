@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kedge.domain.durations import seconds_of, share_of
+from kedge.domain.predictions import Ack
 from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
 from kedge.serving.door.application import HttpDoor
@@ -66,14 +67,15 @@ def serve_on(
     ending: Ending,
     metrics: Metrics,
     only: Sequence[str] | None = None,
+    ack: Ack | None = None,
     replay_clock: bool = False,
     token: str | None = None,
     ready: Callable[[], None] = lambda: None,
     supervisor: int = 0,
 ) -> None:
     """Serve a house's project on a socket that listens already, until told to end. `rules` are the project's, or what was
-    asked for instead; `only` names the models to serve."""
-    models = host_of(house, replay_clock=replay_clock, metrics=metrics, limits=_limits(rules), only=only)
+    asked for instead; `only` names the models to serve; `ack` is what answers wait for, else what the project says."""
+    models = host_of(house, replay_clock=replay_clock, metrics=metrics, limits=_limits(rules), only=only, ack=ack)
     port = rules.grpc_port
     known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
     with _awake(models), _traced(house, rules, app=HttpDoor(models, **known)) as app:

@@ -35,7 +35,11 @@ def house_of(folder: Path, *, slow: bool = False, rules: ServingRules | None = N
             rollout=RolloutRules(sticky="flight_id"),
             serving=rules or ServingRules(),
         ),
-        meta=SimpleNamespace(deployments=around.deployments),
+        meta=SimpleNamespace(
+            deployments=around.deployments,
+            datasets=SimpleNamespace(entry=lambda name: None),
+        ),
+        secret=lambda: b"key",
         registry=around.registry,
         features=SimpleNamespace(service=lambda spec: SERVICE, reader=lambda service: around.reader),
         loader=around.evaluation,
