@@ -92,6 +92,12 @@ class Host:
         """Name the models that are served, the project's own first."""
         return tuple(dict.fromkeys((self.model, *self._planes, *self._others())))
 
+    async def prepare(self, model: str, version: int | None = None) -> None:
+        """Have a model loaded that is deployed and was not asked for yet. Raises NotFound, ModelRefused or StoreBroken."""
+        plane = self._planes.get(model)
+        if plane is None or plane.lacks(version):
+            await asyncio.to_thread(self.load, model, version)
+
     def metadata(self, model: str, version: int | None = None) -> ModelMetadata:
         """Describe a model. Raises NotFound for an unknown model or version, NothingDeployed where none is loaded."""
         return self._known(model).require(version).metadata()

@@ -182,7 +182,9 @@ class RevisionLoader:
         service = self._service or _plain(versions)
         for each in versions.values():
             _require_service(each.servable, service)
-        inputs = Inputs(service, self._sticky, signature=versions[deployment.champion].servable.table)
+        champion = versions[deployment.champion].servable
+        required = sorted({name for each in versions.values() for name in each.servable.required})
+        inputs = Inputs(service, self._sticky, signature=champion.table, required=required)
         inputs.direct = inputs.direct and all(_alike(each.servable, inputs) for each in versions.values())
         if named:
             self._leave(numbers)
