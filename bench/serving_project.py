@@ -10,9 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import joblib
+import msgspec
 
-from kedge.app import open_house
+from kedge.app import House, open_house
 from kedge.config import read_project, settings
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import RunId, digest_of
+from kedge.domain.registry import ModelVersion, Servable
 from kedge.domain.retraining import Retrain
 from kedge.loop import turn
 
@@ -81,12 +85,27 @@ def make(folder: Path) -> None:
             raise SystemExit("the benchmark's model was not registered")
         servable = house.registry.servable(version.model, version.number)
         predictor = house.loader.find(version)
+        _again(house, version, servable)
         joblib.dump(_estimator(predictor), folder / "model.joblib")
         for name, data in house.blobs.get_tree(servable.parity.digest).items():
             (folder / f"compiled-{name}").write_bytes(data)
         (folder / "about.json").write_text(json.dumps({"form": servable.form, "number": version.number}))
     finally:
         house.close()
+
+
+def _again(house: House, version: ModelVersion, servable: Servable) -> None:
+    """Register the same files as version 2, so that there is something to switch to."""
+    told = Event(
+        key=digest_of("bench", 2),
+        kind=EventKind.MODEL_REGISTERED,
+        at=version.registered_at,
+        subject=version.model,
+        actor="policy:bench",
+        message="Version 2 of bench registered",
+    )
+    other = msgspec.structs.replace(version, number=2, run=RunId("bench-2"))
+    house.meta.models.add(other, told, servable=msgspec.structs.replace(servable, number=2))
 
 
 def _estimator(predictor: object) -> object:

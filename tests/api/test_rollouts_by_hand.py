@@ -10,6 +10,8 @@ from tests.ui.seed import DAY, START, Year
 from typer.testing import CliRunner
 
 from kedge.cli.main import application as command_line
+from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.records import encode_batch
 from kedge.domain.rollout import Strategy
 from kedge.records import open_records
 from kedge.registry.room import Registry
@@ -17,6 +19,7 @@ from kedge.rollout.hand import ByHand
 from kedge.rollout.room import Rollout
 from kedge.server.application import application
 from kedge.settings import settings
+from kedge.storage.journal import FileJournal
 
 WHY = {"reason": "storm forecast"}
 
@@ -103,7 +106,32 @@ def kedge(tmp_path, monkeypatch):
         assert told.exit_code == code, (words, told.output, told.exception)
         return told.exception if code else told.output
 
+    asked.folder = tmp_path
     return asked
+
+
+def kedge_revision(kedge):
+    return json.loads(kedge("status", "flights", "--json"))["deployment"]["revision"]
+
+
+def answered(request, revision):
+    """One request to a shadow, as the data plane logs it: the two versions decide otherwise on every other one."""
+    batch = PredictionBatch(
+        request=request,
+        model="flights",
+        at=START,
+        revision=revision,
+        service="",
+        entities=[],
+        versions=[1],
+        features={"x": [0.1]},
+        as_of={},
+        outputs=[0.2],
+        batches=[],
+        shadow={2: [0.2 if int(request[1:]) % 2 else 0.8]},
+        seconds={"predict": 0.01},
+    )
+    return encode_batch(batch)
 
 
 def test_the_command_line_deploys_a_version_and_follows_it(kedge):
@@ -118,5 +146,56 @@ def test_the_command_line_deploys_a_version_and_follows_it(kedge):
     kedge("flights@2", "--strategy", Strategy.ALL_AT_ONCE.value)
     assert kedge("roll-back", "flights", "--reason", "worse") == "flights v1 is champion and answers everything\n"
     assert "0 looks" in kedge("looks", "flights")
+    kedge("flights@2", "--strategy", "shadow")
+    journal = FileJournal(kedge.folder / ".kedge" / "predictions", "test")
+    for number in range(30):
+        journal.append(answered(f"r{number}", revision=kedge_revision(kedge)))
+    journal.close()
+    look = json.loads(kedge("watch", "--once", "--json"))
+    assert (look["live"], look["comparison"]["pairs"], look["comparison"]["disagreed"]) == (True, 30, 15)
+    assert "1 looks" in kedge("looks", "flights")
+    assert "hold: version 2 at step 1 of 1 (shadow) shows no harm" in kedge("status", "flights")
     assert "names no version" in str(kedge("start", "flights", code=1))
     assert "nothing is deployed" in str(kedge("status", "hours", code=1))
+
+
+def test_the_page_and_its_json_show_what_is_on_trial_and_whom_it_waits_for(client, house):
+    send(client, "abort")
+    ended = client.get("/api/v1/models/flights/rollout").json()
+    assert (ended["running"], ended["verdict"]["say"]) == (False, "Nothing is on trial; v1 answers everything.")
+    send(client, "deploy", version=2, rules={"strategy": "blue-green", "approve": True, "hold": "2d"})
+    shown = client.get("/api/v1/models/flights/rollout").json()
+    assert (shown["running"], shown["waiting"], shown["challenger"]) == (True, "100%", 2)
+    assert shown["verdict"]["say"] == "v2 waits for a person to let it go on to 100% of the traffic."
+    assert [(step["name"], step["word"]) for step in shown["steps"]] == [
+        ("100%", "waits for a person"),
+        ("champion", "not yet"),
+    ]
+    page = client.get("/models/flights/rollout").text
+    assert "/models/flights/trial/approve" in page
+    form = client.get("/models/flights/trial/approve").text
+    token = form.partition('name="token" value="')[2].partition('"')[0]
+    revision = form.partition('name="revision" value="')[2].partition('"')[0]
+    sent = {"token": token, "revision": revision, "reason": "I looked at it"}
+    done = client.post("/models/flights/trial/approve", data=sent, follow_redirects=False)
+    assert (done.status_code, done.headers["location"]) == (303, "/models/flights/rollout")
+    deployment = house.meta.deployments.find("flights")
+    assert (deployment.share, deployment.actor, deployment.reason) == (1.0, "person:local", "I looked at it")
+    assert client.post("/models/flights/trial/approve", data=sent).status_code == 409
+    assert client.get("/models/flights/trial/explode").status_code == 404
+
+
+def test_the_form_deploys_by_the_rules_that_it_was_given(client, house):
+    form = client.get("/models/flights/deploy?version=1").text
+    assert "The trial of v2 ends" in form
+    token = form.partition('name="token" value="')[2].partition('"')[0]
+    send(client, "promote", version=2)
+    revision = str(house.meta.deployments.find("flights").revision)
+    sent = {"token": token, "revision": revision, "version": "1", "strategy": "canary", "steps": "10%, 100%"}
+    sent |= {"hold": "2d", "bake": "", "approve": "1", "reason": "once more"}
+    wrong = client.post("/models/flights/deploy", data=sent | {"strategy": "hope"})
+    assert (wrong.status_code, "none of all-at-once, blue-green, canary, shadow" in wrong.text) == (409, True)
+    done = client.post("/models/flights/deploy", data=sent, follow_redirects=False)
+    assert done.status_code == 303, done.text
+    made = house.meta.deployments.find("flights")
+    assert (made.challenger, made.share, made.rules.steps, made.rules.approve) == (1, 0.1, ("10%", "100%"), True)

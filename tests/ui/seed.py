@@ -36,7 +36,7 @@ from kedge.domain.monitoring import (
 from kedge.domain.project import Budget, DataRules, ProjectSpec, TrainingRules
 from kedge.domain.registry import AliasMove, ModelVersion, Signature
 from kedge.domain.retraining import LedgerEntry
-from kedge.domain.rollout import Deployment, Move, RolloutLook
+from kedge.domain.rollout import Apart, Deployment, GuardOdds, Move, RolloutLook, ShadowCompared, SliceLook
 from kedge.domain.tracking import Code, Environment, Experiment, Run, RunStatus, Usage
 from kedge.ports import MetaStore
 
@@ -351,6 +351,7 @@ class Year:
             self._deploy(
                 self._trial(revision, 0.25, 1, day), EventKind.ROLLOUT_ADVANCED, "v6 raised from 5 % to 25 % of the traffic"
             )
+            self._watch_live(revision, day)
             look = self._look(
                 revision,
                 6,
@@ -362,6 +363,67 @@ class Year:
             )
             self.meta.deployments.add_look(look, self.event(EventKind.ROLLOUT_LOOKED, END, "v6 shows no harm at 25 %"))
         return revision
+
+    def _watch_live(self, revision: int, day: datetime) -> None:
+        """Write the looks of a day at the log as it grew: odds that wander, a shadow's comparison, slices."""
+        logs = {"errors": -0.6, "latency": -0.9, "answers": -0.4, "slices": -1.2}
+        for number in range(1, 41):
+            logs = {name: max(-2.0, log + self.chance.gauss(-0.01, 0.14)) for name, log in logs.items()}
+            at = day + (END - day) * number / 41
+            guards = {
+                name: GuardOdds(odds=10**log, reason=f"it failed on 0 of {number * 5} rows{self.hostile}")
+                for name, log in logs.items()
+            }
+            apart = tuple(
+                Apart(
+                    prediction=f"flights-2013-12-29T{hour}:00.{hour}{self.hostile}",
+                    champion=0.11,
+                    challenger=0.93 - 0.05 * hour,
+                    features={"carrier": f"MQ{self.hostile}", "wind__speed": 21.9, "plane__seats": None, "night": True},
+                )
+                for hour in range(5)
+            )
+            slices = tuple(
+                SliceLook(
+                    column="carrier",
+                    value=f"{name}{self.hostile}",
+                    rows=rows,
+                    champion_rows=3 * rows,
+                    errors=0,
+                    disagreed=2,
+                    judged=rows > 200,
+                )
+                for name, rows in (("AA", 412), ("MQ", 240), ("HA", 3))
+            )
+            look = RolloutLook(
+                model=self.model,
+                revision=revision,
+                window=f"live-{number:06d}",
+                challenger=6,
+                step=1,
+                share=0.25,
+                move=Move.HOLD,
+                reason="version 6 at step 2 of 3 (25% of traffic) shows no harm; it has lasted 20 h of 2d",
+                looked_at=at,
+                rows=number * 5,
+                champion_rows=number * 15,
+                share_seen=0.25,
+                evidence=max(found.odds for found in guards.values()),
+                limit=1100,
+                guards=guards,
+                live=True,
+                requests=number * 5,
+                slow=1,
+                overridden=12,
+                entities=number * 14,
+                split_odds=0.3,
+                comparison=ShadowCompared(pairs=812, disagreed=23, mean_difference=0.013, psi=0.041, ks=0.07, largest=apart)
+                if number == 40
+                else None,
+                slices=slices if number == 40 else (),
+            )
+            event = self.event(EventKind.ROLLOUT_LOOKED, at, "v6 shows no harm")
+            self.meta.deployments.add_look(look, event)
 
     def _trial(self, revision: int, share: float, step: int, day: datetime) -> Deployment:
         return Deployment(

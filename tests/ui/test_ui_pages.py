@@ -17,6 +17,9 @@ PAGES = {
     "version": "/models/flights/versions/5",
     "promote": "/models/flights/promote?version=6",
     "roll back": "/models/flights/roll-back",
+    "rollout": "/models/flights/rollout",
+    "deploy": "/models/flights/deploy?version=4",
+    "pause": "/models/flights/trial/pause",
     "new experiment": "/experiments/new",
     "all runs": "/runs?curve=training_loss&column=metrics.training_loss&column=params.depth",
     "experiments": "/experiments",
@@ -30,7 +33,7 @@ PAGES = {
     "find": "/find?q=nothing",
     "login": "/login",
 }
-MAIN = ("loop", "model", "why", "monitoring")
+MAIN = ("loop", "model", "why", "monitoring", "rollout")
 
 
 LOOKS = [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]

@@ -39,13 +39,13 @@ class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The rollout of a project. `steps` are shares of traffic; a step lasts `hold` unless harm is shown at level `alpha`.
 
     `bake` is how long the step with all traffic lasts (left out: `hold`): the old version stays loaded, so going back is
-    a pointer swap. `sticky` is the request column by whose value traffic is split. `max_latency` is a duration that the
-    mean request of the challenger may take. `approve` names what waits for a person ("25%", "promote"); true is the step
-    with all traffic, or where there is none the promotion. A trial without evidence for `max_age` asks a person.
-    `max_disagreement` is the share of rows on which a shadow may decide otherwise (left out: it is shown, not judged).
-    `slices` are columns whose values are looked at one by one, where they have `min_group` rows. `question` asks for
-    harm or for superiority; with `labels` a step needs labelled rows to go on. `value` is what an answer is worth: a SQL
-    expression over `prediction`, `truth` and the features.
+    a pointer swap. `sticky` is the request column by whose value traffic is split. `max_latency` is how long a request of
+    the challenger may take: the mean of a window, and by the log all but 5 % more than of the champion's. `approve` names
+    what waits for a person ("25%", "promote"); true is the step with all traffic, or where there is none the promotion. A
+    trial without evidence for `max_age` asks a person. `max_disagreement` is the share of rows on which a shadow may decide
+    otherwise (left out: it is shown, not judged). `slices` are columns whose values are looked at one by one, where they
+    have `min_group` rows. `question` asks for harm or for superiority; with `labels` a step needs labelled rows to go on.
+    `value` is what an answer is worth: a SQL expression over `prediction`, `truth` and the features.
     """
 
     strategy: Strategy = Strategy.CANARY
@@ -142,6 +142,12 @@ def trial_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
             break
         trial.append(revision)
     return tuple(reversed(trial))
+
+
+def newest_trial(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Give the revisions of the trial that runs, else of the newest one that has ended; empty where there was none."""
+    last = next((place for place in reversed(range(len(deployments))) if deployments[place].challenger is not None), None)
+    return () if last is None else trial_of(deployments[: last + 1])
 
 
 class Move(Enum):

@@ -386,8 +386,8 @@ class Deployments(Protocol):
         """Write a look, and a note with it where one is given; nothing where the event is there already."""
 
     def newest_look(self, model: ModelName) -> RolloutLook | None: ...
-    def looks(self, model: ModelName) -> Sequence[RolloutLook]:
-        """List looks, oldest first."""
+    def looks(self, model: ModelName, *, live_since: int = 0) -> Sequence[RolloutLook]:
+        """List looks, oldest first; of the live ones that decided nothing those since a revision."""
 
 
 class Watches(Protocol):

@@ -27,6 +27,8 @@ from kedge.rollout.judge import judge
 from kedge.rollout.revisions import ACTOR, TRIES, Revisions, advanced_by, behind, challenger_of, looked_event
 from kedge.rollout.steps import check_rules, next_of, rules_of
 
+LONG_AFTER = 1 << 60  # no revision: the live looks that decided nothing are not asked for
+
 
 class Rollout:
     """Replace one version by another, step by step, and go back where harm shows."""
@@ -64,7 +66,7 @@ class Rollout:
 
     def settle(self, spec: ProjectSpec, health: Health) -> RolloutLook | None:
         """Look at the trial once for this window, and do what follows. None where nothing was on trial in the window."""
-        looks = [look for look in self._deployments.looks(spec.name) if not look.live]
+        looks = [look for look in self._deployments.looks(spec.name, live_since=LONG_AFTER) if not look.live]
         current = self.finish(spec, spec.name)
         if current is None:
             return None

@@ -154,6 +154,8 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/models/*/abort", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/promote", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/roll-back", Right.ADMIN),
+    Grant("POST", "/models/*/deploy", Right.ADMIN),
+    Grant("POST", "/models/*/trial/*", Right.ADMIN),
     Grant("POST", "/models/*/promote", Right.ADMIN),
     Grant("POST", "/models/*/roll-back", Right.ADMIN),
 )

@@ -32,6 +32,7 @@ from kedge.server.routes.live import Signals
 from kedge.server.routes.models_by_hand import ModelsByHand
 from kedge.server.routes.pages import Files, Shown
 from kedge.server.routes.reads import Reads
+from kedge.server.routes.rollout_pages import RolloutPages
 from kedge.server.routes.rollouts import Rollouts
 from kedge.server.routes.searches import Searches
 from kedge.server.routes.tracked import Tracked, table_wanted
@@ -75,6 +76,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
             DataPages,
             DataEdits,
             ModelsByHand,
+            RolloutPages,
             Files,
         ],
         dependencies=given | {"wanted": Provide(table_wanted, sync_to_thread=False)},

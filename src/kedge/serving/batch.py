@@ -72,7 +72,7 @@ class Queue:
             _watch(asked)
         elif not self._due:
             self._due = True
-            asked.future.get_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def close(self) -> None:
         """End the model's thread after its call."""
@@ -90,7 +90,7 @@ class Queue:
             return
         self._call(group)
         self._finish(group)
-        self._go_on(group[0])
+        self._go_on()
 
     def _take(self) -> Group:
         """Take what one call can answer: requests of one revision, whose callers still wait."""
@@ -117,7 +117,7 @@ class Queue:
 
     def _send(self, group: Group) -> None:
         """Have the model's thread answer a group; meanwhile the loop goes on."""
-        loop = group[0].future.get_loop()
+        loop = asyncio.get_running_loop()
         for asked in group:
             _watch(asked)
         if self._thread is None:
@@ -136,12 +136,12 @@ class Queue:
                     asked.future.set_exception(error)
         else:
             self._finish([asked for asked in group if not asked.future.done()])
-        self._go_on(group[0])
+        self._go_on()
 
-    def _go_on(self, last: Waiting) -> None:
+    def _go_on(self) -> None:
         if self._waiting and not self._due and not self._in_flight:
             self._due = True
-            last.future.get_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _retry(self) -> int:
         """Tell in how many seconds what waits should have been answered."""
@@ -166,7 +166,7 @@ def _back(loop: asyncio.AbstractEventLoop, returned: Callable[..., None], *, gro
 
 def _watch(asked: Waiting) -> None:
     """Let a request that has to wait for a thread be told at its deadline."""
-    timer = asked.future.get_loop().call_later(max(0.0, asked.deadline - monotonic()), _expire, asked)
+    timer = asyncio.get_running_loop().call_later(max(0.0, asked.deadline - monotonic()), _expire, asked)
     asked.future.add_done_callback(lambda _: timer.cancel())
 
 

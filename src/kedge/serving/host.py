@@ -25,6 +25,7 @@ from kedge.serving.exposition import exposition
 from kedge.serving.loader import RevisionLoader, Shelf, Verifier
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
+from kedge.serving.pending import Pending
 from kedge.serving.plane import DEFAULTS, Limits, Plane, Reader
 from kedge.serving.wire.questions import InferRequest, InferResponse, ModelMetadata
 
@@ -74,7 +75,7 @@ class Host:
         """List the planes that were asked for, the project's own first."""
         return tuple(self._planes.values())
 
-    def ask(self, question: InferRequest) -> "asyncio.Future[InferResponse]":
+    def ask(self, question: InferRequest) -> "Pending | asyncio.Task[InferResponse]":
         """Answer a question; cancel what is given and it is not computed, unless it is being computed already.
 
         Raises, at once or when awaited, RequestInvalid, NotFound, NothingDeployed, ModelRefused, Overloaded,

@@ -5,7 +5,6 @@ The event loop's own thread walks it; only a model call that is slow has a threa
 in another thread, and its result is swapped in by one assignment.
 """
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -31,9 +30,10 @@ from kedge.serving.inputs import Columns, ModelRows
 from kedge.serving.loader import Active, RevisionLoader
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
+from kedge.serving.pending import Pending
 from kedge.serving.recent import Recent
 from kedge.serving.waiting import Waiting
-from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
+from kedge.serving.wire.questions import InferRequest, Wanted
 
 _log = logging.getLogger("kedge.serving")
 _VARIANTS = ("champion", "challenger")
@@ -204,13 +204,11 @@ class Plane:
     def _needed(self) -> set[int]:
         return {*(self._active.versions if self._active else ()), *self._extras}
 
-    def ask(self, question: InferRequest) -> "asyncio.Future[InferResponse]":
+    def ask(self, question: InferRequest) -> Pending:
         """Answer a question. Raises RequestInvalid, ModelRefused, NotFound, NothingDeployed, Overloaded."""
         arrived = self.used = monotonic()
         active = self.require(question.version)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[InferResponse] = loop.create_future()
-        exact = None
+        future, exact = Pending(), None
         if question.id is None:
             told = self.new_id()
             name = RequestId(told)
@@ -233,7 +231,7 @@ class Plane:
         told: str,
         name: RequestId,
         exact: RequestId | None,
-        future: "asyncio.Future[InferResponse]",
+        future: Pending,
         arrived: float,
     ) -> Waiting:
         """Check a question, and complete its rows."""

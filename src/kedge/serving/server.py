@@ -1,5 +1,6 @@
 """Starts the data plane of one project: what one process does, alone or as a worker (`supervisor.py` starts several)."""
 
+import gc
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -70,6 +71,8 @@ def serve_on(
     models = host_of(house, replay_clock=replay_clock, metrics=metrics)
     app = application(models, token=token)
     with _awake(models):
+        gc.collect()
+        gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
             app,
             listener,

@@ -1,6 +1,5 @@
 """One request on its way through the engine: what it asks, where it stands, what has become of it."""
 
-from asyncio import Future
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,8 @@ from kedge.domain.monitoring import Value
 from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError
 from kedge.serving.loader import Active
-from kedge.serving.wire.questions import InferRequest, InferResponse
+from kedge.serving.pending import Pending
+from kedge.serving.wire.questions import InferRequest
 
 Numbers = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     exact: RequestId | None
     at: datetime
     count: int
-    future: "Future[InferResponse]"
+    future: Pending
     arrived: float
     deadline: float
     matrix: Numbers | None = None

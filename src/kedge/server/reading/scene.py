@@ -17,7 +17,7 @@ from kedge.domain.monitoring import ANSWERS, Alert, AlertKind, Drift, Health, Pr
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.retraining import LedgerEntry
-from kedge.domain.rollout import Deployment, RolloutLook
+from kedge.domain.rollout import Deployment, RolloutLook, newest_trial
 from kedge.domain.tracking import Run
 from kedge.ports import MetaStore
 from kedge.server.house import House
@@ -145,6 +145,8 @@ class Scenes:
 
 
 def _read(meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime, serial: int) -> Scene:
+    deployments = tuple(meta.deployments.list(model))
+    trials = [each.revision for each in newest_trial(deployments)]
     dataset, parity = meta.datasets.find(spec.dataset), meta.notes.get(parity_note(model))
     return Scene(
         spec=spec,
@@ -156,8 +158,8 @@ def _read(meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime
         runs=tuple(meta.runs.list(model, limit=_RUNS)),
         versions=tuple(meta.models.list(model)),
         moves=tuple(meta.models.moves(model)),
-        deployments=tuple(meta.deployments.list(model)),
-        looks=tuple(meta.deployments.looks(model)),
+        deployments=deployments,
+        looks=tuple(meta.deployments.looks(model, live_since=trials[0] if trials else 0)),
         healths=tuple(meta.watches.list(model, limit=_WINDOWS)),
         alerts=tuple(meta.watches.alerts(model)),
         entries=tuple(meta.ledgers.list(model)),

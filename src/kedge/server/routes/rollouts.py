@@ -4,7 +4,7 @@ happens once. Promotion and rolling back are in `writes.py`."""
 from collections.abc import Callable
 from typing import NamedTuple
 
-from litestar import Controller, post
+from litestar import Controller, get, post
 from litestar.params import FromPath, JSONBody
 
 from kedge.domain.ids import ModelName
@@ -13,7 +13,8 @@ from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.guard import actor_of
 from kedge.server.house import House
-from kedge.server.routes.given import ANSWERS, TheHouse
+from kedge.server.reading.rollout import RolloutPage, rollout_page
+from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.routes.writes import Asked, Key, act_once
 
 
@@ -21,6 +22,11 @@ class Rollouts(Controller):
     """Rollouts by hand."""
 
     path = "/api/v1/models"
+
+    @get("/{model:str}/rollout", sync_to_thread=True, responses=ANSWERS)
+    def rollout(self, scenes: TheScenes, model: FromPath[str]) -> RolloutPage:
+        """Describe what is on trial: its steps, the evidence guard by guard, a shadow's comparison, the newest looks."""
+        return rollout_page(scenes.of(ModelName(model)))
 
     @post("/{model:str}/deploy", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def deploy(

@@ -30,6 +30,7 @@ from kedge.serving.door.reading import (
     is_csv,
     read_body,
 )
+from kedge.serving.pending import Pending
 from kedge.serving.wire.answers import encode_answer
 from kedge.serving.wire.binary import read_binary
 from kedge.serving.wire.decoding import JsonReader
@@ -222,7 +223,7 @@ class HttpDoor:
         """Ask, and let the connection cancel the question when its caller goes away."""
         asked = self._host.ask(question)
         carrier = scope["extensions"].get(CARRIER) if "extensions" in scope else None
-        if carrier is None or not isinstance(asked, Future):
+        if carrier is None or not isinstance(asked, Pending | Future):
             return await asked
         carrier.asked = asked
         try:

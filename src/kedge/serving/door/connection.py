@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from kedge.serving.door.application import CARRIER, HttpDoor
 from kedge.serving.door.direct import DirectCycle
+from kedge.serving.pending import Pending
 
 _HEAD_BYTES = 64 * 2**10
 _NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
@@ -27,10 +28,11 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.asked: asyncio.Future[Any] | None = None
+        self.asked: asyncio.Future[Any] | Pending | None = None
         self._door = self.config.app if isinstance(self.config.app, HttpDoor) else None
         self._whole_app = self.app
         self._direct: DirectCycle | None = None
+        self._idle_since: float | None = None
         self._carries = {CARRIER: self}
         self._state, self._timed = "waiting", ""
         self._head_size = 0
@@ -45,6 +47,8 @@ class Connection(HttpToolsProtocol):
         """Cancel what the caller no longer waits for."""
         if self._timer is not None:
             self._timer.cancel()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         if self.asked is not None:
             self.asked.cancel()
         super().connection_lost(exc)
@@ -63,6 +67,37 @@ class Connection(HttpToolsProtocol):
             self._refuse(431, f"the head of a request has at most {_HEAD_BYTES} bytes")
         elif self._state not in (self._timed, "waiting"):
             self._time(self._state, self.head_seconds if self._state == "head" else self.body_seconds)
+
+    def on_response_complete(self) -> None:
+        """Go on with what waits behind, or wait for another request.
+
+        One timer stays, and looks at its end how long nothing was asked: to move it with each request costs as much as
+        to read one.
+        """
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_alive(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up where nothing was asked for long."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is not None:
+            left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if left > 0:
+                self._wait_alive(left)
+            else:
+                super().timeout_keep_alive_handler()
+
+    def _wait_alive(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
 
     def on_message_begin(self) -> None:
         """Begin a request."""

@@ -6,14 +6,13 @@ What is read, asked, counted and written is the same on both ways, by the same f
 in pieces of unknown length, a request behind another, a caller that does not read, an upgrade) goes uvicorn's way.
 """
 
-from asyncio import Future
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from kedge.serving.door.paths import Destination
 from kedge.serving.door.reading import Given, Headers
-from kedge.serving.wire.questions import InferResponse
+from kedge.serving.pending import Pending
 
 if TYPE_CHECKING:
     from kedge.serving.door.application import HttpDoor, HttpReply
@@ -48,14 +47,14 @@ class DirectCycle:
         raw = parts[0] if len(parts) == 1 else b"".join(parts)
         try:
             self._asked = self._door.begin(self._place, self._given, raw=raw)
-            future = cast("Future[InferResponse]", self._door.ask(self._asked[0]))
+            future = cast(Pending, self._door.ask(self._asked[0]))
         except Exception as error:  # the request door
             self._write(self._door.refusal(self._place, error))
             return
-        self._connection.asked = future
+        self._connection.asked = future  # None again when it is answered, which may be now
         future.add_done_callback(self._answered)
 
-    def _answered(self, future: "Future[InferResponse]") -> None:
+    def _answered(self, future: Pending) -> None:
         self._connection.asked = None
         if future.cancelled() or self.disconnected:
             return

@@ -22,7 +22,14 @@ _newest = select(_table.c.body).where(_table.c.model == bindparam("model")).orde
 _numbered = select(_table.c.body).where(_table.c.model == bindparam("model"), _table.c.revision == bindparam("revision"))
 _last = select(func.coalesce(func.max(_table.c.revision), 0)).where(_table.c.model == bindparam("model"))
 _names = select(_table.c.model).distinct().order_by(_table.c.model)
-_all_looks = select(_looks.c.body).where(_looks.c.model == bindparam("model")).order_by(_looks.c.event)
+_all_looks = (
+    select(_looks.c.body)
+    .where(
+        _looks.c.model == bindparam("model"),
+        (_looks.c.revision >= bindparam("since")) | (_looks.c.move != "hold") | _looks.c.window.not_like("live-%"),
+    )
+    .order_by(_looks.c.event)
+)
 _newest_look = select(_looks.c.body).where(_looks.c.model == bindparam("model")).order_by(_looks.c.event.desc()).limit(1)
 
 
@@ -93,7 +100,7 @@ class SqlDeployments:
             body = connection.scalar(_newest_look, {"model": model})
         return _look.read(body) if body is not None else None
 
-    def looks(self, model: ModelName) -> Sequence[RolloutLook]:
-        """List looks, oldest first."""
+    def looks(self, model: ModelName, *, live_since: int = 0) -> Sequence[RolloutLook]:
+        """List looks, oldest first; of the live ones that decided nothing those since a revision."""
         with self._connections.reading() as connection:
-            return [_look.read(body) for body in connection.scalars(_all_looks, {"model": model})]
+            return [_look.read(body) for body in connection.scalars(_all_looks, {"model": model, "since": live_since})]
