@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kedge import data
+    from kedge.client.answered import ground_truth, predictions
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
     from kedge.client.reading import history
@@ -43,6 +44,7 @@ _HOMES = {
     "TrainingData": "kedge.pipelines.step",
     "active_run": _RUN,
     "autolog": "kedge.client.autolog",
+    "ground_truth": "kedge.client.answered",
     "history": "kedge.client.reading",
     "log": _RUN,
     "log_artifact": _RUN,
@@ -52,6 +54,7 @@ _HOMES = {
     "log_params": _RUN,
     "log_table": _RUN,
     "point_in_time": "kedge.features.join",
+    "predictions": "kedge.client.answered",
     "register_model": "kedge.client.registering",
     "run": _RUN,
     "set_tags": _RUN,
@@ -69,6 +72,7 @@ __all__ = [
     "active_run",
     "autolog",
     "data",
+    "ground_truth",
     "history",
     "log",
     "log_artifact",
@@ -78,6 +82,7 @@ __all__ = [
     "log_params",
     "log_table",
     "point_in_time",
+    "predictions",
     "register_model",
     "run",
     "set_tags",

@@ -11,6 +11,7 @@ Rooms are imported when they are first asked for: a server that only keeps what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,8 +25,10 @@ from kedge.adapters.notify import LogNotifier, SilentNotifier
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn import LIBRARIES
 from kedge.config import Settings, read_trust
+from kedge.domain.predictions import PredictionRules
 from kedge.domain.project import ProjectSpec
 from kedge.ports import (
+    Archive,
     BlobStore,
     Clock,
     DataStore,
@@ -39,9 +42,12 @@ from kedge.ports import (
 )
 from kedge.records import Records, open_records
 from kedge.storage.blobs.memory import MemoryBlobs
-from kedge.storage.journal import FileJournal
+from kedge.storage.log_folder import LogFolder
 from kedge.storage.online import MemoryOnline, SqliteOnline
+from kedge.storage.prediction_rows import PredictionRows
+from kedge.storage.secret import secret
 from kedge.storage.sql import open_store
+from kedge.storage.truth_rows import TruthRows
 
 if TYPE_CHECKING:
     from kedge.data.catalogue import Catalogue
@@ -52,6 +58,8 @@ if TYPE_CHECKING:
     from kedge.features.parity import Parity
     from kedge.features.room import Features
     from kedge.lineage.explain import Lineage
+    from kedge.monitoring.answer_log import AnswerLog
+    from kedge.monitoring.ground_truth import GroundTruth
     from kedge.monitoring.room import Monitoring
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
@@ -112,7 +120,10 @@ class House:
     project: Project
     online: OnlineStore
     predictions: Journal
+    archive: Archive
     truths: Journal
+    truth_archive: Archive
+    secret: Callable[[], bytes]
     jobs: JobRunner
     notifier: Notifier
     clock: Clock
@@ -335,6 +346,32 @@ class House:
         )
 
     @cached_property
+    def ground_truth(self) -> GroundTruth:
+        """Take facts."""
+        from kedge.monitoring.ground_truth import GroundTruth
+
+        return GroundTruth(
+            predictions=self.archive,
+            truths=self.truth_archive,
+            journal=self.truths,
+            watches=self.meta.watches,
+            secret=self.secret,
+        )
+
+    @cached_property
+    def answers(self) -> AnswerLog:
+        """Ask the prediction log, compact it, erase from it."""
+        from kedge.monitoring.answer_log import AnswerLog
+
+        return AnswerLog(
+            predictions=self.archive,
+            truths=self.truth_archive,
+            events=self.meta.events,
+            secret=self.secret,
+            clock=self.clock,
+        )
+
+    @cached_property
     def retraining(self) -> Retraining:
         """Decide when to train again."""
         from kedge.retraining.room import Retraining
@@ -388,6 +425,8 @@ def open_house(
     `models_kept` is how many models stay loaded. Without `make` a store that is not there is refused, as NotFound."""
     folder, records = settings.folder, open_records(settings, clock=clock, make=make)
     project = FolderProject(settings.project)
+    predictions = LogFolder(folder / "predictions", PredictionRows(), rules=spec.predictions)
+    truths = LogFolder(folder / "truths", TruthRows(), rules=spec.predictions)
     return House(
         settings=settings,
         spec=spec,
@@ -399,8 +438,11 @@ def open_house(
         bench=Bench(settings.project, project, blobs=records.blobs, models_kept=models_kept, trust=read_trust(settings)),
         project=project,
         online=SqliteOnline(folder / "online.db"),
-        predictions=FileJournal(folder / "predictions", writer),
-        truths=FileJournal(folder / "truths", writer),
+        predictions=predictions.journal(writer),
+        archive=predictions.archive,
+        truths=truths.journal(writer),
+        truth_archive=truths.archive,
+        secret=lambda: secret(folder / "predictions.key"),
         jobs=ProcessRunner(LIBRARIES),
         notifier=LogNotifier() if "log" in spec.monitoring.alerts else SilentNotifier(),
         clock=records.clock,
@@ -412,14 +454,18 @@ def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
     throws away, trainings in this process and shared, nobody told. Sources are held once for the house and its twins."""
     scratch = house.settings.folder / "rehearsal"
     rmtree(scratch, ignore_errors=True)
+    predictions = LogFolder(scratch / "predictions", PredictionRows(), rules=PredictionRules())
+    truths = LogFolder(scratch / "truths", TruthRows(), rules=PredictionRules())
     twin = replace(
         house,
         spec=spec,
         meta=open_store("sqlite://"),
         parts=MemoryBlobs(),
         online=MemoryOnline(),
-        predictions=FileJournal(scratch / "predictions", house.writer),
-        truths=FileJournal(scratch / "truths", house.writer),
+        predictions=predictions.journal(house.writer),
+        archive=predictions.archive,
+        truths=truths.journal(house.writer),
+        truth_archive=truths.archive,
         jobs=InlineRunner(LIBRARIES),
         notifier=SilentNotifier(),
         clock=clock,

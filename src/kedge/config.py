@@ -13,10 +13,11 @@ import msgspec
 from kedge.data.expect import checked
 from kedge.document import Document, choices_at
 from kedge.domain.data import Expectation
-from kedge.domain.durations import seconds_of
+from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import GateRules
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
+from kedge.domain.predictions import PredictionRules
 from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, ServingRules, TrainingRules
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
@@ -31,7 +32,19 @@ __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
 TRUST_FILE = "trust.toml"
-_SECTIONS = ("project", "data", "features", "training", "gate", "rollout", "serving", "monitoring", "retraining", "replay")
+_SECTIONS = (
+    "project",
+    "data",
+    "features",
+    "training",
+    "gate",
+    "rollout",
+    "serving",
+    "predictions",
+    "monitoring",
+    "retraining",
+    "replay",
+)
 
 
 def read_project(folder: Path) -> ProjectSpec:
@@ -55,12 +68,14 @@ def read_project(folder: Path) -> ProjectSpec:
         monitoring=document.section("monitoring", MonitoringRules),
         retraining=document.section("retraining", RetrainingRules),
         serving=document.section("serving", ServingRules),
+        predictions=document.section("predictions", PredictionRules),
         replay=document.section("replay", ReplayRules),
     )
     _check_durations(document, spec)
     _check_policy(document, spec)
     _check_choices(document, spec)
     _check_serving(document, spec.serving)
+    _check_predictions(document, spec)
     _check_gate(document, spec)
     _check_files(document, spec, folder=folder)
     return msgspec.structs.replace(spec, expectations=_expectations(document, spec, folder=folder))
@@ -117,6 +132,8 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
         ("retraining", "step"): spec.retraining.step,
         ("retraining", "cooldown"): spec.retraining.cooldown,
         ("retraining", "longest"): spec.retraining.longest,
+        ("predictions", "keep"): spec.predictions.keep,
+        ("predictions", "close"): spec.predictions.close,
         ("replay", "tick"): spec.replay.tick,
     }
     for place, text in durations.items():
@@ -175,6 +192,20 @@ def _check_serving(document: Document, serving: ServingRules) -> None:
             read(text)
         except ValueError as error:
             document.fail(("serving", name), f"serving.{name}: {error}")
+
+
+def _check_predictions(document: Document, spec: ProjectSpec) -> None:
+    predictions = spec.predictions
+    if predictions.queue < 1:
+        document.fail(("predictions", "queue"), f"predictions.queue is {predictions.queue}; write 1 row or more")
+    try:
+        share_of(predictions.sample)
+    except ValueError as error:
+        document.fail(("predictions", "sample"), f"predictions.sample: {error}")
+    if predictions.archive and "://" not in predictions.archive:
+        document.fail(
+            ("predictions", "archive"), f'predictions.archive is {predictions.archive!r}; write a URL: "s3://BUCKET/FOLDER"'
+        )
 
 
 def _check_gate(document: Document, spec: ProjectSpec) -> None:

@@ -15,11 +15,13 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from kedge.app import House
+from kedge.domain.durations import span_of
 from kedge.domain.ids import Digest, ModelName
 from kedge.domain.rollout import RolloutLook
 
 LEASE = Digest("controller:rollout")
 LEASE_SECONDS = 30.0
+PAST_WINDOWS = 3
 _log = logging.getLogger("kedge.controller")
 
 
@@ -64,7 +66,16 @@ class Controller:
         """List the models on trial."""
         deployments = self._house.meta.deployments
         newest = ((name, deployments.find(name)) for name in deployments.names())
-        return [name for name, found in newest if found is not None and found.challenger is not None]
+        on_trial = [name for name, found in newest if found is not None and found.challenger is not None]
+        return [name for name in on_trial if not self._is_played(name)]
+
+    def _is_played(self, model: ModelName) -> bool:
+        """Say whether a trial belongs to a past that was played: its holds ended long ago, and it shall stay as it was."""
+        if self._house.meta.notes.get(f"replay:{model}") is None:
+            return False
+        measured = self._house.meta.watches.list(model, limit=1)
+        window = span_of(self._house.spec.monitoring.window)
+        return bool(measured) and self._house.clock.now() - measured[-1].window.end > PAST_WINDOWS * window
 
     def _leads(self) -> bool:
         """Take the lease, or renew it."""

@@ -31,7 +31,8 @@ def test_ground_truth_is_recorded_with_the_time_it_became_known(client, house):
         "known_at": "2013-03-03T02:00:00+02:00",
     }
     answer = client.post("/api/v1/ground-truth", json=body)
-    assert (answer.status_code, answer.json()) == (202, {"recorded": 2})
+    assert answer.status_code == 202
+    assert (answer.json()["recorded"], answer.json()["looked_up"]) == (2, False)
     (batch,) = house.truths
     assert batch.values == [1.0, 0.0]
     assert batch.known_at == datetime(2013, 3, 3, tzinfo=UTC)
@@ -53,6 +54,12 @@ def test_ground_truth_without_a_time_is_known_now(client, house):
         {"predictions": "a.0", "values": [1]},
         {"predictions": ["a.0"], "values": [1], "labels": []},
         {"values": [1]},
+        {"predictions": [], "values": []},
+        {"predictions": ["a.0"], "entities": ["a"], "times": ["2013-03-03T00:00:00Z"], "values": [1]},
+        {"entities": ["a"], "times": [], "values": [1]},
+        {"entities": ["a"], "times": ["2013-03-03T00:00:00"], "values": [1]},
+        {"entities": ["a"], "times": ["2013-03-03T00:00:00Z"], "values": [1], "within": "soon"},
+        {"entities": ["a", "b"], "times": ["2013-03-03T00:00:00Z"] * 2, "values": [1]},
         [],
         None,
     ],

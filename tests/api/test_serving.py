@@ -349,7 +349,7 @@ def test_a_full_disk_fails_no_prediction_and_is_told() -> None:
     around.journal.full = False
     again = around.infer(body_of(2))
     assert again.json["parameters"] == {"revision": 1}
-    assert len(around.logged()) == 1
+    assert [(len(batch.versions), batch.missing) for batch in around.logged()] == [(0, 2), (2, 0)], "a gap, then the answer"
 
 
 def test_refresh_loads_the_newest_revision_and_is_for_this_machine_only() -> None:

@@ -82,6 +82,31 @@ def test_a_closed_journal_can_be_read_and_appended_again(journal):
     assert payloads(journal) == [b"1", b"2"]
 
 
+def test_a_journal_that_is_opened_early_leaves_nothing_where_nothing_is_appended(tmp_path):
+    journal = FileJournal(tmp_path, "w")
+    journal.open()
+    (early,) = tmp_path.iterdir()
+    journal.close()
+    assert not any(tmp_path.iterdir())
+    journal.open()
+    journal.open()
+    assert journal.append(b"1").segment == early.name
+    assert payloads(journal) == [b"1"]
+
+
+def test_a_full_segment_is_closed_by_the_next_sync(tmp_path):
+    journal = FileJournal(tmp_path, "w", segment_bytes=10)
+    for number in range(1, 4):
+        journal.append(bytes([number]) * 10)
+    assert len(journal._retired) == 2
+    journal.sync()
+    assert not journal._retired
+    for number in range(4, 12):  # nobody syncs: appends close them
+        journal.append(bytes([number]) * 10)
+    assert len(journal._retired) == 4
+    assert [payload[0] for payload in payloads(journal)] == list(range(1, 12))
+
+
 def test_a_reader_creates_nothing(tmp_path):
     other = reader(tmp_path / "none")
     assert payloads(other) == []

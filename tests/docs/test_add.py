@@ -40,4 +40,4 @@ def test_a_command_is_a_command_or_nouns() -> None:
     from kedge.cli.main import NOUNS
 
     for noun in NOUNS:
-        assert {"command", "nouns", "nouns_of"} & set(vars(import_module(f"kedge.cli.{noun}"))), noun
+        assert {"command", "nouns", "nouns_of"} & set(vars(import_module(f"kedge.cli.{noun.replace('-', '_')}"))), noun

@@ -31,7 +31,7 @@ def test_every_setting_is_there_and_no_other() -> None:
 
 
 def test_every_command_is_there_and_no_other() -> None:
-    assert set(re.findall(r"^\| `kedge (\w+)` \|", PAGE, re.M)) == set(NOUNS)
+    assert set(re.findall(r"^\| `kedge ([\w-]+)` \|", PAGE, re.M)) == set(NOUNS)
 
 
 def test_every_metric_is_there_and_no_other() -> None:

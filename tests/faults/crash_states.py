@@ -21,7 +21,8 @@ CALLS = ("open", "write", "fsync", "fdatasync", "mkdir", "replace", "rename", "f
 def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> list[tuple]:
     """Run a routine and list what it asked of the disk below the folder; `acknowledge(value)` marks what it promised."""
     calls: list[tuple] = []
-    files: dict[int, tuple[int, Path]] = {}  # descriptor -> (inode's number, path)
+    files: dict[int, tuple[int, Path]] = {}  # descriptor -> (the file's number, path)
+    numbers: dict[int, int] = {}  # inode's number -> ours: the system gives a removed file's to the next one made
     real = {name: getattr(os, name) for name in CALLS}
 
     def opened(path, flags, mode=0o777, **rest):
@@ -31,7 +32,10 @@ def trace(routine: Callable[[Callable[[object], None]], None], folder: Path) -> 
         if again.isdecimal() and int(again) in files:
             files[descriptor] = files[int(again)]
         elif Path(path).is_relative_to(folder):
-            files[descriptor] = (os.fstat(descriptor).st_ino, Path(path).relative_to(folder))
+            inode = os.fstat(descriptor).st_ino
+            if created:
+                numbers[inode] = len(calls) + 1
+            files[descriptor] = (numbers.get(inode, -inode), Path(path).relative_to(folder))
             if created:
                 calls.append(("create", *files[descriptor]))
         return descriptor

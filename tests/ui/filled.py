@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
 
@@ -14,16 +15,21 @@ from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import ModelName, PredictionId, digest_of
 from kedge.domain.lineage import Explanation, Link
 from kedge.domain.monitoring import ColumnProfile, Profile, TruthBatch
+from kedge.domain.predictions import PredictionRules
 from kedge.domain.rollout import Deployment
 from kedge.domain.tracking import Usage
 from kedge.errors import Conflict, NotFound
+from kedge.monitoring.ground_truth import GroundTruth
 from kedge.ports import MetaStore
 from kedge.registry.catalog import Catalog
 from kedge.rollout.hand import ByHand
 from kedge.server.diffing import diff_job, profile_job
 from kedge.settings import UPLOAD_LIMIT
 from kedge.storage.blobs.memory import MemoryBlobs
+from kedge.storage.log_folder import LogFolder
+from kedge.storage.prediction_rows import PredictionRows
 from kedge.storage.sql import open_store
+from kedge.storage.truth_rows import TruthRows
 from kedge.tracking.artifacts import Artifacts
 from kedge.tracking.logging import Logging
 from kedge.tracking.telling import Telling
@@ -161,6 +167,14 @@ class FilledHouse:
         registry = SimpleNamespace(history=meta.models.moves, require_serial=lambda model, serial: None)
         self.by_hand = ByHand(catalog=self.catalog, registry=registry, rollout=self, deployments=meta.deployments)
         self.truths: list[TruthBatch] = []
+        none = LogFolder(Path("/nonexistent"), PredictionRows(), rules=PredictionRules())
+        self.ground_truth = GroundTruth(
+            predictions=none.archive,
+            truths=LogFolder(Path("/nonexistent"), TruthRows(), rules=PredictionRules()).archive,
+            journal=none.journal("nobody"),
+            watches=meta.watches,
+            secret=lambda: b"key",
+        )
         self.hostile, self.broken = hostile, False
         self.lineage = self.monitoring = self.rollout = self
         self.replayed: Callable[[], dict[str, object]] = lambda: {

@@ -1,7 +1,10 @@
 """A journal in memory, for tests that are not about files; the contract suite holds it to what files do."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
+from kedge.domain.ids import PredictionId
+from kedge.domain.records import decode_request
 from kedge.ports import Position
 
 HEAD_BYTES = 8
@@ -13,6 +16,9 @@ class MemoryJournal:
     def __init__(self) -> None:
         self._records: list[tuple[Position, bytes]] = []
         self._end = 0
+
+    def open(self) -> None:
+        """Do nothing: memory is open."""
 
     def append(self, payload: bytes) -> Position:
         """Keep one record."""
@@ -34,7 +40,17 @@ class MemoryJournal:
     def sync(self) -> None:
         """Do nothing: memory survives no power cut."""
 
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
+    def tend(self) -> None:
+        """Do nothing: there is one segment."""
+
+    def find(self, prediction: PredictionId) -> bytes | None:
+        """Find the first record of a prediction's request."""
+        request = prediction.rpartition(".")[0]
+        return next((payload for _, payload in self._records if decode_request(payload) == request), None)
+
+    def scan(
+        self, after: Mapping[str, int] | None = None, *, since: datetime | None = None
+    ) -> Iterator[tuple[Position, bytes]]:
         """Read the records that were there when the scan began."""
         start = max((after or {}).values(), default=0)
         first = len(self._records)

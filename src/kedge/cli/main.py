@@ -28,6 +28,8 @@ NOUNS = {
     "runs": "List, show and compare runs; send what ended scripts left behind.",
     "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
     "deploy": "Put a version on trial and follow it: status, looks; pause, resume, approve, promote, abort, roll back.",
+    "predictions": "Ask the prediction log; compact it, erase from it.",
+    "ground-truth": "Tell what came true, by prediction or by entity and time.",
     "why": "Answer for a prediction or a model version: back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
 }
@@ -99,7 +101,7 @@ def application(words: list[str]) -> typer.Typer:
     named = next((word for word in words if not word.startswith("-")), None)
     for noun, text in NOUNS.items():
         if noun == named:
-            module = import_module(f"kedge.cli.{noun}")
+            module = import_module(f"kedge.cli.{noun.replace('-', '_')}")
             if hasattr(module, "nouns_of"):
                 app.add_typer(module.nouns_of(words), name=noun, help=text)
             elif hasattr(module, "nouns"):

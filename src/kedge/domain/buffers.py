@@ -32,6 +32,7 @@ _CODES = {
 _encoder = msgspec.msgpack.Encoder()
 _names: dict[tuple[str, ...], msgspec.Raw] = {}
 _MOST_NAMES = 1000
+_native: dict[Any, str] = {}
 
 
 def blocks_of(columns: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -49,14 +50,16 @@ def blocks_of(columns: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 def block_of(names: tuple[str, ...], values: Any) -> tuple[Any, ...]:
     """Write an array as one block: of shape (rows, len(names)), or of one name and any shape whose first axis is rows."""
-    tag = values.dtype.str
-    if tag not in _CODES:
-        tag = _tag(values)
-        if tag not in _CODES:
-            raise TypeError(f"an array of {values.dtype} has no place in a record; give lists")
-        values = values.astype(tag)
+    tag = _native.get(values.dtype)
+    if tag is None:
+        tag, values = _little(values)
     shape = () if len(names) > 1 or values.ndim == 1 else values.shape[1:]
     return (_names.get(names) or _raw(names), tag, shape, values.tobytes())
+
+
+def matrix_block(names: tuple[str, ...], values: Any) -> tuple[Any, ...]:
+    """Write an array of shape (rows, len(names)) as one block of plain columns."""
+    return block_of(names, values.reshape(-1) if len(names) == 1 else values)
 
 
 def columns_of(blocks: Sequence[Block]) -> dict[str, list[Any]]:
@@ -81,6 +84,28 @@ def numbers_of(tag: str, data: bytes) -> list[Any]:
         return list(struct.unpack(f"<{len(data) // struct.calcsize(f'<{code}')}{code}", data))
     except (KeyError, struct.error) as error:
         raise msgspec.DecodeError(f"a buffer of {len(data)} bytes is no array of {tag!r}") from error
+
+
+def packed(tag: str, numbers: Sequence[Any]) -> bytes:
+    """Write numbers as a buffer. Raises struct.error for what is no number of that type."""
+    return struct.pack(f"<{len(numbers)}{_CODES[tag]}", *numbers)
+
+
+def doubles(values: Any) -> bytes:
+    """Write an array of numbers as a buffer of float64."""
+    data: bytes = (values if _native.get(values.dtype) == "<f8" else values.astype("<f8")).tobytes()
+    return data
+
+
+def _little(values: Any) -> tuple[str, Any]:
+    """Name the type of an array, and give it in little endian; a type that is so already is remembered."""
+    tag = _tag(values)
+    if tag not in _CODES:
+        raise TypeError(f"an array of {values.dtype} has no place in a record; give lists")
+    if values.dtype.str != tag:
+        return tag, values.astype(tag)
+    _native[values.dtype] = tag
+    return tag, values
 
 
 def _shaped(numbers: list[Any], shape: Sequence[int]) -> list[Any]:

@@ -56,6 +56,8 @@ class EventKind(Enum):
     ROLLOUT_APPROVED = "rollout_approved"
     MODEL_PROMOTED = "model_promoted"
     MODEL_ROLLED_BACK = "model_rolled_back"
+    PREDICTIONS_ERASED = "predictions_erased"
+    PREDICTIONS_FORGOTTEN = "predictions_forgotten"
     WINDOW_MEASURED = "window_measured"
     ALERT_RAISED = "alert_raised"
     RETRAINING_DECIDED = "retraining_decided"

@@ -57,6 +57,8 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     `tensors` holds outputs besides the first. `rows` has the numbers of the rows in their request where some are not
     kept (empty: all are), `share` the share of entities that is kept. A record without rows whose `missing` is above 0
     is a gap: so many rows were answered and could not be logged. Where `entities` is empty, each row is its own.
+    `hidden` names the personal columns whose values are hashed or left out; if the split's is among them, entities are
+    hashed, too.
     """
 
     request: RequestId
@@ -82,11 +84,16 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[int] = []
     share: float = 1.0
     missing: int = 0
+    hidden: list[str] = []
     matrix: Matrix | None = None
 
-    def entity(self, row: int) -> str:
-        """Name what the traffic of a row was split by."""
-        return self.entities[row] if self.entities else prediction_id(self.request, row)
+    def prediction(self, place: int) -> PredictionId:
+        """Name the prediction at a place in the record: by its row's number, of which some may not be kept."""
+        return prediction_id(self.request, self.rows[place] if self.rows else place)
+
+    def entity(self, place: int) -> str:
+        """Name what the traffic of the row at a place was split by: its entity, or itself."""
+        return self.entities[place] if self.entities else self.prediction(place)
 
 
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +239,8 @@ class JoinReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was odd among the records read for a window. Each prediction and each label counts once, the first wins.
 
     `late` predictions came after their window was measured; `contradicting` labels differ from the first one; `unknown`
-    ones name no prediction; `invalid` ones are no possible fact; `waiting` ones came before their prediction.
+    ones name no prediction that is remembered, `waiting` ones none so far: given up after 26 steps, they are unknown.
+    `invalid` ones are no possible fact.
     """
 
     repeated_predictions: int = 0
@@ -251,7 +259,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     `fresh_labels` counts the labels that became known after the newest row that the champion was trained on. `evidence`
     is the mean e-detector over all features ("data") and of the answers ("prediction"); each alarms at `evidence_limit`.
-    `notes` name what was odd: a column that vanished, text among numbers.
+    `notes` name what was odd: a column that vanished, text among numbers. `rows` are those in the log; `answered` is how
+    many were answered: those that are `missing` from the log counted in, and sampled ones weighed by their share.
     """
 
     model: ModelName
@@ -272,4 +281,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, float] = {}
     evidence_limit: float = 0.0
     notes: tuple[str, ...] = ()
+    answered: int = 0
+    missing: int = 0
     groups: tuple[GroupLoss, ...] = ()

@@ -9,6 +9,7 @@ from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import GateRules, Task
 from kedge.domain.ids import DatasetName, ModelName
 from kedge.domain.monitoring import MonitoringRules
+from kedge.domain.predictions import PredictionRules
 from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 
@@ -85,6 +86,7 @@ class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     monitoring: MonitoringRules = MonitoringRules()
     retraining: RetrainingRules = RetrainingRules()
     serving: ServingRules = ServingRules()
+    predictions: PredictionRules = PredictionRules()
     replay: ReplayRules = ReplayRules()
     expectations: tuple[Expectation, ...] = ()
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kedge.domain.buffers import Block, block_of, blocks_of, columns_of, numbers_of
+from kedge.domain.buffers import Block, blocks_of, columns_of, doubles, matrix_block, numbers_of
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch, TruthBatch, Value
 
@@ -36,6 +36,7 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     share: float = 1.0
     missing: int = 0
     variant: str = ""
+    hidden: list[str] = []
 
 
 class _Id(msgspec.Struct, frozen=True, array_like=True):
@@ -61,6 +62,7 @@ class _Answered(_Id, frozen=True, array_like=True):
     share: float
     missing: int
     variant: str
+    hidden: list[str]
 
 
 class _Named(_Answered, frozen=True, array_like=True):
@@ -75,8 +77,8 @@ class _Served(_Named, frozen=True, array_like=True):
     features: list[Block]
 
 
-class _Record(_Served, frozen=True, array_like=True):
-    """The whole record."""
+class PredictionRecord(_Served, frozen=True, array_like=True):
+    """The whole record as it stands in the log, columns in blocks."""
 
     service: str
     as_of: dict[str, list[datetime | None]]
@@ -107,7 +109,7 @@ FORMAT = 2
 
 _id, _answered = msgspec.msgpack.Decoder(_Id), msgspec.msgpack.Decoder(_Answered)
 _named, _old_entities = msgspec.msgpack.Decoder(_Named), msgspec.msgpack.Decoder(_OldEntities)
-_served, _record = msgspec.msgpack.Decoder(_Served), msgspec.msgpack.Decoder(_Record)
+_served, _record = msgspec.msgpack.Decoder(_Served), msgspec.msgpack.Decoder(PredictionRecord)
 _old_batch, _old_answers = msgspec.msgpack.Decoder(PredictionBatch), msgspec.msgpack.Decoder(Answers)
 _old_features, _old_request = msgspec.msgpack.Decoder(_OldFeatures), msgspec.msgpack.Decoder(_OldRequest)
 
@@ -126,7 +128,7 @@ def encode_batch(batch: PredictionBatch) -> bytes:
             batch.revision,
             count,
             versions[0] if same else versions,
-            outputs if isinstance(outputs, list) else _doubles(outputs),
+            outputs if isinstance(outputs, list) else doubles(outputs),
             batch.shadow,
             batch.errors,
             batch.seconds,
@@ -134,8 +136,9 @@ def encode_batch(batch: PredictionBatch) -> bytes:
             batch.share,
             batch.missing,
             batch.variant,
+            batch.hidden,
             batch.entities,
-            blocks_of(batch.features) if batch.matrix is None else [block_of(batch.matrix.names, batch.matrix.values)],
+            blocks_of(batch.features) if batch.matrix is None else [matrix_block(batch.matrix.names, batch.matrix.values)],
             batch.service,
             batch.as_of,
             batch.batches,
@@ -148,11 +151,26 @@ def encode_batch(batch: PredictionBatch) -> bytes:
     )
 
 
+def encode_record(record: PredictionRecord) -> bytes:
+    """Write a record that was read as it stands."""
+    return _encoder.encode(record)
+
+
+def decode_record(payload: bytes) -> PredictionRecord:
+    """Read a record as it stands; one of an older store has no such form (`is_old`)."""
+    return _checked(_record.decode(payload))
+
+
+def is_old(payload: bytes) -> bool:
+    """Say whether a record is a map, as records were before they were arrays."""
+    return bool(payload) and (payload[0] & 0xF0 == 0x80 or payload[0] in (0xDE, 0xDF))
+
+
 def decode_batch(payload: bytes) -> PredictionBatch:
     """Read one answered request."""
-    if _is_old(payload):
+    if is_old(payload):
         return _old_batch.decode(payload)
-    read = _checked(_record.decode(payload))
+    read = decode_record(payload)
     return PredictionBatch(
         **_common(read),
         features=columns_of(read.features),
@@ -170,24 +188,24 @@ def decode_batch(payload: bytes) -> PredictionBatch:
 
 def decode_answers(payload: bytes) -> Answers:
     """Read one answered request without its features."""
-    return _old_answers.decode(payload) if _is_old(payload) else Answers(**_common(_checked(_answered.decode(payload))))
+    return _old_answers.decode(payload) if is_old(payload) else Answers(**_common(_checked(_answered.decode(payload))))
 
 
 def decode_features(payload: bytes) -> dict[str, list[Value]]:
     """Read only the features of one answered request."""
-    if _is_old(payload):
+    if is_old(payload):
         return _old_features.decode(payload).features
     return columns_of(_checked(_served.decode(payload)).features)
 
 
 def decode_entities(payload: bytes) -> list[str]:
     """Read only what each row of one answered request was split by; empty where each row is its own."""
-    return _old_entities.decode(payload).entities if _is_old(payload) else _checked(_named.decode(payload)).entities
+    return _old_entities.decode(payload).entities if is_old(payload) else _checked(_named.decode(payload)).entities
 
 
 def decode_request(payload: bytes) -> RequestId:
     """Read only the id of one answered request."""
-    return _old_request.decode(payload).request if _is_old(payload) else _checked(_id.decode(payload)).request
+    return _old_request.decode(payload).request if is_old(payload) else _checked(_id.decode(payload)).request
 
 
 def encode_truth(batch: TruthBatch) -> bytes:
@@ -198,11 +216,6 @@ def encode_truth(batch: TruthBatch) -> bytes:
 def decode_truth(payload: bytes) -> TruthBatch:
     """Read arrived ground truth."""
     return _truths.decode(payload)
-
-
-def _is_old(payload: bytes) -> bool:
-    """Say whether a record is a map, as records were before they were arrays."""
-    return bool(payload) and (payload[0] & 0xF0 == 0x80 or payload[0] in (0xDE, 0xDF))
 
 
 def _checked(read: Read) -> Read:
@@ -227,9 +240,5 @@ def _common(read: _Answered) -> dict[str, Any]:
         "share": read.share,
         "missing": read.missing,
         "variant": read.variant,
+        "hidden": read.hidden,
     }
-
-
-def _doubles(outputs: Any) -> bytes:
-    data: bytes = (outputs if outputs.dtype.str == "<f8" else outputs.astype("<f8")).tobytes()
-    return data

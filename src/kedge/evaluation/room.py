@@ -139,6 +139,8 @@ class Evaluation:
         Where requests were answered by one call of the model, `call` gives their records: they are asked for only where
         the request alone does not give the same bits, as few models mind what they are asked beside.
         """
+        if isinstance(model, Servable) and model.tensors is not None:
+            raise ModelRefused(f"version {model.number} of {model.model!r} answers tensors, which are not computed again")
         rows = _rows_of(batch, model.number)
         if row not in rows:
             raise NotFound(

@@ -58,7 +58,7 @@ class Parity:
         seen: set[RequestId] = set()
         rows = 0
         try:
-            for _, payload in self._predictions.scan():
+            for _, payload in self._predictions.scan(since=since):
                 answers = decode_answers(payload)
                 late = since is not None and answers.at < since
                 if late or answers.model != model or answers.request in seen:
@@ -79,7 +79,8 @@ class Parity:
     ) -> ParityReport:
         reads = tuple(dict.fromkeys((*service.entities(), *service.request)))
         same = [batch for batch in batches if (*batch.features,) == service.columns()]
-        usable = [batch for batch in same if {*reads} <= batch.inputs.keys() | batch.features.keys()]
+        read = [batch for batch in same if {*reads} <= batch.inputs.keys() | batch.features.keys()]
+        usable = [batch for batch in read if not {*batch.hidden} & {*reads, *service.columns()}]
         counts = {"older": _rows(batches) - _rows(same), "keyless": _rows(same) - _rows(usable)}
         if not usable:
             return msgspec.structs.replace(report, **counts)

@@ -251,7 +251,7 @@ def answer_link(logged: Logged) -> Link:
         facts={
             "output": batch.outputs[row],
             "request": batch.request,
-            "row": row,
+            "row": batch.rows[row] if batch.rows else row,
             "at": batch.at.isoformat(),
             "entity": batch.entity(row),
             **{f"shadow answer of version {number}": answers[row] for number, answers in batch.shadow.items()},

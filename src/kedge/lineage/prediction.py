@@ -6,13 +6,14 @@ import msgspec
 
 from kedge.domain.ids import Digest, PredictionId, digest_bytes, split_prediction_id
 from kedge.domain.monitoring import PredictionBatch
-from kedge.domain.records import decode_batch, decode_request
+from kedge.domain.records import decode_batch
+from kedge.domain.rows import place_of
 from kedge.errors import NotFound, StoreBroken
 from kedge.ports import Journal
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """One row of a request as it was answered, and the digest of the record that says so."""
+    """One row of a request as it was answered, by its place in the record, and the digest of the record that says so."""
 
     batch: PredictionBatch
     row: int
@@ -49,7 +50,7 @@ def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:
         )
     request, row = parts
     try:
-        found = next((payload for _, payload in journal.scan() if decode_request(payload) == request), None)
+        found = journal.find(prediction)
         batch = None if found is None else decode_batch(found)
     except msgspec.DecodeError as error:
         raise StoreBroken(f"a record of the prediction log cannot be read ({error}); restore it from a backup") from error
@@ -57,6 +58,8 @@ def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:
         raise NotFound(
             f"no answered request is called {request!r}; ids stand in the answers of the data plane and in its log"
         )
-    if row >= len(batch.outputs):
-        raise NotFound(f"request {request!r} has rows 0 to {len(batch.outputs) - 1}, not {row}")
-    return Logged(batch, row, digest_bytes(found))
+    place = place_of(batch.rows, len(batch.versions), row=row)
+    if place is None:
+        kept = f"{', '.join(map(str, batch.rows))} in the log" if batch.rows else f"0 to {len(batch.versions) - 1}"
+        raise NotFound(f"request {request!r} has rows {kept}, not {row}")
+    return Logged(batch, place, digest_bytes(found))

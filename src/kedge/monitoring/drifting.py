@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from kedge.domain.monitoring import ColumnProfile, Drift, Profile
+from kedge.domain.monitoring import ColumnProfile, Drift, Profile, Value
 from kedge.monitoring import detect
 from kedge.monitoring.drift import distances
 from kedge.monitoring.profile import cells, count_like, merge
@@ -88,19 +88,27 @@ def _count(reference: Reference, parts: Iterable[Gathered]) -> tuple[Profile, tu
     known = reference.profile.columns
     window = Profile(columns=tuple(count_like(column, [])[0] for column in known), rows=0)
     came: dict[str, None] = {}
+    hidden: set[str] = set()
     texts: Counter[str] = Counter()
     for part in parts:
         came |= dict.fromkeys(part.columns)
-        counted = {column.name: count_like(column, part.columns.get(column.name, [None] * part.rows)) for column in known}
+        hidden |= part.hidden
+        counted = {column.name: count_like(column, _values(part, column.name)) for column in known}
         texts.update({name: found for name, (_, found) in counted.items()})
         window = merge(window, Profile(columns=tuple(column for column, _ in counted.values()), rows=part.rows))
     notes = [
         _odd(column, now, texts=texts[column.name], came=column.name in came)
         for column, now in zip(known, window.columns, strict=True)
     ]
+    notes += [f"{name}: personal, so its values are not in the log and it is not watched" for name in sorted(hidden)]
     new = [name for name in came if name not in {column.name for column in known}]
     notes += [f"{name}: the column appeared; version {reference.version} was not trained on it" for name in new]
     return window, tuple(note for note in notes if note)
+
+
+def _values(part: Gathered, name: str) -> Sequence[Value]:
+    """Give a column's values: missing where it did not come, none where they are hidden, so that nothing is bet on it."""
+    return part.columns.get(name, () if name in part.hidden else [None] * part.rows)
 
 
 def _odd(known: ColumnProfile, now: ColumnProfile, *, texts: int, came: bool) -> str:

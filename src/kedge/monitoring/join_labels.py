@@ -19,6 +19,7 @@ from kedge.domain.evaluation import Task
 from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id, split_prediction_id
 from kedge.domain.monitoring import JoinReport
 from kedge.domain.records import Answers, decode_answers, decode_truth
+from kedge.domain.rows import place_of
 from kedge.ports import Journal
 
 WAITING_LIMIT = 100_000
@@ -35,11 +36,13 @@ class Places(msgspec.Struct):
 
 
 class Standing(msgspec.Struct):
-    """Where the join stands after a window: everything that it needs besides the journals."""
+    """Where the join stands after a window: everything that it needs besides the journals. `given_up` counts the labels
+    that waited for their prediction too long; the next report names them."""
 
     predictions: Places = msgspec.field(default_factory=Places)
     truths: Places = msgspec.field(default_factory=Places)
     waiting: list[PredictionId] = []
+    given_up: int = 0
     measured_upto: datetime | None = None
     step_start: datetime | None = None
 
@@ -63,7 +66,8 @@ class Label(msgspec.Struct, eq=False, gc=False):
 
 
 class Answered(msgspec.Struct, eq=False, gc=False, kw_only=True):
-    """One answered request that is remembered. `labels` maps a row to its fact, `open` counts the rows not done."""
+    """One answered request that is remembered. `labels` maps a place in the record to its fact, `open` counts those that
+    are not done; `rows` has the numbers of the rows in their request where not all are kept."""
 
     record: Record
     request: RequestId
@@ -74,6 +78,10 @@ class Answered(msgspec.Struct, eq=False, gc=False, kw_only=True):
     shadow: dict[int, list[float]]
     errors: dict[int, str]
     seconds: dict[str, float]
+    rows: list[int] = []
+    missing: int = 0
+    share: float = 1.0
+    hidden: list[str] = []
     payload: bytes
     labels: dict[int, Label]
     open: int
@@ -125,6 +133,7 @@ class LabelJoin:
     def read(self, predictions: Journal, truths: Journal, *, floor: datetime) -> JoinReport:
         """Read what is new in both journals. Predictions for a time before `floor` come too late to be counted."""
         self._odd = dict.fromkeys(JoinReport.__struct_fields__, 0)
+        self._odd["unknown_labels"], self._standing.given_up = self._standing.given_up, 0
         for record, payload in _records(predictions, self._standing.predictions, again=False):
             self._read_answers(record, payload, floor=floor)
         for record, payload in _records(truths, self._standing.truths, again=False):
@@ -161,6 +170,10 @@ class LabelJoin:
             shadow=answers.shadow,
             errors=answers.errors,
             seconds=answers.seconds,
+            rows=answers.rows,
+            missing=answers.missing,
+            share=answers.share,
+            hidden=answers.hidden,
             payload=payload,
             labels={},
             open=len(answers.versions),
@@ -171,10 +184,11 @@ class LabelJoin:
         self._pending.append(answered)
 
     def _attach_waiting(self, answered: Answered) -> None:
-        for row in range(len(answered.versions)):
+        for place in range(len(answered.versions)):
+            row = answered.rows[place] if answered.rows else place
             label = self._waiting.pop(prediction_id(answered.request, row), None)
             if label is not None:
-                self._attach(answered, row, label=label)
+                self._attach(answered, place, label=label)
 
     def _attach(self, answered: Answered, row: int, *, label: Label) -> None:
         answered.labels[row] = label
@@ -206,12 +220,13 @@ class LabelJoin:
         answered = self._requests.get(request)
         if answered is None:
             return self._let_wait(record, prediction, label=label)
-        if row in answered.labels:
-            return self._refuse_second(answered.labels[row], label.value)
-        if row >= len(answered.versions):
+        place = place_of(answered.rows, len(answered.versions), row=row)
+        if place is None:
             return self._refuse("unknown_labels")
+        if place in answered.labels:
+            return self._refuse_second(answered.labels[place], label.value)
         record.held += 1
-        self._attach(answered, row, label=label)
+        self._attach(answered, place, label=label)
         return True
 
     def _let_wait(self, record: Record, prediction: PredictionId, *, label: Label) -> bool:
@@ -246,8 +261,11 @@ class LabelJoin:
                 continue
             answered = self._requests.get(parts[0])
             label = Label(truth.values[index], truth.known_at, record)
-            if answered is not None:
-                self._attach(answered, parts[1], label=label)
+            place = place_of(answered.rows, len(answered.versions), row=parts[1]) if answered is not None else None
+            if answered is not None and place is not None:
+                self._attach(answered, place, label=label)
+            elif answered is not None:
+                continue  # its row has been erased
             elif prediction in waiting:
                 self._waiting[prediction] = label
             else:
@@ -303,6 +321,7 @@ class LabelJoin:
                 self._forget(queue.popleft())
         for prediction in [name for name, label in self._waiting.items() if label.known_at < horizon]:
             self._waiting.pop(prediction).record.held -= 1
+            self._standing.given_up += 1
         for records in self._truths.values():
             while records and records[0].held == 0:
                 records.popleft()

@@ -150,7 +150,7 @@ def _columns(rows: Sequence[Labelled], names: set[str]) -> tuple[dict[str, list[
     grouped: dict[str, list[Labelled]] = {}
     for one in rows:
         grouped.setdefault(one.answered.request, []).append(one)
-    features = {request: decode_features(kept[0].answered.payload) for request, kept in grouped.items()}
+    features = {request: _features(kept[0].answered) for request, kept in grouped.items()}
     complete = {request: kept for request, kept in grouped.items() if names <= features[request].keys()}
     columns: dict[str, list[Value]] = {name: [] for name in names}
     for request, kept in complete.items():
@@ -159,3 +159,8 @@ def _columns(rows: Sequence[Labelled], names: set[str]) -> tuple[dict[str, list[
             values = features[request][name]
             column.extend(pick(values) if pick else (values[kept[0].row],))
     return columns, [one for kept in complete.values() for one in kept]
+
+
+def _features(answered: Answered) -> dict[str, list[Value]]:
+    """Read a request's features; those that are hidden are not there."""
+    return {name: values for name, values in decode_features(answered.payload).items() if name not in answered.hidden}

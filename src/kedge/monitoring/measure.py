@@ -50,6 +50,16 @@ class Arrived(msgspec.Struct, frozen=True, eq=False):
         """Count the rows answered."""
         return sum(len(one.versions) for one in self.answers)
 
+    @property
+    def missing(self) -> int:
+        """Count the rows answered that the log could not take."""
+        return sum(one.missing for one in self.answers)
+
+    @property
+    def answered(self) -> int:
+        """Estimate the rows answered, logged or not."""
+        return round(sum(len(one.versions) / one.share for one in self.answers)) + self.missing
+
 
 def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Health:
     """Measure a window and move the state on."""
@@ -57,7 +67,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
     state.count_labels(one.label.known_at for one in losses.rows)
     add_blocks(state, losses, metric=loss_name(spec.gate.metric, spec.data.task), threshold=spec.gate.threshold)
     faults = add_groups(state, losses, trial=view.trial, began=view.rollout_began, spec=spec)
-    raised = _silences(view, state, rows=arrived.rows, labels=len(losses.rows))
+    raised = _silences(view, state, rows=arrived.answered, labels=len(losses.rows))
     risk, risen = _risk(view, state, losses=losses)
     moved, drifted = _drift(view, state, arrived=arrived)
     return Health(
@@ -78,6 +88,8 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
         join=arrived.odd,
         evidence=moved.evidence if moved else {},
         evidence_limit=moved.limit if moved else 0.0,
+        answered=arrived.answered,
+        missing=arrived.missing,
         notes=(*_notes(view, arrived), *faults, *(moved.notes if moved else ())),
     )
 
@@ -142,7 +154,7 @@ def _drift(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[Window
 def _notes(view: View, arrived: Arrived) -> list[str]:
     """Name what is odd about a window as a whole."""
     notes = []
-    if not arrived.answers:
+    if not arrived.answered:
         notes.append("no predictions in this window")
     if view.champion is None:
         notes.append("nothing is deployed: there is no champion to measure against")
@@ -150,6 +162,8 @@ def _notes(view: View, arrived: Arrived) -> list[str]:
         notes.append(f"version {view.champion.number} has no reference: drift and risk cannot be measured")
     elif view.watch.reference.accepted is None:
         notes.append(f"version {view.champion.number} has no accepted loss: risk cannot be measured")
+    if arrived.missing:
+        notes.append(f"{arrived.missing} answered rows are missing from the log, which could not be written")
     lost = len(arrived.losses.rows) - int(arrived.losses.usable.sum())
     if lost:
         notes.append(f"{lost} labelled answers were no finite number and are left out of the loss")

@@ -25,6 +25,7 @@ from kedge.errors import NotFound
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.room import Evaluation
 from kedge.monitoring.drifting import Watched, watched
+from kedge.monitoring.horizon import horizon_of
 from kedge.monitoring.join_labels import LabelJoin
 from kedge.monitoring.losses import losses_of, step_losses
 from kedge.monitoring.measure import Arrived, View, measure_window
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 SHADOW_STEPS = 8
 """How long a retired champion is scored beside the new one."""
-HORIZON_STEPS = 26
-"""How long a prediction waits for its label."""
 ACTOR = "kedge"
 
 
@@ -130,7 +129,7 @@ class Monitoring:
                 health, step=self._close_step(spec, state, join=join, champion=champion, closed=closed)
             )
         state.age_out(window.end)
-        state.standing = join.rest(window.end, floor=window.start - step, horizon=window.end - HORIZON_STEPS * step)
+        state.standing = join.rest(window.end, floor=window.start - step, horizon=window.end - horizon_of(spec))
         written = encode_state(state)
         self._watches.put(health, written, event=_measured(health, self._clock.now()))
         self._joins[spec.name] = (written, join)

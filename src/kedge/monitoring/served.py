@@ -12,10 +12,12 @@ PART_ROWS = 50_000
 
 
 class Gathered(NamedTuple):
-    """The features of some of a window's requests: values by column, one for each of `rows`."""
+    """The features of some of a window's requests: values by column, one for each of `rows`; `hidden` are the personal
+    ones, whose values are not in the log."""
 
     rows: int
     columns: dict[str, list[Value]]
+    hidden: frozenset[str] = frozenset()
 
 
 def parts_of(answers: Sequence[Answered], *, most: int = PART_ROWS) -> Iterator[Gathered]:
@@ -29,10 +31,14 @@ def parts_of(answers: Sequence[Answered], *, most: int = PART_ROWS) -> Iterator[
         taken.append(answered)
         rows += len(answered.versions)
         if rows >= most:
-            yield Gathered(rows, columns_of(taken))
+            yield _gathered(rows, taken)
             taken, rows = [], 0
     if taken or not answers:
-        yield Gathered(rows, columns_of(taken))
+        yield _gathered(rows, taken)
+
+
+def _gathered(rows: int, taken: Sequence[Answered]) -> Gathered:
+    return Gathered(rows, columns_of(taken), frozenset(name for one in taken for name in one.hidden))
 
 
 def columns_of(answers: Iterable[Answered]) -> dict[str, list[Value]]:
@@ -41,6 +47,8 @@ def columns_of(answers: Iterable[Answered]) -> dict[str, list[Value]]:
     rows = 0
     for answered in answers:
         for name, values in decode_features(answered.payload).items():
+            if name in answered.hidden:
+                continue
             columns.setdefault(name, [None] * rows).extend(values)
         rows += len(answered.versions)
         for column in columns.values():

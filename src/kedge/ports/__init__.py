@@ -22,6 +22,7 @@ from kedge.ports.records import (
 )
 from kedge.ports.world import (
     Alive,
+    Archive,
     Before,
     BlobStore,
     Bucket,
@@ -46,6 +47,7 @@ from kedge.ports.world import (
     Project,
     Removing,
     StoredFile,
+    Strike,
     Tables,
     TensorFormat,
     TensorPredictor,
@@ -56,6 +58,7 @@ from kedge.ports.world import (
 
 __all__ = [
     "Alive",
+    "Archive",
     "Before",
     "BlobStore",
     "Bucket",
@@ -95,6 +98,7 @@ __all__ = [
     "RunFiles",
     "Runs",
     "StoredFile",
+    "Strike",
     "Tables",
     "TakenAlias",
     "TensorFormat",

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kedge.domain.data import Expectation, Pin
-from kedge.domain.ids import Digest
+from kedge.domain.ids import Digest, PredictionId
 from kedge.domain.monitoring import Alert
+from kedge.domain.predictions import Compacted, Stored, StruckRows
 from kedge.domain.registry import Signature
 from kedge.domain.serving import TensorSignature
 from kedge.domain.tracking import (
@@ -256,15 +257,57 @@ class Journal(Protocol):
     An append has reached the operating system when it returns (it survives kill -9); `sync` makes it survive power loss.
     """
 
+    def open(self) -> None:
+        """Make ready to append, so that the first append does not wait for it."""
+
     def append(self, payload: bytes) -> Position: ...
     def append_all(self, payloads: Sequence[bytes]) -> Position:
         """Write records in one go, all or none; give the place of the last."""
 
     def sync(self) -> None: ...
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
-        """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail."""
+    def tend(self) -> None:
+        """Close the segment where it is time to: what is closed can be compacted."""
+
+    def scan(
+        self, after: Mapping[str, int] | None = None, *, since: datetime | None = None
+    ) -> Iterator[tuple[Position, bytes]]:
+        """Read whole records, segments in name order, each from the offset in `after`; stops before a torn tail. A record
+        that was compacted comes at the place it had; those from before `since` may be left out."""
+
+    def find(self, prediction: PredictionId) -> bytes | None:
+        """Find the first record of the request that a prediction belongs to."""
 
     def close(self) -> None: ...
+
+
+Strike = Callable[[bytes], bytes | None]
+"""What is left of a record: itself, a record with fewer rows, or nothing."""
+
+
+class Archive(Protocol):
+    """What becomes of a journal's closed segments: Parquet, one row per prediction or fact. All but `tables` and `stored`
+    raise Conflict where another process is at it."""
+
+    def compact(self, *, most_bytes: int | None = None) -> Compacted:
+        """Compact closed segments, up to about so many bytes of them."""
+
+    def strike(self, what: Strike, *, only: pl.Expr | None = None) -> StruckRows:
+        """Take records, or rows of them, out of all there is, so that their bytes are gone; `only` is what a row must
+        fulfil for its file to be looked at."""
+
+    def forget_before(self, moment: datetime, strike: Strike) -> StruckRows:
+        """Delete what was answered before a moment; `strike` takes it out where a file has newer rows, too."""
+
+    def tables(self) -> Sequence[pl.LazyFrame]:
+        """Give all records as tables. Raises StoreBroken. A file may be gone by the time it is read: ask again then."""
+
+    def index(self) -> Sequence[pl.LazyFrame]:
+        """Give of all records the few columns that say which there are: `id` and `model`, `answered_at` and `entity` of
+        predictions, `value` and `known_at` of facts; `segment`, `segment_end`, `place`. Raises StoreBroken."""
+
+    def stored(self) -> Stored: ...
+    def waits(self) -> bool:
+        """Say whether a closed segment waits to be compacted."""
 
 
 class OnlineRow(NamedTuple):

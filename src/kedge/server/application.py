@@ -28,6 +28,7 @@ from kedge.server.routes.data_edits import DataEdits
 from kedge.server.routes.data_pages import DataPages
 from kedge.server.routes.datasets import DatasetRoutes
 from kedge.server.routes.edits import Edits
+from kedge.server.routes.ground_truth import GroundTruths
 from kedge.server.routes.live import Signals
 from kedge.server.routes.models_by_hand import ModelsByHand
 from kedge.server.routes.pages import Files, Shown
@@ -63,6 +64,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
             DatasetRoutes,
             Searches,
             Writes,
+            GroundTruths,
             Rollouts,
             Tellings,
             Catalogs,
@@ -118,7 +120,18 @@ def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
     def openapi() -> dict[str, Any]:
         """Describe the API, OpenAPI 3.1."""
         if not kept:
-            native = (Reads, DatasetRoutes, Searches, Writes, Rollouts, Tellings, Catalogs, Signals, RunArtifacts)
+            native = (
+                Reads,
+                DatasetRoutes,
+                Searches,
+                Writes,
+                GroundTruths,
+                Rollouts,
+                Tellings,
+                Catalogs,
+                Signals,
+                RunArtifacts,
+            )
             kept.append(document(native, given, version=installed()))
         return kept[0]
 

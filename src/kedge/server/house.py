@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime, timedelta
 
     from kedge.config import Settings
     from kedge.data.catalogue import Catalogue
     from kedge.domain.ids import ModelName, PredictionId
     from kedge.domain.lineage import Explanation, VersionExplanation
     from kedge.domain.monitoring import Profile, TruthBatch
+    from kedge.domain.predictions import TruthReport, TruthStanding
     from kedge.domain.project import ProjectSpec
     from kedge.domain.registry import CatalogVersion, HistoryEntry, Servable
     from kedge.domain.rollout import Deployment
@@ -61,6 +63,28 @@ class Watching(Protocol):
     def newest_profile(self, model: ModelName) -> Profile | None:
         """Find the profile of the newest window, in the champion's bins."""
         ...
+
+
+class Facts(Protocol):
+    """Takes ground truth that is to be looked up, and tells how it stands."""
+
+    def tell(
+        self,
+        model: ModelName,
+        values: Sequence[float],
+        *,
+        known_at: datetime,
+        predictions: Sequence[str] = (),
+        entities: Sequence[str] = (),
+        times: Sequence[datetime] = (),
+        horizon: timedelta,
+        within: timedelta,
+    ) -> TruthReport:
+        """Record facts that are new."""
+        ...
+
+    def standing(self, model: ModelName) -> TruthStanding:
+        """Tell how a model's ground truth stands."""
 
 
 class Servables(Protocol):
@@ -145,6 +169,11 @@ class House(Protocol):
     @property
     def lineage(self) -> Lineage:
         """The lineage room."""
+        ...
+
+    @property
+    def ground_truth(self) -> Facts:
+        """Ground truth as it arrives."""
         ...
 
     @property

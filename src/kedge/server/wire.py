@@ -10,21 +10,26 @@ from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RuleChanges
 from kedge.domain.told import PointTold
 from kedge.domain.tracking import DatasetInput, Experiment, Run, RunCount
+from kedge.monitoring.horizon import WITHIN
 from kedge.server.reading.model import ModelLine
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ground truth: for each prediction's id the fact (0 or 1, or the value); `known_at` is now, unless it is given."""
+    """Ground truth: for each prediction's id the fact (0 or 1, or the value); `known_at` is now, unless it is given.
 
-    predictions: list[str]
+    Instead of `predictions`, `entities` and `times`: a fact is then about the newest prediction of its entity at or before
+    its time, and not older than `within`. `look_up` has facts by prediction looked up at once, too. `model` is the
+    project's, unless it is given.
+    """
+
     values: list[float]
+    predictions: list[str] = []
+    entities: list[str] = []
+    times: list[datetime] = []
     known_at: datetime | None = None
-
-
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """How many facts were taken. The same id again counts once."""
-
-    recorded: int
+    within: str = WITHIN
+    look_up: bool = False
+    model: str | None = None
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):

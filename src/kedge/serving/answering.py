@@ -1,5 +1,6 @@
 """From answered requests to their callers: one write to the log for all of them, then the answers, then the counters."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from kedge.domain.ids import ModelName, prediction_id
 from kedge.domain.monitoring import Matrix, PredictionBatch
+from kedge.domain.predictions import Ack
 from kedge.domain.rollout import Strategy
 from kedge.serving.batch import Group
 from kedge.serving.loader import Active
@@ -26,6 +28,7 @@ class Finish:
     def __init__(self, model: ModelName, *, log: PredictionLog, metrics: ModelMetrics, recent: Recent) -> None:
         self._model, self._log, self._metrics, self._recent = model, log, metrics, recent
         self._numbers: dict[tuple[int, int], Tensor] = {}
+        self._syncing: set[asyncio.Future[None]] = set()
 
     def __call__(self, group: Group) -> None:
         """Finish requests that went through the model together, some of which may have failed."""
@@ -41,15 +44,29 @@ class Finish:
                 records.append(self._record(asked))
         began = monotonic()
         logged = bool(records) and self._log.append_all(records)
+        if logged and self._log.ack is Ack.SYNCED:
+            task = asyncio.ensure_future(self._tell_synced(good, began))
+            self._syncing.add(task)
+            task.add_done_callback(self._syncing.discard)
+        elif good:
+            self._tell(good, logged=logged, began=began)
+
+    async def _tell_synced(self, group: Sequence[Waiting], began: float) -> None:
+        """Give answers when their records survive a power cut; a sync serves all who wait for it."""
+        logged = await self._log.acknowledged()
+        left = [asked for asked in group if not asked.future.done()]  # the others' callers are gone
+        if left:
+            self._tell(left, logged=logged, began=began)
+
+    def _tell(self, group: Sequence[Waiting], *, logged: bool, began: float) -> None:
         ended = monotonic()
-        for asked in good:
+        for asked in group:
             counted = self._counted(asked)
             answer = self._answer(asked, counted, logged=logged and not asked.probe)
             asked.future.set_result(answer)
             if asked.exact is not None and logged and asked.question.version is None:
                 self._recent.keep(asked.exact, asked.told, answer=answer)
-        if good:
-            self._count(good, logged=ended - began, now=ended)
+        self._count(group, logged=ended - began, now=ended)
 
     def _record(self, asked: Waiting) -> PredictionBatch:
         """Make the record of an answer for the prediction log."""

@@ -17,11 +17,13 @@ from uuid import uuid4
 
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import Digest, ModelName
+from kedge.domain.predictions import Ack
 from kedge.domain.registry import ORIGINAL, Servable
 from kedge.errors import NotFound, NothingDeployed
 from kedge.ports import Clock, Deployments
 from kedge.rollout.split import sticky_column
 from kedge.serving.exposition import exposition
+from kedge.serving.kept import log_of
 from kedge.serving.loader import RevisionLoader, Shelf, Verifier
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
@@ -89,6 +91,12 @@ class Host:
     def models(self) -> Sequence[str]:
         """Name the models that are served, the project's own first."""
         return tuple(dict.fromkeys((self.model, *self._planes, *self._others())))
+
+    async def prepare(self, model: str, version: int | None = None) -> None:
+        """Have a model loaded that is deployed and was not asked for yet. Raises NotFound, ModelRefused or StoreBroken."""
+        plane = self._planes.get(model)
+        if plane is None or plane.lacks(version):
+            await asyncio.to_thread(self.load, model, version)
 
     def metadata(self, model: str, version: int | None = None) -> ModelMetadata:
         """Describe a model. Raises NotFound for an unknown model or version, NothingDeployed where none is loaded."""
@@ -224,8 +232,9 @@ def host_of(
     metrics: Metrics | None = None,
     limits: Limits = DEFAULTS,
     only: Sequence[str] | None = None,
+    ack: Ack | None = None,
 ) -> Host:
-    """Make the host of a house: its project's model first."""
+    """Make the host of a house: its project's model first. `ack` is what answers wait for, else what the project says."""
     # A request is answered by one thread. More threads inside a model's call would fight over the cores with the next
     # request: 50 rows through 100 trees take as long, with a 99th percentile of 21 ms instead of 8. Read by OpenMP and BLAS
     # when the first model is loaded; who has set it knows better.
@@ -233,17 +242,18 @@ def host_of(
         os.environ.setdefault(name, "1")
     spec = house.spec
     service = house.features.service(spec) if spec.features.service else None
+    sticky = sticky_column(spec, service) if service else spec.rollout.sticky
     blobs = house.blobs
     return Host(
         model=spec.name,
         service=service,
-        sticky=sticky_column(spec, service) if service else spec.rollout.sticky,
+        sticky=sticky,
         reader=house.features.reader(service) if service else None,
         deployments=house.meta.deployments,
         registry=house.registry,
         shelf=house.loader,
         size=lambda servable: sum(file.size for file in blobs.files(_digest(servable))),
-        log=PredictionLog(house.predictions),
+        log=log_of(house, sticky, ack=ack),
         clock=house.clock,
         metrics=metrics,
         limits=limits,

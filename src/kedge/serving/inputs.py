@@ -51,7 +51,7 @@ class ModelRows(msgspec.Struct, frozen=True, eq=False, gc=False):
 class Inputs:
     """The columns that a request must carry, in order, with the types that the signature gives them."""
 
-    def __init__(self, service: FeatureService, sticky: str, *, signature: Signature) -> None:
+    def __init__(self, service: FeatureService, sticky: str, *, signature: Signature, required: Sequence[str] = ()) -> None:
         types = {column.name: column.type for column in signature.inputs}
         names = dict.fromkeys((*service.entities(), *service.request, *([sticky] if sticky else [])))
         self.types: dict[str, ColumnType | None] = {name: types.get(name) for name in names}
@@ -64,6 +64,7 @@ class Inputs:
             and all(kind in (*_NUMBERS, ColumnType.BOOLEAN) for kind in types.values())
         )
         self._sticky = sticky
+        self._required = tuple(name for name in required if name in self.types)
         self._numeric = all(kind in _NUMBERS for kind in self.types.values())
         self._places = {name: place for place, name in enumerate(self.names)}
         self._whole = [place for place, column in enumerate(signature.inputs) if column.type is ColumnType.INTEGER]
@@ -75,6 +76,14 @@ class Inputs:
 
     def rows(self, tensors: Sequence[Tensor]) -> ModelRows:
         """Read tensors as rows, from 1 to MOST_ROWS. Raises RequestInvalid saying what is wrong where."""
+        rows = self._rows(tensors)
+        for name in self._required:
+            column = rows.columns.get(name) if rows.matrix is None else rows.matrix[:, self._places[name]]
+            if (row := _first_missing(column)) is not None:
+                raise RequestInvalid(f"input {name!r}: row {row} has no value, and this model needs one")
+        return rows
+
+    def _rows(self, tensors: Sequence[Tensor]) -> ModelRows:
         if len(tensors) == 1 and self._numeric and len(tensors[0].shape) == 2 and tensors[0].name not in self.types:
             return self._of_matrix(tensors[0])
         count = self._check(tensors)
@@ -150,6 +159,14 @@ class Inputs:
             if tensor.name == self._sticky:
                 keys = _values(tensor)
         return ModelRows(count, matrix, {}, keys)
+
+
+def _first_missing(column: Numbers | list[Value] | None) -> int | None:
+    """Find the first row without a value."""
+    if isinstance(column, np.ndarray):
+        missing = np.isnan(column)
+        return int(missing.argmax()) if missing.any() else None
+    return next((row for row, value in enumerate(column or ()) if value is None), None)
 
 
 def _require_rows(count: int) -> None:

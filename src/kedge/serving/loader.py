@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kedge.domain.evaluation import Task
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName
-from kedge.domain.registry import ORIGINAL, Servable
+from kedge.domain.registry import ORIGINAL, Servable, Signature
 from kedge.domain.rollout import Deployment
 from kedge.errors import ModelRefused
 from kedge.features.encode import encode
@@ -49,6 +50,10 @@ class Shelf(Protocol):
 
     def find(self, model: Servable) -> Predictor:
         """Give the loaded model, which was verified a moment ago. Raises ModelRefused or StoreBroken."""
+        ...
+
+    def run(self, model: Servable, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer named arrays with a loaded model of such. Raises ModelRefused or StoreBroken."""
         ...
 
 
@@ -108,6 +113,15 @@ class Active:
 
     def metadata(self) -> ModelMetadata:
         """Describe the model as the protocol does."""
+        if (tensors := self.champion.tensors) is not None:
+            own = tuple(TensorMetadata(spec.name, spec.datatype, spec.shape) for spec in tensors.outputs)
+            return ModelMetadata(
+                name=self.deployment.model,
+                versions=tuple(str(number) for number in sorted(self.versions)),
+                platform=f"kedge_{self.champion.format}",
+                inputs=tuple(TensorMetadata(spec.name, spec.datatype, spec.shape) for spec in tensors.inputs),
+                outputs=(*own, TensorMetadata("version", "INT64", (1,))),
+            )
         return ModelMetadata(
             name=self.deployment.model,
             versions=tuple(str(number) for number in sorted(self.versions)),
@@ -143,6 +157,10 @@ class RevisionLoader:
         self._ready: dict[int, Loaded] = {}
         self._left: dict[int, float] = {}
 
+    def run(self, model: Servable, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer named arrays with a loaded version. Raises ModelRefused or StoreBroken."""
+        return self._shelf.run(model, inputs)
+
     @property
     def weights(self) -> dict[int, int]:
         """Tell which versions are loaded, and the weight of each in bytes."""
@@ -159,10 +177,14 @@ class RevisionLoader:
         challenger = deployment.challenger
         numbers = [deployment.champion] if challenger is None else [deployment.champion, challenger]
         versions = {number: self.version(deployment.model, number) for number in numbers}
+        if any(each.servable.tensors is not None for each in versions.values()):
+            return self._of_tensors(deployment, versions, named=named)
         service = self._service or _plain(versions)
         for each in versions.values():
             _require_service(each.servable, service)
-        inputs = Inputs(service, self._sticky, signature=versions[deployment.champion].servable.table)
+        champion = versions[deployment.champion].servable
+        required = sorted({name for each in versions.values() for name in each.servable.required})
+        inputs = Inputs(service, self._sticky, signature=champion.table, required=required)
         inputs.direct = inputs.direct and all(_alike(each.servable, inputs) for each in versions.values())
         if named:
             self._leave(numbers)
@@ -172,13 +194,29 @@ class RevisionLoader:
             deployment, versions, inputs, service.name, _roles(deployment), _forms(versions), usual, told, not named
         )
 
+    def _of_tensors(self, deployment: Deployment, versions: Mapping[int, Loaded], *, named: bool) -> Active:
+        """Make a revision of a model of named arrays ready. ModelRefused where its versions do not take the same."""
+        taken = {each.servable.tensors and each.servable.tensors.inputs for each in versions.values()}
+        if len(taken) > 1:
+            raise ModelRefused(
+                f"the versions of {deployment.model!r} that are to be served together do not take the same inputs; deploy"
+                " the new one under a name of its own"
+            )
+        if named:
+            self._leave([*versions])
+        told = {"revision": deployment.revision}
+        return Active(deployment, versions, _NO_INPUTS, "", _roles(deployment), {}, (), told, not named)
+
     def version(self, model: ModelName, number: int) -> Loaded:
         """Give one version, loaded, verified and warm. Raises NotFound, StoreBroken or ModelRefused."""
         if (known := self._ready.get(number)) is not None:
             return known
         servable = self._registry.servable(model, number)
         self._registry.verify(servable)
-        loaded = _timed(servable, self._shelf.find(servable), weight=self._size(servable))
+        if servable.tensors is None:
+            loaded = _timed(servable, self._shelf.find(servable), weight=self._size(servable))
+        else:
+            loaded = Loaded(servable, _NoTable(), self._size(servable), 1.0, 1.0)
         self._ready[number] = loaded
         self._left[number] = monotonic()
         return loaded
@@ -197,6 +235,18 @@ class RevisionLoader:
                 self._left[number] = inf
             elif self._left.get(number) == inf:
                 self._left[number] = monotonic()
+
+
+class _NoTable:
+    """What stands for the predictor of a model of named arrays, which `Shelf.run` answers with."""
+
+    def predict(self, matrix: Numbers) -> Numbers:
+        raise ModelRefused("this model answers tensors, not tables")
+
+
+_NO_INPUTS = Inputs(
+    FeatureService(name=""), "", signature=Signature(inputs=(), task=Task.REGRESSION, output="")
+)  # a model of named arrays checks its own
 
 
 def _roles(deployment: Deployment) -> dict[int, str]:

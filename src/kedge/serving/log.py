@@ -1,31 +1,64 @@
 """The prediction log as the data plane writes it: appended before the answer leaves, synced in the background.
 
-Appended means it survives a kill of this process; a sync each 50 ms or 1,000 rows makes it survive power loss. A log
-that cannot be written never fails a prediction: the answer says `logged: false` and the gap is counted.
+    ack "written"   appended, then answered: survives a kill of this process; a sync each 50 ms or 1,000 rows follows
+    ack "synced"    appended, answered after `acknowledged`: survives power loss; one sync for all who wait
+    ack "memory"    queued, answered, written in the background: what is in the queue dies with the process
+A log that cannot be written never fails a prediction: the answer says `logged: false`, the gap is counted, and a record
+of the gap is written as soon as records can be written again, so that readers know how many rows they do not see.
 """
 
+import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from time import monotonic
+from uuid import uuid4
 
+from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.predictions import Ack, WhenFull
 from kedge.domain.records import encode_batch
 from kedge.errors import KedgeError
 from kedge.ports import Journal
 
 _log = logging.getLogger("kedge.serving")
 
+# a full disk and its like; and a value that no record holds, such as an integer beyond 64 bits
+_REFUSALS = (KedgeError, OSError, TypeError, ValueError, ArithmeticError)
+_BLOCK_SECONDS = 1.0
+
+Prepare = Callable[[PredictionBatch], PredictionBatch | None]
+
 
 class PredictionLog:
-    """Appends batches to a journal and keeps it synced. Appends come from one thread."""
+    """Appends batches to a journal and keeps it synced. Appends come from one thread.
 
-    def __init__(self, journal: Journal, *, sync_seconds: float = 0.05, sync_rows: int = 1000) -> None:
-        self._journal, self._seconds, self._rows = journal, sync_seconds, sync_rows
-        self._wake, self._stopping = threading.Event(), threading.Event()
+    `prepare` gives what is logged of a batch (None: nothing of it); `queue_rows` bounds what waits in memory.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        ack: Ack = Ack.WRITTEN,
+        queue_rows: int = 100_000,
+        when_full: WhenFull = WhenFull.DROP,
+        prepare: Prepare | None = None,
+        sync_seconds: float = 0.05,
+        sync_rows: int = 1000,
+    ) -> None:
+        self._journal, self._seconds, self._rows, self._prepare = journal, sync_seconds, sync_rows, prepare
+        self.ack, self._most, self._when_full = ack, queue_rows, when_full
+        self._wake, self._stopping, self._room = threading.Event(), threading.Event(), threading.Condition()
         self._thread: threading.Thread | None = None
+        self._queue: deque[Sequence[PredictionBatch]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[bool]]] = deque()
+        self._lost: dict[tuple[ModelName, int, datetime], int] = {}
         self._appended = self._synced = 0
         self._oldest: float | None = None
+        self.queue_rows = 0
         self.gap_rows = 0
         self.sync_failures = 0
 
@@ -46,52 +79,160 @@ class PredictionLog:
 
     def append_all(self, batches: Sequence[PredictionBatch]) -> bool:
         """Write requests that were answered together, in one write; False, counted as a gap, where it was refused."""
-        rows = sum(len(batch.versions) for batch in batches)
-        try:
-            self._journal.append_all([encode_batch(batch) for batch in batches])
-        except (KedgeError, OSError) as error:
-            self.gap_rows += rows
-            names = ", ".join(batch.request for batch in batches[:3])
-            _log.error("prediction log: %d rows of request %s are not logged: %s", rows, names, error)
-            return False
-        self._appended += rows
-        if self._oldest is None:
-            self._oldest = monotonic()
-        if self.lag_rows >= self._rows:
-            self._wake.set()
-        return True
+        if self._prepare is not None:
+            batches = [kept for batch in batches if (kept := self._prepare(batch)) is not None]
+            if not batches:
+                return True
+        return self._enqueue(batches) if self.ack is Ack.MEMORY else self._write(batches)
+
+    async def acknowledged(self) -> bool:
+        """Wait until all that was appended is as safe as `ack` promises; False where it could not be made so."""
+        if self.ack is not Ack.SYNCED or self._synced >= self._appended:
+            return True
+        if self._thread is None:
+            return self.sync()
+        synced: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._appended, synced))
+        self._wake.set()
+        return await synced
 
     def start(self) -> None:
-        """Start the background sync."""
+        """Open the journal, and start what runs in the background: writing the queue, syncing, closing segments."""
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._keep_synced, name="kedge-log-sync", daemon=True)
+        try:
+            self._journal.open()
+        except (KedgeError, OSError) as error:  # the first record will say so again, and be counted
+            _log.error("prediction log: it cannot be written: %s", error)
+        self._thread = threading.Thread(target=self._keep_safe, name="kedge-log-sync", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the background sync after a last one."""
+        """End what runs in the background after all that waits is written and synced."""
         self._stopping.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._drain()
+        if self._lost:
+            self._write(())
         self.sync()
 
-    def sync(self) -> None:
+    def sync(self) -> bool:
         """Sync what was appended; a failure is counted and told."""
         upto = self._appended
         if upto == self._synced:
-            return
+            return True
         # Cleared before the sync: a row appended meanwhile sets it anew and waits for the next one.
         self._oldest = None
+        done = True
         try:
             self._journal.sync()
         except (KedgeError, OSError) as error:
+            done = False
             self.sync_failures += 1
             _log.error("prediction log: rows are written but not synced, a power cut would lose them: %s", error)
         self._synced = upto
+        while self._waiting and self._waiting[0][0] <= upto:
+            _, waiter = self._waiting.popleft()
+            waiter.get_loop().call_soon_threadsafe(_settle, waiter, done)
+        return done
 
-    def _keep_synced(self) -> None:
+    def _write(self, batches: Sequence[PredictionBatch]) -> bool:
+        """Append batches, after the records of what was lost before them."""
+        lost, gaps = self._lost, 0
+        try:
+            payloads = [encode_batch(batch) for batch in batches]
+            if lost:
+                told = [_gap(model, revision, at=hour, rows=rows) for (model, revision, hour), rows in lost.items()]
+                payloads[:0], gaps = map(encode_batch, told), len(told)
+            self._journal.append_all(payloads)
+        except _REFUSALS as error:
+            self._lose(batches, error)
+            return False
+        if gaps:
+            self._lost = {}
+        rows = len(batches[0].versions) if len(batches) == 1 else sum(len(batch.versions) for batch in batches)
+        self._appended += rows + gaps
+        if self._oldest is None:
+            self._oldest = monotonic()
+        if self._appended - self._synced >= self._rows and not self._wake.is_set():
+            self._wake.set()
+        return True
+
+    def _lose(self, batches: Sequence[PredictionBatch], error: BaseException | str) -> None:
+        """Count rows that are not logged, by model, revision and hour: bounded, however long it lasts."""
+        rows = 0
+        for batch in batches:
+            hour = batch.at.replace(minute=0, second=0, microsecond=0)
+            of = (batch.model, batch.revision, hour)
+            self._lost[of] = self._lost.get(of, 0) + len(batch.versions)
+            rows += len(batch.versions)
+        self.gap_rows += rows
+        names = ", ".join(batch.request for batch in batches[:3])
+        _log.error("prediction log: %d rows of request %s are not logged: %s", rows, names, error)
+
+    def _enqueue(self, batches: Sequence[PredictionBatch]) -> bool:
+        rows = sum(len(batch.versions) for batch in batches)
+        with self._room:
+            if self._when_full is WhenFull.BLOCK and self._thread is not None:
+                self._wake.set()
+                self._room.wait_for(lambda: self._fits(rows), _BLOCK_SECONDS)
+            if not self._fits(rows):
+                self._lose(batches, f"{self.queue_rows} rows wait to be written, {self._most} may")
+                return False
+            self._queue.append(batches)
+            self.queue_rows += rows
+        return True
+
+    def _fits(self, rows: int) -> bool:
+        return not self.queue_rows or self.queue_rows + rows <= self._most
+
+    def _drain(self) -> None:
+        """Write what is queued, in one write."""
+        with self._room:
+            taken = [batch for batches in self._queue for batch in batches]
+            self._queue.clear()
+        if taken:
+            self._write(taken)
+        with self._room:
+            self.queue_rows -= sum(len(batch.versions) for batch in taken)
+            self._room.notify_all()
+
+    def _tend(self) -> None:
+        try:
+            self._journal.tend()
+        except (KedgeError, OSError) as error:
+            self.sync_failures += 1
+            _log.error("prediction log: a segment was closed without a sync: %s", error)
+
+    def _keep_safe(self) -> None:
         while not self._stopping.is_set():
             self._wake.wait(self._seconds)
             self._wake.clear()
+            self._drain()
             self.sync()
+            self._tend()
+
+
+def _settle(waiter: "asyncio.Future[bool]", done: bool) -> None:
+    if not waiter.done():  # its client may be gone
+        waiter.set_result(done)
+
+
+def _gap(model: ModelName, revision: int, *, at: datetime, rows: int) -> PredictionBatch:
+    """Make the record that says how many rows are missing from the log in an hour."""
+    return PredictionBatch(
+        request=RequestId(f"gap-{uuid4().hex}"),
+        model=model,
+        at=at,
+        revision=revision,
+        service="",
+        entities=[],
+        versions=[],
+        features={},
+        as_of={},
+        outputs=[],
+        batches=[],
+        missing=rows,
+    )

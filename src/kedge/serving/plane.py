@@ -5,6 +5,7 @@ The event loop's own thread walks it; only a model call that is slow has a threa
 in another thread, and its result is swapped in by one assignment.
 """
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -32,8 +33,9 @@ from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
 from kedge.serving.pending import Pending
 from kedge.serving.recent import Recent
+from kedge.serving.tensors import TensorCalls
 from kedge.serving.waiting import Waiting
-from kedge.serving.wire.questions import InferRequest, Wanted
+from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
 
 _log = logging.getLogger("kedge.serving")
 _VARIANTS = ("champion", "challenger")
@@ -107,6 +109,9 @@ class Plane:
             called=calling,
             gone=self.metrics.gone.add,
         )
+        self._tensors = TensorCalls(
+            run=loader.run, log=log, metrics=self.metrics, most=limits.queue, patience=limits.patience
+        )
         metrics.sampled(self._sample)
 
     @property
@@ -132,8 +137,8 @@ class Plane:
     @property
     def spare(self) -> bool:
         """Say whether nobody waits for this model and nothing of it is on trial: then it may be unloaded."""
-        active = self._active
-        return not self._queue.pending and (active is None or active.deployment.challenger is None)
+        active, waiting = self._active, self._queue.pending + self._tensors.pending
+        return not waiting and (active is None or active.deployment.challenger is None)
 
     def lacks(self, number: int | None) -> bool:
         """Say whether what answers a question has to be loaded first. The project's own model follows its deployment."""
@@ -204,7 +209,7 @@ class Plane:
     def _needed(self) -> set[int]:
         return {*(self._active.versions if self._active else ()), *self._extras}
 
-    def ask(self, question: InferRequest) -> Pending:
+    def ask(self, question: InferRequest) -> "Pending | asyncio.Task[InferResponse]":
         """Answer a question. Raises RequestInvalid, ModelRefused, NotFound, NothingDeployed, Overloaded."""
         arrived = self.used = monotonic()
         active = self.require(question.version)
@@ -219,9 +224,18 @@ class Plane:
                 self.metrics.repeated.add()
                 future.set_result(known)
                 return future
+        if active.champion.tensors is not None:
+            return asyncio.ensure_future(self._ask_tensors(question, active, named=(told, name)))
         asked = self._asked(question, active, told=told, name=name, exact=exact, future=future, arrived=arrived)
         self._queue.put(asked)
         return future
+
+    async def _ask_tensors(self, question: InferRequest, active: Active, *, named: tuple[str, RequestId]) -> InferResponse:
+        deployment, probe = active.deployment, active.beside
+        if question.version is not None or question.variant is not None:
+            deployment, probe = _chosen(question, active)
+        at = self._time(question)
+        return await self._tensors.ask(question, active, deployment=deployment, named=named, at=at, probe=probe)
 
     def _asked(
         self,

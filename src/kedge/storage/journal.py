@@ -1,72 +1,174 @@
-"""Append logs of records: predictions and ground truth. A folder of segments, each written by one process.
+"""Append logs of records: predictions and ground truth. A folder of segments, and of what was compacted out of them.
 
-    segment  = NUMBER-WRITER.log, NUMBER grows with each segment opened in the folder
-    frame    = length (u32) | crc32 of payload (u32) | payload        little endian; length 0 does not occur
-
-A writer opens a new segment each time it starts and whenever one has grown to its limit; no two ever share one. So an
-offset in an old segment stays true even where a power cut took records that were never synced. What a kill leaves half
-written is the torn tail of its segment: readers stop before it, and the next start of the same writer cuts it. Whole
-records after a broken one are damage, told and never cut; so is a power cut on a file system that reorders appends.
+A writer opens a new segment each time it starts, whenever one has grown to its limit or its age, and when a file named
+`close` asks for it; no two ever share one. So an offset in an old segment stays true even where a power cut took records
+that were never synced. Closed segments become Parquet (`compacting.py`): a record keeps its segment and offset there, and
+`scan` gives it at the same position as before.
 """
 
-import fcntl
 import os
-import struct
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from zlib import crc32
+from time import monotonic
 
-from kedge.errors import StoreBroken
+from kedge.domain.ids import PredictionId, RequestId, split_prediction_id
+from kedge.domain.records import decode_request
 from kedge.ports import Position
-from kedge.storage.durable import make_folder, refusal, sync_folder, write_all
+from kedge.storage.segments import OwnSegment, frame_of, read_bytes, records_of, segments
+from kedge.storage.shelf import ParquetShelf
 
-_HEAD = struct.Struct("<II")
-_SUFFIX = ".log"
+CLOSE = "close"
+"""The file whose touch asks every writer of a folder to close its segment."""
+_MOST_RETIRED = 4
+_TRIES = 5
 
 
 class FileJournal:
-    """A journal in a folder. Appends and syncs may come from several threads; readers need no writer and create nothing."""
+    """A journal in a folder. Appends and syncs may come from several threads; readers need no writer and create nothing.
 
-    def __init__(self, folder: Path, writer: str, *, segment_bytes: int = 64 << 20) -> None:
+    `close_seconds` is the age at which a segment is closed; `shelf` has what was compacted.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        writer: str,
+        *,
+        segment_bytes: int = 16 << 20,
+        close_seconds: float = float("inf"),
+        shelf: ParquetShelf | None = None,
+    ) -> None:
         if not writer or not writer.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"a journal's writer is named with letters, digits, - and _, not {writer!r}")
-        self._folder, self._writer, self._limit = Path(folder), writer, segment_bytes
-        self._open: _Segment | None = None
+        self._folder, self._writer, self._limit, self._age = Path(folder), writer, segment_bytes, close_seconds
+        self._shelf = shelf
+        self._open: OwnSegment | None = None
+        self._retired: list[OwnSegment] = []
         self._appending, self._syncing = threading.Lock(), threading.Lock()
+
+    def open(self) -> None:
+        """Open the segment before the first append, so that none waits for it. Raises StoreFull, StoreBroken."""
+        with self._appending:
+            if self._open is None:
+                self._open = OwnSegment(self._folder, self._writer)
 
     def append(self, payload: bytes) -> Position:
         """Write one record; it has reached the operating system on return. Raises StoreFull, and nothing is written then."""
-        return self._append(_frame_of(payload))
+        return self._append(frame_of(payload))
 
     def append_all(self, payloads: Sequence[bytes]) -> Position:
         """Write records in one call of the operating system, all or none; give the place of the last. Raises StoreFull."""
         if not payloads:
             raise ValueError("there is no record to append")
-        return self._append(b"".join(map(_frame_of, payloads)))
+        return self._append(b"".join(map(frame_of, payloads)))
 
     def _append(self, frames: bytes) -> Position:
         with self._appending:
             if self._open is not None and (self._open.end >= self._limit or self._open.suspect):
-                self._close()
+                self._retire(self._open)
             if self._open is None:
-                self._open = _Segment(self._folder, self._writer)
+                self._open = OwnSegment(self._folder, self._writer)
             return self._open.append(frames)
+
+    def _retire(self, segment: OwnSegment) -> None:
+        """Put a full segment aside for the next sync to close: an append does not wait for the disk, unless nobody syncs."""
+        self._open = None
+        self._retired.append(segment)
+        if len(self._retired) > _MOST_RETIRED:
+            self._retired.pop(0).close()
 
     def sync(self) -> None:
         """Make all that was appended survive a power cut."""
         with self._syncing:
+            self._close_retired()
             segment = self._open
             if segment is not None:
                 segment.sync()
 
-    def scan(self, after: Mapping[str, int] | None = None) -> Iterator[tuple[Position, bytes]]:
-        """Read whole records, segment by segment. Raises StoreBroken where a record within a segment has changed."""
+    def _close_retired(self) -> None:
+        while self._retired:
+            self._retired.pop(0).close()
+
+    def tend(self) -> None:
+        """Close the segment where it has records and is old, or its closing was asked for; a later append opens another."""
+        segment = self._open
+        if segment is not None and segment.end and (monotonic() - segment.opened >= self._age or self._asked(segment)):
+            self.close()
+
+    def _asked(self, segment: OwnSegment) -> bool:
+        try:
+            return os.stat(self._folder / CLOSE).st_mtime_ns >= segment.opened_ns
+        except OSError:
+            return False
+
+    def scan(
+        self, after: Mapping[str, int] | None = None, *, since: datetime | None = None
+    ) -> Iterator[tuple[Position, bytes]]:
+        """Read whole records, segment by segment; what is compacted and all from before `since` may be left out.
+
+        Raises StoreBroken where a record within a segment has changed.
+        """
         starts = after or {}
-        for name, size in _segments(self._folder):
+        # in this order: what is compacted between the two is then found in both, and not in neither
+        written = dict(segments(self._folder))
+        compacted = self._shelf.ends() if self._shelf is not None else {}
+        old = self._shelf.before(since) if self._shelf is not None and since is not None else frozenset()
+        for name in sorted({*written, *compacted}):
             start = starts.get(name, 0)
-            if size > start:
-                yield from _read(self._folder / name, start, size=size)
+            if name in old:
+                continue
+            if name in compacted:
+                if compacted[name] > start:
+                    yield from self._compacted(name, start)
+            elif written[name] > start:
+                yield from self._written(name, start, size=written[name])
+
+    def find(self, prediction: PredictionId) -> bytes | None:
+        """Find the first record of the request that a prediction belongs to. Raises StoreBroken."""
+        parts = split_prediction_id(prediction)
+        if parts is None:
+            return None
+        request, _ = parts
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._found(prediction, request)
+            except FileNotFoundError:  # compacted, merged or erased since it was listed
+                if not left:
+                    raise
+        return None
+
+    def _found(self, prediction: PredictionId, request: RequestId) -> bytes | None:
+        written = dict(segments(self._folder))
+        compacted = self._shelf.ends() if self._shelf is not None else {}
+        early = self._shelf.find(prediction) if self._shelf is not None else None
+        for name in sorted(written):
+            if early is not None and name > early.segment:
+                break
+            if name not in compacted and written[name]:
+                path = self._folder / name
+                for _, payload in records_of(read_bytes(path, size=written[name]), path):
+                    if decode_request(payload) == request:
+                        return payload
+        return early.payload if early is not None else None
+
+    def _written(self, name: str, start: int, *, size: int) -> Iterator[tuple[Position, bytes]]:
+        path = self._folder / name
+        try:
+            raw = read_bytes(path, start, size=size)
+        except FileNotFoundError:
+            raw = b""
+        # gone or shorter than when the folder was listed: compacted since then, or cut by its writer's next start
+        if len(raw) < size - start and self._shelf is not None and name in self._shelf.ends():
+            yield from self._compacted(name, start)
+        else:
+            yield from records_of(raw, path, start=start)
+
+    def _compacted(self, name: str, start: int) -> Iterator[tuple[Position, bytes]]:
+        if self._shelf is not None:
+            for _, end, payload in self._shelf.records(name, start):
+                yield Position(name, end), payload
 
     def close(self) -> None:
         """Sync and let go of the segment; a later append opens another."""
@@ -75,140 +177,7 @@ class FileJournal:
 
     def _close(self) -> None:
         with self._syncing:
+            self._close_retired()
             if self._open is not None:
                 segment, self._open = self._open, None
                 segment.close()
-
-
-class _Segment:
-    """The one segment that this process writes."""
-
-    def __init__(self, folder: Path, writer: str) -> None:
-        try:
-            make_folder(folder)
-            names = [name for name, _ in _segments(folder)]
-            own = [name for name in names if name.endswith(f"-{writer}{_SUFFIX}")]
-            if own:
-                _cut_torn_tail(folder / own[-1])
-            self._create(folder, writer, number=1 + max((_number(name) for name in names), default=0))
-            sync_folder(folder)
-        except OSError as error:
-            raise refusal(error, folder) from error
-        self.end = 0
-        self.suspect = False
-
-    def _create(self, folder: Path, writer: str, *, number: int) -> None:
-        while True:
-            self._path = folder / f"{number:012d}-{writer}{_SUFFIX}"
-            try:
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-            except FileExistsError:  # a process with the same writer's name was faster
-                number += 1
-                continue
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # says that this writer lives: nobody cuts this tail
-            return
-
-    def append(self, frames: bytes) -> Position:
-        try:
-            write_all(self._descriptor, frames)
-        except OSError as error:
-            os.ftruncate(self._descriptor, self.end)
-            raise refusal(error, self._path) from error
-        self.end += len(frames)
-        return Position(self._path.name, self.end)
-
-    def sync(self) -> None:
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            self.suspect = True  # a second fsync would say "done" without the pages that the first one lost
-            raise refusal(error, self._path) from error
-
-    def close(self) -> None:
-        try:
-            if not self.suspect:
-                self.sync()
-        finally:
-            os.close(self._descriptor)
-
-
-def _segments(folder: Path) -> list[tuple[str, int]]:
-    """List segments with their sizes in name order; a folder that does not exist has none."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.stat().st_size) for entry in entries if entry.name.endswith(_SUFFIX))
-    except FileNotFoundError:
-        return []
-
-
-def _number(name: str) -> int:
-    digits = name.partition("-")[0]
-    return int(digits) if digits.isdecimal() else 0
-
-
-def _read(path: Path, start: int, *, size: int) -> Iterator[tuple[Position, bytes]]:
-    with path.open("rb") as file:
-        file.seek(start)
-        data = memoryview(file.read(size - start))
-    offset = 0
-    while (payload := _frame(data, offset)) is not None:
-        offset += _HEAD.size + len(payload)
-        yield Position(path.name, start + offset), bytes(payload)
-    _require_torn(data, offset, path=path, start=start)
-
-
-def _frame_of(payload: bytes) -> bytes:
-    if not payload:
-        raise ValueError("a journal's record holds at least one byte")
-    return _HEAD.pack(len(payload), crc32(payload)) + payload
-
-
-def _frame(data: memoryview, offset: int) -> memoryview | None:
-    """Read the whole, unharmed frame at an offset; None where there is none."""
-    if offset + _HEAD.size > len(data):
-        return None
-    length, checksum = _HEAD.unpack_from(data, offset)
-    begin = offset + _HEAD.size
-    if not length or begin + length > len(data):
-        return None
-    payload = data[begin : begin + length]
-    return payload if crc32(payload) == checksum else None
-
-
-def _require_torn(data: memoryview, offset: int, *, path: Path, start: int) -> None:
-    """Check that nothing whole follows: what follows a torn tail was never acknowledged, what follows damage was."""
-    if any(_frame(data, offset + later) is not None for later in _plausible(data[offset:])):
-        raise StoreBroken(
-            f"journal segment {path} is damaged at byte {start + offset}: whole records follow a broken one;"
-            f" put the segment back from a backup, or cut the file there to give up what follows"
-        )
-
-
-def _plausible(tail: memoryview) -> list[int]:
-    """List where in a tail, byte by byte, a frame could begin whose length still fits into it."""
-    import numpy as np
-
-    if len(tail) <= _HEAD.size:
-        return []
-    octets = np.frombuffer(tail, dtype=np.uint8).astype(np.int64)
-    starts = np.arange(len(tail) - _HEAD.size)
-    lengths = sum(octets[place : place + len(starts)] << (8 * place) for place in range(4))
-    fits: list[int] = np.flatnonzero((lengths > 0) & (lengths <= len(starts) - starts)).tolist()
-    return fits
-
-
-def _cut_torn_tail(path: Path) -> None:
-    """Cut what a killed process left half written, unless that process still lives and holds the segment."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        end = 0
-        for position, _ in _read(path, 0, size=os.fstat(descriptor).st_size):
-            end = position.end
-        if end < os.fstat(descriptor).st_size:
-            os.ftruncate(descriptor, end)
-            os.fsync(descriptor)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)

@@ -242,3 +242,14 @@ def test_a_profile_is_read_at_a_glance_in_any_terminal(project, monkeypatch, wid
     assert "all different, such as F0" in said
     assert "EWR 50.0 %, JFK 50.0 %" in said
     assert len(lines) <= 2 + 2 * len(ROWS.columns)
+
+
+def test_a_diff_counts_as_people_do(project):
+    records = open_records(settings(project))
+    edited = ROWS.with_columns(distance=pl.when(pl.col("flight_id") == "F7").then(1.5).otherwise("distance"))
+    records.tables.commit(edited, "flights", actor="person:jo")
+    records.close()
+    code, said = kedge("diff", "flights@1", "@2")
+    assert code == 0
+    assert "0 rows added, 0 removed, 1 changed, 399 the same (by flight_id)" in said
+    assert "~ distance: 1 value changed" in said

@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 from tests.unit.evaluation.toys import spec
+from tests.unit.rollout.health import DAY, START, health, side
 from tests.unit.rollout.test_live import BY, SECOND, Traffic, failing
 from tests.unit.rollout.test_rollout_room import MODEL
 
 from kedge.controller import LEASE_SECONDS, Controller
+from kedge.domain.events import Event, EventKind
+from kedge.domain.ids import Digest
 from kedge.domain.rollout import Move
 
 
@@ -62,3 +65,17 @@ def test_its_thread_guards_a_trial_and_outlives_a_failure(traffic):
     running.stop()
     assert told[0].move is Move.ROLL_BACK
     assert traffic.world.now.challenger is None
+
+
+def test_a_past_that_was_played_stays_as_it_was(traffic):
+    first = controller(traffic, "first")
+    traffic.world.store.notes.put(f"replay:{MODEL}", b"{}")
+    assert len(first.tick()) == 1, "nothing was measured yet: it runs"
+    event = Event(
+        key=Digest("e" * 64), kind=EventKind.WINDOW_MEASURED, at=START, subject=MODEL, actor="kedge", message="measured"
+    )
+    traffic.world.store.watches.put(health(side(1)), b"state", event=event)
+    traffic.world.clock.time = START + 2 * DAY
+    assert len(first.tick()) == 1
+    traffic.world.clock.time = START + 30 * DAY
+    assert first.tick() == []

@@ -91,6 +91,9 @@ class EchoHost:
     def models(self) -> Sequence[str]:
         return self.names
 
+    async def prepare(self, model: str, version: int | None = None) -> None:
+        self.metadata(model, version)
+
     def metadata(self, model: str, version: int | None = None) -> ModelMetadata:
         if model not in self.names:
             raise NotFound(f"model {model!r} is not served here; {', '.join(self.names)} are")

@@ -132,13 +132,14 @@ class Registry:
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
+        self.required: tuple[str, ...] = ()
         self.broken: set[int] = set()
         self.verified: list[int] = []
 
     def servable(self, model: ModelName, number: int) -> Servable:
         if number > 8:
             raise NotFound(f"model {model!r} has no version {number}")
-        return version_of(number, self.signature, model)
+        return msgspec.structs.replace(version_of(number, self.signature, model), required=self.required)
 
     def verify(self, version: Servable) -> None:
         self.verified.append(version.number)

@@ -32,7 +32,11 @@ def house_of(folder: Path, *, slow: bool = False) -> Any:
             features=FeatureRules(service="features.py:delay"),
             rollout=RolloutRules(sticky="flight_id"),
         ),
-        meta=SimpleNamespace(deployments=around.deployments),
+        meta=SimpleNamespace(
+            deployments=around.deployments,
+            datasets=SimpleNamespace(entry=lambda name: None),
+        ),
+        secret=lambda: b"key",
         registry=around.registry,
         features=SimpleNamespace(service=lambda spec: SERVICE, reader=lambda service: around.reader),
         loader=around.evaluation,

@@ -151,3 +151,12 @@ def test_nothing_is_deployed_and_a_model_that_cannot_be_loaded() -> None:
     with pytest.raises(ModelRefused):
         around.host.load(A)
     assert infer(around, A).status == 422
+
+
+def test_a_client_may_first_ask_what_a_model_is() -> None:
+    around = several()
+    told = around.call("GET", f"/v2/models/{A}")
+    assert (told.status, told.json["versions"]) == (200, ["2"])
+    assert around.call("POST", f"/v1/models/{B}:predict", {"rows": [{"a": 1.0, "b": 2}]}).json["rows"][0]["value"] == 0.3
+    assert around.call("GET", "/v2/models/other").status == 404
+    assert around.call("GET", f"/v2/models/{C}/versions/9").status == 404

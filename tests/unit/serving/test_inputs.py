@@ -63,3 +63,12 @@ def test_a_version_trained_on_other_features_is_refused() -> None:
     around = Around(service=NUMERIC, signature=SIGNATURE, sticky="")
     with pytest.raises(ModelRefused, match="reads distance, hour, carrier, night, planes__age"):
         around.deployed(1)
+
+
+def test_a_column_that_must_have_a_value() -> None:
+    around = Around(service=NUMERIC, signature=NUMBERS, sticky="")
+    around.registry.required = ("b",)
+    around.deployed(1)
+    answer = around.infer({"inputs": [tensor("x", "FP64", [1.0, 2.0, None, 3.0, 4.0, None], [3, 2])]})
+    assert (answer.status, "input 'b': row 2 has no value" in answer.json["error"]) == (400, True)
+    assert around.infer({"inputs": [tensor("x", "FP64", [None, 2.0], [1, 2])]}).status == 200

@@ -35,7 +35,7 @@ def print_files(found: FilesDiff) -> None:
 def print_table(found: TableDiff) -> None:
     """Show what differs between two versions of a table."""
     one, other = found.before, found.after
-    counts = f"{found.added:,} rows added, {found.removed:,} removed, {found.changed:,} changed"
+    counts = f"{count(found.added, 'row')} added, {found.removed:,} removed, {found.changed:,} changed"
     typer.echo(
         f"{one.dataset} v{one.number} -> {other.dataset} v{other.number}: {counts}, {found.unchanged:,} the same"
         + (f" (by {', '.join(found.key)})" if found.key else "")
@@ -49,7 +49,7 @@ def print_table(found: TableDiff) -> None:
             case ColumnChange.RETYPED:
                 typer.echo(f"  ~ column {change.column}: {_type(change.before)} -> {_type(change.after)}")
     for column, cells in found.changed_cells.items():
-        typer.echo(f"  ~ {column}: {cells:,} values changed")
+        typer.echo(f"  ~ {column}: {count(cells, 'value')} changed")
     moved = [column for column in found.columns if column.moved]
     if moved:
         rows = [_moved(column) for column in moved[:_COLUMNS]]
@@ -60,7 +60,7 @@ def print_table(found: TableDiff) -> None:
     _examples("-", found.examples_removed)
     _examples("~", found.examples_changed)
     if found.sampled:
-        typer.echo(f"distributions measured on {found.sampled:,} rows")
+        typer.echo(f"distributions measured on {count(found.sampled, 'row')}")
 
 
 def _moved(column: MovedColumn) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import msgspec
 from kedge.domain.evaluation import Finding, Verdict
 from kedge.domain.features import ParityReport
 from kedge.domain.monitoring import Alert, AlertKind, Block
+from kedge.domain.predictions import TruthStanding, standing_of
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion, Promotion
 from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
@@ -93,6 +94,7 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger | None
     inputs: tuple[str, ...]
     parity: ParityReport | None
+    truth: TruthStanding
     versions: tuple[Row, ...]
     moves: tuple[AliasMove, ...]
 
@@ -141,6 +143,7 @@ def model_page(scene: Scene) -> ModelPage:
         ledger=_ledger(scene),
         inputs=tuple(column.name for column in newest.signature.inputs) if newest else (),
         parity=scene.parity,
+        truth=standing_of(scene.model, scene.healths),
         versions=rows(scene),
         moves=tuple(reversed(scene.moves)),
     )

@@ -1,18 +1,15 @@
-"""POST /api/v1/...: ground truth, and releases by hand. Each write names who and why, and happens once."""
+"""POST /api/v1/...: releases by hand. Each write names who and why, and happens once."""
 
-import math
 from collections.abc import Callable
-from datetime import UTC
 from typing import Annotated
 
 from litestar import Controller, Request, post
 from litestar.datastructures import State as Shared
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
-from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
-from kedge.domain.monitoring import TruthBatch
+from kedge.domain.ids import ModelName
 from kedge.domain.rollout import Deployment
-from kedge.errors import NotFound, RequestInvalid, RevisionConflict
+from kedge.errors import NotFound, RevisionConflict
 from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.guard import actor_of
@@ -30,12 +27,6 @@ class Writes(Controller):
     """The native API's writes."""
 
     path = "/api/v1"
-
-    @post("/ground-truth", sync_to_thread=True, status_code=202, responses=ANSWERS)
-    def ground_truth(self, house: TheHouse, data: JSONBody[wire.Truth]) -> wire.Recorded:
-        """Record facts about predictions. The same ids again count once, so a retry is safe."""
-        house.monitoring.record_truth(_truth(house, data))
-        return wire.Recorded(recorded=len(data.predictions))
 
     @post("/models/{model:str}/promote", sync_to_thread=True, status_code=200, responses=ANSWERS)
     def promote(
@@ -104,24 +95,3 @@ def _deployment(house: House, model: ModelName) -> Deployment:
     if found is None:
         raise NotFound(f"nothing is deployed for model {model!r}; the first turn of the loop deploys its first version")
     return found
-
-
-def _truth(house: House, data: wire.Truth) -> TruthBatch:
-    if len(data.predictions) != len(data.values):
-        raise RequestInvalid(f"{len(data.predictions)} predictions but {len(data.values)} values; send one value for each")
-    for index, (name, value) in enumerate(zip(data.predictions, data.values, strict=True)):
-        if split_prediction_id(PredictionId(name)) is None:
-            raise RequestInvalid(
-                f"predictions[{index}] is {name!r}; a prediction's id is REQUEST.ROW, as the answer carried it"
-            )
-        if not math.isfinite(value):
-            raise RequestInvalid(f"values[{index}] is {value}; a fact is a finite number")
-    known_at = data.known_at or house.clock.now()
-    if known_at.tzinfo is None:
-        raise RequestInvalid("known_at has no time zone; write it as UTC, such as 2013-03-01T00:00:00Z")
-    return TruthBatch(
-        model=house.spec.name,
-        known_at=known_at.astimezone(UTC),
-        predictions=[PredictionId(name) for name in data.predictions],
-        values=data.values,
-    )

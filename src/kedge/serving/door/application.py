@@ -111,6 +111,8 @@ class HttpDoor:
                 kind, text = self._host.exposition(given.get(b"accept", b"").decode("latin-1"))
                 reply = HttpReply(200, text, [(b"content-type", kind.encode())])
             else:
+                if place.answer == "metadata":
+                    await self._host.prepare(place.model)
                 reply = HttpReply(200, _encode(self._told[place.answer](place)))
         except CallerGone:
             return
@@ -196,6 +198,7 @@ class HttpDoor:
         model = place.model or self._only()
         as_csv = is_csv(given)
         raw = await read_body(given, receive, limit=self._limit)
+        await self._host.prepare(model, place.version)
         metadata = self._host.metadata(model, place.version)
         rows = read_csv(raw, metadata) if as_csv else read_rows(raw, metadata)
         question = InferRequest(

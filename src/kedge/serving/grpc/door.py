@@ -111,6 +111,7 @@ class GrpcDoor:
         return message("ServerMetadataResponse")(name="kedge", version=self._version, extensions=EXTENSIONS)
 
     async def _model_metadata(self, request: Any, context: Any) -> Any:
+        await self._host.prepare(request.name)
         told = self._host.metadata(request.name, _number(request.version))
         response = message("ModelMetadataResponse")(name=told.name, versions=told.versions, platform=told.platform)
         for tensors, into in ((told.inputs, response.inputs), (told.outputs, response.outputs)):

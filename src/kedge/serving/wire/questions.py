@@ -115,6 +115,10 @@ class ServingHost(Protocol):
         """Name the models that are served, the project's own first."""
         ...
 
+    async def prepare(self, model: str, version: int | None = None) -> None:
+        """Have a model loaded that is loaded when it is first asked for. Raises NotFound, ModelRefused, StoreBroken."""
+        ...
+
     def metadata(self, model: str, version: int | None = None) -> ModelMetadata:
         """Describe a model. Raises NotFound for an unknown model or version, NothingDeployed where none is loaded."""
         ...

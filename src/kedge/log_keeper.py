@@ -1,0 +1,75 @@
+"""Keeps the prediction log small beside a server: has closed segments compacted now and then, by a process of its own.
+
+Laying tables out takes memory and a core for a while, so a child does it, at low priority and a bounded amount at a time.
+The folder's lock lets one of several servers do it; what a killed child leaves, the next one mends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+from kedge.ports import Archive
+
+SECONDS = 300.0
+DAY = 86_400.0
+"""Old predictions are looked for so often, whether or not there is anything to compact."""
+MOST = "256MiB"
+NICE = 10
+_log = logging.getLogger("kedge.predictions")
+
+
+class LogKeeper:
+    """Looks each `seconds`, from `start` to `stop`, whether a segment of the archives waits to be compacted."""
+
+    def __init__(self, project: Path, store: str, *, archives: tuple[Archive, ...], seconds: float = SECONDS) -> None:
+        self._archives, self._seconds = archives, seconds
+        self._words = ["predictions", "compact", "--project", str(project), "--store", store, "--most", MOST]
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kedge-log-keeper", daemon=True)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._looked = float("-inf")
+
+    def start(self) -> None:
+        """Begin to look, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a compaction that is under way is ended, and the next one goes on with it."""
+        self._stopping.set()
+        child = self._child
+        if child is not None:
+            child.terminate()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def look(self) -> bool:
+        """Have what waits compacted; say whether there was anything."""
+        if monotonic() - self._looked < DAY and not any(archive.waits() for archive in self._archives):
+            return False
+        self._looked = monotonic()
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "kedge", *self._words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        with suppress(OSError):  # it may have ended
+            os.setpriority(os.PRIO_PROCESS, self._child.pid, NICE)
+        _, told = self._child.communicate()
+        if self._child.returncode and not self._stopping.is_set():
+            _log.error("the prediction log was not compacted: %s", told.decode(errors="replace").strip()[-500:])
+        return True
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._seconds):
+            try:
+                self.look()
+            except OSError as error:
+                _log.error("the prediction log was not compacted: %s", error)

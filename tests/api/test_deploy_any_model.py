@@ -1,0 +1,43 @@
+"""Any servable version of the store goes through a rollout: no project, no loop, registered from a file by hand."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner
+
+import kedge
+from kedge.cli.main import application
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def asked(*words):
+        told = CliRunner().invoke(application(list(words)), list(words))
+        assert told.exit_code == 0, (words, told.output, told.exception)
+        return told.output
+
+    return asked
+
+
+def test_a_model_registered_by_hand_is_deployed_tried_promoted_and_called_back(typed):
+    rng = np.random.default_rng(1)
+    rows = pl.DataFrame({"x": rng.normal(size=60), "y": rng.normal(size=60)})
+    truth = (rows["x"] > 0).cast(pl.Int64).to_numpy()
+    for strength in (1.0, 2.0):
+        model = LogisticRegression(C=strength).fit(rows.to_numpy(), truth)
+        kedge.register_model(model, "hours", example=rows.head(5))
+    assert typed("deploy", "hours@1") == "hours v1 is champion and answers everything\n"
+    started = typed("deploy", "hours@2", "--strategy", "canary", "--steps", "20%,100%", "--approve", "promote")
+    assert started == "hours v1 is champion; v2 is on trial (canary) with 20% of traffic\n"
+    look = json.loads(typed("deploy", "watch", "--once", "--json"))
+    assert (look["model"], look["move"], "no traffic" in look["reason"]) == ("hours", "hold", True)
+    assert typed("deploy", "promote", "hours", "--reason", "I looked") == "hours v2 is champion and answers everything\n"
+    assert typed("deploy", "roll-back", "hours", "--reason", "complaints") == "hours v1 is champion and answers everything\n"
+    typed("deploy", "hours@2", "--strategy", "all-at-once")
+    assert json.loads(typed("deploy", "status", "hours", "--json"))["deployment"]["champion"] == 2

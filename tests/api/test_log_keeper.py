@@ -1,0 +1,59 @@
+"""What a server does beside serving: closed segments become Parquet, in a process of their own."""
+
+from time import monotonic
+
+import pytest
+from tests.unit.storage.answers import answered
+
+from kedge.app import open_house
+from kedge.config import bare_project, settings
+from kedge.domain.records import encode_batch
+from kedge.log_keeper import LogKeeper
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = open_house(settings(tmp_path, store=str(tmp_path / ".kedge")), bare_project(tmp_path), writer="serve")
+    yield made
+    made.close()
+
+
+def keeper(house, **more):
+    where = house.settings
+    return LogKeeper(where.project, where.store, archives=(house.archive, house.truth_archive), **more)
+
+
+def test_what_is_closed_is_compacted_and_the_rest_is_left(house):
+    house.predictions.append(encode_batch(answered(1)))
+    kept = keeper(house)
+    kept._looked = monotonic()  # old predictions were looked for just now
+    assert not kept.look(), "its writer lives"
+    house.predictions.close()
+    assert kept.look()
+    assert (house.archive.stored().parts, house.archive.stored().segments) == (1, 0)
+    assert not kept.look()
+
+
+def test_it_works_beside_the_server_and_ends_with_it(house):
+    house.predictions.append(encode_batch(answered(1)))
+    house.predictions.close()
+    kept = keeper(house, seconds=0.01)
+    kept.start()
+    try:
+        for _ in range(3000):
+            if house.archive.stored().parts:
+                break
+            kept._stopping.wait(0.01)
+        assert house.archive.stored().parts == 1
+    finally:
+        kept.stop()
+    assert not kept._thread.is_alive()
+
+
+def test_a_failure_is_told_and_nothing_more(house, caplog):
+    house.predictions.append(encode_batch(answered(1)))
+    house.predictions.close()
+    (house.settings.folder / "predictions" / "compacted").write_text("no folder")
+    assert keeper(house).look()
+    assert "was not compacted" in caplog.text
+    assert [path.stat().st_size > 0 for path in (house.settings.folder / "predictions").glob("*.log")] == [True]

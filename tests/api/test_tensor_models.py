@@ -1,0 +1,212 @@
+"""Models of named arrays behind the host of a real house: asked, refused, on trial, logged."""
+
+import asyncio
+import io
+import json
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tests.contract.metastore import event
+
+from kedge.adapters.jobs import InlineRunner
+from kedge.app import open_house
+from kedge.config import bare_project, settings
+from kedge.domain.ids import ModelName
+from kedge.domain.records import decode_batch
+from kedge.domain.rollout import Deployment, Strategy
+from kedge.domain.serving import TensorSignature, TensorSpec
+from kedge.errors import DeadlineExceeded, ModelRefused, Overloaded, RequestInvalid
+from kedge.serving.host import host_of
+from kedge.serving.tensors import read_arrays
+from kedge.serving.wire.questions import InferRequest, Tensor, Wanted
+
+NAME = ModelName("net")
+IMAGE, ID = np.arange(12, dtype=np.float32).reshape(3, 2, 2), np.array([5, 6, 7])
+
+
+def network(times=1.0) -> bytes:
+    """Take images and ids; give `times` the mean of each image, and the ids."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("ReduceMean", ["image", "axes"], ["plain"], keepdims=0),
+        helper.make_node("Mul", ["plain", "times"], ["mean"]),
+        helper.make_node("Identity", ["id"], ["same"]),
+    ]
+    inputs = [value("image", TensorProto.FLOAT, [None, 2, 2]), value("id", TensorProto.INT64, [None])]
+    outputs = [value("mean", TensorProto.FLOAT, [None]), value("same", TensorProto.INT64, [None])]
+    constants = [
+        numpy_helper.from_array(np.array([1, 2]), "axes"),
+        numpy_helper.from_array(np.array([times], dtype=np.float32), "times"),
+    ]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tensors")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("kedge.app.ProcessRunner", InlineRunner)
+        opened = open_house(settings(folder), bare_project(folder), writer="serve")
+    out = io.BytesIO()
+    np.savez(out, image=IMAGE, id=ID)
+    about = json.dumps({"example": "e.npz"}).encode()
+    for times in (1.0, 10.0):
+        opened.given.register(NAME, {"n.onnx": network(times), "e.npz": out.getvalue(), "kedge.json": about}, actor="ana")
+    yield opened
+    opened.close()
+
+
+def deploy(house, **changes):
+    newest = house.meta.deployments.find(NAME)
+    revision = newest.revision + 1 if newest else 1
+    facts = {"champion": 1, "since": datetime(2026, 1, 1, tzinfo=UTC), "actor": "ana", "reason": "test"}
+    deployment = Deployment(model=NAME, revision=revision, **{**facts, **changes})
+    house.meta.deployments.put(deployment, event("deployed", revision))
+
+
+def question(image=IMAGE, id=ID, **more):
+    inputs = [Tensor("image", "FP32", image.shape, image), Tensor("id", "INT64", id.shape, id)]
+    return InferRequest(model=NAME, inputs=inputs, **more)
+
+
+def asked(host, *questions):
+    async def all_of_them():
+        return await asyncio.gather(*(host.ask(each) for each in questions), return_exceptions=True)
+
+    return asyncio.run(all_of_them())
+
+
+def logged(house):
+    return [decode_batch(payload) for _, payload in house.predictions.scan()]
+
+
+def test_named_arrays_are_answered_described_and_logged(house):
+    deploy(house)
+    host = host_of(house)
+    (answer,) = asked(host, question(id=ID, version=None))
+    assert [(each.name, each.datatype, each.data.tolist()) for each in answer.outputs] == [
+        ("mean", "FP32", [1.5, 5.5, 9.5]),
+        ("same", "INT64", [5, 6, 7]),
+    ]
+    told = host.metadata(NAME)
+    assert [(each.name, each.datatype, each.shape) for each in told.inputs] == [
+        ("image", "FP32", (-1, 2, 2)),
+        ("id", "INT64", (-1,)),
+    ]
+    assert [each.name for each in told.outputs] == ["mean", "same", "version"]
+    assert told.platform == "kedge_onnx"
+    record = logged(house)[-1]
+    assert (record.versions, record.outputs, record.features) == ([1, 1, 1], [1.5, 5.5, 9.5], {"id": [5, 6, 7]})
+    assert (record.tensors, record.roles) == ({"same": [5, 6, 7]}, {1: "champion"})
+    (picked,) = asked(host, question(outputs=[Wanted("version"), Wanted("mean")]))
+    assert [each.name for each in picked.outputs] == ["version", "mean"]
+    with pytest.raises(ModelRefused, match="not computed again"):
+        house.evaluation.recompute(house.registry.servable(NAME, 1), record, row=0)
+    assert onnx.__version__
+
+
+def test_a_version_on_trial_answers_its_share_and_a_shadow_answers_unused(house):
+    deploy(house, challenger=2, share=1.0, salt="s")
+    host = host_of(house)
+    (answer,) = asked(host, question())
+    assert (answer.version, answer.outputs[0].data.tolist()) == ("2", [15.0, 55.0, 95.0])
+    (one,) = asked(host, question(variant="champion"))
+    assert (one.version, logged(house)[-1].variant) == ("1", "champion")
+    deploy(house, challenger=2, strategy=Strategy.SHADOW, salt="s")
+    host = host_of(house)
+    (answer,) = asked(host, question())
+    assert answer.version == "1"
+    assert logged(house)[-1].shadow == {2: [15.0, 55.0, 95.0]}
+    before = len(logged(house))
+    (probe,) = asked(host, question(version=2))
+    assert (probe.version, probe.parameters["logged"], len(logged(house))) == ("2", False, before)
+
+
+def test_a_model_that_fails_harms_no_other_caller_and_a_challenger_nobody(house):
+    deploy(house, challenger=2, share=1.0, salt="s")
+    host = host_of(house)
+    asked(host, question())
+    run = house.loader.run
+
+    def failing(model, inputs):
+        if model.number == 2 or len(inputs["id"]) == 1:
+            raise ValueError("broken")
+        return run(model, inputs)
+
+    plane = host.planes[-1]
+    plane._tensors._run = failing
+    good, bad = asked(host, question(), question(IMAGE[:1], ID[:1]))
+    assert (good.version, good.outputs[0].data.tolist()) == ("1", [1.5, 5.5, 9.5])
+    assert logged(house)[-1].errors == dict.fromkeys(range(3), "ValueError: broken")
+    assert isinstance(bad, ModelRefused)
+    assert "the model failed on these inputs: ValueError: broken" in str(bad)
+
+
+def test_what_waits_is_bounded_and_has_a_deadline(house):
+    deploy(house)
+    host = host_of(house)
+    asked(host, question())
+    tensors, run, free = host.planes[-1]._tensors, house.loader.run, threading.Event()
+
+    def slow(model, inputs):
+        free.wait(10)
+        return run(model, inputs)
+
+    tensors._run, tensors._most = slow, 2
+
+    async def crowd():
+        first = asyncio.ensure_future(host.ask(question()))
+        late = asyncio.ensure_future(host.ask(question(deadline=0.001)))
+        await asyncio.sleep(0)
+        third = asyncio.ensure_future(host.ask(question()))
+        await asyncio.sleep(0.01)
+        free.set()
+        return await asyncio.gather(first, late, third, return_exceptions=True)
+
+    first, late, third = asyncio.run(crowd())
+    assert first.outputs[0].data.tolist() == [1.5, 5.5, 9.5]
+    assert isinstance(late, DeadlineExceeded)
+    assert isinstance(third, Overloaded)
+    assert tensors.pending == 0
+
+
+SIGNATURE = TensorSignature(
+    inputs=(
+        TensorSpec(name="a", datatype="FP64", shape=(-1,)),
+        TensorSpec(name="b", datatype="BYTES", shape=(-1, 2), nullable=True),
+    ),
+    outputs=(),
+)
+A, B = (
+    Tensor("a", "FP64", (2,), np.array([1.0, 2.0])),
+    Tensor("b", "BYTES", (2, 2), np.array([["x", b"y"], ["z", None]], object)),
+)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "why"),
+    [
+        ((A,), "missing input b; this model takes a, b"),
+        ((A, B, Tensor("c", "FP64", (1,), np.ones(1))), "unknown input c"),
+        ((A, A, B), "input given twice: a"),
+        ((Tensor("a", "FP32", (2,), np.ones(2, np.float32)), B), "input 'a': datatype FP32, not FP64"),
+        ((Tensor("a", "FP64", (2, 3), np.ones((2, 3))), B), r"input 'a': shape \[2, 3\], not \['any'\]"),
+        ((Tensor("a", "FP64", (0,), np.ones(0)), B), "has nothing in it"),
+        ((Tensor("a", "FP64", (3,), np.ones(3)), B), "inputs differ in their rows: 2, 3"),
+        ((Tensor("a", "FP64", (2,), np.array([1.0, np.nan])), B), "input 'a' has a missing or infinite value"),
+    ],
+)
+def test_what_does_not_fit_the_signature_is_said_with_what_was_expected(tensors, why):
+    with pytest.raises(RequestInvalid, match=why):
+        read_arrays(tensors, SIGNATURE)
+
+
+def test_columns_come_flat_or_as_one_column_and_texts_as_text():
+    arrays = read_arrays((Tensor("a", "FP64", (2, 1), np.array([[1.0], [2.0]])), B), SIGNATURE)
+    assert (arrays["a"].tolist(), arrays["b"].tolist()) == ([1.0, 2.0], [["x", "y"], ["z", None]])

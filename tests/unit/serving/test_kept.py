@@ -1,0 +1,119 @@
+"""What is logged of a request: the sampled entities' rows, without personal values."""
+
+import msgspec
+import numpy as np
+from tests.unit.storage.answers import answered
+
+from kedge.domain.monitoring import Matrix
+from kedge.domain.predictions import Personal, hashed
+from kedge.domain.records import decode_batch, encode_batch
+from kedge.domain.rollout import position
+from kedge.domain.rows import taken
+from kedge.serving.kept import SALT, LogFilter
+
+KEY = b"k" * 32
+
+
+def kept(share=1.0, personal=(), how=Personal.HASH, sticky=""):
+    return LogFilter(share=share, personal=lambda: personal, how=how, key=lambda: KEY, sticky=sticky)
+
+
+def test_without_marks_and_sampling_all_is_logged():
+    batch = answered(1)
+    assert kept()(batch) is batch
+
+
+def test_an_entity_is_sampled_for_good_and_the_share_is_written():
+    batch = answered(3, 300, features={"x": list(range(300))}, as_of={}, shadow={5: [0.5] * 300})
+    some = kept(share=0.25)(batch)
+    more = kept(share=0.5)(batch)
+    assert 40 < len(some.versions) < 110
+    assert {*some.entities} < {*more.entities}, "a greater share keeps the entities of the smaller one"
+    assert all(position(SALT, entity) < 0.25 for entity in some.entities)
+    assert some.share == 0.25
+    assert some.features["x"] == some.rows == [int(entity.partition("-")[2]) for entity in some.entities]
+    assert some.batches == [(3, list(range(len(some.versions))))]
+    assert len(some.shadow[5]) == len(some.versions)
+    assert some.prediction(1) == f"r-3.{some.rows[1]}"
+
+
+def test_a_row_without_an_entity_is_sampled_by_itself():
+    batch = answered(3, 100, entities=[], features={}, as_of={}, matrix=Matrix(("x",), np.arange(100.0).reshape(100, 1)))
+    some = kept(share=0.5)(batch)
+    assert 20 < len(some.versions) < 80
+    assert decode_batch(encode_batch(some)).features["x"] == [float(row) for row in some.rows]
+    assert some.entity(0) == some.prediction(0)
+
+
+def test_of_a_request_whose_entities_are_not_sampled_nothing_is_logged():
+    entity = next(f"e{number}" for number in range(100) if position(SALT, f"e{number}") > 0.5)
+    assert kept(share=0.5)(answered(1, 1, entities=[entity])) is None
+
+
+def test_personal_columns_are_hashed_with_the_stores_key():
+    batch = answered(1, inputs={"passenger": ["Ann", None], "flight_id": [1, 2]})
+    hidden = kept(personal={"passenger", "carrier", "elsewhere"})(batch)
+    assert hidden.hidden == ["carrier", "passenger"]
+    assert hidden.inputs == {"passenger": [hashed(KEY, "Ann"), None], "flight_id": [1, 2]}
+    assert hidden.features == {"x": [0.5, 0.5], "carrier": [hashed(KEY, "AA"), None]}
+    assert hidden.entities == batch.entities
+    assert b"Ann" not in encode_batch(hidden)
+    assert hashed(KEY, "Ann") != hashed(b"other", "Ann")
+
+
+def test_personal_columns_are_left_out():
+    batch = answered(1, inputs={"passenger": ["Ann", "Bob"]})
+    hidden = kept(personal={"passenger", "x"}, how=Personal.LEAVE_OUT)(batch)
+    assert (hidden.inputs, [*hidden.features], hidden.hidden) == ({}, ["carrier"], ["passenger", "x"])
+
+
+def test_entities_of_a_personal_column_are_hashed():
+    hidden = kept(personal={"email"}, sticky="email")(answered(1, entities=["a@b.c", "d@e.f"]))
+    assert hidden.entities == [hashed(KEY, "a@b.c"), hashed(KEY, "d@e.f")]
+    assert hidden.hidden == ["email"]
+
+
+def test_a_personal_column_of_a_matrix_leaves_it():
+    batch = answered(1, features={}, matrix=Matrix(("age", "x"), np.array([[31.0, 1.5], [np.nan, 2.5]])))
+    hidden = decode_batch(encode_batch(kept(personal={"age"})(batch)))
+    assert hidden.features["x"] == [1.5, 2.5]
+    assert hidden.features["age"][0] == hashed(KEY, 31), "31.0 is the 31 of a table"
+    plain = kept(personal={"other"})(batch)
+    assert plain.matrix is batch.matrix
+
+
+def test_marks_are_asked_again_and_the_last_known_stay_where_they_cannot_be(monkeypatch):
+    marks, now = [{"x"}], [0.0]
+
+    def personal():
+        if marks[0] is None:
+            raise OSError("gone")
+        return marks[0]
+
+    monkeypatch.setattr("kedge.serving.kept.monotonic", lambda: now[0])
+    keep = LogFilter(share=1, personal=personal, how=Personal.HASH, key=lambda: KEY, sticky="")
+    marks[0] = {"carrier"}
+    assert keep(answered(1)).hidden == ["x"]
+    now[0] = 31
+    assert keep(answered(1)).hidden == ["carrier"]
+    marks[0], now[0] = None, 62
+    assert keep(answered(1)).hidden == ["carrier"]
+
+
+def test_taking_some_rows_keeps_what_belongs_to_them():
+    batch = answered(
+        2,
+        3,
+        versions=[3, 4, 3],
+        batches=[(3, [0, 2]), (4, [1])],
+        errors={1: "boom", 2: "bang"},
+        tensors={"v": [[1], [2], [3]]},
+        inputs={"id": ["a", "b", "c"]},
+    )
+    some = taken(batch, [0, 2])
+    assert some.batches == [(3, [0, 1]), (4, [])]
+    assert some.errors == {1: "bang"}
+    assert (some.tensors, some.inputs, some.rows) == ({"v": [[1], [3]]}, {"id": ["a", "c"]}, [0, 2])
+    assert taken(some, [1]).rows == [2]
+    assert taken(batch, [0, 1, 2]) is batch
+    assert msgspec.structs.replace(some, rows=[]).versions == [3, 3]

@@ -1,0 +1,181 @@
+"""When an answer may leave, and what becomes of rows that cannot be logged."""
+
+import asyncio
+import threading
+
+from tests.unit.serving.fakes import Around, Journal, body_of
+from tests.unit.storage.answers import answered
+
+from kedge.domain.predictions import Ack, WhenFull
+from kedge.domain.records import decode_batch
+from kedge.errors import StoreFull
+from kedge.serving.log import PredictionLog
+
+
+def logged(journal):
+    return [decode_batch(payload) for _, payload in journal.scan()]
+
+
+def test_written_means_that_the_record_is_there():
+    journal = Journal()
+    log = PredictionLog(journal)
+    assert log.append_all([answered(1), answered(2)])
+    assert [batch.request for batch in logged(journal)] == ["r-1", "r-2"]
+    assert asyncio.run(log.acknowledged()), "nothing more is waited for"
+    assert journal.syncs == 0
+
+
+def test_synced_waits_for_one_sync_together():
+    journal = Journal()
+    log = PredictionLog(journal, ack=Ack.SYNCED, sync_seconds=60)
+
+    async def three():
+        log.start()
+        waiting = []
+        for number in range(3):
+            log.append(answered(number))
+            waiting.append(asyncio.ensure_future(log.acknowledged()))
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(three()) == [True] * 3
+    assert 1 <= journal.syncs <= 3
+    assert log.lag_rows == 0
+    log.stop()
+
+
+def test_synced_without_a_thread_syncs_itself_and_says_when_it_could_not():
+    class Failing(Journal):
+        def sync(self):
+            raise StoreFull("no space left")
+
+    for journal, holds in ((Journal(), True), (Failing(), False)):
+        log = PredictionLog(journal, ack=Ack.SYNCED)
+        log.append(answered(1))
+        assert asyncio.run(log.acknowledged()) is holds
+
+
+def test_a_caller_that_left_is_not_waited_for():
+    log = PredictionLog(Journal(), ack=Ack.SYNCED, sync_seconds=60)
+
+    async def left():
+        log.append(answered(1))
+        log._thread = threading.current_thread()  # as if it ran
+        waiting = asyncio.ensure_future(log.acknowledged())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        log.sync()
+        await asyncio.sleep(0)
+        return waiting.cancelled()
+
+    assert asyncio.run(left())
+
+
+def test_memory_is_written_in_the_background():
+    journal = Journal()
+    log = PredictionLog(journal, ack=Ack.MEMORY)
+    assert log.append(answered(1))
+    assert logged(journal) == []
+    assert log.queue_rows == 2
+    log.stop()
+    assert [batch.request for batch in logged(journal)] == ["r-1"]
+    assert log.queue_rows == 0
+
+
+def test_a_full_queue_drops_counts_and_leaves_a_record_of_the_gap():
+    journal = Journal()
+    log = PredictionLog(journal, ack=Ack.MEMORY, queue_rows=4)
+    assert [log.append(answered(number)) for number in range(5)] == [True, True, False, False, False]
+    assert log.gap_rows == 6
+    log.stop()
+    gap, *rest = sorted(logged(journal), key=lambda batch: -batch.missing)
+    assert sum(batch.missing for batch in logged(journal)) == 6
+    assert [batch.request for batch in logged(journal) if not batch.missing] == ["r-0", "r-1"]
+    assert (gap.model, gap.revision, gap.versions) == ("flights", 7, [])
+    assert len(rest) == 4, "each hour has a gap of its own"
+
+
+def test_a_full_queue_blocks_until_there_is_room():
+    journal = Journal()
+    log = PredictionLog(journal, ack=Ack.MEMORY, queue_rows=2, when_full=WhenFull.BLOCK, sync_seconds=60)
+    log.start()
+    assert all(log.append(answered(number)) for number in range(20))
+    log.stop()
+    assert [batch.request for batch in logged(journal)] == [f"r-{number}" for number in range(20)]
+    assert log.gap_rows == 0
+
+
+def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits():
+    log = PredictionLog(Journal(), ack=Ack.MEMORY, queue_rows=1)
+    assert log.append(answered(1))
+    assert not log.append(answered(2))
+
+
+def test_a_full_disk_fails_no_prediction_and_its_gap_is_told_when_there_is_room():
+    journal = Journal()
+    log = PredictionLog(journal)
+    journal.full = True
+    assert not log.append(answered(1))
+    assert not log.append_all([answered(1, hours=0.1), answered(5)])
+    assert log.gap_rows == 6
+    journal.full = False
+    assert log.append(answered(6))
+    found = logged(journal)
+    assert [(batch.missing, batch.request) for batch in found if not batch.missing] == [(0, "r-6")]
+    assert sorted((batch.at.hour, batch.missing) for batch in found if batch.missing) == [(10, 4), (14, 2)]
+    log.append(answered(7))
+    assert len(logged(journal)) == 4, "a gap is told once"
+
+
+def test_a_gap_at_the_end_is_told_when_the_log_stops():
+    journal = Journal()
+    log = PredictionLog(journal)
+    journal.full = True
+    log.append(answered(1))
+    journal.full = False
+    log.stop()
+    assert [batch.missing for batch in logged(journal)] == [2]
+
+
+def test_a_value_that_no_record_holds_fails_no_prediction():
+    log = PredictionLog(Journal())
+    assert not log.append(answered(1, features={"x": [2**80, 1]}))
+    assert log.gap_rows == 2
+
+
+def test_what_is_not_sampled_is_no_gap():
+    journal = Journal()
+    log = PredictionLog(journal, prepare=lambda batch: None if batch.request == "r-1" else batch)
+    assert log.append(answered(1))
+    assert log.append_all([answered(1), answered(2)])
+    assert [batch.request for batch in logged(journal)] == ["r-2"]
+    assert log.gap_rows == 0
+
+
+def test_segments_are_tended_and_a_close_that_fails_is_counted():
+    class Tended(Journal):
+        tended = threading.Event()
+
+        def tend(self):
+            self.tended.set()
+            raise StoreFull("no space left")
+
+    journal = Tended()
+    log = PredictionLog(journal, sync_seconds=0.005)
+    log.start()
+    assert journal.tended.wait(5)
+    log.stop()
+    assert log.sync_failures >= 1
+
+
+def test_an_answer_leaves_when_its_record_is_synced():
+    around = Around().deployed()
+    around.host.log.ack = Ack.SYNCED
+    answer = around.infer(body_of(2))
+    assert (answer.status, around.journal.syncs) == (200, 1)
+    assert "logged" not in answer.json["parameters"]
+    around.journal.sync = failing
+    assert around.infer(body_of(3)).json["parameters"]["logged"] is False
+
+
+def failing():
+    raise StoreFull("no space left")
