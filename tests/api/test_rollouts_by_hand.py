@@ -153,7 +153,7 @@ def test_the_command_line_deploys_a_version_and_follows_it(kedge):
     journal.close()
     look = json.loads(kedge("watch", "--once", "--json"))
     assert (look["live"], look["comparison"]["pairs"], look["comparison"]["disagreed"]) == (True, 30, 15)
-    assert "1 looks" in kedge("looks", "flights")
+    assert "1 look" in kedge("looks", "flights")
     assert "hold: version 2 at step 1 of 1 (shadow) shows no harm" in kedge("status", "flights")
     assert "names no version" in str(kedge("start", "flights", code=1))
     assert "nothing is deployed" in str(kedge("status", "hours", code=1))

@@ -110,7 +110,12 @@ def looks(
         print_json(found)
         return
     columns = ("when", "version", "step", "share", "rows", "errors", "odds", "limit", "move", "why")
-    show_rows(f"{name}: {len(found)} looks", columns, rows=[_row(look) for look in found], whole={"version", "move"})
+    show_rows(
+        f"{name}: {len(found)} look{'' if len(found) == 1 else 's'}",
+        columns,
+        rows=[_row(look) for look in found],
+        whole={"version", "move"},
+    )
 
 
 @nouns.command()

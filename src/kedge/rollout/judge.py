@@ -238,9 +238,12 @@ def _value_difference(seen: Seen) -> float | None:
 
 
 def _spelt(span: timedelta) -> str:
-    """Write a duration in days, below two days in hours."""
-    hours = span / timedelta(hours=1)
-    return f"{hours:.3g} h" if hours < 48 else f"{hours / 24:.3g} d"
+    """Write a duration in days, below two days in hours, below two hours in minutes, below two minutes in seconds."""
+    seconds = span.total_seconds()
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _named(deployment: Deployment, rules: RolloutRules) -> str:

@@ -33,6 +33,12 @@ def test_a_long_hold_is_told_in_days():
     assert "no harm in 3 d" in found.reason
 
 
+def test_a_short_hold_is_told_in_seconds_and_minutes():
+    rules = RolloutRules(hold="2h")
+    for since, told in ((DAY - DAY / 2880, "30 s of 2h"), (DAY - DAY / 144, "10 min of 2h")):
+        assert told in look(trial(since=START + since), health(side(1, 950), side(2, 50)), rules=rules).reason
+
+
 def test_a_look_keeps_what_it_saw():
     found = look(trial(), health(side(1, 950, 2), side(2, 50, 1), blocks=[block(0, 1, 900, 0.5), block(0, 2, 40, 0.52)]))
     assert (found.rows, found.errors, found.champion_rows, found.champion_errors) == (50, 1, 950, 2)
