@@ -48,8 +48,10 @@ from kedge.storage.prediction_rows import PredictionRows
 from kedge.storage.secret import secret
 from kedge.storage.sql import open_store
 from kedge.storage.truth_rows import TruthRows
+from kedge.version import installed
 
 if TYPE_CHECKING:
+    from kedge.adapters.opentelemetry.export import OtlpTraces
     from kedge.data.catalogue import Catalogue
     from kedge.data.room import Data
     from kedge.domain.trust import Trust
@@ -402,6 +404,12 @@ class House:
             blobs=self.blobs,
             predictions=self.predictions,
         )
+
+    def traces(self, endpoint: str) -> OtlpTraces:
+        """Send requests to what takes traces at an address. Raises ConfigError where the extra `telemetry` is missing."""
+        from kedge.adapters.opentelemetry.export import OtlpTraces
+
+        return OtlpTraces(endpoint, version=installed())
 
     def close(self) -> None:
         """Sync what was written and let go of files, connections and workers."""

@@ -5,6 +5,7 @@ what would be right.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -180,18 +181,28 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
 
 
 def _check_serving(document: Document, serving: ServingRules) -> None:
-    for name, number in (("workers", serving.workers), ("threads", serving.threads)):
-        if not 1 <= number <= 1024:
-            document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to 1024")
-    for name, read, text in (
-        ("memory", bytes_of, serving.memory or "1B"),
-        ("hang", seconds_of, serving.hang),
-        ("drain", seconds_of, serving.drain),
+    for name, number, most in (
+        ("workers", serving.workers, 1024),
+        ("threads", serving.threads, 1024),
+        ("queue", serving.queue, 10**6),
+        ("grpc_port", 1 if serving.grpc_port is None else serving.grpc_port, 65535),
     ):
-        try:
-            read(text)
-        except ValueError as error:
-            document.fail(("serving", name), f"serving.{name}: {error}")
+        if not 1 <= number <= most:
+            document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to {most}")
+    for name in ("hang", "drain", "timeout", "trace_slow"):
+        _require(document, ("serving", name), reads=seconds_of, text=getattr(serving, name))
+    _require(document, ("serving", "trace_share"), reads=share_of, text=serving.trace_share or "1%")
+    if serving.traces and not re.match(r"https?://[^/]", serving.traces):
+        document.fail(("serving", "traces"), f"serving.traces is {serving.traces!r}; write http://HOST:4318/v1/traces")
+    for name in ("memory", "body_limit", "loaded"):
+        _require(document, ("serving", name), reads=bytes_of, text=getattr(serving, name) or "1B")
+
+
+def _require(document: Document, place: tuple[str, str], *, reads: Callable[[str], object], text: str) -> None:
+    try:
+        reads(text)
+    except ValueError as error:
+        document.fail(place, f"{'.'.join(place)}: {error}")
 
 
 def _check_predictions(document: Document, spec: ProjectSpec) -> None:

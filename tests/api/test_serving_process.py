@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.serving.process import house_of
+from tritonclient.grpc import InferenceServerClient
 
 from kedge.client.inference import InferenceClient
 from kedge.domain.ids import split_prediction_id
@@ -110,6 +111,16 @@ def test_sigterm_finishes_what_is_in_flight(start: Callable[..., Started], tmp_p
     assert process.stdout.read() == "drained\n"
     assert len(answers) == len(before) + 1
     assert logged(tmp_path) == [*before, "last"]
+
+
+def test_the_grpc_door_opens_and_drains_with_the_process(start: Callable[..., Started]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process, _ = start(f"grpc_port={port}")
+    with InferenceServerClient(f"127.0.0.1:{port}") as client:
+        assert client.is_model_ready("flights")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
 
 
 def test_a_taken_port_and_an_open_host_are_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kedge.serving.door.connection import Connection
 from kedge.serving.ending import Ending
 from kedge.serving.exposition import exposition
 from kedge.serving.listening import listen, url_of
@@ -58,7 +59,7 @@ def main(folder: Path, workers: int, **more: float) -> int:
     """Supervise until told to end."""
     listener, parent = listen("127.0.0.1", 0), os.getpid()
     refuse, crash = more.pop("refuse", 0), more.pop("crash", 0)
-    limits = Bounds(**{**more, "memory": int(more.get("memory", 0))})
+    bounds = Bounds(**{**more, "memory": int(more.get("memory", 0))})
 
     def begin(metrics: Metrics) -> None:
         if refuse:
@@ -68,14 +69,23 @@ def main(folder: Path, workers: int, **more: float) -> int:
         journal = FileJournal(folder, f"serve-{os.getpid()}")
         with Ending.by_signals(supervised=True) as ending:
             app = Application(metrics, journal)
-            answer(app, listener, metrics=metrics, limits=limits, ending=ending, ready=lambda: None, supervisor=parent)
+            answer(
+                app,
+                listener,
+                metrics=metrics,
+                bounds=bounds,
+                ending=ending,
+                ready=lambda: None,
+                supervisor=parent,
+                options={"http": Connection},
+            )
         journal.close()
 
     def ready() -> None:
         sys.stdout.write(f"{url_of(listener)}\n")
         sys.stdout.flush()
 
-    return Supervisor(listener, workers, begin=begin, limits=limits, ready=ready).run()
+    return Supervisor(listener, workers, begin=begin, bounds=bounds, ready=ready).run()
 
 
 if __name__ == "__main__":

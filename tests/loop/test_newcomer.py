@@ -64,7 +64,11 @@ def test_a_store_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("more", [(), ("--workers", "2")])
 def test_what_the_project_prints_does_not_stand_before_the_url(tmp_path: Path, more: tuple[str, ...]) -> None:
     """A replay reads the URL from the data plane's first line."""
-    folder = write(tmp_path / "small", data=f"print('loaded')\n{DATA.replace('random =', 'print(1); random =')}")
+    folder = write(tmp_path / "small")
+    service = "print('loaded')\nfrom kedge import FeatureService as S\nown = S(name='own', request=('a', 'b', 'site'))\n"
+    (folder / "features.py").write_text(service)
+    with (folder / "kedge.toml").open("a") as file:
+        file.write('[features]\nservice = "features.py:own"\n')
     process = subprocess.Popen(
         [sys.executable, "-m", "kedge", "serve", str(folder), "--port", "0", "--while-input", *more],
         env={"PYTHONPATH": ":".join(sys.path)},

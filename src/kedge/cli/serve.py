@@ -5,16 +5,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TextIO
 
+import msgspec
 import typer
 
 from kedge.cli.opening import HERE, Folder, Store, opened
 from kedge.config import read_serving, settings
-from kedge.domain.durations import seconds_of
+from kedge.domain.predictions import Ack
+from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
 from kedge.errors import KedgeError
 from kedge.security.redact import redact
@@ -23,13 +25,6 @@ from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.supervisor import REFUSED, Supervisor
 from kedge.serving.worker import Bounds, pin_threads
-
-
-def _size(text: str | None) -> int | None:
-    try:
-        return bytes_of(text) if text else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def command(
@@ -43,30 +38,36 @@ def command(
     memory: Annotated[
         str | None, typer.Option(help="Memory that one of them may take, such as 2GiB; else serving.memory.")
     ] = None,
+    grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port of the gRPC door; else none.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model to serve; repeat it. Else all that are deployed.")] = None,
+    ack: Annotated[Ack | None, typer.Option(help="What an answer waits for; else predictions.ack of kedge.toml.")] = None,
     replay_clock: Annotated[
         bool, typer.Option("--replay-clock", help="Requests say what time it is (replays only).")
     ] = False,
     while_input: Annotated[bool, typer.Option("--while-input", help="End when standard input closes.")] = False,
 ) -> None:
     """Serve the deployed model over the Open Inference Protocol v2."""
+    try:
+        bytes_of(memory or "1B")
+    except ValueError as error:
+        raise typer.BadParameter(f"--memory: {error}") from None
     name, rules = read_serving(folder)
-    many, token = workers or rules.workers, settings(folder, store=store).token
-    pin_threads(max(1, min(rules.threads, _cores() // many)))
-    limits = Bounds(
-        drain=seconds_of(rules.drain), hang=seconds_of(rules.hang), memory=_size(memory) or _size(rules.memory) or 0
-    )
+    asked = {"workers": workers, "memory": memory, "grpc_port": grpc_port}
+    rules = msgspec.structs.replace(rules, **{key: value for key, value in asked.items() if value is not None})
+    token = settings(folder, store=store).token
+    pin_threads(max(1, min(rules.threads, _cores() // rules.workers)))
     require_token(host, token or None)
     with listen(host, port) as listener:
-        tell = _Told(sys.stdout, name, url_of(listener), many)
-        plane = _Plane(folder, store, listener, limits, replay_clock)
-        if many > 1:
-            sys.exit(_supervised(plane, many, ready=tell, while_input=while_input))
+        tell = _Told(sys.stdout, name, url_of(listener), rules)
+        plane = _Plane(folder, store, listener, rules, model or None, ack, replay_clock)
+        if rules.workers > 1:
+            sys.exit(_supervised(plane, ready=tell, while_input=while_input))
         if while_input:
             threading.Thread(target=_end_with_input, daemon=True).start()
         plane.answer(Metrics(), ready=tell)
 
 
-def _supervised(plane: "_Plane", workers: int, *, ready: Callable[[], None], while_input: bool) -> int:
+def _supervised(plane: "_Plane", *, ready: Callable[[], None], while_input: bool) -> int:
     _import_what_workers_need()
     parent = os.getpid()
 
@@ -77,7 +78,8 @@ def _supervised(plane: "_Plane", workers: int, *, ready: Callable[[], None], whi
             sys.stderr.write(f"error: {redact(str(error))}\n")
             sys.exit(REFUSED)
 
-    supervisor = Supervisor(plane.listener, workers, begin=begin, limits=plane.limits, ready=ready)
+    bounds = Bounds.of(plane.rules)
+    supervisor = Supervisor(plane.listener, plane.rules.workers, begin=begin, bounds=bounds, ready=ready)
     return supervisor.run(while_open=0 if while_input else None)
 
 
@@ -88,7 +90,9 @@ class _Plane:
     folder: Path
     store: str | None
     listener: socket.socket
-    limits: Bounds
+    rules: ServingRules
+    only: Sequence[str] | None
+    ack: Ack | None
     replay_clock: bool
 
     def answer(self, metrics: Metrics, *, ready: Callable[[], None] = lambda: None, supervisor: int = 0) -> None:
@@ -102,9 +106,11 @@ class _Plane:
             serve_on(
                 self.listener,
                 house,
+                rules=self.rules,
                 ending=ending,
                 metrics=metrics,
-                limits=self.limits,
+                only=self.only,
+                ack=self.ack,
                 replay_clock=self.replay_clock,
                 token=house.settings.token or None,
                 ready=ready,
@@ -119,11 +125,13 @@ class _Told:
     out: TextIO
     model: str
     url: str
-    workers: int
+    rules: ServingRules
 
     def __call__(self) -> None:
-        by = f" with {self.workers} workers" if self.workers > 1 else ""
-        self.out.write(f"kedge serves {self.model}{by} at {self.url}\n")
+        rules = self.rules
+        by = f" with {rules.workers} workers" if rules.workers > 1 else ""
+        grpc = f" (gRPC on port {rules.grpc_port})" if rules.grpc_port else ""
+        self.out.write(f"kedge serves {self.model}{by}{grpc} at {self.url}\n")
         self.out.flush()
 
 

@@ -65,13 +65,24 @@ class ReplayRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class ServingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the data plane runs. Processes: how many `workers`, how much `memory` one may take ("" any), how long a model's
-    call may `hang`, how long a worker has to `drain`, how many `threads` one call uses."""
+    call may `hang`, how long a worker has to `drain`, how many `threads` one call uses. Requests: how many may wait in the
+    `queue` of a model, the `timeout` of one that names none, `body_limit`; `grpc_port` opens the gRPC door. Models: how
+    much `loaded` ones may take together ("" any) before the one used least recently goes. Traces: the OTLP/HTTP address
+    that is told (`traces`), of which share of the requests ("" none) and of all that took `trace_slow`."""
 
     workers: int = 1
     memory: str = ""
     hang: str = "60s"
     drain: str = "30s"
     threads: int = 1
+    queue: int = 1024
+    timeout: str = "30s"
+    body_limit: str = "16MiB"
+    grpc_port: int | None = None
+    loaded: str = ""
+    traces: str = ""
+    trace_share: str = "1%"
+    trace_slow: str = "1s"
 
 
 class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -150,6 +150,8 @@ class Finish:
             stages["queue"].observe(asked.began - asked.arrived - asked.features_seconds)
             if asked.features_seconds:
                 stages["features"].observe(asked.features_seconds)
+            if asked.notes is not None:
+                _note(asked, written=now - logged, logged=now)
             sums = tally.setdefault(counted, [0, 0])
             sums[0] += 1
             sums[1] += asked.count
@@ -171,6 +173,17 @@ class Finish:
             return self._metrics.version(asked.deployment.champion, "mixed")
         version = versions.pop()
         return self._metrics.version(version, asked.active.roles[version])
+
+
+def _note(asked: Waiting, *, written: float, logged: float) -> None:
+    """Note when each stage began and ended."""
+    notes, version = asked.notes, asked.deployment.champion if asked.version is None else asked.version
+    if notes is not None:
+        looked_up = asked.arrived + asked.features_seconds
+        notes.attributes = {"kedge.model": asked.active.deployment.model, "kedge.version": str(version)}
+        notes.attributes |= {"kedge.rows": asked.count, "kedge.request": asked.told}
+        notes.stages = [("features", asked.arrived, looked_up), ("queue", looked_up, asked.began)]
+        notes.stages += [("predict", asked.began, asked.ended), ("log", written, logged)]
 
 
 def _names(wanted: Sequence[Wanted] | None, active: Active) -> Iterable[str]:

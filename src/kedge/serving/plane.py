@@ -34,6 +34,7 @@ from kedge.serving.metrics import Metrics
 from kedge.serving.pending import Pending
 from kedge.serving.recent import Recent
 from kedge.serving.tensors import TensorCalls
+from kedge.serving.tracing import NOTES
 from kedge.serving.waiting import Waiting
 from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
 
@@ -270,6 +271,7 @@ class Plane:
             deadline=question.deadline or arrived + self._limits.patience,
             matrix=rows.matrix,
             entities=_entities(name, rows, given=question.entity, needed=deployment.challenger is not None),
+            notes=NOTES.get(),
         )
         if rows.matrix is None:
             self._complete(asked, rows.columns)

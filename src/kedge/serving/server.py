@@ -3,27 +3,31 @@
 import gc
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from kedge.domain.durations import seconds_of, share_of
+from kedge.domain.predictions import Ack
+from kedge.domain.project import ServingRules
+from kedge.domain.sizes import bytes_of
 from kedge.serving.door.application import HttpDoor
 from kedge.serving.door.connection import Connection
 from kedge.serving.ending import Ending
 from kedge.serving.follow import Follower
+from kedge.serving.grpc import open_door
 from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
+from kedge.serving.plane import Limits
+from kedge.serving.tracing import Traced
 from kedge.serving.worker import Bounds, answer
 from kedge.version import installed
 
 if TYPE_CHECKING:
     from kedge.app import House
-
-
-def application(host: Host, *, token: str | None = None) -> HttpDoor:
-    """Make the ASGI application of a host."""
-    return HttpDoor(host, token=token, version=installed())
+    from kedge.serving.grpc.door import GrpcDoor
 
 
 def serve(
@@ -46,9 +50,9 @@ def serve(
         serve_on(
             listener,
             house,
+            rules=house.spec.serving,
             ending=ending,
             metrics=Metrics(),
-            limits=Bounds(),
             replay_clock=replay_clock,
             token=token,
             ready=lambda: tell(url_of(listener)),
@@ -59,30 +63,72 @@ def serve_on(
     listener: socket.socket,
     house: "House",
     *,
+    rules: ServingRules,
     ending: Ending,
     metrics: Metrics,
-    limits: Bounds,
+    only: Sequence[str] | None = None,
+    ack: Ack | None = None,
     replay_clock: bool = False,
     token: str | None = None,
     ready: Callable[[], None] = lambda: None,
     supervisor: int = 0,
 ) -> None:
-    """Serve a house's project on a socket that listens already, until told to end."""
-    models = host_of(house, replay_clock=replay_clock, metrics=metrics)
-    app = application(models, token=token)
-    with _awake(models):
+    """Serve a house's project on a socket that listens already, until told to end. `rules` are the project's, or what was
+    asked for instead; `only` names the models to serve; `ack` is what answers wait for, else what the project says."""
+    models = host_of(house, replay_clock=replay_clock, metrics=metrics, limits=_limits(rules), only=only, ack=ack)
+    port = rules.grpc_port
+    known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
+    with _awake(models), _traced(house, rules, app=HttpDoor(models, **known)) as app:
         gc.collect()
         gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
             app,
             listener,
             metrics=metrics,
-            limits=limits,
+            bounds=Bounds.of(rules),
             ending=ending,
             ready=ready,
+            beside=[_Grpc(listener.getsockname()[0], port, make=partial(open_door, models, **known))] if port else [],
             supervisor=supervisor,
             options={"http": Connection, "ws": "none"},
         )
+
+
+@contextmanager
+def _traced(house: "House", rules: ServingRules, *, app: HttpDoor) -> Iterator[HttpDoor | Traced]:
+    """Tell of requests where an address is given; else leave the door as it is."""
+    if not rules.traces:
+        yield app
+        return
+    traces = house.traces(rules.traces)
+    try:
+        share = share_of(rules.trace_share) if rules.trace_share else 0.0
+        yield Traced(app, traces, share=share, slow=seconds_of(rules.trace_slow))
+    finally:
+        traces.close()
+
+
+def _limits(rules: ServingRules) -> Limits:
+    loaded = bytes_of(rules.loaded) if rules.loaded else None
+    return Limits(queue=rules.queue, patience=seconds_of(rules.timeout), models_bytes=loaded)
+
+
+class _Grpc:
+    """The gRPC door, at the address of the other one. Workers share its port: each has a socket of its own."""
+
+    def __init__(self, host: str, port: int, *, make: Callable[[], "GrpcDoor"]) -> None:
+        self._host, self._port, self._open = host, port, make
+        self._door: GrpcDoor | None = None
+
+    async def start(self) -> None:
+        """Listen. The door belongs to the event loop in which it is made."""
+        self._door = self._open()
+        await self._door.start(self._host, self._port)
+
+    async def stop(self, seconds: float) -> None:
+        """Finish what is in flight."""
+        if self._door is not None:
+            await self._door.stop(seconds)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ REFUSED = 78  # the exit code of a worker that cannot start and has said why
 _LOOK = 0.25
 _GRACE = 1.0  # seconds beyond a limit in which a worker keeps it by itself
 _STABLE = 30.0  # seconds after which a worker's end is no repetition of the last one's
+_WELL = 1.0  # seconds of answering after which it was not its start that failed
 _LONGEST_WAIT = 30.0
 _PATIENCE = 1.0  # seconds without a worker after which callers are told instead of kept waiting
 
@@ -36,12 +37,14 @@ Begin = Callable[[Metrics], None]
 
 @dataclass
 class Worker:
-    """One forked process. `retires` is whom it takes over from once it is ready; `ending` since when it was told to end."""
+    """One forked process. `retires` is whom it takes over from once it is ready; `ending` and `ready`
+    are since when it was told to end, and since when it answers (0: not)."""
 
     pid: int
     segment: Segment
     retires: int = 0
     ending: float = 0.0
+    ready: float = 0.0
     reason: Reason | None = None
 
     def end(self) -> None:
@@ -61,11 +64,11 @@ class Supervisor:
     is called once all of them accept connections."""
 
     def __init__(
-        self, listener: socket.socket, workers: int, *, begin: Begin, limits: Bounds, ready: Callable[[], None]
+        self, listener: socket.socket, workers: int, *, begin: Begin, bounds: Bounds, ready: Callable[[], None]
     ) -> None:
         # A segment more, for the one that is replaced while its successor starts; and the supervisor's own.
         self.board = Board(workers + 2)
-        self._listener, self._wanted, self._begin, self._limits, self._ready = listener, workers, begin, limits, ready
+        self._listener, self._wanted, self._begin, self._bounds, self._ready = listener, workers, begin, bounds, ready
         self._metrics = Metrics(self.board, self.board.segments[-1])
         self._ends = {reason: self._metrics.counter("kedge_worker_ends_total", reason) for reason in REASONS}
         self._workers: dict[int, Worker] = {}
@@ -128,6 +131,7 @@ class Supervisor:
             return (1 if self._refused else 0) if not self._workers else None
         ready = [worker for worker in self._workers.values() if worker.segment.state is WorkerState.READY]
         for worker in ready:
+            worker.ready = worker.ready or now
             if worker.retires:
                 self._workers[worker.retires].end()
                 worker.retires = 0
@@ -163,11 +167,11 @@ class Supervisor:
         if worker.reason is not None:
             return
         if worker.ending:
-            if now - worker.ending > self._limits.drain + _GRACE:
+            if now - worker.ending > self._bounds.drain + _GRACE:
                 worker.kill()
-        elif worker.segment.state is WorkerState.READY and now - worker.segment.beat > self._limits.hang + _GRACE:
+        elif worker.segment.state is WorkerState.READY and now - worker.segment.beat > self._bounds.hang + _GRACE:
             worker.kill("hung")
-        elif self._limits.memory and _resident(worker.pid) > self._limits.memory:
+        elif self._bounds.memory and _resident(worker.pid) > self._bounds.memory:
             worker.kill("memory")
 
     def _reap(self, now: float) -> None:
@@ -192,11 +196,12 @@ class Supervisor:
             return
         if worker.retires:
             self._rolling = []
-        stale = now - worker.segment.beat > self._limits.hang / 2
+        stale = now - worker.segment.beat > self._bounds.hang / 2
         hung = code == HUNG or (stale and worker.segment.state is WorkerState.READY)
         reason: Reason = worker.reason or ("hung" if hung else "died")
         self._ends[reason].add()
-        again = now - self._failed_at < _STABLE
+        # Who has answered for a while was well; only what never gets far is started more and more seldom.
+        again = now - self._failed_at < _STABLE and not (worker.ready and now - worker.ready > _WELL)
         self._failures = self._failures + 1 if again else 1
         self._failed_at = now
         wait = min(_LONGEST_WAIT, 0.5 * 2.0 ** (self._failures - 2)) if again else 0.0
@@ -208,9 +213,9 @@ class Supervisor:
 
     def _said(self, reason: Reason, code: int) -> str:
         if reason == "memory":
-            return f"took more than {self._limits.memory >> 20} MiB and was ended"
+            return f"took more than {self._bounds.memory >> 20} MiB and was ended"
         if reason == "hung":
-            return f"did not answer for {self._limits.hang:g} s and was ended"
+            return f"did not answer for {self._bounds.hang:g} s and was ended"
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def _answer_for_nobody(self, now: float, *, alive: bool) -> None:

@@ -14,6 +14,7 @@ from kedge.domain.rollout import Deployment
 from kedge.errors import KedgeError
 from kedge.serving.loader import Active
 from kedge.serving.pending import Pending
+from kedge.serving.tracing import RequestNotes
 from kedge.serving.wire.questions import InferRequest
 
 Numbers = NDArray[np.float64]
@@ -46,6 +47,8 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     as_of: dict[str, list[datetime | None]] = {}
     entities: list[str] = []
     features_seconds: float = 0.0
+    notes: RequestNotes | None = None
+    """Where it is noted what it took, for a tracing system; None where nobody asks."""
 
     # what has become of it
     error: KedgeError | None = None

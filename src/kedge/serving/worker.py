@@ -11,16 +11,19 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import uvicorn
 
+from kedge.domain.durations import seconds_of
+from kedge.domain.project import ServingRules
+from kedge.domain.sizes import bytes_of
 from kedge.serving.board import WorkerState
 from kedge.serving.ending import Ending
 from kedge.serving.metrics import Metrics
@@ -40,20 +43,28 @@ class Bounds:
     hang: float = 60.0
     memory: int = 0
 
+    @classmethod
+    def of(cls, rules: ServingRules) -> "Bounds":
+        """Read them from a project's rules."""
+        memory = bytes_of(rules.memory) if rules.memory else 0
+        return cls(drain=seconds_of(rules.drain), hang=seconds_of(rules.hang), memory=memory)
+
 
 def answer(
     app: App,
     listener: socket.socket,
     *,
     metrics: Metrics,
-    limits: Bounds,
+    bounds: Bounds,
     ending: Ending,
     ready: Callable[[], None],
+    beside: Sequence["Companion"] = (),
     supervisor: int = 0,
     options: dict[str, Any] | None = None,
 ) -> None:
     """Answer until told to end, then drain. `ready` is called once connections are accepted; `supervisor` is the process
-    that this one does not outlive, 0 for none; `options` are more of uvicorn's."""
+    that this one does not outlive, 0 for none; what is `beside` lives in the same event loop; `options` are more of
+    uvicorn's."""
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -61,13 +72,25 @@ def answer(
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=max(1, round(limits.drain)),
+        timeout_graceful_shutdown=max(1, round(bounds.drain)),
         **(options or {}),
     )
-    server = _Server(config, metrics=metrics, limits=limits, ready=ready, supervisor=supervisor)
+    server = _Server(config, metrics=metrics, bounds=bounds, ready=ready, beside=beside, supervisor=supervisor)
     ending.drain = server.drain
     server.run(sockets=[listener])
     faulthandler.cancel_dump_traceback_later()
+
+
+class Companion(Protocol):
+    """What lives in the event loop beside the HTTP server, from before it accepts connections to its end."""
+
+    async def start(self) -> None:
+        """Begin. Raises KedgeError where it cannot."""
+        ...
+
+    async def stop(self, seconds: float) -> None:
+        """End within so many seconds, with what is in flight."""
+        ...
 
 
 class _Server(uvicorn.Server):
@@ -78,12 +101,14 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         *,
         metrics: Metrics,
-        limits: Bounds,
+        bounds: Bounds,
         ready: Callable[[], None],
+        beside: Sequence["Companion"],
         supervisor: int,
     ) -> None:
         super().__init__(config)
-        self._metrics, self._limits, self._ready, self._supervisor = metrics, limits, ready, supervisor
+        self._beside = beside
+        self._metrics, self._bounds, self._ready, self._supervisor = metrics, bounds, ready, supervisor
         self._segment = metrics.segment
         self._armed = 0.0
         metrics.sampled(_memory_sampler(metrics))
@@ -101,10 +126,12 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections, and say so."""
+        for each in self._beside:
+            await each.start()
         await super().startup(sockets)
         if not self.should_exit:
-            if self._limits.memory:
-                bound_memory(self._limits.memory)
+            if self._bounds.memory:
+                bound_memory(self._bounds.memory)
             self._segment.state = WorkerState.READY
             self._metrics.gauge("kedge_workers_ready").set(1)
             self._ready()
@@ -123,29 +150,26 @@ class _Server(uvicorn.Server):
         if os.getppid() != self._supervisor:
             self.drain()
         called = self._segment.called
-        if called and now - called > self._limits.hang:
+        if called and now - called > self._bounds.hang:
             give_up()
-        if now - self._armed > _REARMED * self._limits.hang:
+        if now - self._armed > _REARMED * self._bounds.hang:
             self._armed = now
             # From a thread of the C library: it strikes even where a call never lets go of the interpreter.
-            faulthandler.dump_traceback_later(self._limits.hang, exit=True)
+            faulthandler.dump_traceback_later(self._bounds.hang, exit=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, answer what still comes on open connections, close them."""
         if self._supervisor:
-            faulthandler.dump_traceback_later(self._limits.drain + self._limits.hang, exit=True)
+            faulthandler.dump_traceback_later(self._bounds.drain + self._bounds.hang, exit=True)
         for server in self.servers:
             server.close()
-        last = self.config.loaded_app = _Last(self.config.loaded_app)
+        last = self.config.app = self.config.loaded_app = _Last(self.config.loaded_app)
         for connection in list(self.server_state.connections):
-            connection.app = last  # type: ignore[union-attr]
-            cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
-                cycle.keep_alive = False
+            connection.end_with(last)  # type: ignore[union-attr]
         until = monotonic() + _LAST_WORDS
         while self.server_state.connections and monotonic() < until:
             await asyncio.sleep(0.01)
-        await super().shutdown(sockets)
+        await asyncio.gather(super().shutdown(sockets), *(each.stop(self._bounds.drain) for each in self._beside))
 
 
 def give_up() -> None:
