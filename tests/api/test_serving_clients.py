@@ -40,10 +40,10 @@ class Ports(NamedTuple):
     grpc: str
 
 
-def begin(folder: Path) -> Ports:
+def begin(folder: Path, *models: str) -> Ports:
     file = folder / "ports"
     env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
-    process = subprocess.Popen([sys.executable, "-m", "tests.unit.serving.doors", str(file)], env=env, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "tests.unit.serving.doors", str(file), *models], env=env, text=True)
     until = time.monotonic() + 60
     while not file.exists():
         assert process.poll() is None

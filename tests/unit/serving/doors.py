@@ -132,8 +132,8 @@ def flights(rows: int = 2, **more: Any) -> dict[str, Any]:
     return {"inputs": [distance, tensor("carrier", "BYTES", ["AA"] * rows)], **more}
 
 
-async def serve_doors(port_file: str) -> None:
-    """Serve both doors on free ports until SIGTERM, and write the ports into a file."""
+async def serve_doors(port_file: str, *models: str) -> None:
+    """Serve both doors on free ports until SIGTERM, and write the ports into a file. Serves all models, or those named."""
     import uvicorn
 
     from kedge.serving.door.application import HttpDoor
@@ -144,6 +144,7 @@ async def serve_doors(port_file: str) -> None:
         head_seconds, body_seconds = 0.5, 1.0
 
     host = EchoHost()
+    host.names = models or host.names
     grpc = GrpcDoor(host, version="9")
     config = uvicorn.Config(HttpDoor(host, version="9"), port=0, http=Hasty, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
@@ -165,4 +166,4 @@ if __name__ == "__main__":
     import uvloop
 
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, and raises it again for whoever handled it before
-    uvloop.run(serve_doors(sys.argv[1]))
+    uvloop.run(serve_doors(*sys.argv[1:]))

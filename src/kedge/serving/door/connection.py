@@ -30,6 +30,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **more)
         self.asked: asyncio.Future[Any] | Pending | None = None
         self._door = self.config.app if isinstance(self.config.app, HttpDoor) else None
+        self._whole_app = self.app
         self._direct: DirectCycle | None = None
         self._idle_since: float | None = None
         self._carries = {CARRIER: self}
@@ -144,6 +145,7 @@ class Connection(HttpToolsProtocol):
         parser = self.parser
         if (
             self._door is None
+            or self.app is not self._whole_app  # draining: each answer is the last of its connection
             or self.url not in self._door.direct
             or not (self.cycle is None or self.cycle.response_complete)
             or self.expect_100_continue

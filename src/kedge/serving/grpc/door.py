@@ -120,6 +120,7 @@ class GrpcDoor:
         return response
 
     async def _model_infer(self, request: Any, context: Any) -> Any:
+        received = time.monotonic()
         given, parameters = _metadata(context), parameters_of(request.parameters)
         if len(request.id) > _MOST_ID:
             raise RequestInvalid(f"id has more than {_MOST_ID} characters")
@@ -135,9 +136,14 @@ class GrpcDoor:
             variant=variant_of(given.get("kedge-variant")),
             entity=given.get("kedge-entity"),
             body=request.SerializeToString(deterministic=True) if request.id else None,
+            received=received,
         )
         answer = await self._host.ask(question)
-        return response_of(answer, raw=bool(request.raw_input_contents))
+        began = time.monotonic()
+        response = response_of(answer, raw=bool(request.raw_input_contents))
+        if answer.serialized is not None:
+            answer.serialized(time.monotonic() - began)
+        return response
 
 
 def _read(kind: Any, raw: bytes) -> Any:
