@@ -155,6 +155,9 @@ def test_the_command_line_deploys_a_version_and_follows_it(kedge):
     assert (look["live"], look["comparison"]["pairs"], look["comparison"]["disagreed"]) == (True, 30, 15)
     assert "1 look" in kedge("looks", "flights")
     assert "hold: version 2 at step 1 of 1 (shadow) shows no harm" in kedge("status", "flights")
+    assert kedge("status").splitlines()[0] == kedge("status", "flights").splitlines()[0], "every deployed model"
+    assert [one["deployment"]["model"] for one in json.loads(kedge("status", "--json"))] == ["flights"]
+    assert "flights: 1 look" in kedge("looks")
     assert "names no version" in str(kedge("start", "flights", code=1))
     assert "nothing is deployed" in str(kedge("status", "hours", code=1))
 

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 refused, said in one line; 2 wrong usage.
 
 import re
 import sys
+from pathlib import Path
 from time import sleep
 from typing import Annotated, Any
 
@@ -13,13 +14,15 @@ import msgspec
 import typer
 from typer.core import TyperGroup
 
+from kedge.app import House
 from kedge.cli.models import Model, Place, Reason, model_named, told
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
 from kedge.cli.showing import show_rows
 from kedge.cli.who import person
+from kedge.config import project_or_none
 from kedge.controller import Controller
 from kedge.domain.ids import ModelName
-from kedge.domain.rollout import Deployment, RolloutLook, RuleChanges, Strategy, trial_of
+from kedge.domain.rollout import Deployment, RolloutLook, RuleChanges, Strategy, newest_trial
 from kedge.errors import NotFound, RequestInvalid
 from kedge.registry.names import check_reason
 from kedge.rollout.steps import next_of, rules_of, steps_of
@@ -70,25 +73,29 @@ def start(
 
 @nouns.command()
 def status(model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Show what is served, what is on trial and on which step, and what the newest look said."""
+    """Show what is served, what is on trial and on which step, and what the newest look said; of every deployed model where
+    none is named and there is no project."""
     with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        deployment, looks = house.meta.deployments.find(name), house.meta.deployments.looks(name)
-        if deployment is None:
-            raise NotFound(f"nothing is deployed for model {name!r}; deploy a version with: kedge deploy {name}@1")
-        rules = rules_of(deployment, house.spec)
-    newest = next((look for look in reversed(looks) if look.challenger == deployment.challenger), None)
+        shown = [
+            (deployment, house.meta.deployments.newest_look(name), rules_of(deployment, house.spec))
+            for name in _named(house, model, project=project)
+            if (deployment := house.meta.deployments.find(name)) is not None
+        ]
+    if not shown:
+        what = f"model {model!r}" if model else "any model"
+        raise NotFound(f"nothing is deployed for {what}; deploy a version with: kedge deploy {model or 'NAME'}@1")
     if as_json:
-        print_json({"deployment": deployment, "look": newest})
+        every = [{"deployment": deployment, "look": _of_trial(look, deployment)} for deployment, look, _ in shown]
+        print_json(every[0] if model or project_or_none(project) is not None else every)
         return
-    typer.echo(_standing(deployment))
-    if deployment.challenger is None:
-        return
-    steps = len(steps_of(rules, deployment.strategy))
-    since, then = f"{deployment.since:%Y-%m-%d %H:%M} UTC", next_of(rules, deployment)
-    typer.echo(f"  step {deployment.step + 1} of {steps}, since {since}; then {then}")
-    if newest is not None:
-        typer.echo(f"  {newest.looked_at:%Y-%m-%d %H:%M} UTC  {newest.move.value.replace('_', ' ')}: {newest.reason}")
+    for deployment, look, rules in shown:
+        typer.echo(_standing(deployment))
+        if deployment.challenger is None:
+            continue
+        steps, since = len(steps_of(rules, deployment.strategy)), f"{deployment.since:%Y-%m-%d %H:%M} UTC"
+        typer.echo(f"  step {deployment.step + 1} of {steps}, since {since}; then {next_of(rules, deployment)}")
+        if (newest := _of_trial(look, deployment)) is not None:
+            typer.echo(f"  {newest.looked_at:%Y-%m-%d %H:%M} UTC  {newest.move.value.replace('_', ' ')}: {newest.reason}")
 
 
 @nouns.command()
@@ -99,23 +106,21 @@ def looks(
     store: Store = None,
     as_json: Json = False,
 ) -> None:
-    """List the looks at the trial, oldest first: what was seen, the odds against it, what was decided."""
+    """List the looks at the trial, oldest first: what was seen, the odds against it, what was decided; at those of every
+    deployed model where none is named and there is no project."""
+    found: list[RolloutLook] = []
     with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        found = list(house.meta.deployments.looks(name))
-        trial = trial_of(house.meta.deployments.list(name))
-    if not all_trials and trial:
-        found = [look for look in found if look.revision >= trial[0].revision]
+        names = _named(house, model, project=project)
+        for name in names:
+            trial = newest_trial(house.meta.deployments.list(name))
+            began = trial[0].revision if trial and not all_trials else 0
+            found += [look for look in house.meta.deployments.looks(name) if look.revision >= began]
     if as_json:
         print_json(found)
         return
-    columns = ("when", "version", "step", "share", "rows", "errors", "odds", "limit", "move", "why")
-    show_rows(
-        f"{name}: {len(found)} look{'' if len(found) == 1 else 's'}",
-        columns,
-        rows=[_row(look) for look in found],
-        whole={"version", "move"},
-    )
+    columns = ("when", "model", "version", "step", "share", "rows", "errors", "odds", "limit", "move", "why")
+    title = f"{', '.join(names) or 'nothing is deployed'}: {'1 look' if len(found) == 1 else f'{len(found)} looks'}"
+    show_rows(title, columns, rows=[_row(look) for look in found], whole={"version", "move"})
 
 
 @nouns.command()
@@ -205,6 +210,18 @@ def roll_back(reason: Reason, model: Model = "", project: Place = HERE, store: S
     told(_standing(made), made, as_json=as_json)
 
 
+def _named(house: House, model: str, *, project: Path) -> list[ModelName]:
+    """Give the model that is meant; every deployed one where none is named and there is no project."""
+    if not model and project_or_none(project) is None:
+        return list(house.meta.deployments.names())
+    return [ModelName(model or house.spec.name)]
+
+
+def _of_trial(look: RolloutLook | None, deployment: Deployment) -> RolloutLook | None:
+    """Give a look if it was one at the version on trial."""
+    return look if look is not None and look.challenger == deployment.challenger else None
+
+
 def _version(text: str) -> tuple[str, int]:
     """Read NAME@VERSION. Raises RequestInvalid."""
     found = re.fullmatch(r"(.+)@v?(\d+)", text)
@@ -235,6 +252,7 @@ def _standing(deployment: Deployment) -> str:
 def _row(look: RolloutLook) -> tuple[str, ...]:
     return (
         f"{look.looked_at:%Y-%m-%d %H:%M:%S}",
+        look.model,
         f"v{look.challenger}",
         str(look.step + 1),
         f"{look.share:.0%}",

@@ -12,6 +12,7 @@ from math import inf
 from time import monotonic, perf_counter
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName
 from kedge.domain.registry import ORIGINAL, Servable, Signature
 from kedge.domain.rollout import Deployment
-from kedge.errors import ModelRefused
+from kedge.errors import ModelRefused, NotFound, StoreBroken
 from kedge.features.encode import encode
 from kedge.ports import Predictor
 from kedge.rollout.split import FAILURES
@@ -174,9 +175,11 @@ class RevisionLoader:
     def load(self, deployment: Deployment, *, named: bool = True) -> Active:
         """Load a revision, or (not `named`) a version that somebody asks for beside it. Raises NotFound, StoreBroken or
         ModelRefused, and what was loaded before is kept."""
-        challenger = deployment.challenger
-        numbers = [deployment.champion] if challenger is None else [deployment.champion, challenger]
-        versions = {number: self.version(deployment.model, number) for number in numbers}
+        versions = {deployment.champion: self.version(deployment.model, deployment.champion)}
+        if (challenger := deployment.challenger) is not None:
+            versions[challenger] = self._on_trial(
+                deployment.model, challenger, beside=versions[deployment.champion].servable
+            )
         if any(each.servable.tensors is not None for each in versions.values()):
             return self._of_tensors(deployment, versions, named=named)
         service = self._service or _plain(versions)
@@ -187,7 +190,7 @@ class RevisionLoader:
         inputs = Inputs(service, self._sticky, signature=champion.table, required=required)
         inputs.direct = inputs.direct and all(_alike(each.servable, inputs) for each in versions.values())
         if named:
-            self._leave(numbers)
+            self._leave([*versions])
         usual = (versions[deployment.champion].servable.table.output, "version")
         told = {"revision": deployment.revision}
         return Active(
@@ -221,6 +224,19 @@ class RevisionLoader:
         self._left[number] = monotonic()
         return loaded
 
+    def _on_trial(self, model: ModelName, number: int, *, beside: Servable) -> Loaded:
+        """Give the version on trial. One that cannot be loaded fails on its rows, as one that loads and then fails would:
+        the champion answers them, and whoever judges the trial sees why."""
+        try:
+            return self.version(model, number)
+        except (ModelRefused, NotFound, StoreBroken) as error:
+            if beside.tensors is not None:
+                raise
+            _log.error("version %d of %s, which is on trial, cannot be loaded: %s", number, model, error)
+            return Loaded(
+                msgspec.structs.replace(beside, number=number), _Unloadable(f"it could not be loaded: {error}"), 0, 0.0, 0.0
+            )
+
     def drop(self, *, keep: set[int], everything: bool = False) -> None:
         """Let go of the versions whose bake has ended, or of all that are not to be kept."""
         now = monotonic()
@@ -235,6 +251,16 @@ class RevisionLoader:
                 self._left[number] = inf
             elif self._left.get(number) == inf:
                 self._left[number] = monotonic()
+
+
+class _Unloadable:
+    """What stands for the predictor of a version on trial that could not be loaded."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def predict(self, matrix: Numbers) -> Numbers:
+        raise ModelRefused(self._why)
 
 
 class _NoTable:

@@ -58,6 +58,23 @@ def test_a_newer_revision_ends_the_rest() -> None:
     assert around.plane.require().deployment.champion == 3
 
 
+def test_a_version_on_trial_that_cannot_be_loaded_fails_on_its_rows_and_harms_nobody() -> None:
+    around = Around()
+    around.registry.broken.add(2)
+    around.deployments.deploy(1, 2, share=1.0, salt="s")
+    Follower(around.host).look()
+    assert around.host.ready()
+    answer = around.infer(body_of(2))
+    assert (answer.status, answer.output("version")) == (200, [1, 1])
+    (batch,) = around.logged()
+    assert list(batch.errors) == [0, 1]
+    assert "it could not be loaded: version 2 answers otherwise" in batch.errors[0]
+    assert around.call("POST", "/v2/models/flights/versions/2/infer", body_of(1)).status == 422
+    around.deployments.deploy(1)
+    Follower(around.host).look()
+    assert around.infer(body_of(1, id="r2")).status == 200
+
+
 def test_a_version_that_is_gone_or_needs_another_service_is_not_served() -> None:
     around = Around().deployed(1)
     around.deployments.deploy(9)
