@@ -427,10 +427,12 @@ def open_house(
     writer: str,
     clock: Clock | None = None,
     models_kept: int = 8,
+    inline: bool = False,
     make: bool = True,
 ) -> House:
     """Open a project's store and wire its rooms. `writer` names this process in the journals it appends to;
-    `models_kept` is how many models stay loaded. Without `make` a store that is not there is refused, as NotFound."""
+    `models_kept` is how many models stay loaded; `inline` runs jobs in this process, which is to end soon. Without `make` a
+    store that is not there is refused, as NotFound."""
     folder, records = settings.folder, open_records(settings, clock=clock, make=make)
     project = FolderProject(settings.project)
     predictions = LogFolder(folder / "predictions", PredictionRows(), rules=spec.predictions)
@@ -451,7 +453,7 @@ def open_house(
         truths=truths.journal(writer),
         truth_archive=truths.archive,
         secret=lambda: secret(folder / "predictions.key"),
-        jobs=ProcessRunner(LIBRARIES),
+        jobs=InlineRunner(LIBRARIES) if inline else ProcessRunner(LIBRARIES),
         notifier=LogNotifier() if "log" in spec.monitoring.alerts else SilentNotifier(),
         clock=records.clock,
     )

@@ -33,6 +33,7 @@ __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
 TRUST_FILE = "trust.toml"
+_WITHOUT_LOOP = {"project", "serving"}
 _SECTIONS = (
     "project",
     "data",
@@ -83,14 +84,16 @@ def read_project(folder: Path) -> ProjectSpec:
 
 
 def read_serving(folder: Path) -> tuple[ModelName, ServingRules]:
-    """Read what a data plane must know before it imports anything: the project's name, and how it is served.
-
-    Raises ConfigError; whoever opens the house then checks the whole file.
+    """Read what a data plane must know before it imports anything: the project's name ("" where there is no loop), and how
+    it is served. Raises ConfigError; whoever opens the house then checks the whole file.
     """
+    if not (folder / PROJECT_FILE).exists():
+        return ModelName(""), ServingRules()
     document = Document.read(folder / PROJECT_FILE, or_else="make a project with: kedge init DIR --template tabular")
     serving = document.section("serving", ServingRules)
     _check_serving(document, serving)
-    return ModelName(str(document.table("project", required=True).get("name"))), serving
+    name = document.table("project", required=True).get("name") if document.content.keys() - _WITHOUT_LOOP else ""
+    return ModelName(str(name)), serving
 
 
 def project_or_none(folder: Path) -> ProjectSpec | None:
@@ -99,7 +102,7 @@ def project_or_none(folder: Path) -> ProjectSpec | None:
     Raises ConfigError for one that is wrong.
     """
     path = folder / PROJECT_FILE
-    if not path.exists() or set(Document.read(path, or_else="").content) <= {"project"}:
+    if not path.exists() or set(Document.read(path, or_else="").content) <= _WITHOUT_LOOP:
         return None
     return read_project(folder)
 

@@ -68,7 +68,7 @@ def test_a_file_and_its_example_become_a_version_that_can_be_served(here):
     assert {"model_registered", "model_servable"} <= events
 
 
-def test_what_cannot_be_served_is_not_registered(here, inline):
+def test_what_cannot_be_served_is_not_registered(here):
     (here / "late.skops").write_bytes(SklearnFormat().dump(MODEL)["model.skops"])
     (here / "model.pkl").write_bytes(b"x")
     for words, why in (
@@ -83,7 +83,7 @@ def test_what_cannot_be_served_is_not_registered(here, inline):
     assert json.loads(command("list", "--json")) == []
 
 
-def test_a_model_in_memory_is_registered_and_answers_as_it_does(here, inline):
+def test_a_model_in_memory_is_registered_and_answers_as_it_does(here):
     made = kedge.register_model(MODEL, "late", example=FRAME.head(10), output="late", tags={"team": "air"})
     assert made == ("late", 1, "onnx")
     (here / "model").mkdir()
@@ -123,7 +123,7 @@ def test_what_a_run_logged_with_an_example_is_looked_at_when_it_is_to_be_served(
     house.close()
 
 
-def test_a_control_plane_registers_and_says_how_it_is_served(here, inline, tmp_path_factory):
+def test_a_control_plane_registers_and_says_how_it_is_served(here, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     house = open_house(settings(folder), bare_project(folder), writer="up")
     server = uvicorn.Server(uvicorn.Config(control_plane(house), port=0, log_level="error"))

@@ -256,7 +256,7 @@ def register(
     """
     if (path := Path(source)).exists():
         files = given_files(path, example=example, about=About(output=output, tolerance=tolerance))
-        with opened(project, store, writer="models", bare=True) as house:
+        with opened(project, store, writer="models", bare=True, inline=True) as house:
             given = house.given.register(model, files, actor=person(), description=description or None)
         told(f"{model} v{given.number} is registered: {served_as(given)}", given, as_json=as_json)
         return
@@ -282,7 +282,7 @@ def servable(
     as_json: Json = False,
 ) -> None:
     """Say how a version would be served, or why it cannot be: its signature, the form that answers and its parity."""
-    with opened(project, store, writer="models", bare=True, make=False) as house:
+    with opened(project, store, writer="models", bare=True, make=False, inline=True) as house:
         found = house.registry.servable(ModelName(model), version)
         house.registry.verify(found)
     if as_json:

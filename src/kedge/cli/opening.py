@@ -29,12 +29,15 @@ def opened(
     clock: Clock | None = None,
     bare: bool = False,
     make: bool = True,
+    inline: bool = False,
 ) -> Iterator[House]:
     """Open a project's house, and close it at the end. What the project's code prints meanwhile goes to standard error:
     standard output is for what was asked for, and may be read by a program. `bare` is content without a project file;
-    who only reads is not to `make` a store."""
+    who only reads is not to `make` a store; `inline` runs jobs in this process."""
     with redirect_stdout(sys.stderr):
-        house = open_house(settings(folder, store=store), _project(folder, bare=bare), writer=writer, clock=clock, make=make)
+        house = open_house(
+            settings(folder, store=store), _project(folder, bare=bare), writer=writer, clock=clock, make=make, inline=inline
+        )
         try:
             yield house
         finally:

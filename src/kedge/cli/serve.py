@@ -102,7 +102,7 @@ class _Plane:
 
         with (
             Ending.by_signals(supervised=bool(supervisor)) as ending,
-            opened(self.folder, self.store, writer=f"serve-{os.getpid()}") as house,
+            opened(self.folder, self.store, writer=f"serve-{os.getpid()}", bare=True) as house,
             kept_small(house),
         ):
             serve_on(
@@ -133,7 +133,8 @@ class _Told:
         rules = self.rules
         by = f" with {rules.workers} workers" if rules.workers > 1 else ""
         grpc = f" (gRPC on port {rules.grpc_port})" if rules.grpc_port else ""
-        self.out.write(f"kedge serves {self.model}{by}{grpc} at {self.url}\n")
+        what = self.model or "every deployed model"
+        self.out.write(f"kedge serves {what}{by}{grpc} at {self.url}\n")
         self.out.flush()
 
 

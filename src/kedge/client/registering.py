@@ -46,7 +46,7 @@ def register_model(
     from kedge.app import open_house
     from kedge.config import bare_project
 
-    house = open_house(where, bare_project(where.project), writer="register")
+    house = open_house(where, bare_project(where.project), writer="register", inline=True)
     try:
         actor = f"person:{giving.user()}" if giving.user() else "client"
         made = house.given.register(name, found.files, actor=actor, description=description or None, tags=labels)

@@ -39,7 +39,8 @@ _LOOK_SECONDS = 1.0
 
 
 class Host:
-    """Answers for all models of a process. `only` narrows the others to some; the project's own is always there."""
+    """Answers for all models of a process. `only` narrows the others to some; the project's own is always there. Where there
+    is no project, `model` is "" and all are others."""
 
     def __init__(
         self,
@@ -70,7 +71,8 @@ class Host:
         self._planes: dict[str, Plane] = {}
         self._loading = threading.Lock()
         self._calls: dict[str, float] = {}
-        self._planes[model] = self._plane(model, service, sticky=sticky, reader=reader)
+        if model:
+            self._planes[model] = self._plane(model, service, sticky=sticky, reader=reader)
 
     @property
     def planes(self) -> Sequence[Plane]:
@@ -90,7 +92,7 @@ class Host:
 
     def models(self) -> Sequence[str]:
         """Name the models that are served, the project's own first."""
-        return tuple(dict.fromkeys((self.model, *self._planes, *self._others())))
+        return tuple(dict.fromkeys((*self._planes, *self._others())))
 
     async def prepare(self, model: str, version: int | None = None) -> None:
         """Have a model loaded that is deployed and was not asked for yet. Raises NotFound, ModelRefused or StoreBroken."""
@@ -103,12 +105,12 @@ class Host:
         return self._known(model).require(version).metadata()
 
     def ready(self, model: str | None = None, version: int | None = None) -> bool:
-        """Tell whether a model can answer now; None: the project's own, and whichever was loaded beside it.
+        """Tell whether a model can answer now; None: the project's own, or without a project any.
 
         A deployed model that is loaded when it is first asked for is ready. Raises NotFound for an unknown one.
         """
         if model is None:
-            return self._planes[self.model].active is not None
+            return self._planes[self.model].active is not None if self.model else bool(self._others())
         plane = self._planes.get(model)
         if plane is None:
             self._require_known(model)
@@ -245,7 +247,7 @@ def host_of(
     sticky = sticky_column(spec, service) if service else spec.rollout.sticky
     blobs = house.blobs
     return Host(
-        model=spec.name,
+        model=spec.name if spec.data.source else ModelName(""),
         service=service,
         sticky=sticky,
         reader=house.features.reader(service) if service else None,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kedge.config import read_project
+from kedge.config import project_or_none, read_project, read_serving
 from kedge.errors import ConfigError
 
 GOOD = """[project]
@@ -116,3 +116,17 @@ def test_a_wrong_expectation_is_named(folder, rule, said) -> None:
 def test_missing_expectations_name_their_file(folder) -> None:
     with pytest.raises(ConfigError, match=r"line 8: data.expectations: .*rules.toml does not exist"):
         read(folder, GOOD.replace('label = "bad"', 'label = "bad"\nexpectations = "rules.toml"'))
+
+
+@pytest.mark.parametrize(("text", "workers"), [(None, 1), ("[project]\nname = 'mine'\n[serving]\nworkers = 3\n", 3)])
+def test_a_folder_without_a_loop_is_served_by_what_its_file_says(tmp_path, text, workers) -> None:
+    if text is not None:
+        (tmp_path / "kedge.toml").write_text(text)
+    name, rules = read_serving(tmp_path)
+    assert (name, rules.workers) == ("", workers)
+    assert project_or_none(tmp_path) is None
+
+
+def test_a_project_is_served_under_its_name(folder) -> None:
+    (folder / "kedge.toml").write_text(GOOD)
+    assert read_serving(folder)[0] == "mine"

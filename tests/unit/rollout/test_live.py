@@ -12,8 +12,9 @@ from tests.unit.rollout.health import START
 from tests.unit.rollout.test_rollout_room import MODEL, Killed, Ports, World
 
 from kedge.domain.monitoring import PredictionBatch
-from kedge.domain.records import encode_batch
+from kedge.domain.records import decode_batch, encode_batch
 from kedge.domain.rollout import Move, RolloutRules, Strategy, takes_challenger
+from kedge.domain.rows import taken
 from kedge.rollout.guards import GUARDS
 from kedge.rollout.judge import GUARD_COUNT
 from kedge.rollout.live import LIVE_GUARDS, LiveLooks
@@ -207,6 +208,22 @@ def test_rows_that_went_elsewhere_than_the_split_sends_them_hold_the_trial():
     look = traffic.look(100)
     assert (look.move, look.misrouted) == (Move.HOLD, 3)
     assert "3 rows did not go where the split, computed again, sends them" in look.reason
+
+
+def test_hashed_entities_and_sampled_rows_are_read_as_they_were_logged():
+    traffic = Traffic(failing, steps=("50%", "100%"))
+    traffic.ask(1, rows=200)
+    [(_, payload)] = traffic.log.scan()
+    whole = decode_batch(payload)
+    kept = taken(whole, [place for place in range(200) if place % 3 == 0])
+    hashed = msgspec.structs.replace(whole, request="h", entities=[f"#{one}" for one in whole.entities], hidden=["plane"])
+    for name, batch, rows in (("s", kept, 67), ("h", hashed, 200)):
+        other = Traffic(steps=("50%", "100%"))
+        again = msgspec.structs.replace(batch, request=name, revision=other.world.now.revision)
+        other.log.append(encode_batch(again))
+        look = other.look()
+        assert (look.misrouted, look.rows, look.errors + look.champion_rows) == (0, 0, rows)
+        assert look.errors == len(batch.errors) > 0
 
 
 def test_few_entities_are_told_from_a_split_that_is_not_followed():
