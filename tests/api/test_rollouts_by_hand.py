@@ -166,6 +166,10 @@ def test_the_page_and_its_json_show_what_is_on_trial_and_whom_it_waits_for(clien
     send(client, "abort")
     ended = client.get("/api/v1/models/flights/rollout").json()
     assert (ended["running"], ended["verdict"]["say"]) == (False, "Nothing is on trial; v1 answers everything.")
+    send(client, "deploy", version=2, rules={"strategy": "shadow"})
+    shadow = client.get("/api/v1/models/flights/rollout").json()["verdict"]["say"]
+    assert shadow.startswith("v2 is on trial with a copy of the traffic")
+    send(client, "abort", reason="now another way")
     send(client, "deploy", version=2, rules={"strategy": "blue-green", "approve": True, "hold": "2d"})
     shown = client.get("/api/v1/models/flights/rollout").json()
     assert (shown["running"], shown["waiting"], shown["challenger"]) == (True, "100%", 2)

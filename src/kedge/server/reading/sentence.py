@@ -180,7 +180,8 @@ def trial_verdict(scene: Scene) -> Sentence:
     if deployment is None or deployment.challenger is None:
         return verdict(scene)
     look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
-    opening = f"v{deployment.challenger} is on trial with {share(deployment.share)} of the traffic"
+    traffic = "a copy" if deployment.strategy is Strategy.SHADOW else share(deployment.share)
+    opening = f"v{deployment.challenger} is on trial with {traffic} of the traffic"
     if look is None:
         say = f"{opening}; the first look at it comes when this window closes."
     elif look.move is Move.ROLL_BACK:
