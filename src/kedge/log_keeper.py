@@ -11,10 +11,12 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
+from kedge.app import House
 from kedge.ports import Archive
 
 SECONDS = 300.0
@@ -22,7 +24,20 @@ DAY = 86_400.0
 """Old predictions are looked for so often, whether or not there is anything to compact."""
 MOST = "256MiB"
 NICE = 10
+_BUSY = b"another process compacts"  # a worker beside this one, or the control plane
 _log = logging.getLogger("kedge.predictions")
+
+
+@contextmanager
+def kept_small(house: House) -> Iterator[None]:
+    """Keep a house's logs small meanwhile."""
+    where = house.settings
+    keeper = LogKeeper(where.project, where.store, archives=(house.archive, house.truth_archive))
+    keeper.start()
+    try:
+        yield
+    finally:
+        keeper.stop()
 
 
 class LogKeeper:
@@ -63,7 +78,7 @@ class LogKeeper:
         with suppress(OSError):  # it may have ended
             os.setpriority(os.PRIO_PROCESS, self._child.pid, NICE)
         _, told = self._child.communicate()
-        if self._child.returncode and not self._stopping.is_set():
+        if self._child.returncode and _BUSY not in told and not self._stopping.is_set():
             _log.error("the prediction log was not compacted: %s", told.decode(errors="replace").strip()[-500:])
         return True
 

@@ -50,6 +50,15 @@ def test_it_works_beside_the_server_and_ends_with_it(house):
     assert not kept._thread.is_alive()
 
 
+def test_that_another_process_is_at_it_is_no_failure(house, caplog):
+    house.predictions.append(encode_batch(answered(1)))
+    house.predictions.close()
+    with house.archive._alone():
+        assert keeper(house).look()
+    assert "was not compacted" not in caplog.text
+    assert house.archive.stored().segments == 1
+
+
 def test_a_failure_is_told_and_nothing_more(house, caplog):
     house.predictions.append(encode_batch(answered(1)))
     house.predictions.close()

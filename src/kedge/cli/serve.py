@@ -19,6 +19,7 @@ from kedge.domain.predictions import Ack
 from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
 from kedge.errors import KedgeError
+from kedge.log_keeper import kept_small
 from kedge.security.redact import redact
 from kedge.serving.ending import Ending
 from kedge.serving.listening import listen, require_token, url_of
@@ -102,6 +103,7 @@ class _Plane:
         with (
             Ending.by_signals(supervised=bool(supervisor)) as ending,
             opened(self.folder, self.store, writer=f"serve-{os.getpid()}", bare=True) as house,
+            kept_small(house),
         ):
             serve_on(
                 self.listener,

@@ -14,7 +14,7 @@ from kedge.config import PROJECT_FILE, Settings, bare_project, project_or_none, 
 from kedge.controller import Controller
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, PortInUse
-from kedge.log_keeper import LogKeeper
+from kedge.log_keeper import kept_small
 from kedge.security.hosts import is_loopback
 from kedge.server.early import Early
 
@@ -41,18 +41,16 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
     _require_free(host, port)
     house = open_house(where, spec, writer="up")
     controller = Controller(house)
-    keeper = LogKeeper(where.project, where.store, archives=(house.archive, house.truth_archive))
     try:
         house.artifacts.sweep()
         controller.start()
-        keeper.start()
         sys.stderr.write(f"the UI and MLflow's clients are served on http://{host}:{port} (Ctrl-C ends it)\n")
         served = Early(house)
-        uvicorn.run(served, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        with kept_small(house):
+            uvicorn.run(served, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     except SystemExit:
         raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
     finally:
-        keeper.stop()
         controller.stop()
         house.close()
 
