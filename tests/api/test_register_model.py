@@ -68,6 +68,15 @@ def test_a_file_and_its_example_become_a_version_that_can_be_served(here):
     assert {"model_registered", "model_servable"} <= events
 
 
+def test_rows_as_lists_are_rows(here):
+    made = kedge.register_model(MODEL, "late", example=X[:7].tolist())
+    house = open_house(settings(here), bare_project(here), writer="test")
+    signature = house.registry.servable("late", made.number).signature
+    house.close()
+    assert signature is not None
+    assert [column.name for column in signature.inputs] == ["x0", "x1"]
+
+
 def test_what_cannot_be_served_is_not_registered(here):
     (here / "late.skops").write_bytes(SklearnFormat().dump(MODEL)["model.skops"])
     (here / "model.pkl").write_bytes(b"x")

@@ -174,6 +174,8 @@ def example_files(example: Any, *, output: str, tolerance: float | None) -> dict
 def _example(example: Any) -> tuple[str, bytes]:
     import numpy as np
 
+    if isinstance(example, list | tuple) and example and isinstance(example[0], list | tuple):
+        example = np.asarray(example)  # rows as lists, which a frame would take for columns
     if isinstance(example, np.ndarray) and example.ndim == 2 and example.dtype.kind in "fiub":
         example = {f"x{place}": example[:, place] for place in range(example.shape[1])}
     if isinstance(example, Mapping) and any(np.ndim(each) > 1 for each in example.values()):
