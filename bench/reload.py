@@ -117,16 +117,27 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("--requests", type=int, default=100_000)
     requests = options.parse_args().requests
-    folder = Path(tempfile.mkdtemp(prefix="kedge-reload-")) / "project"
-    subprocess.run([sys.executable, str(ROOT / "bench/serving_project.py"), str(folder)], check=True, stdout=sys.stderr)
-    port = free_port()
-    words = [sys.executable, "-m", "kedge", "serve", str(folder), "--port", str(port), "--workers", "2"]
-    server = Server("kedge", [*words, "--store", str(folder / ".kedge")], folder=folder, port=port)
-    server.start()
-    print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; 2 workers")
-    load, held = Load(server), True
+    with tempfile.TemporaryDirectory(prefix="kedge-reload-") as home:
+        folder, port = Path(home) / "project", free_port()
+        make = [sys.executable, str(ROOT / "bench/serving_project.py"), str(folder)]
+        subprocess.run(make, check=True, stdout=sys.stderr)
+        words = [sys.executable, "-m", "kedge", "serve", str(folder), "--port", str(port), "--workers", "2"]
+        server = Server("kedge", [*words, "--store", str(folder / ".kedge")], folder=folder, port=port)
+        server.start()
+        print(f"machine: {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; 2 workers")
+        load = Load(server)
+        try:
+            held = disturbed(load, requests)
+        finally:
+            server.stop()
+        return 0 if logged(load, folder) and held else 1
+
+
+def disturbed(load, requests) -> bool:
+    """Load the server while each kind of change goes on; say whether no more failed than may."""
+    server, held = load.server, True
     for what, disturb, limit in (
-        ("reload, canary, shadow, rollback", switching(folder), 0),
+        ("reload, canary, shadow, rollback", switching(server.folder), 0),
         ("SIGHUP: workers replaced", signalling(server, signal.SIGHUP), 0),
         ("SIGKILL: a worker lost", signalling(server, signal.SIGKILL), CLIENTS),
     ):
@@ -138,16 +149,19 @@ def main() -> int:
         told = f"{failed} failed of {requests:,} (limit {allowed})  {requests / seconds:,.0f}/s  {disturb.changes} changes"
         print(f"{what:34} {told}  {'ok' if failed <= allowed else 'OVER'}")
     supervisor = psutil.Process(server.process.pid)
-    print(
-        "memory (PSS): " + ", ".join(f"{p.memory_full_info().pss >> 20} MiB" for p in (supervisor, *supervisor.children()))
-    )
-    server.stop()
-    logged = Counter(decode_batch(data).request for _, data in FileJournal(folder / ".kedge/predictions", "bench").scan())
-    lost, twice = set(load.ids) - set(logged), sum(count > 1 for count in logged.values())
+    held_by = [process.memory_full_info().pss >> 20 for process in (supervisor, *supervisor.children())]
+    print(f"memory (PSS, MiB): supervisor {held_by[0]}, workers {held_by[1:]}")
+    return held
+
+
+def logged(load, folder) -> bool:
+    """Say whether each answer is in the log once."""
+    found = Counter(decode_batch(data).request for _, data in FileJournal(folder / ".kedge/predictions", "bench").scan())
+    lost, twice = set(load.ids) - set(found), sum(count > 1 for count in found.values())
     print(f"log: {len(load.ids):,} answers, {len(lost)} not in it, {twice} in it twice  {'OVER' if lost or twice else 'ok'}")
     if load.failed:
         print(f"what failed: {dict(load.failed)}")
-    return 0 if held and not lost and not twice else 1
+    return not lost and not twice
 
 
 if __name__ == "__main__":
