@@ -33,7 +33,7 @@ __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
 TRUST_FILE = "trust.toml"
-_WITHOUT_LOOP = {"project", "serving"}
+_WITHOUT_LOOP = {"project", "serving", "predictions"}
 _SECTIONS = (
     "project",
     "data",
@@ -53,9 +53,7 @@ def read_project(folder: Path) -> ProjectSpec:
     """Read and check `kedge.toml` of a folder. Raises ConfigError with file, line and what would be right."""
     path = folder / PROJECT_FILE
     document = Document.read(path, or_else="make a project with: kedge init DIR --template tabular")
-    document.only(
-        "project", "data", "features", "training", "gate", "rollout", "monitoring", "retraining", "serving", "replay"
-    )
+    document.only(*_SECTIONS)
     name = document.table("project", required=True).get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         document.fail(("project", "name"), f'project.name is {name!r}; write 1 to 63 letters, digits, "-" or "_"')
@@ -122,9 +120,24 @@ def read_trust(where: Settings) -> Trust:
 
 
 def bare_project(folder: Path) -> ProjectSpec:
-    """Make what stands for a project where there is none: named as the folder, without data, so nothing is ever trained."""
+    """Make what stands for a project where there is none: named as the folder, without data, so nothing is ever trained.
+
+    How its models are served and their predictions kept is read from its file, if there is one. Raises ConfigError.
+    """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-_")[:63]
-    return ProjectSpec(name=ModelName(plain or "kedge"), data=DataRules(source="", time="", label=""))
+    bare = ProjectSpec(name=ModelName(plain or "kedge"), data=DataRules(source="", time="", label=""))
+    if not (folder / PROJECT_FILE).exists():
+        return bare
+    document = Document.read(folder / PROJECT_FILE, or_else="")
+    spec = msgspec.structs.replace(
+        bare,
+        serving=document.section("serving", ServingRules),
+        predictions=document.section("predictions", PredictionRules),
+    )
+    _check_durations(document, spec)
+    _check_serving(document, spec.serving)
+    _check_predictions(document, spec)
+    return spec
 
 
 def _check_durations(document: Document, spec: ProjectSpec) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
+from kedge.cli.showing import show_rows
 from kedge.cli.who import person
 from kedge.domain.ids import ModelName
 from kedge.domain.sizes import bytes_of
@@ -147,16 +147,24 @@ def status(project: Project = HERE, store: Store = None, as_json: Json = False) 
 
 
 def _show(frame: "pl.DataFrame", *, everything: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    """Print a table: a prediction's id is never cut, since `why` and the ground truth ask for it."""
+    title = f"{len(frame):,} prediction" + ("s" if len(frame) != 1 else "")
+    if everything:
+        rows = [[_cell(value) for value in row] for row in frame.iter_rows()]
+        show_rows(title, frame.columns, rows=rows, whole={"id"})
+        return
+    brief = [name for name in _SHOWN if name in frame.columns]
+    rows = [
+        [str(row.get("id", "·")), _cell(row.get("answered_at")), _by(row), *(_cell(row.get(name)) for name in _SHOWN[5:])]
+        for row in frame.select(brief).iter_rows(named=True)
+    ]
+    show_rows(title, ("id", "answered at", "by", *_SHOWN[5:]), rows=rows, whole={"id"})
 
-    names = [name for name in (frame.columns if everything else _SHOWN) if name in frame.columns]
-    table = Table()
-    for name in names:
-        table.add_column(name, justify="right" if frame[name].dtype.is_numeric() else "left")
-    for row in frame.select(names).iter_rows():
-        table.add_row(*(escape(_cell(value)) for value in row))
-    Console().print(table)
+
+def _by(row: dict[str, object]) -> str:
+    """Name who answered: the model's version, and that it was on trial."""
+    trial = f" {row['variant']}" if row.get("variant") not in (None, "champion") else ""
+    return f"{row.get('model')} v{row.get('version')}{trial}"
 
 
 def _cell(value: object) -> str:

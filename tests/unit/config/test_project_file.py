@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kedge.config import project_or_none, read_project, read_serving
+from kedge.config import bare_project, project_or_none, read_project, read_serving
 from kedge.errors import ConfigError
 
 GOOD = """[project]
@@ -48,6 +48,14 @@ def test_a_good_file(folder) -> None:
     assert (spec.name, spec.dataset, spec.step_seconds) == ("mine", "mine", 604800)
     assert spec.retraining.price.retrain == 40
     assert [check.metric for check in spec.gate.checks] == [None, "roc_auc"]
+
+
+def test_what_is_said_of_predictions_holds_with_a_loop_and_without(folder) -> None:
+    assert read(folder, GOOD + '[predictions]\nkeep = "90d"\n').predictions.keep == "90d"
+    (folder / "kedge.toml").write_text('[project]\nname = "mine"\n[serving]\nworkers = 3\n[predictions]\nkeep = "30d"\n')
+    assert project_or_none(folder) is None
+    bare = bare_project(folder)
+    assert (bare.predictions.keep, bare.serving.workers) == ("30d", 3)
 
 
 @pytest.mark.parametrize(
