@@ -14,6 +14,7 @@ CATCH_ANYTHING = {
     "adapters/worker.py",
     "controller.py",
     "server/mlflow/router.py",
+    "serving/batch.py",
     "serving/door/application.py",
     "serving/door/direct.py",
     "serving/follow.py",

@@ -47,7 +47,7 @@ class Finish:
         if logged and self._log.ack is Ack.SYNCED:
             task = asyncio.ensure_future(self._tell_synced(good, began))
             self._syncing.add(task)
-            task.add_done_callback(self._syncing.discard)
+            task.add_done_callback(lambda task: self._synced(task, good))
         elif good:
             self._tell(good, logged=logged, began=began)
 
@@ -57,6 +57,14 @@ class Finish:
         left = [asked for asked in group if not asked.future.done()]  # the others' callers are gone
         if left:
             self._tell(left, logged=logged, began=began)
+
+    def _synced(self, task: "asyncio.Future[None]", group: Sequence[Waiting]) -> None:
+        """Let nobody wait for ever whose answer could not be told."""
+        self._syncing.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
+            for asked in group:
+                asked.future.set_exception(error)
 
     def _tell(self, group: Sequence[Waiting], *, logged: bool, began: float) -> None:
         ended = monotonic()

@@ -85,11 +85,14 @@ class Queue:
         group = self._take()
         if not group:
             return
-        if _seconds(group) > INLINE_SECONDS:
-            self._send(group)
-            return
-        self._call(group)
-        self._finish(group)
+        try:
+            if _seconds(group) > INLINE_SECONDS:
+                self._send(group)
+            else:
+                self._call(group)
+                self._finish(group)
+        except Exception as error:  # the queue's door: who waits would wait for ever
+            _fail(group, error)
         self._go_on()
 
     def _take(self) -> Group:
@@ -122,20 +125,21 @@ class Queue:
             _watch(asked)
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"kedge-model-{self._name}")
+        done = self._thread.submit(self._call, group)
         self._in_flight = len(group)
         self._called(True)
-        done = self._thread.submit(self._call, group)
         done.add_done_callback(lambda call: _back(loop, self._returned, group=group, call=call))
 
     def _returned(self, group: Group, call: "Future[None]") -> None:
         self._in_flight = 0
         self._called(False)
-        if (error := call.exception()) is not None:
-            for asked in group:
-                if not asked.future.done():
-                    asked.future.set_exception(error)
+        if (failure := call.exception()) is not None:
+            _fail(group, failure)
         else:
-            self._finish([asked for asked in group if not asked.future.done()])
+            try:
+                self._finish([asked for asked in group if not asked.future.done()])
+            except Exception as error:  # the queue's door, as in `_turn`
+                _fail(group, error)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -156,6 +160,12 @@ def _seconds(group: Group) -> float:
     return sum(versions[number].seconds(rows) for number in numbers)
 
 
+def _fail(group: Group, error: BaseException) -> None:
+    """Tell those of a group that are not answered yet what went wrong."""
+    for asked in group:
+        asked.future.set_exception(error)
+
+
 def _back(loop: asyncio.AbstractEventLoop, returned: Callable[..., None], *, group: Group, call: "Future[None]") -> None:
     """Tell the loop that a call has returned; a loop that is closed has nobody left who waits."""
     try:
@@ -173,5 +183,6 @@ def _watch(asked: Waiting) -> None:
 def _expire(asked: Waiting) -> None:
     if not asked.future.done():
         waited = asked.deadline - asked.arrived
-        said = f"no answer within {waited:.3g} s; ask with more time, or for fewer rows"
+        within = f"within {waited:.3g} s" if waited > 0 else "in the time that was given"
+        said = f"no answer {within}; ask with more time, or for fewer rows"
         asked.future.set_exception(DeadlineExceeded(said))

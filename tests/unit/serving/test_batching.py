@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, question_of, tensor
 
+from kedge.domain.predictions import Ack
 from kedge.domain.rollout import Strategy
 from kedge.errors import DeadlineExceeded, KedgeError, ModelRefused, Overloaded
 from kedge.serving.plane import Limits
@@ -265,3 +266,48 @@ def test_the_entity_of_a_header_decides_the_split() -> None:
     batches = around.logged()
     assert [batch.entities for batch in batches] == [[f"e{turn}"] * 2 for turn in range(20)]
     assert {tuple(batch.versions) for batch in batches} == {(1, 1), (2, 2)}
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_fault_of_ours_is_told_to_all_who_wait_and_the_next_are_answered(slow: bool) -> None:
+    around, model = held() if slow else (numbers(), None)
+    if model is not None:
+        model.free.set()
+    append = around.host.log.append_all
+
+    def broken(batches: Any) -> bool:
+        around.host.log.append_all = append  # type: ignore[method-assign]
+        raise RuntimeError("a fault")
+
+    around.host.log.append_all = broken  # type: ignore[method-assign]
+
+    async def ask() -> list[Any]:
+        first = [around.host.ask(asked((row, row))) for row in (1, 2)]
+        failed = await asyncio.wait_for(asyncio.gather(*first, return_exceptions=True), 10)
+        return [*failed, await asyncio.wait_for(around.host.ask(asked((3, 4))), 10)]
+
+    one, two, after = asyncio.run(ask())
+    assert (str(one), str(two)) == ("a fault", "a fault")
+    assert values(after) == [7.0]
+    assert around.plane.spare, "nothing waits"
+
+
+def test_a_synced_answer_that_cannot_be_told_is_an_error() -> None:
+    around = numbers()
+    around.host.log.ack = Ack.SYNCED
+
+    async def broken() -> bool:
+        raise RuntimeError("a fault")
+
+    around.host.log.acknowledged = broken  # type: ignore[method-assign]
+
+    async def ask() -> InferResponse:
+        return await asyncio.wait_for(around.host.ask(asked((1, 2))), 10)
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        asyncio.run(ask())
+
+
+def test_a_deadline_that_was_over_is_no_negative_time() -> None:
+    (late,) = together(numbers(), asked((1, 2), deadline=time.monotonic() - 1))
+    assert str(late).startswith("no answer in the time that was given")
