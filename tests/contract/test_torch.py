@@ -104,6 +104,7 @@ def test_sample_inputs_and_guards_are_thrown_away(exported, tmp_path, monkeypatc
     ("changes", "why"),
     [
         ({"models/model.json": graph(b"torch.ops.aten.softmax.int", b"torch.os.system")}, "operator 'torch.os.system'"),
+        ({"models/model.json": graph(b"aten.softmax.int", b"aten.from_file.default")}, "aten.from_file.default' is not"),
         ({"models/model.json": graph(b"Symbol(", b"exit(")}, "the shape expression"),
         ({"data/weights/model_weights_config.json": graph(b'"use_pickle": false', b'"use_pickle": true')}, "pickled tensor"),
         ({"data/constants/custom_obj_0": lambda _: b"x"}, "'data/constants/custom_obj_0' in the exported program"),

@@ -151,10 +151,10 @@ def read_arrays(tensors: Sequence[Tensor], signature: TensorSignature) -> dict[s
     given = [tensor.name for tensor in tensors]
     if unknown := [name for name in given if name not in known]:
         raise RequestInvalid(f"unknown input {', '.join(unknown)}; this model takes {', '.join(known)}")
+    if len(set(given)) < len(given):
+        raise RequestInvalid(f"input given twice: {', '.join(dict.fromkeys(n for n in given if given.count(n) > 1))}")
     if missing := [name for name in known if name not in given]:
         raise RequestInvalid(f"missing input {', '.join(missing)}; this model takes {', '.join(known)}")
-    if len(given) > len(known):
-        raise RequestInvalid(f"input given twice: {', '.join(dict.fromkeys(n for n in given if given.count(n) > 1))}")
     arrays = {tensor.name: _array(tensor, known[tensor.name]) for tensor in tensors}
     if signature.batched and len(lengths := {len(array) for array in arrays.values()}) > 1:
         raise RequestInvalid(f"inputs differ in their rows: {', '.join(map(str, sorted(lengths)))}")
@@ -162,14 +162,14 @@ def read_arrays(tensors: Sequence[Tensor], signature: TensorSignature) -> dict[s
 
 
 def _array(tensor: Tensor, spec: TensorSpec) -> np.ndarray:
-    wanted = [("any" if size == -1 else size) for size in spec.shape]
     if tensor.datatype != spec.datatype:
         raise RequestInvalid(f"input {spec.name!r}: datatype {tensor.datatype}, not {spec.datatype}")
     shape = tensor.shape
     if len(shape) == len(spec.shape) + 1 and shape[-1:] == (1,):
         shape = shape[:-1]  # a column as [rows, 1]
+    wanted = ", ".join("any" if size == -1 else str(size) for size in spec.shape)
     if len(shape) != len(spec.shape) or any(w not in (-1, n) for w, n in zip(spec.shape, shape, strict=True)):
-        raise RequestInvalid(f"input {spec.name!r}: shape {list(tensor.shape)}, not {wanted}")
+        raise RequestInvalid(f"input {spec.name!r}: shape {list(tensor.shape)}, not [{wanted}]")
     if 0 in shape:
         raise RequestInvalid(f"input {spec.name!r}: shape {list(tensor.shape)} has nothing in it")
     data = tensor.text() if spec.datatype == "BYTES" else tensor.data

@@ -210,9 +210,23 @@ def custom():
     return graph([node], shape[:1], shape[1:], opsets=[helper.make_opsetid("evil.ops", 1)])
 
 
+def beside_a_function():
+    """Name an operator of a domain in which the file has a function of another name."""
+    model = custom()
+    same = [helper.make_node("Identity", ["a"], ["b"])]
+    opsets = [helper.make_opsetid("", 18)]
+    model.functions.append(helper.make_function("evil.ops", "Harmless", ["a"], ["b"], same, opsets))
+    return model
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
-    [(outside, "lies outside the file"), (nested, "lies outside the file"), (custom, "of domain 'evil.ops'")],
+    [
+        (outside, "lies outside the file"),
+        (nested, "lies outside the file"),
+        (custom, "of domain 'evil.ops'"),
+        (beside_a_function, "'Evil' is of domain 'evil.ops'"),
+    ],
 )
 def test_an_onnx_model_that_reaches_out_is_refused(look, made, why):
     with pytest.raises(ModelRefused, match=why):

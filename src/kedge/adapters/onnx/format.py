@@ -110,25 +110,27 @@ def _require_sound(data: bytes) -> None:
         raise ConfigError("this model needs ONNX; install it: pip install 'kedge[onnx]'") from error
     try:
         model = onnx.load_from_string(data)
+        own = {(function.domain, function.name) for function in model.functions}
         for graph in (model.graph, *model.functions):
-            _require_graph(graph, domains={*_DOMAINS, *(function.domain for function in model.functions)})
+            _require_graph(graph, own=own)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         raise ModelRefused(f"the file is not a sound ONNX model: {' '.join(str(error).split())[:300]}") from error
 
 
-def _require_graph(graph: Any, *, domains: set[str]) -> None:
+def _require_graph(graph: Any, *, own: set[tuple[str, str]]) -> None:
+    """Check a graph and those inside it; `own` are the functions of the file: a domain that one has names no other."""
     from onnx import TensorProto
 
     for tensor in _tensors(graph):
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise ModelRefused(f"tensor {tensor.name!r} lies outside the file; save the model with its data inside")
     for node in graph.node:
-        if node.domain not in domains:
+        if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:
             raise ModelRefused(f"operator {node.op_type!r} is of domain {node.domain!r}; only ONNX's own are allowed")
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                _require_graph(inner, domains=domains)
+                _require_graph(inner, own=own)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

@@ -4,8 +4,8 @@ PyTorch's own reader unpickles sample inputs, evaluates the text of shape expres
 
     weights, constants   raw numbers only, never pickled
     sample inputs        thrown away; an empty one of our own takes their place
-    model.json           operators of ATen and Python's arithmetic only; expressions of symbols and whole numbers only;
-                         no guards, no metadata of nodes
+    model.json           operators that compute (`operators.py`) and Python's arithmetic only; expressions of symbols and
+                         whole numbers only; no guards, no metadata of nodes
 Whatever else is in the archive is refused.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from kedge.adapters.torch.operators import computes
 from kedge.errors import ModelRefused
 
 _SAMPLES = "data/sample_inputs/model.pt"
@@ -27,7 +28,6 @@ _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)|\.format_version|\.storage_alignment"
     r"|data/weights/weight_\d+|data/constants/tensor_\d+"
 )
-_ATEN = re.compile(r"torch\.ops\.aten\.[a-zA-Z0-9_]+\.[a-zA-Z0-9_]+")
 _ARITHMETIC = frozenset(
     "_operator." + name
     for name in (
@@ -90,9 +90,14 @@ def _graph(program: Any) -> Any:
     for value in _objects(program):
         target = value.get("target")
         if isinstance(target, str) and "inputs" in value:
-            if not (_ATEN.fullmatch(target) or target in _ARITHMETIC):
-                raise ModelRefused(f"operator {target!r} is not allowed in an exported program; ATen's are")
+            if not (computes(target) or target in _ARITHMETIC):
+                raise ModelRefused(
+                    f"operator {target!r} is not allowed in an exported program; ATen's that compute answers are. Serve the"
+                    " model as a signed package"
+                )
             value["metadata"] = {}
+        if value.get("as_operator") is not None:
+            raise ModelRefused("an operator is given to an operator, which is not allowed in an exported program")
         text = value.get("expr_str")
         if text is not None and not (isinstance(text, str) and _EXPRESSION.fullmatch(text)):
             raise ModelRefused(f"the shape expression {str(text)[:60]!r} is not allowed in an exported program")
