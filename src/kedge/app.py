@@ -358,6 +358,7 @@ class House:
             journal=self.truths,
             watches=self.meta.watches,
             secret=self.secret,
+            home=self.spec.name,
         )
 
     @cached_property

@@ -13,7 +13,7 @@ import kedge as api
 from kedge.app import open_house
 from kedge.cli.main import application
 from kedge.config import bare_project, settings
-from kedge.domain.records import encode_batch
+from kedge.domain.records import decode_truth, encode_batch
 from kedge.errors import RequestInvalid
 from kedge.server.application import application as control_plane
 
@@ -129,3 +129,59 @@ def test_python_tells_facts(folder):
     assert truths(folder) == {"r-2.0": 1.0, "r-1.0": 0.0}
     with pytest.raises(RequestInvalid, match="no column id"):
         api.ground_truth({"value": [1]})
+
+
+@pytest.fixture
+def other(folder):
+    """Make a folder without a project where only a model of another name has answered."""
+    made = folder.parent / "elsewhere"
+    made.mkdir()
+    answer(made, "late", 1, 2, 3)
+    return made
+
+
+def answer(made, model, *numbers):
+    house = opened(made)
+    batches = [answered(number, model=model, entities=["UA1", f"e{number}"]) for number in numbers]
+    house.predictions.append_all([encode_batch(each) for each in batches])
+    house.close()
+
+
+def test_without_a_project_the_model_that_answered_is_meant(other, monkeypatch):
+    monkeypatch.chdir(other)
+    assert kedge("add", "1", "r-1.0", *KNOWN_AT) == "1 recorded\n"
+    assert kedge("add", "0", "--entity", "UA1", "--time", "2013-01-01T23:00:00", *KNOWN_AT) == "1 recorded\n"
+    pl.DataFrame({"id": ["r-1.1", "r-2.0"], "value": [1, 0]}).write_csv("facts.csv")
+    assert "2 recorded" in kedge("import", "facts.csv")
+    assert api.ground_truth({"id": ["r-2.1"], "value": [1]}).recorded == 1
+    assert json.loads(kedge("report", "--json"))["model"] == "late"
+    assert truths(other) == {"r-1.0": 1.0, "r-3.0": 0.0, "r-1.1": 1.0, "r-2.0": 0.0, "r-2.1": 1.0}
+
+
+def test_without_a_project_and_with_several_models_one_is_to_be_named(other, monkeypatch):
+    monkeypatch.chdir(other)
+    answer(other, "early", 7)
+    assert kedge("add", "1", "r-7.0", *KNOWN_AT) == "1 recorded\n", "an id says whose it is"
+    by_entity = ("add", "1", "--entity", "UA1", "--time", "2013-01-01T23:00:00", *KNOWN_AT)
+    for words in (by_entity, ("report",)):
+        assert "several models answered: early, late; name one (--model" in kedge(*words, code=1)
+    assert kedge(*by_entity, "--model", "late") == "1 recorded\n"
+    assert truths(other) == {"r-7.0": 1.0, "r-3.0": 1.0}
+
+
+def test_without_a_project_the_api_records_under_no_model_that_is_not_there(other):
+    house = opened(other)
+    with TestClient(control_plane(house), base_url=BASE) as client:
+        body = {"predictions": ["r-1.0", "r-9.0"], "values": [1, 1]} | KNOWN
+        answer = client.post("/api/v1/ground-truth", json=body).json()
+        assert (counts(answer), answer["looked_up"]) == ({"recorded": 1, "unknown": 1}, True)
+        looked = {"predictions": ["r-1.1"], "values": [0], "look_up": True} | KNOWN
+        assert counts(client.post("/api/v1/ground-truth", json=looked).json()) == {"recorded": 1}
+    kept = [decode_truth(payload) for _, payload in house.truths.scan()]
+    house.close()
+    assert {batch.model for batch in kept} == {"late"}
+
+
+def test_a_file_of_facts_that_is_not_there_is_named_once(folder):
+    for name in ("none.csv", "none.jsonl"):
+        assert kedge("import", name, code=1) == f"there is no file {folder / name}"

@@ -174,6 +174,7 @@ class FilledHouse:
             journal=none.journal("nobody"),
             watches=meta.watches,
             secret=lambda: b"key",
+            home=self.spec.name,
         )
         self.hostile, self.broken = hostile, False
         self.lineage = self.monitoring = self.rollout = self

@@ -22,7 +22,7 @@ _LINES = (".jsonl", ".ndjson")
 nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Project = Annotated[Path, typer.Option("--project", help="The project's folder.", show_default="this folder")]
-Model = Annotated[str | None, typer.Option(help="The model.", show_default="the project's")]
+Model = Annotated[str | None, typer.Option(help="The model.", show_default="the one that answered")]
 Within = Annotated[str, typer.Option(help="By entity: how much older than the time the prediction may be.")]
 KnownAt = Annotated[datetime | None, typer.Option(help="When it became known (UTC).", show_default="now")]
 
@@ -87,7 +87,7 @@ def import_(
 def report(model: Model = None, project: Project = HERE, store: Store = None, as_json: Json = False) -> None:
     """Tell how much is labelled, and what was odd, over the windows that were measured."""
     with opened(project, store, writer="ground-truth", bare=True, make=False) as house:
-        found = house.ground_truth.standing(ModelName(model) if model is not None else house.spec.name)
+        found = house.ground_truth.standing(ModelName(model) if model is not None else house.ground_truth.only())
     if as_json:
         print_json(found)
         return
@@ -119,7 +119,7 @@ def _record(
         rows = _read(house, table) if isinstance(table, str) else table
         now = known_at.replace(tzinfo=UTC) if known_at is not None else house.clock.now()
         return house.ground_truth.record(
-            ModelName(model) if model is not None else house.spec.name,
+            ModelName(model) if model is not None else None,
             facts_of(rows, now=now, **names),
             horizon=horizon_of(house.spec),
             within=span,
@@ -134,6 +134,8 @@ def _read(house: "House", file: str) -> "pl.DataFrame":
     path = Path(file).resolve()
     if path.suffix not in _LINES:
         return house.tables.lazy(str(path)).collect()
+    if not path.is_file():
+        raise SourceFailed(f"there is no file {path}")
     try:
         return pl.read_ndjson(path)
     except (OSError, PolarsError) as error:

@@ -75,8 +75,9 @@ def ground_truth(
 
     The other arguments name its columns: `id` of predictions, or, with `entity` named, entities and `time`s, each about the
     newest prediction of its entity at or before the time and not older than `within`. `known_at` names a column, too, or is
-    one time for all (now). Facts that are in the log are not recorded again; the report says what became of all. Raises
-    RequestInvalid for a column that is not there.
+    one time for all (now). Without `model` each prediction by id is its model's. Facts that are in the log are not
+    recorded again; the report says what became of all. Raises RequestInvalid for a column that is not there, and where it
+    is unclear which model is meant.
     """
     from kedge.monitoring.ground_truth import facts_of
 
@@ -88,7 +89,7 @@ def ground_truth(
         column = known_at if isinstance(known_at, str) else ""
         found = facts_of(table, now=now or house.clock.now(), id=id, entity=entity, time=time, value=value, known_at=column)
         return house.ground_truth.record(
-            ModelName(model) if model is not None else house.spec.name,
+            ModelName(model) if model is not None else None,
             found,
             horizon=horizon_of(house.spec),
             within=_span(within),

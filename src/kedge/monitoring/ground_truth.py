@@ -7,7 +7,9 @@ one about a prediction stays.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import polars as pl
 
@@ -23,6 +25,7 @@ BATCH = 10_000
 EXAMPLES = 10
 _TRIES = 3
 _UTC = pl.Datetime("us", "UTC")
+_Found = TypeVar("_Found")
 
 
 class GroundTruth:
@@ -36,13 +39,14 @@ class GroundTruth:
         journal: Journal,
         watches: Watches,
         secret: Callable[[], bytes],
+        home: ModelName,
     ) -> None:
         self._predictions, self._truths, self._journal = predictions, truths, journal
-        self._watches, self._secret = watches, secret
+        self._watches, self._secret, self._home = watches, secret, home
 
     def tell(
         self,
-        model: ModelName,
+        model: ModelName | None,
         values: Sequence[float],
         *,
         known_at: datetime,
@@ -59,24 +63,24 @@ class GroundTruth:
             model, facts_of(table, now=known_at, entity="entity" if entities else ""), horizon=horizon, within=within
         )
 
-    def record(self, model: ModelName, facts: pl.DataFrame, *, horizon: timedelta, within: timedelta) -> TruthReport:
+    def record(self, model: ModelName | None, facts: pl.DataFrame, *, horizon: timedelta, within: timedelta) -> TruthReport:
         """Look facts up and record those that are new. Columns: `value` (float64) and `known_at` (UTC), and either `id` or
-        `entity` (text) and `time` (UTC). `horizon` is how long monitoring waits for a label.
+        `entity` (text) and `time` (UTC). `horizon` is how long monitoring waits for a label. Without a model each prediction
+        by id is its model's, and entities are those of `only()`.
 
-        Raises RequestInvalid for other columns; StoreBroken where the log cannot be read. What was recorded before stays.
+        Raises RequestInvalid for other columns, and where it is unclear which model is meant; StoreBroken where the log
+        cannot be read. What was recorded before stays.
         """
         by_entity = "entity" in facts.columns
         if {*facts.columns} != ({"entity", "time", "value", "known_at"} if by_entity else {"id", "value", "known_at"}):
             raise RequestInvalid("facts have value, known_at, and either id or entity and time")
-        for left in reversed(range(_TRIES)):
-            try:
-                judged = self._judged(model, facts.with_row_index("row"), horizon=horizon, within=within)
-                break
-            except FileNotFoundError:  # compacted or erased between the listing and the reading
-                if not left:
-                    raise
+        if model is None and not by_entity:
+            shares = _steadily(lambda: self._by_model(facts))
+            return _together([self.record(each, some, horizon=horizon, within=within) for each, some in shares])
+        whose = self.only() if model is None else model
+        judged = _steadily(lambda: self._judged(whose, facts.with_row_index("row"), horizon=horizon, within=within))
         recorded = judged.filter(pl.col("why").is_in(["", "late"]))
-        self._keep(model, recorded)
+        self._keep(whose, recorded)
         counts = dict(judged.group_by("why").len().iter_rows())
         refused = judged.filter(~pl.col("why").is_in(["", "late"])).sort("row").head(EXAMPLES)
         return TruthReport(
@@ -88,6 +92,37 @@ class GroundTruth:
     def standing(self, model: ModelName) -> TruthStanding:
         """Tell how a model's ground truth stands, over the windows that were measured."""
         return standing_of(model, self._watches.list(model, limit=1_000_000))
+
+    def only(self) -> ModelName:
+        """Give the model that is meant where none is named: the project's, if it answered or none did, else the only
+        one that is in the log. Raises RequestInvalid where there are several."""
+        names = _steadily(self._models)
+        if self._home in names or not names:
+            return self._home
+        return _one(names, "several models answered")
+
+    # ---- whose ----
+
+    def _models(self) -> list[str]:
+        tables = [table.select("model") for table in self._predictions.index()]
+        known = pl.concat([pl.LazyFrame(schema={"model": pl.String}), *tables])
+        return known.unique().collect()["model"].sort().to_list()
+
+    def _by_model(self, facts: pl.DataFrame) -> list[tuple[ModelName, pl.DataFrame]]:
+        """Share facts by prediction out: to the project's model its own and what names nothing, to others theirs."""
+        wanted = pl.col("id").is_in(facts["id"].drop_nulls().unique().implode())
+        known = _read(self._predictions.index(), wanted, columns=("id", "model")).select("id", "model").unique()
+        mine = known.filter(pl.col("model") == self._home)
+        others = known.join(mine, on="id", how="anti")
+        twice = others.filter(pl.col("id").is_duplicated()).sort("id", "model")
+        if len(twice):
+            one = twice["id"][0]
+            _one(twice.filter(pl.col("id") == one)["model"].to_list(), f"several models answered {one}")
+        shared = facts.join(others, on="id", how="left", maintain_order="left")
+        groups = shared.with_columns(pl.col("model").fill_null(self._home)).partition_by(
+            "model", as_dict=True, include_key=False, maintain_order=True
+        )
+        return [(ModelName(str(name)), some) for (name,), some in groups.items()] or [(self._home, facts)]
 
     # ---- judging ----
 
@@ -171,6 +206,27 @@ class GroundTruth:
         ]
         if payloads:
             self._journal.append_all(payloads)
+
+
+def _steadily(read: Callable[[], _Found]) -> _Found:
+    for _ in range(_TRIES - 1):
+        with suppress(FileNotFoundError):  # compacted or erased between the listing and the reading
+            return read()
+    return read()
+
+
+def _one(names: Sequence[str], why: str) -> ModelName:
+    if len(names) > 1:
+        raise RequestInvalid(f'{why}: {", ".join(names)}; name one (--model, or "model" in the request)')
+    return ModelName(names[0])
+
+
+def _together(reports: Sequence[TruthReport]) -> TruthReport:
+    counts = {
+        name: sum(getattr(report, name) for report in reports)
+        for name in ("recorded", "repeated", "contradicting", "unknown", "invalid", "late")
+    }
+    return TruthReport(**counts, examples=tuple(each for report in reports for each in report.examples)[:EXAMPLES])
 
 
 def _read(tables: Iterable[pl.LazyFrame], wanted: pl.Expr, *, columns: tuple[str, ...]) -> pl.DataFrame:

@@ -70,7 +70,7 @@ class Facts(Protocol):
 
     def tell(
         self,
-        model: ModelName,
+        model: ModelName | None,
         values: Sequence[float],
         *,
         known_at: datetime,

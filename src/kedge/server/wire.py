@@ -18,8 +18,8 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Ground truth: for each prediction's id the fact (0 or 1, or the value); `known_at` is now, unless it is given.
 
     Instead of `predictions`, `entities` and `times`: a fact is then about the newest prediction of its entity at or before
-    its time, and not older than `within`. `look_up` has facts by prediction looked up at once, too. `model` is the
-    project's, unless it is given.
+    its time, and not older than `within`. `look_up` has facts by prediction looked up at once, too. Without a
+    `model` each prediction that is looked up is its model's.
     """
 
     values: list[float]

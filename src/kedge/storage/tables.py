@@ -86,7 +86,7 @@ class PolarsTables:
         if len(suffixes) > 1 or suffixes == {""}:
             raise SourceFailed(f"{path}: Kedge reads tables in files of one kind, one of {', '.join(_SCANNERS)}")
         if lost := next((each for each in paths if not each.is_file()), None):
-            raise SourceFailed(f"{path}: there is no file {lost}")
+            raise SourceFailed(f"there is no file {lost}")
         try:
             rows = _SCANNERS[suffixes.pop()](paths)
             rows.collect_schema()

@@ -31,6 +31,7 @@ class Truths(World):
             journal=self.journal,
             watches=self.meta.watches,
             secret=lambda: KEY,
+            home="flights",
         )
 
     def by_id(self, *facts, known_at=START + DAY, **more):
@@ -154,3 +155,19 @@ def test_many_facts_are_kept_in_several_records(world, monkeypatch):
 
 def test_the_standing_sums_up_what_was_measured(world):
     assert world.room.standing("flights").windows == 0
+
+
+def test_without_a_model_a_prediction_is_its_models(world):
+    world.answer(answered(1, model="other"), answered(5, model="a"), answered(5, model="b"))
+    facts = pl.DataFrame({"id": ["r-4.0", "r-9.0", "r-1.0"], "value": [1.0, 1.0, 0.0]})
+    facts = facts.with_columns(known_at=pl.lit(START + DAY, dtype=pl.Datetime("us", "UTC")))
+    report = world.room.record(None, facts, horizon=HORIZON, within=WITHIN)
+    assert counts(report) == {"recorded": 2, "unknown": 1}
+    assert report.examples == ("r-9.0 is unknown",)
+    batches = [decode_truth(payload) for _, payload in world.truths.journal("reader").scan()]
+    whose = sorted((batch.predictions[0], batch.model) for batch in batches)
+    assert whose == [("r-1.0", "flights"), ("r-4.0", "other")], "of two that answered it, the project's"
+    assert counts(world.room.record(None, facts[:0], horizon=HORIZON, within=WITHIN)) == {}
+    twice = facts.with_columns(id=pl.lit("r-5.0"))
+    with pytest.raises(RequestInvalid, match=r"several models answered r-5\.0: a, b; name one \(--model"):
+        world.room.record(None, twice, horizon=HORIZON, within=WITHIN)

@@ -34,14 +34,16 @@ class GroundTruths(Controller):
 
 
 def record(house: House, data: wire.Truth) -> TruthReport:
-    """Record facts: looked up first where that is asked for, or they are by entity; else as they are, for the next window to
-    judge. Raises RequestInvalid for what is wrong in any of them, and records nothing then; NotFound for the model."""
-    model = _model(house, data.model) if data.model is not None else house.spec.name
+    """Record facts: looked up first where that is asked for, or they are by entity, or there is neither a project nor a name
+    that says whose they are; else as they are, for the next window to judge. Raises RequestInvalid for what is wrong in any
+    of them, and where it is unclear which model is meant, and records nothing then; NotFound for the model."""
+    model = _model(house, data.model) if data.model is not None else None
     _check(data)
     known_at = _utc("known_at", data.known_at) if data.known_at is not None else house.clock.now()
-    if not data.entities and not data.look_up:
+    taken = model or (house.spec.name if house.spec.data.source else None)
+    if taken is not None and not data.entities and not data.look_up:
         names = [PredictionId(name) for name in data.predictions]
-        house.monitoring.record_truth(TruthBatch(model=model, known_at=known_at, predictions=names, values=data.values))
+        house.monitoring.record_truth(TruthBatch(model=taken, known_at=known_at, predictions=names, values=data.values))
         return TruthReport(recorded=len(names), looked_up=False)
     return house.ground_truth.tell(
         model,
