@@ -1,5 +1,6 @@
 """Any servable version of the store goes through a rollout: no project, no loop, registered from a file by hand."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from litestar.testing import TestClient
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
 
@@ -15,6 +17,8 @@ from kedge.app import open_house
 from kedge.cli.main import application
 from kedge.config import bare_project, settings
 from kedge.server.application import application as served
+from kedge.serving.host import host_of
+from kedge.serving.wire.questions import InferRequest, Tensor
 
 
 @pytest.fixture
@@ -28,6 +32,32 @@ def typed(tmp_path, monkeypatch):
         return told.output
 
     return asked
+
+
+def test_an_answer_of_a_model_registered_by_hand_is_answered_for(typed, tmp_path):
+    rows = np.random.default_rng(1).normal(size=(60, 2))
+    model = HistGradientBoostingClassifier(max_iter=3).fit(rows, rows[:, 0] > 0)
+    kedge.register_model(model, "hours", example=rows)
+    typed("deploy", "hours@1", "--reason", "the first")
+    house = open_house(settings(tmp_path), bare_project(tmp_path), writer="serve")
+    host = host_of(house)
+
+    async def ask():
+        return await host.ask(InferRequest(model="hours", id="r", inputs=[Tensor("all", "FP64", rows[:1].shape, rows[:1])]))
+
+    asyncio.run(ask())
+    house.close()
+    told = json.loads(typed("why", "r.0", "--replay", "--json"))
+    assert {link["title"]: link["verified"] for link in told["links"]} == {
+        "answer": True,
+        "route": True,
+        "features": True,
+        "model version": True,
+        "registration": None,
+        "gate verdict": None,
+        "approver": True,
+    }
+    assert (told["replay"]["equal"], told["links"][2]["summary"]) == (True, "2 values, all brought by the request.")
 
 
 def test_a_model_registered_by_hand_is_deployed_tried_promoted_and_called_back(typed):

@@ -244,6 +244,7 @@ def test_a_caller_who_leaves_gets_no_answer() -> None:
         ({"hour": None}, "missing input hour"),
         ({"extra": tensor("extra", "FP64", [1.0, 2.0])}, "unknown input extra"),
         ({"again": tensor("hour", "INT64", [1, 2])}, "input given twice: hour"),
+        ({"again": tensor("hour", "INT64", [1, 2]), "carrier": None}, "input given twice: hour"),
         ({"hour": tensor("hour", "INT64", [1])}, "differ in their rows"),
         ({"hour": tensor("hour", "INT64", [1, 2], [3])}, "asks for 3 values, data has 2"),
         ({"hour": tensor("hour", "INT64", [1, 2], [2, 2])}, "asks for 4 values"),

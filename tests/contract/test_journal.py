@@ -107,6 +107,26 @@ def test_a_full_segment_is_closed_by_the_next_sync(tmp_path):
     assert [payload[0] for payload in payloads(journal)] == list(range(1, 12))
 
 
+def test_a_sync_closes_what_is_put_aside_while_it_begins(tmp_path):
+    journal = FileJournal(tmp_path, "w", segment_bytes=10)
+    journal.append(b"1" * 10)
+    first, syncing = journal._open, journal._syncing
+
+    class Late:
+        def __enter__(self):  # an append comes between the call of sync and its look at the segments
+            syncing.acquire()
+            journal.append(b"2" * 10)
+
+        def __exit__(self, *_):
+            syncing.release()
+
+    journal._syncing = Late()
+    journal.sync()
+    assert not journal._retired
+    first.sync()
+    assert payloads(journal) == [b"1" * 10, b"2" * 10], "a sync of what is closed by now is nothing"
+
+
 def test_a_reader_creates_nothing(tmp_path):
     other = reader(tmp_path / "none")
     assert payloads(other) == []

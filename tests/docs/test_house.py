@@ -19,6 +19,7 @@ CATCH_ANYTHING = {
     "serving/door/direct.py",
     "serving/follow.py",
     "serving/grpc/door.py",
+    "serving/log.py",
     "adapters/package/format.py",
     "storage/sql/store.py",
     "storage/tables.py",

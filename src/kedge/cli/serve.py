@@ -18,7 +18,7 @@ from kedge.config import read_serving, settings
 from kedge.domain.predictions import Ack
 from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
-from kedge.errors import KedgeError
+from kedge.errors import ConfigError, KedgeError
 from kedge.log_keeper import kept_small
 from kedge.security.redact import redact
 from kedge.serving.ending import Ending
@@ -52,6 +52,8 @@ def command(
         bytes_of(memory or "1B")
     except ValueError as error:
         raise typer.BadParameter(f"--memory: {error}") from None
+    if not folder.is_dir():
+        raise ConfigError(f"the folder {folder} does not exist; name a project's folder, or run this in one")
     name, rules = read_serving(folder)
     asked = {"workers": workers, "memory": memory, "grpc_port": grpc_port}
     rules = msgspec.structs.replace(rules, **{key: value for key, value in asked.items() if value is not None})
@@ -59,7 +61,7 @@ def command(
     pin_threads(max(1, min(rules.threads, _cores() // rules.workers)))
     require_token(host, token or None)
     with listen(host, port) as listener:
-        tell = _Told(sys.stdout, name, url_of(listener), rules)
+        tell = _Told(sys.stdout, tuple(dict.fromkeys(filter(None, (name, *(model or ()))))), url_of(listener), rules)
         plane = _Plane(folder, store, listener, rules, model or None, ack, replay_clock)
         if rules.workers > 1:
             sys.exit(_supervised(plane, ready=tell, while_input=while_input))
@@ -105,6 +107,8 @@ class _Plane:
             opened(self.folder, self.store, writer=f"serve-{os.getpid()}", bare=True) as house,
             kept_small(house),
         ):
+            if missing := sorted({*(self.only or ())} - {*house.meta.deployments.names()}):
+                sys.stderr.write(f"not deployed, and answered once it is (kedge deploy): {', '.join(missing)}\n")
             serve_on(
                 self.listener,
                 house,
@@ -125,7 +129,7 @@ class _Told:
     """Says what is served where: the only line on standard output, whatever the project's own code prints."""
 
     out: TextIO
-    model: str
+    models: Sequence[str]
     url: str
     rules: ServingRules
 
@@ -133,7 +137,7 @@ class _Told:
         rules = self.rules
         by = f" with {rules.workers} workers" if rules.workers > 1 else ""
         grpc = f" (gRPC on port {rules.grpc_port})" if rules.grpc_port else ""
-        what = self.model or "every deployed model"
+        what = ", ".join(self.models) or "every deployed model"
         self.out.write(f"kedge serves {what}{by}{grpc} at {self.url}\n")
         self.out.flush()
 

@@ -71,17 +71,18 @@ class Lineage:
         logged = self.get(prediction)
         batch, row = logged.batch, logged.row
         deployment = self._deployments.find(batch.model, batch.revision)
-        version = self._models.find(batch.model, batch.versions[row])
+        number = batch.versions[row]
+        version = self._models.find(batch.model, number)
         return Explanation(
             prediction=prediction,
             model=batch.model,
-            version=batch.versions[row],
+            version=number,
             at=batch.at,
             output=batch.outputs[row],
             links=(
                 answer_link(logged),
                 route_link(logged, deployment),
-                features_link(logged, version),
+                features_link(logged, self._inputs(version, logged)),
                 *self._made_links(logged, version, deployment=deployment),
             ),
         )
@@ -138,8 +139,18 @@ class Lineage:
     def _made_links(
         self, logged: Logged, version: ModelVersion | None, *, deployment: Deployment | None
     ) -> tuple[Link, ...]:
+        number = logged.batch.versions[logged.row]
+        given = self._registered.find_version(logged.batch.model, number) if version is None else None
+        if given is not None:
+            return (
+                files_link(given, self._blobs),
+                registration_link(given),
+                *self._copied_links(given),
+                unjudged_link(given),
+                approver_link(number, deployment, moves=self._moves(logged)),
+                *(self._client_links(given, given.run) if given.run is not None else ()),
+            )
         if version is None:
-            number = logged.batch.versions[logged.row]
             missing = f"Version {number} of {logged.batch.model} is not in the store; nothing behind it can be told."
             return (Link(title="model version", summary=missing, verified=False, check="It is not registered."),)
         return (
@@ -149,6 +160,13 @@ class Lineage:
             *self._run_links(version),
             *(self._dataset_link(digest) for digest in version.datasets),
         )
+
+    def _inputs(self, version: ModelVersion | None, logged: Logged) -> Sequence[str] | None:
+        """Name the columns that a version of tables reads, whoever registered it; None where that is not known."""
+        if version is not None:
+            return [column.name for column in version.signature.inputs]
+        served = self._models.servable(logged.batch.model, logged.batch.versions[logged.row])
+        return None if served is None or served.signature is None else [column.name for column in served.signature.inputs]
 
     def _version_link(self, version: ModelVersion) -> Link:
         upto = f"{version.trained_upto:%Y-%m-%d %H:%M}"
@@ -259,22 +277,29 @@ def answer_link(logged: Logged) -> Link:
     )
 
 
-def features_link(logged: Logged, version: ModelVersion | None) -> Link:
-    """Tell which values the model saw, and check that they are its inputs and that none is from after the answer."""
+def features_link(logged: Logged, inputs: Sequence[str] | None) -> Link:
+    """Tell which values the model saw, and check that they are its inputs and that none is from after the answer.
+
+    `inputs` are the columns that the version reads; None for a model of tensors, whose inputs the log keeps in part.
+    """
     batch, row = logged.batch, logged.row
     values = {name: column[row] for name, column in batch.features.items()}
     as_of = {f"{view} as of": times[row] for view, times in batch.as_of.items()}
     late = [name for name, time in as_of.items() if time is not None and time > batch.at]
-    wanted = [column.name for column in version.signature.inputs] if version else [*values]
+    verified: bool | None
     if late:
         verified, check = False, f"From after the answer's time: {', '.join(late)}."
-    elif [*values] != wanted:
-        verified, check = False, f"The model reads {', '.join(wanted)}; logged are {', '.join(values)}."
+    elif inputs is None:
+        verified, check = None, "What the model reads cannot be told; these are the values that were logged."
+    elif [*values] != [*inputs]:
+        verified, check = False, f"The model reads {', '.join(inputs)}; logged are {', '.join(values)}."
     else:
         verified, check = True, "They are the model's inputs in their order, and none is from after the answer's time."
     return Link(
         title="features",
-        summary=f"{len(values)} values from {batch.service}, {len(as_of)} of its views looked up.",
+        summary=f"{len(values)} values from {batch.service}, {len(as_of)} of its views looked up."
+        if batch.service not in ("", batch.model)
+        else f"{len(values)} values, all brought by the request.",
         verified=verified,
         check=check,
         digest=digest_of(values),

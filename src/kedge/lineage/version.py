@@ -76,7 +76,7 @@ def unjudged_link(version: CatalogVersion) -> Link:
     """Tell that no gate has judged what a client registered."""
     return Link(
         title="gate verdict",
-        summary=f"No gate has judged version {version.number}: a client registered it.",
+        summary=f"No gate has judged version {version.number}: it was registered by hand or by a client.",
         verified=None,
         check="Only versions of the loop pass a gate.",
     )

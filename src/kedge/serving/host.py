@@ -179,7 +179,8 @@ class Host:
 
     def _require_known(self, model: str) -> None:
         if model not in self._others():
-            raise NotFound(f"model {model!r} is not served here; served are: {', '.join(self.models())}")
+            served = f"served are: {', '.join(self.models())}" if self.models() else "no model is deployed yet"
+            raise NotFound(f"model {model!r} is not served here; {served}")
 
     def _others(self) -> Sequence[str]:
         if monotonic() - self._looked > _LOOK_SECONDS:

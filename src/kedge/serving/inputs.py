@@ -126,10 +126,10 @@ class Inputs:
         given = [tensor.name for tensor in tensors]
         if unknown := [name for name in given if name not in self.types]:
             raise RequestInvalid(f"unknown input {_listed(unknown)}; this model takes {_listed(self.types)}")
+        if len(set(given)) < len(given):
+            raise RequestInvalid(f"input given twice: {_listed(dict.fromkeys(n for n in given if given.count(n) > 1))}")
         if missing := [name for name in self.types if name not in given]:
             raise RequestInvalid(f"missing input {_listed(missing)}; this model takes {_listed(self.types)}")
-        if len(given) > len(self.types):
-            raise RequestInvalid(f"input given twice: {_listed(dict.fromkeys(n for n in given if given.count(n) > 1))}")
         count = tensors[0].shape[0]
         for tensor in tensors:
             shape = tensor.shape

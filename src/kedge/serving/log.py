@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from uuid import uuid4
@@ -25,8 +25,6 @@ from kedge.ports import Journal
 
 _log = logging.getLogger("kedge.serving")
 
-# a full disk and its like; and a value that no record holds, such as an integer beyond 64 bits
-_REFUSALS = (KedgeError, OSError, TypeError, ValueError, ArithmeticError)
 _BLOCK_SECONDS = 1.0
 
 Prepare = Callable[[PredictionBatch], PredictionBatch | None]
@@ -56,7 +54,9 @@ class PredictionLog:
         self._queue: deque[Sequence[PredictionBatch]] = deque()
         self._waiting: deque[tuple[int, asyncio.Future[bool]]] = deque()
         self._lost: dict[tuple[ModelName, int, datetime], int] = {}
+        self._losing = threading.Lock()
         self._appended = self._synced = 0
+        self._safe = True
         self._oldest: float | None = None
         self.queue_rows = 0
         self.gap_rows = 0
@@ -80,15 +80,22 @@ class PredictionLog:
     def append_all(self, batches: Sequence[PredictionBatch]) -> bool:
         """Write requests that were answered together, in one write; False, counted as a gap, where it was refused."""
         if self._prepare is not None:
-            batches = [kept for batch in batches if (kept := self._prepare(batch)) is not None]
-            if not batches:
+            try:
+                kept = [one for batch in batches if (one := self._prepare(batch)) is not None]
+            except Exception as error:  # no prediction fails for the log's sake, and nothing is logged that is not prepared
+                self._lose(batches, error)
+                return False
+            if not kept:
                 return True
+            batches = kept
         return self._enqueue(batches) if self.ack is Ack.MEMORY else self._write(batches)
 
     async def acknowledged(self) -> bool:
         """Wait until all that was appended is as safe as `ack` promises; False where it could not be made so."""
-        if self.ack is not Ack.SYNCED or self._synced >= self._appended:
+        if self.ack is not Ack.SYNCED:
             return True
+        if self._synced >= self._appended:
+            return self._safe
         if self._thread is None:
             return self.sync()
         synced: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -122,36 +129,42 @@ class PredictionLog:
         """Sync what was appended; a failure is counted and told."""
         upto = self._appended
         if upto == self._synced:
+            self._settle_waiting(upto)  # one may have begun to wait while the sync before this one ended
             return True
         # Cleared before the sync: a row appended meanwhile sets it anew and waits for the next one.
         self._oldest = None
         done = True
         try:
             self._journal.sync()
-        except (KedgeError, OSError) as error:
+        except Exception as error:  # the thread's door: if it died, nothing would be synced any more
             done = False
             self.sync_failures += 1
             _log.error("prediction log: rows are written but not synced, a power cut would lose them: %s", error)
-        self._synced = upto
+        self._safe, self._synced = done, upto
+        self._settle_waiting(upto)
+        return done
+
+    def _settle_waiting(self, upto: int) -> None:
         while self._waiting and self._waiting[0][0] <= upto:
             _, waiter = self._waiting.popleft()
-            waiter.get_loop().call_soon_threadsafe(_settle, waiter, done)
-        return done
+            try:
+                waiter.get_loop().call_soon_threadsafe(_settle, waiter, self._safe)
+            except RuntimeError:  # its loop has ended, and whoever waited with it
+                continue
 
     def _write(self, batches: Sequence[PredictionBatch]) -> bool:
         """Append batches, after the records of what was lost before them."""
-        lost, gaps = self._lost, 0
+        lost, gaps = self._take_lost(), 0
         try:
             payloads = [encode_batch(batch) for batch in batches]
             if lost:
                 told = [_gap(model, revision, at=hour, rows=rows) for (model, revision, hour), rows in lost.items()]
                 payloads[:0], gaps = map(encode_batch, told), len(told)
             self._journal.append_all(payloads)
-        except _REFUSALS as error:
+        except Exception as error:  # a full disk, or a value that no record holds: no prediction fails for the log's sake
+            self._count_lost(lost)
             self._lose(batches, error)
             return False
-        if gaps:
-            self._lost = {}
         rows = len(batches[0].versions) if len(batches) == 1 else sum(len(batch.versions) for batch in batches)
         self._appended += rows + gaps
         if self._oldest is None:
@@ -165,12 +178,24 @@ class PredictionLog:
         rows = 0
         for batch in batches:
             hour = batch.at.replace(minute=0, second=0, microsecond=0)
-            of = (batch.model, batch.revision, hour)
-            self._lost[of] = self._lost.get(of, 0) + len(batch.versions)
+            self._count_lost({(batch.model, batch.revision, hour): len(batch.versions)})
             rows += len(batch.versions)
         self.gap_rows += rows
         names = ", ".join(batch.request for batch in batches[:3])
         _log.error("prediction log: %d rows of request %s are not logged: %s", rows, names, error)
+
+    def _count_lost(self, lost: Mapping[tuple[ModelName, int, datetime], int]) -> None:
+        with self._losing:
+            for of, rows in lost.items():
+                self._lost[of] = self._lost.get(of, 0) + rows
+
+    def _take_lost(self) -> dict[tuple[ModelName, int, datetime], int]:
+        """Take what was lost and is not told yet: requests may be refused while a thread writes of those before them."""
+        if not self._lost:
+            return {}
+        with self._losing:
+            lost, self._lost = self._lost, {}
+        return lost
 
     def _enqueue(self, batches: Sequence[PredictionBatch]) -> bool:
         rows = sum(len(batch.versions) for batch in batches)
@@ -202,7 +227,7 @@ class PredictionLog:
     def _tend(self) -> None:
         try:
             self._journal.tend()
-        except (KedgeError, OSError) as error:
+        except Exception as error:  # the thread's door, as above
             self.sync_failures += 1
             _log.error("prediction log: a segment was closed without a sync: %s", error)
 

@@ -237,7 +237,19 @@ class Compactor:
         """Remove what a killed run has left: segments and parts that do not count."""
         here = {name for name, _ in segments(self._folder)}
         self._remove([name for name in self._shelf.manifest().compacted if name in here])
+        self._sweep_empty()
         self._shelf.sweep()
+
+    def _sweep_empty(self) -> None:
+        """Remove the segments that closed without a record and stayed because they were the newest then."""
+        found = segments(self._folder)
+        newest = max((number_of(name) for name, _ in found), default=0)
+        for name, size in found:
+            if not size and number_of(name) < newest and (held := hold(self._folder / name)) is not None:
+                try:
+                    held.remove_empty()
+                finally:
+                    held.close()
 
     def _remove(self, names: Sequence[str]) -> None:
         """Remove the files of segments that do not count any more. The newest keep their names, empty."""

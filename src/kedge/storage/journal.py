@@ -82,14 +82,22 @@ class FileJournal:
     def sync(self) -> None:
         """Make all that was appended survive a power cut."""
         with self._syncing:
-            self._close_retired()
-            segment = self._open
+            # taken together: a segment that is put aside in this moment is in the one or in the other
+            with self._appending:
+                full, self._retired, segment = self._retired, [], self._open
+            self._close_all(full)
             if segment is not None:
                 segment.sync()
 
-    def _close_retired(self) -> None:
-        while self._retired:
-            self._retired.pop(0).close()
+    def _close_all(self, full: list[OwnSegment]) -> None:
+        """Close full segments, oldest first; those after one that cannot be closed wait for the next sync."""
+        try:
+            while full:
+                full.pop(0).close()
+        finally:
+            if full:
+                with self._appending:
+                    self._retired[:0] = full
 
     def tend(self) -> None:
         """Close the segment where it has records and is old, or its closing was asked for; a later append opens another."""
@@ -172,12 +180,7 @@ class FileJournal:
 
     def close(self) -> None:
         """Sync and let go of the segment; a later append opens another."""
-        with self._appending:
-            self._close()
-
-    def _close(self) -> None:
         with self._syncing:
-            self._close_retired()
-            if self._open is not None:
-                segment, self._open = self._open, None
-                segment.close()
+            with self._appending:
+                full, self._retired, segment, self._open = self._retired, [], self._open, None
+            self._close_all(full if segment is None else [*full, segment])

@@ -14,6 +14,7 @@ import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 GAPS = "_gaps"
+_LONGEST = 200
 _UTC = "UTC"
 
 
@@ -97,11 +99,14 @@ class PredictionRows:
 
 
 def folder_of(model: str) -> str:
-    """Name the folder of a model: its name, with what a file system minds written as %XX."""
-    return "".join(
+    """Name the folder of a model: its name, with what a file system minds written as %XX; a long one shortened."""
+    named = "".join(
         each if (each.isascii() and each.isalnum()) or each in "-." else "".join(f"%{b:02X}" for b in each.encode())
         for each in model
     )
+    if named.startswith("."):  # no hidden folder, and not the one above
+        named = f"%2E{named[1:]}"
+    return named if len(named) <= _LONGEST else f"{named[: _LONGEST - 33]}-{sha256(model.encode()).hexdigest()[:32]}"
 
 
 class _Table:

@@ -4,12 +4,14 @@
     frame    = length (u32) | crc32 of payload (u32) | payload        little endian; length 0 does not occur
 
 What a kill leaves half written is the torn tail of its segment: readers stop before it. Whole records after a broken one
-are damage, told and never cut. A writer that lives holds a lock on its segment.
+are damage, told and never cut. A writer that lives holds a lock on its segment. The newest segment stays, even empty: the
+next number follows from it, and records under a number that came back would be hidden by what was compacted under it.
 """
 
 import fcntl
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -27,6 +29,7 @@ class OwnSegment:
     """The one segment that this process writes."""
 
     def __init__(self, folder: Path, writer: str) -> None:
+        self._syncing, self._closed = threading.Lock(), False
         try:
             make_folder(folder)
             names = [name for name, _ in segments(folder)]
@@ -52,7 +55,10 @@ class OwnSegment:
                 number += 1
                 continue
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # says that this writer lives: nobody cuts this tail
-            return
+            if os.fstat(self._descriptor).st_nlink:
+                return
+            os.close(self._descriptor)  # swept as an empty one of the past before it was locked
+            number += 1
 
     def append(self, frames: bytes) -> Position:
         """Write whole frames, all or none; give the place after them. Raises StoreFull, StoreBroken."""
@@ -66,6 +72,11 @@ class OwnSegment:
 
     def sync(self) -> None:
         """Make what was appended survive a power cut. Raises StoreFull, StoreBroken."""
+        with self._syncing:
+            if not self._closed:  # who closed it has synced it
+                self._sync()
+
+    def _sync(self) -> None:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
@@ -73,14 +84,21 @@ class OwnSegment:
             raise refusal(error, self._path) from error
 
     def close(self) -> None:
-        """Sync, and let go of the file and its lock; one without a record is removed."""
-        try:
-            if not self.end:
-                os.unlink(self._path)
-            elif not self.suspect:
-                self.sync()
-        finally:
-            os.close(self._descriptor)
+        """Sync, and let go of the file and its lock; one without a record goes, unless it keeps the count."""
+        with self._syncing:
+            try:
+                if not self.end:
+                    self._leave()
+                elif not self.suspect:
+                    self._sync()
+            finally:
+                self._closed = True
+                os.close(self._descriptor)
+
+    def _leave(self) -> None:
+        number = number_of(self._name)
+        if number == 1 or any(number_of(name) > number for name, _ in segments(self._path.parent)):
+            os.unlink(self._path)
 
 
 class HeldSegment:
@@ -99,6 +117,11 @@ class HeldSegment:
         """Keep what stands before an offset."""
         os.ftruncate(self._descriptor, end)
         os.fsync(self._descriptor)
+
+    def remove_empty(self) -> None:
+        """Remove it, if it has nothing in it."""
+        if not os.fstat(self._descriptor).st_size:
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of it."""

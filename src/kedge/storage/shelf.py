@@ -108,12 +108,13 @@ class ParquetShelf:
     def manifest(self) -> Manifest:
         """Read what counts now. Raises StoreBroken."""
         raw = self.place.get(MANIFEST) or b""
-        if raw != self._read[0]:
+        read = self._read  # once: another thread may replace it meanwhile
+        if raw != read[0]:
             try:
-                self._read = (raw, msgspec.json.decode(raw, type=Manifest) if raw else Manifest())
+                self._read = read = (raw, msgspec.json.decode(raw, type=Manifest) if raw else Manifest())
             except msgspec.DecodeError as error:
                 raise StoreBroken(f"{MANIFEST} of the compacted predictions cannot be read ({error}); restore it") from error
-        return self._read[1]
+        return read[1]
 
     def ends(self) -> dict[str, int]:
         """Tell by compacted segment the place after its last record."""
@@ -130,7 +131,8 @@ class ParquetShelf:
         import polars as pl
 
         found: list[LogRecord] = []
-        for name, table in zip(self.manifest().parts, self.tables(self.manifest().parts), strict=True):
+        parts = self.manifest().parts
+        for name, table in zip(parts, self.tables(parts), strict=True):
             places = table.filter(pl.col("id") == prediction).select("segment", "segment_end").collect()
             for segment, end in places.sort("segment", "segment_end").head(1).iter_rows():
                 rows = self.table(name).filter((pl.col("segment") == segment) & (pl.col("segment_end") == end))
@@ -158,9 +160,10 @@ class ParquetShelf:
 
     def _of(self, name: str) -> list[LogRecord]:
         """Read a part's records; the last one read stays at hand, since segments that follow each other share parts."""
-        if self._held[0] != name:
-            self._held = (name, self.form.records(self.table(name)))
-        return self._held[1]
+        held = self._held  # once: another thread may replace it meanwhile
+        if held[0] != name:
+            self._held = held = (name, self.form.records(self.table(name)))
+        return held[1]
 
     def table(self, name: str) -> "pl.DataFrame":
         """Read a part. Raises FileNotFoundError; StoreBroken where it is damaged."""

@@ -123,7 +123,7 @@ def test_rows_are_answered_in_rows(host: EchoHost) -> None:
 
 def test_invocations_go_to_the_only_model(host: EchoHost) -> None:
     body = {"dataframe_split": {"columns": ["carrier", "distance"], "data": [["AA", 100]]}}
-    assert "flights, echo is served here" in post(host, "/invocations", body).json["error"]
+    assert "several models are served here: flights, echo; name one" in post(host, "/invocations", body).json["error"]
     host.names = ("flights",)
     assert post(host, "/invocations", body).json == {"predictions": [0.1]}
     text = post(host, "/invocations", b"distance,carrier\n100,AA\n", headers={"content-type": "text/csv; charset=utf-8"})
@@ -131,7 +131,7 @@ def test_invocations_go_to_the_only_model(host: EchoHost) -> None:
     assert post(host, "/invocations", b"a", headers={"content-type": "text/plain"}).status == 415
     assert post(host, "/invocations", {"rows": []}).status == 200
     host.names = ()
-    assert post(host, "/invocations", body).status == 404
+    assert post(host, "/invocations", body).json == {"error": "no model is deployed here yet"}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,8 @@ def test_bodies_have_a_limit_and_a_content_type(host: EchoHost) -> None:
     assert post(host, INFER, b"", messages=halves).status == 200
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/octet-stream"):
         assert post(host, INFER, flights(), headers={"content-type": kind}).status == 415
+    said = post(host, "/v1/models/flights:predict", b"{}", headers={"content-type": "application/x-www-form-urlencoded"})
+    assert said.json["error"].endswith("with curl add -H 'Content-Type: application/json'")
     for kind in ("", "Application/JSON; charset=utf-8"):
         assert post(host, INFER, flights(), headers={"content-type": kind}).status == 200
     binary = {"inference-header-content-length": "2", "content-type": "text/plain"}

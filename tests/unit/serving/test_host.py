@@ -160,3 +160,7 @@ def test_a_client_may_first_ask_what_a_model_is() -> None:
     assert around.call("POST", f"/v1/models/{B}:predict", {"rows": [{"a": 1.0, "b": 2}]}).json["rows"][0]["value"] == 0.3
     assert around.call("GET", "/v2/models/other").status == 404
     assert around.call("GET", f"/v2/models/{C}/versions/9").status == 404
+    version = around.call("GET", f"/v2/models/{A}/versions/5")
+    assert (version.status, version.json["versions"]) == (200, ["5"]), "as it would answer an inference"
+    assert around.call("GET", f"/v2/models/{A}/versions/6/ready").status == 200
+    assert around.call("GET", f"/v2/models/{A}/versions/9/ready").status == 404

@@ -142,6 +142,79 @@ def test_a_value_that_no_record_holds_fails_no_prediction():
     assert log.gap_rows == 2
 
 
+def test_a_fault_of_what_prepares_records_fails_no_prediction_and_logs_nothing():
+    def prepare(batch):
+        raise KeyError("unforeseen")
+
+    journal = Journal()
+    log = PredictionLog(journal, prepare=prepare)
+    assert not log.append(answered(1))
+    assert log.gap_rows == 2
+    assert logged(journal) == []
+
+
+def test_who_begins_to_wait_while_the_last_sync_ends_is_told():
+    log = PredictionLog(Journal(), ack=Ack.SYNCED)
+    log._thread = threading.current_thread()  # as if it ran
+
+    class Late(type(log._waiting)):
+        def append(self, one):
+            log.sync()  # the thread was faster
+            super().append(one)
+
+    log._waiting = Late()
+
+    async def late():
+        log.append(answered(1))
+        waiting = asyncio.ensure_future(log.acknowledged())
+        await asyncio.sleep(0)
+        log.sync()  # its next round, with nothing new
+        return await asyncio.wait_for(waiting, 5)
+
+    assert asyncio.run(late())
+
+
+def test_rows_that_are_refused_while_a_gap_is_written_are_told_later():
+    class Slow(Journal):
+        def append_all(self, payloads):
+            if log.gap_rows == 2:
+                log.append(answered(9))  # the queue is full in this moment
+            return super().append_all(payloads)
+
+    journal = Slow()
+    log = PredictionLog(journal, ack=Ack.MEMORY, queue_rows=2)
+    log.append(answered(1))
+    log.append(answered(1))
+    log.stop()
+    log.stop()
+    assert sum(batch.missing for batch in logged(journal)) == log.gap_rows == 4
+
+
+def test_the_thread_outlives_what_nobody_foresaw():
+    class Odd(Journal):
+        tended = threading.Event()
+
+        def tend(self):
+            if self.syncs > 1:
+                self.tended.set()
+            raise RuntimeError("unforeseen")
+
+        def sync(self):
+            super().sync()
+            if self.syncs == 1:
+                raise RuntimeError("unforeseen")
+
+    journal = Odd()
+    log = PredictionLog(journal, sync_seconds=0.005)
+    log.start()
+    log.append(answered(1))
+    while not log.sync_failures:
+        threading.Event().wait(0.005)
+    log.append(answered(2))
+    assert journal.tended.wait(5)
+    log.stop()
+
+
 def test_what_is_not_sampled_is_no_gap():
     journal = Journal()
     log = PredictionLog(journal, prepare=lambda batch: None if batch.request == "r-1" else batch)

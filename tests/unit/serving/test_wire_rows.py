@@ -98,7 +98,7 @@ def test_whole_numbers_held_as_floats_go_on_as_floats() -> None:
     [
         ({}, "the body has none; send one of rows, instances"),
         ({"rows": [], "inputs": []}, "the body has rows and inputs; send one of"),
-        ({"rows": 1}, "the body is not JSON of rows: Expected `array`"),
+        ({"rows": 1}, "the body's JSON has no rows as they are sent here: Expected `array`"),
         ({"rows": [ROWS[0], {"hour": 1}]}, "row 1: missing input distance, carrier, night; this model takes distance, hour"),
         ({"rows": [{**ROWS[0], "x": 1, "y": 2}]}, "row 0: unknown input x, y; this model takes distance, hour"),
         ({"inputs": {"x": [1]}}, "unknown input x; this model takes"),
@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said_with_its_row(body: Any, said: str) -> None:
         (b'{"rows": [{"hour": 1, "hour": 2}]}', "the key 'hour' is there twice"),
         (b'{"rows": [{"hour": Infinity}]}', "the body is not JSON of rows"),
         (b'{"rows": [{"hour": NaN, "x": Infinity}]}', "Infinity is not a number"),
-        (b'{"rows": ' + b"[" * 100_000, "the body is not JSON of rows"),
+        (b'{"rows": ' + b"[" * 100_000, "has no rows as they are sent here: Expected `object`, got `array`"),
         (b"\xff", "the body is not JSON of rows"),
     ],
 )

@@ -1,5 +1,7 @@
 """Compaction: every record once, at its place, byte for byte; and files that other tools read as they are."""
 
+import fcntl
+
 import msgspec
 import polars as pl
 import pytest
@@ -80,6 +82,46 @@ def test_no_number_is_used_twice(tmp_path):
     assert [place.segment[:12] for place, _ in journal(tmp_path).scan()] == [f"{number:012d}" for number in (1, 2, 3)]
     left = [(path.name, path.stat().st_size) for path in tmp_path.glob("*.log")]
     assert left == [("000000000003-w.log", 0)]
+
+
+def test_a_number_stays_used_where_its_segment_closed_empty_behind_one_that_was_compacted(tmp_path):
+    first = write(tmp_path, [answered(1)])
+    idle = journal(tmp_path)
+    idle.open()
+    assert compactor(tmp_path).compact().segments == 1
+    idle.close()
+    second = write(tmp_path, [answered(2)])
+    assert found(tmp_path) == [*first, *second]
+    compactor(tmp_path).compact()
+    third = write(tmp_path, [answered(3)])
+    assert found(tmp_path) == [*first, *second, *third]
+    assert sorted(path.name for path in tmp_path.glob("*.log")) == ["000000000003-w.log", "000000000004-w.log"]
+    compactor(tmp_path).compact()
+    assert [path.name for path in tmp_path.glob("*.log")] == ["000000000004-w.log"], "those before it are swept"
+
+
+def test_a_segment_that_was_swept_before_its_writer_held_it_is_opened_anew(tmp_path, monkeypatch):
+    flock, swept = fcntl.flock, []
+
+    def late(descriptor, how):
+        if not swept:
+            swept.append(next(tmp_path.glob("*.log")))
+            swept[0].unlink()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    written = write(tmp_path, [answered(1)])
+    assert found(tmp_path) == written
+    assert not swept[0].exists()
+
+
+def test_a_model_has_a_folder_of_its_own_whatever_it_is_called(tmp_path):
+    names = ["..", ".", ".hidden", "ü" * 150, "ü" * 149 + "a", "../up"]
+    written = write(tmp_path / "log", [answered(number, model=name) for number, name in enumerate(names)])
+    assert compactor(tmp_path / "log").compact().records == len(names)
+    assert sorted(found(tmp_path / "log")) == sorted(written)
+    assert len([*(tmp_path / "log" / "compacted").glob("*/*.parquet")]) == len(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 def test_a_torn_tail_goes_and_a_damaged_segment_stays(tmp_path):

@@ -111,8 +111,8 @@ class HttpDoor:
                 kind, text = self._host.exposition(given.get(b"accept", b"").decode("latin-1"))
                 reply = HttpReply(200, text, [(b"content-type", kind.encode())])
             else:
-                if place.answer == "metadata":
-                    await self._host.prepare(place.model)
+                if place.answer == "metadata" or place.version is not None:
+                    await self._host.prepare(place.model, place.version)
                 reply = HttpReply(200, _encode(self._told[place.answer](place)))
         except CallerGone:
             return
@@ -218,8 +218,10 @@ class HttpDoor:
 
     def _only(self) -> str:
         models = self._host.models()
-        if len(models) != 1:
-            raise NotFound(f"{', '.join(models) or 'no model'} is served here; name one: /v1/models/NAME:predict")
+        if not models:
+            raise NotFound("no model is deployed here yet")
+        if len(models) > 1:
+            raise NotFound(f"several models are served here: {', '.join(models)}; name one: /v1/models/NAME:predict")
         return models[0]
 
     async def _answer(self, question: InferRequest, scope: Scope) -> InferResponse:

@@ -17,6 +17,7 @@ BODY_LIMIT = 16 * 2**20
 _JSON = b"application/json"
 _BINARY = b"application/octet-stream"
 _CSV = b"text/csv"
+_FORM = b"application/x-www-form-urlencoded"
 _WINDOW = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _CLOSE = (b"connection", b"close")
 
@@ -97,7 +98,7 @@ def header_length(given: Given) -> int | None:
     kind = given.get(b"content-type", _JSON)
     if length is None:
         if kind != _JSON and _type(kind) != _JSON:
-            raise HttpRefusal(415, "send application/json, or binary tensors with Inference-Header-Content-Length")
+            raise _other_type(kind, "send application/json, or binary tensors with Inference-Header-Content-Length")
         return None
     if kind != _JSON and _type(kind) not in (_JSON, _BINARY):
         raise HttpRefusal(415, "a body with Inference-Header-Content-Length is application/octet-stream")
@@ -110,8 +111,14 @@ def is_csv(given: Given) -> bool:
     """Tell whether rows come as CSV; else they are JSON. Raises HttpRefusal 415 for any other content type."""
     kind = _type(given.get(b"content-type", _JSON))
     if kind not in (_JSON, _CSV):
-        raise HttpRefusal(415, "send rows as application/json or text/csv")
+        raise _other_type(kind, "send rows as application/json or text/csv")
     return kind == _CSV
+
+
+def _other_type(kind: bytes, wanted: str) -> HttpRefusal:
+    """Say which content type came; the commonest is what curl says where it is told nothing."""
+    hint = "; with curl add -H 'Content-Type: application/json'" if _type(kind) == _FORM else ""
+    return HttpRefusal(415, f"{wanted}, not {kind.decode('latin-1')[:80]}{hint}")
 
 
 def _type(value: bytes) -> bytes:

@@ -104,15 +104,19 @@ class GrpcDoor:
         return message("ServerReadyResponse")(ready=self._host.ready())
 
     async def _model_ready(self, request: Any, context: Any) -> Any:
-        ready = self._host.ready(request.name, _number(request.version))
+        number = _number(request.version)
+        if number is not None:
+            await self._host.prepare(request.name, number)
+        ready = self._host.ready(request.name, number)
         return message("ModelReadyResponse")(ready=ready)
 
     async def _server_metadata(self, request: Any, context: Any) -> Any:
         return message("ServerMetadataResponse")(name="kedge", version=self._version, extensions=EXTENSIONS)
 
     async def _model_metadata(self, request: Any, context: Any) -> Any:
-        await self._host.prepare(request.name)
-        told = self._host.metadata(request.name, _number(request.version))
+        number = _number(request.version)
+        await self._host.prepare(request.name, number)
+        told = self._host.metadata(request.name, number)
         response = message("ModelMetadataResponse")(name=told.name, versions=told.versions, platform=told.platform)
         for tensors, into in ((told.inputs, response.inputs), (told.outputs, response.outputs)):
             for tensor in tensors:

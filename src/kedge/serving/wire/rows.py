@@ -79,6 +79,8 @@ def _sheet(body: bytes) -> Sheet:
     require_modest(body)
     try:
         sheet = _read_sheet(body)
+    except msgspec.ValidationError as error:
+        refuse("the body's JSON has no rows as they are sent here", error)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if b"NaN" not in body:
             refuse(f"the body is not {_WHAT}", error)
