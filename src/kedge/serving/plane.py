@@ -111,7 +111,12 @@ class Plane:
             gone=self.metrics.gone.add,
         )
         self._tensors = TensorCalls(
-            run=loader.run, log=log, metrics=self.metrics, most=limits.queue, patience=limits.patience
+            run=loader.run,
+            log=log,
+            metrics=self.metrics,
+            most=limits.queue,
+            patience=limits.patience,
+            called=calling,
         )
         metrics.sampled(self._sample)
 
@@ -226,17 +231,22 @@ class Plane:
                 future.set_result(known)
                 return future
         if active.champion.tensors is not None:
-            return asyncio.ensure_future(self._ask_tensors(question, active, named=(told, name)))
+            return asyncio.ensure_future(self._ask_tensors(question, active, named=(told, name), exact=exact))
         asked = self._asked(question, active, told=told, name=name, exact=exact, future=future, arrived=arrived)
         self._queue.put(asked)
         return future
 
-    async def _ask_tensors(self, question: InferRequest, active: Active, *, named: tuple[str, RequestId]) -> InferResponse:
+    async def _ask_tensors(
+        self, question: InferRequest, active: Active, *, named: tuple[str, RequestId], exact: RequestId | None
+    ) -> InferResponse:
         deployment, probe = active.deployment, active.beside
         if question.version is not None or question.variant is not None:
             deployment, probe = _chosen(question, active)
         at = self._time(question)
-        return await self._tensors.ask(question, active, deployment=deployment, named=named, at=at, probe=probe)
+        answer = await self._tensors.ask(question, active, deployment=deployment, named=named, at=at, probe=probe)
+        if exact is not None and question.version is None and "logged" not in answer.parameters:
+            self._recent.keep(exact, named[0], answer=answer)
+        return answer
 
     def _asked(
         self,
