@@ -59,10 +59,8 @@ class LogKeeper:
     ) -> None:
         self._archives, self._seconds, self._tended = archives, seconds, tended
         self._words = ["predictions", "compact", "--project", str(project), "--most", MOST]
-        self._environment = {
-            **os.environ,
-            "KEDGE_STORE": store,
-        }  # no argument: those are read by all, and it may have a password
+        # no argument: others can read those, and the store's URL may have a password
+        self._environment = {**os.environ, "KEDGE_STORE": store, "KEDGE_URL": ""}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kedge-log-keeper", daemon=True)
         self._child: subprocess.Popen[bytes] | None = None

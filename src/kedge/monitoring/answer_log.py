@@ -86,8 +86,8 @@ class AnswerLog:
     def erase(self, entity: str, *, actor: str, reason: str, model: ModelName | None = None) -> ErasedAnswers:
         """Erase an entity's predictions and the facts about them: the bytes are gone, the event has nothing of them.
 
-        The entity may be logged as it is or hashed; both are erased. A prediction whose fact
-        is in a segment that is still being written stays, to be erased with it by the next run. Raises RequestInvalid without a reason, Conflict.
+        The entity may be logged as it is or hashed; both are erased. A prediction whose fact is in a segment that is still
+        being written stays, to be erased with it by the next run. Raises RequestInvalid without a reason, Conflict.
         """
         if not reason.strip():
             raise RequestInvalid("an erasure needs a reason, which is kept; give it with --reason")
