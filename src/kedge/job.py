@@ -4,8 +4,11 @@ The composition root of that process alone: it gets its rows as a matrix, so it 
 MiB less than the house beside it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -23,8 +26,10 @@ from kedge.errors import ModelRefused
 from kedge.evaluation.parity import Examined, ToExamine, examine
 from kedge.pipelines.run import Made, Work, make
 from kedge.ports import CompiledForm, ModelFormat, TensorFormat
-from kedge.registry.preparing import Prepared, prepare
 from kedge.security.signing import verify
+
+if TYPE_CHECKING:
+    from kedge.registry.preparing import Prepared
 
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
 _SKLEARN = SklearnFormat()
@@ -50,6 +55,8 @@ def tensor_formats(trust: Trust) -> tuple[TensorFormat, ...]:
 
 def prepare_job(trust: Trust, files: Mapping[str, bytes]) -> Prepared | str:
     """Look at a folder that is to be served; a refusal is given as its words."""
+    from kedge.registry.preparing import prepare  # here, not above: it reads example rows as frames, which no training needs
+
     package = PackageFormat(trust, verify)
     try:
         found = prepare(files, formats=FORMATS, tensors=(package, *TENSORS), forms=FORMS)

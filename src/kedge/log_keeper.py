@@ -17,7 +17,8 @@ from pathlib import Path
 from time import monotonic
 
 from kedge.app import House
-from kedge.ports import Archive
+from kedge.errors import KedgeError
+from kedge.ports import Archive, Journal
 
 SECONDS = 300.0
 DAY = 86_400.0
@@ -32,7 +33,8 @@ _log = logging.getLogger("kedge.predictions")
 def kept_small(house: House) -> Iterator[None]:
     """Keep a house's logs small meanwhile."""
     where = house.settings
-    keeper = LogKeeper(where.project, where.store, archives=(house.archive, house.truth_archive))
+    archives = (house.archive, house.truth_archive)
+    keeper = LogKeeper(where.project, where.store, archives=archives, tended=(house.truths,))
     keeper.start()
     try:
         yield
@@ -41,11 +43,24 @@ def kept_small(house: House) -> Iterator[None]:
 
 
 class LogKeeper:
-    """Looks each `seconds`, from `start` to `stop`, whether a segment of the archives waits to be compacted."""
+    """Looks each `seconds`, from `start` to `stop`, whether a segment of the archives waits to be compacted.
 
-    def __init__(self, project: Path, store: str, *, archives: tuple[Archive, ...], seconds: float = SECONDS) -> None:
-        self._archives, self._seconds = archives, seconds
-        self._words = ["predictions", "compact", "--project", str(project), "--store", store, "--most", MOST]
+    `tended` are journals that this process writes now and then, and that nothing else closes.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        store: str,
+        *,
+        archives: tuple[Archive, ...],
+        seconds: float = SECONDS,
+        tended: tuple[Journal, ...] = (),
+    ) -> None:
+        self._archives, self._seconds, self._tended = archives, seconds, tended
+        self._words = ["predictions", "compact", "--project", str(project), "--most", MOST]
+        # no argument: others can read those, and the store's URL may have a password
+        self._environment = {**os.environ, "KEDGE_STORE": store, "KEDGE_URL": ""}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kedge-log-keeper", daemon=True)
         self._child: subprocess.Popen[bytes] | None = None
@@ -66,6 +81,8 @@ class LogKeeper:
 
     def look(self) -> bool:
         """Have what waits compacted; say whether there was anything."""
+        for journal in self._tended:
+            journal.tend()
         if monotonic() - self._looked < DAY and not any(archive.waits() for archive in self._archives):
             return False
         self._looked = monotonic()
@@ -74,6 +91,7 @@ class LogKeeper:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env=self._environment,
         )
         with suppress(OSError):  # it may have ended
             os.setpriority(os.PRIO_PROCESS, self._child.pid, NICE)
@@ -86,5 +104,5 @@ class LogKeeper:
         while not self._stopping.wait(self._seconds):
             try:
                 self.look()
-            except OSError as error:
+            except (KedgeError, OSError) as error:
                 _log.error("the prediction log was not compacted: %s", error)

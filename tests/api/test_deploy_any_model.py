@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from litestar.testing import TestClient
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
@@ -14,6 +16,7 @@ import kedge
 from kedge.app import open_house
 from kedge.cli.main import application
 from kedge.config import bare_project, settings
+from kedge.server.application import application as served
 from kedge.serving.host import host_of
 from kedge.serving.wire.questions import InferRequest, Tensor
 
@@ -73,3 +76,10 @@ def test_a_model_registered_by_hand_is_deployed_tried_promoted_and_called_back(t
     assert typed("deploy", "roll-back", "hours", "--reason", "complaints") == "hours v1 is champion and answers everything\n"
     typed("deploy", "hours@2", "--strategy", "all-at-once")
     assert json.loads(typed("deploy", "status", "hours", "--json"))["deployment"]["champion"] == 2
+    house = open_house(settings(Path(), store=".kedge"), bare_project(Path()), writer="test")
+    with TestClient(served(house), base_url="http://127.0.0.1:8400") as client:
+        body = {"version": 1, "reason": "the night was bad"}
+        promoted = client.post("/api/v1/models/hours/promote", json=body)
+        assert promoted.json()["deployment"]["champion"] == 1, promoted.text
+        assert client.post("/api/v1/models/hours/promote", json=body | {"version": 9}).status_code == 404
+    house.close()

@@ -8,6 +8,7 @@ from tests.unit.storage.answers import answered
 from kedge.app import open_house
 from kedge.config import bare_project, settings
 from kedge.domain.records import encode_batch
+from kedge.errors import StoreBroken
 from kedge.log_keeper import LogKeeper
 
 
@@ -66,3 +67,28 @@ def test_a_failure_is_told_and_nothing_more(house, caplog):
     assert keeper(house).look()
     assert "was not compacted" in caplog.text
     assert [path.stat().st_size > 0 for path in (house.settings.folder / "predictions").glob("*.log")] == [True]
+
+
+def test_facts_of_this_process_are_closed_when_it_is_asked_for_and_no_failure_ends_the_keeper(house, caplog):
+    house.truths.append(b"fact")
+    (house.settings.folder / "truths" / "close").touch()
+
+    class Broken:
+        looks = 0
+
+        def waits(self):
+            self.looks += 1
+            raise StoreBroken("no manifest")
+
+    broken = Broken()
+    kept = LogKeeper(
+        house.settings.project, "postgresql://u:hidden@h/d", archives=(broken,), seconds=0.01, tended=(house.truths,)
+    )
+    assert "hidden" not in " ".join(kept._words)
+    kept._looked = monotonic()
+    kept.start()
+    while broken.looks < 2:
+        kept._stopping.wait(0.01)
+    kept.stop()
+    assert house.truths._open is None
+    assert "no manifest" in caplog.text

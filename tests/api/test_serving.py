@@ -167,7 +167,7 @@ def test_metadata_and_health() -> None:
     }
     assert told["outputs"][0] == {"name": "late", "datatype": "FP64", "shape": [-1]}
     assert around.call("GET", "/v2/models/flights/versions/2/ready").json == {"name": "flights", "ready": True}
-    assert around.call("GET", "/v2/models/flights/versions/3/ready").status == 404
+    assert around.call("GET", "/v2/models/flights/versions/9/ready").status == 404
 
 
 def test_a_version_asked_for_by_number_is_outside_the_split_while_another_is_on_trial() -> None:

@@ -5,7 +5,9 @@ import io
 import json
 import threading
 from datetime import UTC, datetime
+from time import monotonic
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +18,7 @@ from kedge.adapters.jobs import InlineRunner
 from kedge.app import open_house
 from kedge.config import bare_project, settings
 from kedge.domain.ids import ModelName
+from kedge.domain.predictions import Ack
 from kedge.domain.records import decode_batch
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.domain.serving import TensorSignature, TensorSpec
@@ -99,13 +102,16 @@ def test_named_arrays_are_answered_described_and_logged(house):
         ("image", "FP32", (-1, 2, 2)),
         ("id", "INT64", (-1,)),
     ]
-    assert [each.name for each in told.outputs] == ["mean", "same", "version"]
+    assert [each.name for each in told.outputs] == ["mean", "same", "version", "prediction_id"]
     assert told.platform == "kedge_onnx"
     record = logged(house)[-1]
     assert (record.versions, record.outputs, record.features) == ([1, 1, 1], [1.5, 5.5, 9.5], {"id": [5, 6, 7]})
     assert (record.tensors, record.roles) == ({"same": [5, 6, 7]}, {1: "champion"})
-    (picked,) = asked(host, question(outputs=[Wanted("version"), Wanted("mean")]))
-    assert [each.name for each in picked.outputs] == ["version", "mean"]
+    wanted = [Wanted("version"), Wanted("mean"), Wanted("prediction_id")]
+    (picked,) = asked(host, question(outputs=wanted))
+    assert [each.name for each in picked.outputs] == ["version", "mean", "prediction_id"]
+    assert picked.outputs[0].data.tolist() == [1, 1, 1]
+    assert picked.outputs[2].data.tolist() == [f"{picked.id}.{row}" for row in range(3)]
     with pytest.raises(ModelRefused, match="not computed again"):
         house.evaluation.recompute(house.registry.servable(NAME, 1), record, row=0)
     assert onnx.__version__
@@ -162,11 +168,15 @@ def test_what_waits_is_bounded_and_has_a_deadline(house):
 
     async def crowd():
         first = asyncio.ensure_future(host.ask(question()))
-        late = asyncio.ensure_future(host.ask(question(deadline=0.001)))
-        await asyncio.sleep(0)
+        late = asyncio.ensure_future(host.ask(question(deadline=monotonic() + 0.05)))
         third = asyncio.ensure_future(host.ask(question()))
-        await asyncio.sleep(0.01)
+        await asyncio.wait([late, third])
+        assert host.metrics.segment.called > 0, "whoever watches sees a call that does not come back"
         free.set()
+        await first
+        while tensors.pending:
+            await asyncio.sleep(0)
+        assert host.metrics.segment.called == 0
         return await asyncio.gather(first, late, third, return_exceptions=True)
 
     first, late, third = asyncio.run(crowd())
@@ -174,6 +184,27 @@ def test_what_waits_is_bounded_and_has_a_deadline(house):
     assert isinstance(late, DeadlineExceeded)
     assert isinstance(third, Overloaded)
     assert tensors.pending == 0
+
+
+def test_the_same_id_and_body_counts_once_and_another_body_is_another_request(house):
+    deploy(house)
+    host, before = host_of(house), len(logged(house))
+    (first,) = asked(host, question(id=ID), question(id=ID))[:1]
+    named = [msgspec.structs.replace(question(), id="r1", body=body) for body in (b"1", b"1", b"2")]
+    one, again, other = (asked(host, each)[0] for each in named)
+    assert again is one
+    assert other is not one
+    assert first.id != "r1"
+    assert logged(house)[before + 2].request == "r1"
+    assert other.parameters["request"] == logged(house)[-1].request != "r1"
+    assert len({record.request for record in logged(house)[before:]}) == 4
+
+
+def test_an_answer_waits_for_the_sync_where_it_is_to(house):
+    deploy(house)
+    host = host_of(house, ack=Ack.SYNCED)
+    (answer,) = asked(host, question())
+    assert (host.log.lag_rows, "logged" in answer.parameters) == (0, False)
 
 
 SIGNATURE = TensorSignature(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,10 +47,11 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def settled(folder: Path) -> None:
-    """Date files back, so that their stats are trusted at once."""
+    """Date files back, and let the clock of the file system tick, so that their stats are trusted at once."""
     for path in [folder, *folder.rglob("*")] if folder.is_dir() else [folder]:
         if not path.is_symlink():
             os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 5_000_000_001))
+    time.sleep(0.03)
 
 
 def add(records: Records, place: str, **named):

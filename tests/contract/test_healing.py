@@ -75,7 +75,7 @@ def test_a_store_that_is_whole_says_so(project, records):
     filled(records, project)
     done = said("verify")
     assert (done.exit_code, "nothing is damaged" in done.output) == (0, True)
-    assert "900 KB" in done.output
+    assert "900 kB" in done.output
 
 
 def test_damage_is_named_by_dataset_versions_and_file(project, records):

@@ -52,6 +52,9 @@ def start(
     hold: Annotated[str | None, typer.Option(help='How long a step lasts, such as "1d".')] = None,
     bake: Annotated[str | None, typer.Option(help="How long the step with all traffic lasts.")] = None,
     approve: Annotated[str | None, typer.Option(help='What waits for a person: yes, no, or "25%,promote".')] = None,
+    max_disagreement: Annotated[
+        str | None, typer.Option(help='Share of rows on which a shadow may decide otherwise, such as "10%".')
+    ] = None,
     project: Place = HERE,
     store: Store = None,
     as_json: Json = False,
@@ -64,6 +67,7 @@ def start(
         hold=hold,
         bake=bake,
         approve=None if approve is None else _approval(approve),
+        max_disagreement=max_disagreement,
     )
     with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         who, why = person(), check_reason(reason, parameter="--reason")

@@ -43,9 +43,10 @@ class RolloutRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the challenger may take: the mean of a window, and by the log all but 5 % more than of the champion's. `approve` names
     what waits for a person ("25%", "promote"); true is the step with all traffic, or where there is none the promotion. A
     trial without evidence for `max_age` asks a person. `max_disagreement` is the share of rows on which a shadow may decide
-    otherwise (left out: it is shown, not judged). `slices` are columns whose values are looked at one by one, where they
-    have `min_group` rows. `question` asks for harm or for superiority; with `labels` a step needs labelled rows to go on.
-    `value` is what an answer is worth: a SQL expression over `prediction`, `truth` and the features.
+    otherwise (left out: a quarter of what is classified; of numbers it is shown, not judged). `slices` are columns whose
+    values are looked at one by one, where they have `min_group` rows. `question` asks for harm or for superiority; with
+    `labels` a step needs labelled rows to go on. `value` is what an answer is worth: a SQL expression over
+    `prediction`, `truth` and the features.
     """
 
     strategy: Strategy = Strategy.CANARY

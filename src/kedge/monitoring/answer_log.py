@@ -86,16 +86,20 @@ class AnswerLog:
     def erase(self, entity: str, *, actor: str, reason: str, model: ModelName | None = None) -> ErasedAnswers:
         """Erase an entity's predictions and the facts about them: the bytes are gone, the event has nothing of them.
 
-        The entity may be logged as it is or hashed; both are erased. Raises RequestInvalid without a reason, Conflict.
+        The entity may be logged as it is or hashed; both are erased. A prediction whose fact is in a segment that is still
+        being written stays, to be erased with it by the next run. Raises RequestInvalid without a reason, Conflict.
         """
         if not reason.strip():
             raise RequestInvalid("an erasure needs a reason, which is kept; give it with --reason")
         names = self._names(entity)
         gone: set[str] = set()
         named = pl.col("entity").is_in(sorted(names)) | pl.col("id").is_in(sorted(names))
-        answers = self._predictions.strike(_without(names, model, gone=gone), only=named)
-        about = pl.col("id").is_in(sorted(gone))
-        facts = self._truths.strike(_facts_without(gone, model=model), only=about)
+        # facts first: only their predictions say whose they are, and an erasure that stops in between is run again
+        whose = _ids_in(self._predictions, named if model is None else named & (pl.col("model") == model))
+        about = pl.col("id").is_in(sorted(whose))
+        facts = self._truths.strike(_facts_without(whose, model=model), only=about)
+        told = _ids_in(self._truths, about) if facts.left and not facts.damaged else set()
+        answers = self._predictions.strike(_without(names, model, gone=gone, told=told), only=named)
         done = ErasedAnswers(
             predictions=len(gone),
             facts=facts.rows,
@@ -214,15 +218,29 @@ def _where(frame: pl.DataFrame, condition: str) -> pl.DataFrame:
         ) from None
 
 
-def _without(names: set[str], model: ModelName | None, *, gone: set[str]) -> Strike:
-    """Take an entity's rows out of requests; the predictions that go are noted in `gone`."""
+def _ids_in(log: Archive, wanted: pl.Expr) -> set[str]:
+    """Read which predictions a log has something about."""
+    for left in reversed(range(_TRIES)):
+        try:
+            found = pl.collect_all([table.filter(wanted).select("id") for table in log.tables()])
+            return {name for frame in found for name in frame["id"]}
+        except FileNotFoundError:  # compacted or erased between the listing and the reading
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _without(names: set[str], model: ModelName | None, *, gone: set[str], told: set[str]) -> Strike:
+    """Take an entity's rows out of requests, but those that facts are `told` about; what goes is noted in `gone`."""
 
     def strike(payload: bytes) -> bytes | None:
         batch = decode_batch(payload)
         count = len(batch.versions)
         if not count or (model is not None and batch.model != model):
             return payload
-        left = [place for place in range(count) if batch.entity(place) not in names]
+        left = [
+            place for place in range(count) if batch.entity(place) not in names or told.intersection(_ids(batch, {place}))
+        ]
         if len(left) == count:
             return payload
         gone.update(_ids(batch, {*range(count)} - {*left}))

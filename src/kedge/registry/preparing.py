@@ -152,7 +152,8 @@ def _table(
     names = form.columns(kept)
     names = names if set(names) <= example.keys() and names else tuple(example)
     signature, frame = _signature(form, kept, example={name: example[name] for name in names}, about=about)
-    matrix = encode_frame(signature, frame)
+    # laid out as every later load is asked: sums in another order would differ in their last bits
+    matrix = np.ascontiguousarray(encode_frame(signature, frame))
     answers = np.asarray(form.load(kept, signature).predict(matrix), dtype=np.float64)
     if answers.shape != (len(frame),) or not np.isfinite(answers).all():
         raise ModelRefused(

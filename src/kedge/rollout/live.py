@@ -102,8 +102,8 @@ def live_answers(judged: TrialSeen) -> GuardOdds | None:
 
 
 def live_disagreement(judged: TrialSeen) -> GuardOdds | None:
-    """Bet against "it decides otherwise on at most so many rows", where the rules say how many."""
-    tally, most = judged.tally, judged.asked.rules.max_disagreement
+    """Bet against "it decides otherwise on at most so many rows"."""
+    tally, most = judged.tally, judged.asked.max_disagreement
     if not most or not tally.pairs:
         return None
     reason = f"it decides otherwise on {tally.disagreed} of {tally.pairs} rows; {most} is allowed"

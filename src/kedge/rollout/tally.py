@@ -29,6 +29,7 @@ RECENT = 4096
 LARGEST = 10
 MOST_SLICES = 200
 NEIGHBOURS = 20
+DECIDED_OTHERWISE = "25%"  # a fresh model corrects a stale one; one that decides every fourth row otherwise is another
 
 
 class Side(msgspec.Struct):
@@ -125,6 +126,11 @@ class Terms(NamedTuple):
     task: Task
     threshold: float = 0.5
 
+    @property
+    def max_disagreement(self) -> str:
+        """Give the share of rows on which a shadow may decide otherwise; "" where that is not judged."""
+        return self.rules.max_disagreement or (DECIDED_OTHERWISE if self.task is Task.CLASSIFICATION else "")
+
 
 class LoggedRow(NamedTuple):
     """One row of a request: its place in the record, its number in the request, its entity, and the group and the mark
@@ -144,7 +150,8 @@ class TallyReader:
         self._tally, self._asked, self._trial = tally, asked, trial
         rules = asked.rules
         self._limit = seconds_of(rules.max_latency)
-        self._allowed = share_of(rules.max_disagreement) if rules.max_disagreement else 0.0
+        most = asked.max_disagreement
+        self._allowed = share_of(most) if most else 0.0
         self._recent = set(tally.recent)
         self._seen = bytearray(tally.seen or bytes(SEEN_BITS // 8))
 

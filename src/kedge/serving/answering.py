@@ -37,6 +37,8 @@ class Finish:
             if asked.future.done():
                 continue
             if asked.error is not None:
+                if asked.exact is not None:
+                    self._recent.release(asked.exact, asked.told)
                 asked.future.set_exception(asked.error)
                 continue
             good.append(asked)

@@ -128,7 +128,7 @@ class Queue:
         done = self._thread.submit(self._call, group)
         self._in_flight = len(group)
         self._called(True)
-        done.add_done_callback(lambda call: _back(loop, self._returned, group=group, call=call))
+        done.add_done_callback(lambda call: back(loop, self._returned, group, call))
 
     def _returned(self, group: Group, call: "Future[None]") -> None:
         self._in_flight = 0
@@ -166,10 +166,10 @@ def _fail(group: Group, error: BaseException) -> None:
         asked.future.set_exception(error)
 
 
-def _back(loop: asyncio.AbstractEventLoop, returned: Callable[..., None], *, group: Group, call: "Future[None]") -> None:
+def back(loop: asyncio.AbstractEventLoop, returned: Callable[..., None], *told: object) -> None:
     """Tell the loop that a call has returned; a loop that is closed has nobody left who waits."""
     try:
-        loop.call_soon_threadsafe(returned, group, call)
+        loop.call_soon_threadsafe(returned, *told)
     except RuntimeError:
         _log.info("a model call ended after its server")
 

@@ -116,12 +116,14 @@ class Active:
         """Describe the model as the protocol does."""
         if (tensors := self.champion.tensors) is not None:
             own = tuple(TensorMetadata(spec.name, spec.datatype, spec.shape) for spec in tensors.outputs)
+            rows = (-1,) if tensors.batched else (1,)
+            added = (TensorMetadata("version", "INT64", rows), TensorMetadata("prediction_id", "BYTES", rows))
             return ModelMetadata(
                 name=self.deployment.model,
                 versions=tuple(str(number) for number in sorted(self.versions)),
                 platform=f"kedge_{self.champion.format}",
                 inputs=tuple(TensorMetadata(spec.name, spec.datatype, spec.shape) for spec in tensors.inputs),
-                outputs=(*own, TensorMetadata("version", "INT64", (1,))),
+                outputs=(*own, *(each for each in added if each.name not in {spec.name for spec in tensors.outputs})),
             )
         return ModelMetadata(
             name=self.deployment.model,

@@ -111,7 +111,12 @@ class Plane:
             gone=self.metrics.gone.add,
         )
         self._tensors = TensorCalls(
-            run=loader.run, log=log, metrics=self.metrics, most=limits.queue, patience=limits.patience
+            run=loader.run,
+            log=log,
+            metrics=self.metrics,
+            most=limits.queue,
+            patience=limits.patience,
+            called=calling,
         )
         metrics.sampled(self._sample)
 
@@ -220,23 +225,37 @@ class Plane:
             name = RequestId(told)
         else:
             told = question.id
-            exact, name = self._recent.name(told, question.body or b"")
+            exact, name = self._recent.name(told, question.body or b"", beside=_beside(question))
             if question.version is None and (known := self._recent.find(exact)) is not None:
                 self.metrics.repeated.add()
                 future.set_result(known)
                 return future
         if active.champion.tensors is not None:
-            return asyncio.ensure_future(self._ask_tensors(question, active, named=(told, name)))
+            if exact is not None:
+                self._recent.claim(exact, told)
+            return asyncio.ensure_future(self._ask_tensors(question, active, named=(told, name), exact=exact))
         asked = self._asked(question, active, told=told, name=name, exact=exact, future=future, arrived=arrived)
         self._queue.put(asked)
+        if exact is not None:
+            self._recent.claim(exact, told)
         return future
 
-    async def _ask_tensors(self, question: InferRequest, active: Active, *, named: tuple[str, RequestId]) -> InferResponse:
+    async def _ask_tensors(
+        self, question: InferRequest, active: Active, *, named: tuple[str, RequestId], exact: RequestId | None
+    ) -> InferResponse:
         deployment, probe = active.deployment, active.beside
-        if question.version is not None or question.variant is not None:
-            deployment, probe = _chosen(question, active)
-        at = self._time(question)
-        return await self._tensors.ask(question, active, deployment=deployment, named=named, at=at, probe=probe)
+        try:
+            if question.version is not None or question.variant is not None:
+                deployment, probe = _chosen(question, active)
+            at = self._time(question)
+            answer = await self._tensors.ask(question, active, deployment=deployment, named=named, at=at, probe=probe)
+        except KedgeError:
+            if exact is not None:
+                self._recent.release(exact, named[0])
+            raise
+        if exact is not None and question.version is None and "logged" not in answer.parameters:
+            self._recent.keep(exact, named[0], answer=answer)
+        return answer
 
     def _asked(
         self,
@@ -316,6 +335,12 @@ class Plane:
         ended = monotonic()
         for asked in group:
             asked.began, asked.ended = began, ended
+
+
+def _beside(question: InferRequest) -> bytes:
+    """Give what a request says beside its body of who is to answer it; nothing where it says nothing."""
+    said = (question.version, question.variant, question.entity)
+    return b"" if said == (None, None, None) else repr(said).encode("utf-8", "surrogatepass")
 
 
 def _chosen(question: InferRequest, active: Active) -> tuple[Deployment, bool]:

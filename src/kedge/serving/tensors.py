@@ -13,30 +13,45 @@ from time import monotonic
 
 import numpy as np
 
-from kedge.domain.ids import ModelName, RequestId
+from kedge.domain.ids import ModelName, RequestId, prediction_id
 from kedge.domain.monitoring import PredictionBatch, Value
+from kedge.domain.predictions import Ack
 from kedge.domain.registry import Servable
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
 from kedge.domain.serving import TensorSignature, TensorSpec
 from kedge.errors import DeadlineExceeded, Overloaded, RequestInvalid
 from kedge.evaluation.arrays import DTYPES
 from kedge.rollout.split import FAILURES
+from kedge.serving.batch import back
 from kedge.serving.calls import refused
 from kedge.serving.loader import Active
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import ModelMetrics
-from kedge.serving.wire.questions import InferRequest, InferResponse, Tensor
+from kedge.serving.wire.questions import OURS, InferRequest, InferResponse, Tensor
 
 Arrays = Mapping[str, np.ndarray]
+Answered = tuple[int, dict[str, np.ndarray], dict[int, dict[str, np.ndarray]], str, tuple[float, float]]
 Run = Callable[[Servable, Arrays], dict[str, np.ndarray]]
-VERSION = "version"
+VERSION = OURS[0]
+
+_LATE = "the time was up before the model had answered; give it more, or ask again"
 
 
 class TensorCalls:
-    """Answers questions to one model of named arrays. `most` may wait."""
+    """Answers questions to one model of named arrays. `most` may wait; `called` is told when its thread begins and ends."""
 
-    def __init__(self, *, run: Run, log: PredictionLog, metrics: ModelMetrics, most: int, patience: float) -> None:
+    def __init__(
+        self,
+        *,
+        run: Run,
+        log: PredictionLog,
+        metrics: ModelMetrics,
+        most: int,
+        patience: float,
+        called: Callable[[bool], None],
+    ) -> None:
         self._run, self._log, self._metrics, self._most, self._patience = run, log, metrics, most, patience
+        self._called = called
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kedge-tensors")
         self.pending = 0
 
@@ -59,19 +74,16 @@ class TensorCalls:
         wanted = _wanted(question, signature)
         if self.pending >= self._most:
             raise Overloaded(f"{self.pending} questions wait for {deployment.model!r} already; ask again in a moment")
-        self.pending += 1
+        entity = question.entity or named[1]
+        times = (arrived, question.deadline or arrived + self._patience)
+        call = self._begun(lambda: self._answered(active, deployment, inputs=inputs, entity=entity, times=times))
         try:
-            entity = question.entity or named[1]
-            times = (arrived, question.deadline or arrived + self._patience)
-            call = asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: self._answered(active, deployment, inputs=inputs, entity=entity, times=times)
-            )
-            version, answers, shadow, errors, seconds = await call
-        finally:
-            self.pending -= 1
+            version, answers, shadow, errors, seconds = await asyncio.wait_for(call, max(0.0, times[1] - monotonic()))
+        except TimeoutError:
+            raise DeadlineExceeded(_LATE) from None
         logged = False
         if not probe:
-            logged = self._log.append(
+            logged = await self._kept(
                 PredictionBatch(
                     request=named[1],
                     model=ModelName(question.model),
@@ -97,18 +109,45 @@ class TensorCalls:
             model=question.model,
             version=str(version),
             id=named[0],
-            parameters=active.parameters if logged else {**active.parameters, "logged": False},
-            outputs=[_tensor(name, answers, signature=signature, version=version) for name in wanted],
+            parameters=_said(active, named, logged=logged),
+            outputs=[
+                _added(name, named[1], version=version, rows=rows)
+                if name in OURS and name not in answers
+                else _tensor(name, answers, signature=signature)
+                for name in wanted
+            ],
         )
+
+    async def _kept(self, record: PredictionBatch) -> bool:
+        """Log an answered question, as safely as its answer is to wait for."""
+        logged = self._log.append(record)
+        return await self._log.acknowledged() if logged and self._log.ack is Ack.SYNCED else logged
+
+    def _begun(self, call: Callable[[], Answered]) -> "asyncio.Future[Answered]":
+        """Have the thread make a call; it is pending until the thread is done with it, whoever still waits."""
+        loop = asyncio.get_running_loop()
+        work = self._thread.submit(call)
+        self.pending += 1
+        if self.pending == 1:
+            self._called(True)
+        future = asyncio.wrap_future(work)
+        work.add_done_callback(lambda _: back(loop, self._returned))
+        return future
+
+    def _returned(self) -> None:
+        self.pending -= 1
+        self._called(False)
+        if self.pending:
+            self._called(True)
 
     def _answered(
         self, active: Active, deployment: Deployment, *, inputs: Arrays, entity: str, times: tuple[float, float]
-    ) -> tuple[int, dict[str, np.ndarray], dict[int, dict[str, np.ndarray]], str, tuple[float, float]]:
+    ) -> Answered:
         """Call the model, in its thread: the version that answered, its answers, those that were not used, the challenger's
         failure, the seconds waited and predicted."""
         began, (arrived, deadline) = monotonic(), times
         if began > deadline:
-            raise DeadlineExceeded("the time was up before the model was free; give it more, or ask again")
+            raise DeadlineExceeded(_LATE)
         challenger, failure = deployment.challenger, ""
         shadow: dict[int, dict[str, np.ndarray]] = {}
         version, answers = deployment.champion, None
@@ -186,18 +225,30 @@ def _rows(signature: TensorSignature, inputs: Arrays) -> int:
 
 
 def _wanted(question: InferRequest, signature: TensorSignature) -> Sequence[str]:
-    known = [*(spec.name for spec in signature.outputs), VERSION]
+    own = [spec.name for spec in signature.outputs]
+    known = dict.fromkeys((*own, *OURS))
     if question.outputs is None:
-        return known[:-1]
+        return own
     names = list(dict.fromkeys(each.name for each in question.outputs))
     if unknown := [name for name in names if name not in known]:
         raise RequestInvalid(f"unknown output {', '.join(unknown)}; there are {', '.join(known)}")
     return names
 
 
-def _tensor(name: str, answers: Arrays, *, signature: TensorSignature, version: int) -> Tensor:
-    if name == VERSION and VERSION not in answers:
-        return Tensor(name, "INT64", (1,), np.array([version], np.int64))
+def _said(active: Active, named: tuple[str, RequestId], *, logged: bool) -> dict[str, object]:
+    """Say beside an answer where it comes from, and how the log knows it where that is not its id."""
+    parameters = active.parameters if logged else {**active.parameters, "logged": False}
+    return parameters if named[1] == named[0] else {**parameters, "request": named[1]}
+
+
+def _added(name: str, request: RequestId, *, version: int, rows: int) -> Tensor:
+    """Say of each row which version answered it, or by what id the log knows it."""
+    if name == VERSION:
+        return Tensor(name, "INT64", (rows,), np.full(rows, version, np.int64))
+    return Tensor(name, "BYTES", (rows,), np.array([prediction_id(request, row) for row in range(rows)], object))
+
+
+def _tensor(name: str, answers: Arrays, *, signature: TensorSignature) -> Tensor:
     datatype = next(spec.datatype for spec in signature.outputs if spec.name == name)
     return Tensor(name, datatype, answers[name].shape, answers[name])
 

@@ -11,7 +11,7 @@ from kedge.domain.ids import PredictionId
 from kedge.domain.monitoring import TruthBatch
 from kedge.domain.predictions import PredictionRules, hashed
 from kedge.domain.records import decode_batch, encode_batch, encode_truth
-from kedge.errors import RequestInvalid
+from kedge.errors import Conflict, RequestInvalid
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
 from kedge.storage.log_folder import LogFolder
 from kedge.storage.prediction_rows import PredictionRows
@@ -133,6 +133,28 @@ def test_an_entity_is_erased_with_its_facts_and_the_event_does_not_name_it(world
     assert (event.kind, event.actor) == (EventKind.PREDICTIONS_ERASED, "person:ann")
     assert "e1-0" not in f"{event.message} {event.facts}"
     assert "asked by the customer" in event.message
+
+
+def test_an_erasure_that_could_not_see_all_facts_is_ended_by_the_next(world, monkeypatch):
+    monkeypatch.setattr("kedge.storage.compacting.sleep", lambda seconds: None)
+    monkeypatch.setattr(type(world.truths.archive), "_ask_to_close", lambda self: None)
+    world.answer(answered(5, entities=["e1-0", "e5-1"]))
+    live = world.truths.journal("live")
+    live.append(encode_truth(TruthBatch(model="flights", known_at=START, predictions=["r-5.0"], values=[1.0])))
+    first = world.log.erase("e1-0", actor="a", reason="r")
+    assert (first.predictions, first.facts, first.whole) == (1, 2, False)
+    assert world.ids(entity="e1-0") == ["r-5.0"], "only it says whose fact it is that is still being written"
+    live.close()
+    second = world.log.erase("e1-0", actor="a", reason="r")
+    assert (second.predictions, second.facts, second.whole) == (1, 1, True)
+    assert len(pl.collect_all([table.filter(pl.col("id") == "r-5.0") for table in world.truths.archive.tables()])[0]) == 0
+
+
+def test_an_erasure_that_stopped_before_the_facts_is_run_again(world):
+    with world.truths.archive._alone(), pytest.raises(Conflict):
+        world.log.erase("e1-0", actor="a", reason="r")
+    done = world.log.erase("e1-0", actor="a", reason="r")
+    assert (done.predictions, done.facts, done.whole) == (1, 2, True)
 
 
 def test_an_erasure_needs_a_reason_and_can_be_of_one_model(world):

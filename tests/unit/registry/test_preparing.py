@@ -78,6 +78,13 @@ def test_numbers_in_and_one_number_out_are_a_table(look):
     assert np.allclose(answers, model.predict_proba(X[:5])[:, 1], rtol=0, atol=1e-12)
 
 
+def test_a_model_of_many_columns_answers_its_example_bit_for_bit_as_it_was_registered(look):
+    rows = np.random.default_rng(0).normal(size=(200, 20))
+    model = LogisticRegression().fit(rows, rows[:, 0] > 0)
+    found, _ = look(skops(model, numbered(rows)))
+    assert len(found.table.inputs) == 20
+
+
 def test_columns_are_read_in_the_order_of_the_training_whatever_that_of_the_example(look):
     model = LinearRegression().fit(pl.DataFrame({"b": X[:, 0], "a": X[:, 1]}), 3 * X[:, 0] + X[:, 1])
     found, evaluation = look(skops(model, {"a": X[:5, 1], "b": X[:5, 0], "unused": X[:5, 2]}))

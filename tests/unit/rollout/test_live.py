@@ -177,6 +177,21 @@ def test_a_shadow_is_compared_row_by_row():
     assert strict.world.now.challenger is None
 
 
+def test_a_shadow_that_decides_the_other_way_is_ended_though_its_mean_is_the_same():
+    def inverted(version, rows):
+        x = np.asarray(rows["x"], dtype=np.float64)
+        return x if version == 1 else 1 - x
+
+    traffic = Traffic(inverted, strategy=Strategy.SHADOW)
+    traffic.ask(100, rows=4)
+    look = traffic.look()
+    assert (look.move, traffic.world.now.challenger) == (Move.ROLL_BACK, None)
+    assert "it decides otherwise on 400 of 400 rows; 25% is allowed" in look.reason
+    free = Traffic(inverted, strategy=Strategy.SHADOW, max_disagreement="100%")
+    free.ask(100, rows=4)
+    assert free.look().move is Move.HOLD
+
+
 def test_a_slice_that_breaks_is_found_and_a_small_one_is_named_not_judged():
     def breaks(version, rows):
         outputs = better(version, rows)

@@ -311,3 +311,12 @@ def test_a_synced_answer_that_cannot_be_told_is_an_error() -> None:
 def test_a_deadline_that_was_over_is_no_negative_time() -> None:
     (late,) = together(numbers(), asked((1, 2), deadline=time.monotonic() - 1))
     assert str(late).startswith("no answer in the time that was given")
+
+
+def test_one_id_at_the_same_time_is_two_requests_where_the_bodies_or_the_variants_differ() -> None:
+    around = numbers()
+    around.deployed(1, 2, share=0.0)
+    together(around, asked((1, 2), id="r"), asked((3, 4), id="r"), asked((1, 2), id="r", variant="challenger"))
+    names = [batch.request for batch in around.logged()]
+    assert names[0] == "r"
+    assert len(set(names)) == 3

@@ -46,3 +46,24 @@ def test_long_answers_are_forgotten_sooner() -> None:
     for name in names:
         recent.keep(name, name, answer=long)
     assert [recent.find(name) for name in names] == [None, long, long]
+
+
+def test_an_id_is_the_first_ones_while_it_is_under_way_and_free_again_where_it_was_refused() -> None:
+    recent = Recent()
+    first, name = recent.name("a", b"1")
+    recent.claim(first, "a")
+    other, beside = recent.name("a", b"2")
+    assert (name, beside) == ("a", other)
+    recent.release(other, "a")
+    assert recent.name("a", b"1")[1] == "a"
+    recent.release(first, "a")
+    assert recent.name("a", b"2")[1] == "a"
+    recent.keep(first, "a", answer=ANSWER)
+    recent.release(first, "a")
+    assert recent.name("a", b"2")[1] == other, "what was answered keeps its id"
+
+
+def test_who_is_to_answer_is_part_of_a_request() -> None:
+    recent = Recent()
+    names = {recent.name("a", b"1", beside=beside)[0] for beside in (b"", b"champion", b"challenger")}
+    assert len(names) == 3

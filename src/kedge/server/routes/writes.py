@@ -48,7 +48,7 @@ class Writes(Controller):
 def promote(house: House, model: str, *, data: wire.Promote, actor: str, key: str = "") -> Deployment:
     """Promote by hand. Raises NotFound, RequestInvalid without a reason, RevisionConflict."""
     name, reason = ModelName(model), check_reason(data.reason)
-    if house.meta.models.find(name, data.version) is None:
+    if house.meta.registered.find_version(name, data.version) is None:
         raise NotFound(f"model {model!r} has no version {data.version}; /api/v1/models/{model} lists those it has")
     asked = ("promote", model, str(data.version), reason, str(data.revision))
     return act_once(
