@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from kedge.cli.main import application as command_line
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.records import encode_batch
-from kedge.domain.rollout import Strategy
+from kedge.domain.rollout import RolloutRules, Strategy
 from kedge.records import open_records
 from kedge.registry.room import Registry
 from kedge.rollout.hand import ByHand
 from kedge.rollout.room import Rollout
 from kedge.server.application import application
+from kedge.server.routes.rollout_pages import _changes
 from kedge.settings import settings
 from kedge.storage.journal import FileJournal
 
@@ -206,3 +207,10 @@ def test_the_form_deploys_by_the_rules_that_it_was_given(client, house):
     assert done.status_code == 303, done.text
     made = house.meta.deployments.find("flights")
     assert (made.challenger, made.share, made.rules.steps, made.rules.approve) == (1, 0.1, ("10%", "100%"), True)
+
+
+def test_a_box_that_is_left_as_it_was_keeps_the_steps_that_wait_for_a_person():
+    form = {"strategy": "canary", "steps": "5%, 100%", "approve": "1"}
+    assert _changes(form, RolloutRules(approve=("5%", "promote"))).approve is None
+    assert _changes(form, RolloutRules()).approve is True
+    assert _changes({**form, "approve": ""}, RolloutRules(approve=("5%",))).approve is False

@@ -76,9 +76,10 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """All registered models."""
+    """A page of models by name; `next` is the token of the page after it, empty at the end."""
 
     models: tuple[ModelLine, ...]
+    next: str
 
 
 class ExperimentCounted(msgspec.Struct, frozen=True, kw_only=True):

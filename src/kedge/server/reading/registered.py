@@ -4,10 +4,12 @@ import msgspec
 
 from kedge.domain.evaluation import Outcome
 from kedge.domain.registry import CatalogVersion, HistoryEntry, ModelStage, RegisteredModel
+from kedge.domain.rollout import Deployment
 from kedge.errors import NotFound, SearchInvalid
 from kedge.registry.telling import described
 from kedge.server.house import House
 from kedge.server.reading.looking import filter_of
+from kedge.server.reading.model import ModelLine, model_line
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.sentence import trial_verdict
 from kedge.server.reading.state import Sentence, State
@@ -47,11 +49,12 @@ class MoveLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered model whole: its versions and its history, newest first. `serial` counts the champion's moves."""
+    """A registered model whole: its versions and its history, newest first. `serial` counts the champion's moves;
+    `deployment` is what is served now, None where nothing is."""
 
     model: RegisteredModel
     verdict: Sentence
-    deployed: bool
+    deployment: Deployment | None
     versions: tuple[CatalogVersion, ...]
     history: tuple[MoveLine, ...]
     serial: int
@@ -122,11 +125,26 @@ def find_registered(house: House, scenes: Scenes, *, name: str) -> Registered | 
     return Registered(
         model=model,
         verdict=_spoken(house, scenes, model=model, versions=len(versions)),
-        deployed=house.by_hand.is_deployed(name),
+        deployment=house.meta.deployments.find(model.name),
         versions=versions,
         history=tuple(moved(one) for one in reversed(house.catalog.history(name))),
         serial=moves[-1].serial if moves else 0,
     )
+
+
+def model_lines(house: House, scenes: Scenes, *, page: str, limit: int) -> tuple[tuple[ModelLine, ...], str]:
+    """List models by name, whoever registered them, with the token of the next page. Raises SearchInvalid."""
+    found = house.catalog.search(registered_models_query(limit=limit, page=page))
+    loops = frozenset(house.meta.models.names())
+    return tuple(
+        model_line(scenes.of(one.name)) if one.name in loops else _line(house, scenes, model=one) for one in found.items
+    ), found.next
+
+
+def _line(house: House, scenes: Scenes, *, model: RegisteredModel) -> ModelLine:
+    row, deployment = _row(house, scenes, model=model), house.meta.deployments.find(model.name)
+    champion = deployment.champion if deployment else model.aliases.get("champion")
+    return ModelLine(model=model.name, state=row.state, say=row.say, champion=champion, versions=row.versions)
 
 
 def registered_version(house: House, name: str, *, number: int) -> RegisteredVersion:

@@ -19,7 +19,7 @@ from kedge.errors import NotFound
 from kedge.rollout.judge import limit_of
 from kedge.rollout.steps import hold_of, next_of, rules_of, step_name, steps_of
 from kedge.server.reading.scene import Scene
-from kedge.server.reading.sentence import share, trial_verdict
+from kedge.server.reading.sentence import traffic, trial_verdict
 from kedge.server.reading.state import Figure, Sentence, State
 from kedge.web import words
 
@@ -117,7 +117,7 @@ def _verdict(scene: Scene, newest: Deployment, *, rules: RolloutRules) -> Senten
         say = f"v{newest.challenger} waits for a person to let it {what}."
         return Sentence(state=State.HOLDS, say=say, sub=words.sentence(newest.reason))
     if newest.paused_at is not None:
-        say = f"The trial of v{newest.challenger} is paused, with {share(newest.share)} of the traffic."
+        say = f"The trial of v{newest.challenger} is paused, with {traffic(newest)}."
         return Sentence(state=State.HOLDS, say=say, sub=f"By {newest.actor}: {newest.reason}. Harm still ends it.")
     spoken, hold = trial_verdict(scene), hold_of(rules, newest.share)
     ends = newest.since + span_of(hold) + timedelta(seconds=newest.paused_seconds)

@@ -6,7 +6,7 @@ The first rule that holds speaks; those below it may add to the second line.
 """
 
 from kedge.domain.monitoring import Alert, AlertKind
-from kedge.domain.rollout import Move, Strategy
+from kedge.domain.rollout import Deployment, Move, Strategy
 from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Sentence, State
@@ -129,12 +129,17 @@ def _trial(scene: Scene) -> str:
         return ", and nothing is on trial"
     if deployment.strategy is Strategy.SHADOW:
         return f", and v{deployment.challenger} is on trial in its shadow"
-    return f", and v{deployment.challenger} is on trial with {share(deployment.share)} of the traffic"
+    return f", and v{deployment.challenger} is on trial with {traffic(deployment)}"
 
 
 def share(part: float) -> str:
     """Write a share of traffic as a sentence does."""
     return _SHARES.get(round(part, 4), f"{words.percent(part)} %")
+
+
+def traffic(deployment: Deployment) -> str:
+    """Say what of the traffic a version on trial gets: a share, or as a shadow a copy."""
+    return f"{'a copy' if deployment.strategy is Strategy.SHADOW else share(deployment.share)} of the traffic"
 
 
 def _drift(scene: Scene) -> str:
@@ -180,8 +185,7 @@ def trial_verdict(scene: Scene) -> Sentence:
     if deployment is None or deployment.challenger is None:
         return verdict(scene)
     look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
-    traffic = "a copy" if deployment.strategy is Strategy.SHADOW else share(deployment.share)
-    opening = f"v{deployment.challenger} is on trial with {traffic} of the traffic"
+    opening = f"v{deployment.challenger} is on trial with {traffic(deployment)}"
     if look is None:
         say = f"{opening}; the first look at it comes when this window closes."
     elif look.move is Move.ROLL_BACK:

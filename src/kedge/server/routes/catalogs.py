@@ -18,7 +18,14 @@ from kedge.registry.catalog import Offered
 from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.guard import actor_of
-from kedge.server.reading.model import ModelPage, VersionPage, model_line, model_page
+from kedge.server.reading.model import ModelPage, VersionPage, model_page
+from kedge.server.reading.registered import (
+    Registered,
+    RegisteredVersion,
+    find_registered,
+    model_lines,
+    registered_version,
+)
 from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.routes.reads import describe_version
 from kedge.tracking.search_models import registered_models_query
@@ -110,18 +117,24 @@ class Catalogs(Controller):
     path = "/api/v1"
 
     @get("/models", sync_to_thread=True, responses=ANSWERS)
-    def models(self, scenes: TheScenes, house: TheHouse) -> wire.ModelList:
-        """List the registered models."""
-        return wire.ModelList(models=tuple(model_line(scenes.of(name)) for name in house.meta.models.names()))
+    def models(self, scenes: TheScenes, house: TheHouse, page: Token = "", limit: Limit = 100) -> wire.ModelList:
+        """List the models, of the loop and of clients, each in a line."""
+        lines, after = model_lines(house, scenes, page=page, limit=limit)
+        return wire.ModelList(models=lines, next=after)
 
     @get("/models/{model:str}", sync_to_thread=True, responses=ANSWERS)
-    def model(self, scenes: TheScenes, model: FromPath[str]) -> ModelPage:
-        """Describe one model."""
-        return model_page(scenes.of(ModelName(model)))
+    def model(self, scenes: TheScenes, house: TheHouse, model: FromPath[str]) -> ModelPage | Registered:
+        """Describe one model: one of the loop with its year, another with its versions, deployment and history."""
+        scene = scenes.of(ModelName(model))
+        return (None if scene.versions else find_registered(house, scenes, name=model)) or model_page(scene)
 
     @get("/models/{model:str}/versions/{number:int}", sync_to_thread=True, responses=ANSWERS)
-    def model_version(self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionPage:
-        """Describe one version of a model."""
+    def model_version(
+        self, scenes: TheScenes, house: TheHouse, model: FromPath[str], number: FromPath[int]
+    ) -> VersionPage | RegisteredVersion:
+        """Describe one version: one of the loop with its verdict, another with what it is and how it moved."""
+        if scenes.of(ModelName(model)).version(number) is None:
+            return registered_version(house, model, number=number)
         return describe_version(scenes, house, model=model, number=number)
 
     @get("/registered-models", sync_to_thread=True, responses=ANSWERS)

@@ -58,7 +58,7 @@ class Shown(Controller):
         scene = scenes.of(ModelName(model))
         kept = find_registered(house, scenes, name=model)
         values = {"title": model, "noun": "Models", "kept": kept, "now": scene.now, "live": scene.serial}
-        if kept is not None and not scene.versions and scene.deployment is None:
+        if kept is not None and not scene.versions:
             return show(pages, "registered", **values)
         page = model_page(scene)
         chart = chart_of(page)

@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, URLEncodedBody
 from litestar.response import Redirect
 
 from kedge.domain.ids import ModelName
-from kedge.domain.rollout import RuleChanges, Strategy
+from kedge.domain.rollout import RolloutRules, RuleChanges, Strategy
 from kedge.errors import NotFound, RequestInvalid
 from kedge.server import wire
 from kedge.server.forms import Asked, Asking, Field, Page, act, ask
@@ -59,9 +59,8 @@ class RolloutPages(Controller):
         version = _number(data, "version")
 
         def do() -> None:
-            body = wire.Deploy(
-                version=version, reason=data.get("reason", ""), rules=_changes(data), revision=_number(data, "revision")
-            )
+            rules, revision = _changes(data, house.spec.rollout), _number(data, "revision")
+            body = wire.Deploy(version=version, reason=data.get("reason", ""), rules=rules, revision=revision)
             deploy(house, model, data=body, actor=actor_of(request))
 
         return act(request, pages, asking=_deploying(house, model, version=version), given=data, do=do)
@@ -128,19 +127,23 @@ def _deploying(house: House, model: str, *, version: int) -> Asking:
     return _form(model, heading=f"Put {model} v{version} on trial?", button="Deploy", facts=facts, fields=fields)
 
 
-def _changes(data: Mapping[str, str]) -> RuleChanges:
-    """Read the rules of a form. Raises RequestInvalid for a strategy that there is not."""
+def _changes(data: Mapping[str, str], rules: RolloutRules) -> RuleChanges:
+    """Read the rules of a form: a box left as the project's `rules` have it keeps the steps that they name.
+
+    Raises RequestInvalid for a strategy that there is not.
+    """
     named = data.get("strategy", "").strip()
     known = {one.value: one for one in Strategy}
     if named not in known:
         raise RequestInvalid(f"strategy {named!r} is none of {', '.join(known)}")
     steps = tuple(step.strip() for step in data.get("steps", "").split(",") if step.strip())
+    asked = bool(data.get("approve"))
     return RuleChanges(
         strategy=known[named],
         steps=steps or None,
         hold=data.get("hold", "").strip() or None,
         bake=data.get("bake", "").strip(),
-        approve=bool(data.get("approve")),
+        approve=None if asked == bool(rules.approve) else asked,
     )
 
 
