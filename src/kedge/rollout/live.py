@@ -199,11 +199,11 @@ class LiveLooks:
         return written, tally if tally.began == began else Tally(began=began, places=tally.places)
 
     def _read(self, tally: Tally, asked: Terms, *, trial: dict[int, Deployment]) -> None:
-        reader, model = TallyReader(tally, asked, trial=trial), next(iter(trial.values())).model
+        reader, first = TallyReader(tally, asked, trial=trial), next(iter(trial.values()))
         try:
-            for position, payload in self._journal.scan(dict(tally.places)):
+            for position, payload in self._journal.scan(dict(tally.places), since=first.since):
                 answers = decode_answers(payload)
-                if answers.model == model:
+                if answers.model == first.model:
                     reader.add(answers, payload)
                 tally.places[position.segment] = position.end
         finally:
