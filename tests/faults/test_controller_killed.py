@@ -39,7 +39,7 @@ def test_each_row_counts_once_however_often_the_watcher_is_killed(tmp_path, monk
     records = open_records(settings(tmp_path, store=str(tmp_path / ".kedge"), server=""))
     Year(records.meta).write(START + 14 * DAY)
     deployments, journal = records.meta.deployments, FileJournal(tmp_path / ".kedge" / "predictions", "test")
-    kedge("deploy", "flights@2", "--strategy", "shadow", "--hold", "1h")
+    kedge("deploy", "flights@2", "--strategy", "shadow", "--hold", "1h", "--max-disagreement", "100%")
     revision, sent = deployments.find("flights").revision, 0
     for _ in range(2):
         for _ in range(40):
