@@ -91,19 +91,6 @@ def as_array(values: Any) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def specs_of(arrays: Arrays, *, batched: bool) -> tuple[TensorSpec, ...]:
-    """Describe arrays; with `batched`, the first axis may have any length."""
-    return tuple(
-        TensorSpec(
-            name=name,
-            datatype=datatype_of(array),
-            shape=(-1, *array.shape[1:]) if batched and array.ndim else array.shape,
-            nullable=array.dtype.kind in "fO",
-        )
-        for name, array in arrays.items()
-    )
-
-
 def require_fitting(arrays: Arrays, specs: Sequence[TensorSpec], *, what: str) -> None:
     """Check names, datatypes and shapes. Raises ModelRefused naming the first that differs."""
     if arrays.keys() != {spec.name for spec in specs}:

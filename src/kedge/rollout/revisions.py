@@ -40,7 +40,7 @@ class Revisions:
         """Read what is served. Raises NotFound."""
         current = self._deployments.find(model)
         if current is None:
-            raise NotFound(f"nothing is deployed for model {model!r}; train and release a first version")
+            raise NotFound(f"nothing is deployed for model {model!r}; deploy a first version")
         return current
 
     def settled(self, model: ModelName, since: datetime | None = None) -> Deployment:

@@ -44,6 +44,8 @@ from kedge.version import installed
 from kedge.web.assets import Assets
 from kedge.web.render import Pages
 
+_NATIVE = (Reads, DatasetRoutes, Searches, Writes, GroundTruths, Rollouts, Tellings, Catalogs, Signals, RunArtifacts)
+
 
 def application(house: House, *, hosts: Collection[str] | None = None) -> Litestar:
     """Build the control plane of a house. It answers to `hosts` only ("*": any); left out, to those of `Guard.hosts`."""
@@ -60,16 +62,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
     given = {name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()}
     app = Litestar(
         route_handlers=[
-            Reads,
-            DatasetRoutes,
-            Searches,
-            Writes,
-            GroundTruths,
-            Rollouts,
-            Tellings,
-            Catalogs,
-            Signals,
-            RunArtifacts,
+            *_NATIVE,
             _described(given),
             Shown,
             Tracked,
@@ -120,19 +113,7 @@ def _described(given: dict[str, Provide]) -> HTTPRouteHandler:
     def openapi() -> dict[str, Any]:
         """Describe the API, OpenAPI 3.1."""
         if not kept:
-            native = (
-                Reads,
-                DatasetRoutes,
-                Searches,
-                Writes,
-                GroundTruths,
-                Rollouts,
-                Tellings,
-                Catalogs,
-                Signals,
-                RunArtifacts,
-            )
-            kept.append(document(native, given, version=installed()))
+            kept.append(document(_NATIVE, given, version=installed()))
         return kept[0]
 
     return openapi

@@ -36,10 +36,10 @@ from kedge.serving.recent import Recent
 from kedge.serving.tensors import TensorCalls
 from kedge.serving.tracing import NOTES
 from kedge.serving.waiting import Waiting
+from kedge.serving.wire.limits import VARIANTS
 from kedge.serving.wire.questions import InferRequest, InferResponse, Wanted
 
 _log = logging.getLogger("kedge.serving")
-_VARIANTS = ("champion", "challenger")
 _EXTRAS = 4
 """How many versions stay loaded that were asked for by their number and that no revision names."""
 
@@ -349,8 +349,8 @@ def _chosen(question: InferRequest, active: Active) -> tuple[Deployment, bool]:
     number = question.version
     probe = active.beside or (number is not None and deployment.challenger is not None)
     if question.variant is not None:
-        if question.variant not in _VARIANTS:
-            raise RequestInvalid(f"variant {question.variant!r} is not one of {', '.join(_VARIANTS)}")
+        if question.variant not in VARIANTS:
+            raise RequestInvalid(f"variant {question.variant!r} is not one of {', '.join(VARIANTS)}")
         number = deployment.champion if question.variant == "champion" else deployment.challenger
         if number is None:
             raise RequestInvalid(f"variant 'challenger': no version of {deployment.model!r} is on trial now")

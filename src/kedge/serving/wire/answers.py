@@ -9,7 +9,7 @@ import msgspec
 
 from kedge.errors import RequestInvalid
 from kedge.serving.wire.binary import SIZE, to_raw
-from kedge.serving.wire.questions import InferRequest, InferResponse, ModelMetadata, Tensor
+from kedge.serving.wire.questions import InferRequest, InferResponse, Tensor
 
 _encode = msgspec.json.Encoder().encode
 
@@ -58,8 +58,3 @@ def plain(tensor: Tensor) -> list[Any]:
         return tensor.text().ravel().tolist()
     except RequestInvalid:
         raise RequestInvalid(f"output {tensor.name!r} holds bytes that are not text; ask for it with binary_data") from None
-
-
-def encode_metadata(metadata: ModelMetadata) -> bytes:
-    """Write what a model is."""
-    return _encode(metadata)
