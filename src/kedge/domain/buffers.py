@@ -59,7 +59,10 @@ def block_of(names: tuple[str, ...], values: Any) -> tuple[Any, ...]:
 
 def matrix_block(names: tuple[str, ...], values: Any) -> tuple[Any, ...]:
     """Write an array of shape (rows, len(names)) as one block of plain columns."""
-    return block_of(names, values.reshape(-1) if len(names) == 1 else values)
+    tag = _native.get(values.dtype)
+    if tag is None:
+        tag, values = _little(values)
+    return (_names.get(names) or _raw(names), tag, (), values.tobytes())
 
 
 def columns_of(blocks: Sequence[Block]) -> dict[str, list[Any]]:
@@ -84,6 +87,11 @@ def numbers_of(tag: str, data: bytes) -> list[Any]:
         return list(struct.unpack(f"<{len(data) // struct.calcsize(f'<{code}')}{code}", data))
     except (KeyError, struct.error) as error:
         raise msgspec.DecodeError(f"a buffer of {len(data)} bytes is no array of {tag!r}") from error
+
+
+def is_buffer_of(tag: str, data: bytes | list[Any]) -> bool:
+    """Say whether data is a buffer of whole numbers of a known type."""
+    return isinstance(data, bytes) and tag in _CODES and not len(data) % struct.calcsize(f"<{_CODES[tag]}")
 
 
 def packed(tag: str, numbers: Sequence[Any]) -> bytes:

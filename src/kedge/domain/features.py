@@ -56,6 +56,10 @@ class FeatureService(msgspec.Struct, frozen=True, kw_only=True):
         looked_up = tuple(feature_name(view, feature) for view in self.views for feature in view.features)
         return tuple(name for name in (*self.request, *looked_up, *self.derived) if name not in self.drop)
 
+    def logged(self) -> tuple[str, ...]:
+        """List the columns that the prediction log has of each row: what the model reads, and what a request brings."""
+        return tuple(dict.fromkeys((*self.columns(), *self.request, *self.entities())))
+
 
 def feature_name(view: FeatureView, feature: str) -> str:
     """Give the full name under which a view's feature is known everywhere."""
@@ -78,7 +82,7 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     `columns` are those that are looked up or derived; what a request brings itself has nothing to be compared with.
     `mismatches` holds the first of them, `first_at` and `last_at` the times of the oldest and newest row compared.
     `older` counts the rows served by another definition of the service than today's, `keyless` those logged without
-    their entity keys: neither can be joined again.
+    their entity keys: neither can be joined again. `skewed` counts the rows with a mismatch, `by_column` the mismatches.
     """
 
     rows: int = 0
@@ -90,6 +94,8 @@ class ParityReport(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime | None = None
     older: int = 0
     keyless: int = 0
+    skewed: int = 0
+    by_column: dict[str, int] = {}
 
     @property
     def holds(self) -> bool:

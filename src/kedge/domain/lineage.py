@@ -66,13 +66,16 @@ class VersionExplanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """All that stands behind one answer, from the answer back to the data."""
+    """All that stands behind one answer, from the answer back to the data.
+
+    `output` is the model's own answer; `served` what the caller got in its place, a coin (None: the model's answer)."""
 
     prediction: PredictionId
     model: ModelName
     version: int
     at: datetime
     output: float
+    served: float | None = None
     links: tuple[Link, ...]
 
     @property

@@ -1,27 +1,65 @@
 """Predictions, ground truth, windows, and what is seen in them."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
 from typing import Any
 
 import msgspec
 
+from kedge.domain.alerting import Alert, AlertKind
+from kedge.domain.causes import Causes
+from kedge.domain.fairness import Fairness
 from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id
+from kedge.domain.operations import Operations, OperationsRules
+from kedge.domain.quality import ModelQuality
+from kedge.domain.skew import Skew
+from kedge.domain.worth import BusinessFound, BusinessRules
 
 Value = float | int | bool | str | None
 
 ANSWERS = "prediction__"  # the column under which a model's own answers are watched
 
 
+Tolerance = float | str | dict[str, float | str]
+"""A share of ranks, "auto", or either by column, with `default` for the columns that are not named."""
+DEFAULT = "default"
+
+
+def tolerance_of(declared: Tolerance, column: str) -> float | str:
+    """Give the tolerance that is declared for a column."""
+    if isinstance(declared, dict):
+        return declared.get(column, declared.get(DEFAULT, "auto"))
+    return declared
+
+
+def named(declared: Tolerance) -> tuple[str, ...]:
+    """List the columns that declared tolerances name."""
+    return tuple(name for name in declared if name != DEFAULT) if isinstance(declared, dict) else ()
+
+
 class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The monitoring of a project: `window` and `tolerance` (a share of ranks, or "auto"), and one false alarm in
-    `run_length` windows. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm."""
+    """The monitoring of a project: `window` and `tolerance` (for all columns, or by column), and one false alarm in
+    `run_length` windows. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm.
+
+    `groups` are columns, or intersections "a+b", between whose values answers are compared; `intersections` crosses up to
+    so many of them; `fairness` gives the greatest difference that is no alarm, by measure; `business` names what answers
+    are worth; `operations` are objectives of the service.
+    `slices` are columns whose values quality is followed by, besides those of the gate's checks. Above 0, `rank_at` says
+    that each request is a ranking, and how many of its first places count.
+    """
 
     window: str = "1d"
-    tolerance: float | str = "auto"
+    tolerance: Tolerance = "auto"
     run_length: int = 1000
     risk_tolerance: float = 0.05
     alerts: tuple[str, ...] = ("log",)
+    groups: tuple[str, ...] = ()
+    intersections: int = 1
+    fairness: dict[str, float] = {}
+    business: dict[str, BusinessRules] = {}
+    operations: OperationsRules = OperationsRules()
+    slices: tuple[str, ...] = ()
+    rank_at: int = 0
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -96,6 +134,20 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
         return self.entities[place] if self.entities else self.prediction(place)
 
 
+def own_seconds(seconds: Mapping[str, float], *, challenger: bool, shadow: bool) -> float:
+    """Tell what one side of a trial took for a request: its features and that side's own calls.
+
+    `seconds` are a record's: `predict` is what the answer waited for, `challenger` the challenger's own call, which is part
+    of `predict` but in a shadow. The wait in the queue is left out: there both sides wait for one another's calls.
+    """
+    features, predict, trial = seconds.get("features", 0.0), seconds.get("predict", 0.0), seconds.get("challenger")
+    if trial is None:
+        return features + predict
+    if challenger:
+        return features + trial
+    return features + (predict if shadow else max(0.0, predict - trial))
+
+
 class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Ground truth that arrived: for each prediction the fact (0 or 1, or the value), and when it became known."""
 
@@ -105,11 +157,22 @@ class TruthBatch(msgspec.Struct, frozen=True, kw_only=True):
     values: list[float]
 
 
+class Moments(msgspec.Struct, frozen=True, kw_only=True):
+    """A column's finite values: how many they are, their mean, the sum of squared distances from it, and both ends."""
+
+    rows: int
+    mean: float
+    squares: float
+    least: float
+    greatest: float
+
+
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
     """One column of a window, counted in the reference's bins. Merging two is adding them.
 
     Numeric: `edges` are the reference's inner quantile borders, `counts` has len(edges) + 1 entries, `others` is 0.
     Strings: `labels` are the reference's categories, `counts` one each, `others` the values not among them.
+    `moments` are those of a table's numbers, where they were taken.
     """
 
     name: str
@@ -119,6 +182,7 @@ class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     others: int = 0
+    moments: Moments | None = None
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +197,8 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     `shift` is the mean rank among the reference less 1/2 (numbers) or the share of rows that changed category (strings);
     `distances` holds every test of the table, psi and jensen_shannon among them. Evidence of 0: it was not tested.
-    `stream` names what speaks loudest: "rank", "spread", "missing", or a category.
+    `stream` names what speaks loudest: "rank", "spread", "missing", or a category. `since` is the start of the window
+    in which it began to move, as far as the evidence tells: only of a column that alarms.
     """
 
     column: str
@@ -145,6 +210,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     alarm: bool
     distances: dict[str, float] = {}
     stream: str = ""
+    since: datetime | None = None
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,33 +246,6 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
     alarm: bool
 
 
-class AlertKind(Enum):
-    """What an alert tells of."""
-
-    DATA_DRIFT = "data_drift"
-    PREDICTION_DRIFT = "prediction_drift"
-    RISK = "risk"
-    SILENCE = "silence"
-    GATE_REFUSED = "gate_refused"
-    ROLLED_BACK = "rolled_back"
-    ROLLOUT_WAITS = "rollout_waits"
-    TRAINING_FAILED = "training_failed"
-    DATA_INVALID = "data_invalid"
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """Something a person should know: since when, how sure, and what Kedge did. `key` makes it one alert, not many."""
-
-    key: str
-    model: ModelName
-    kind: AlertKind
-    message: str
-    raised_at: datetime
-    subject: str = ""
-    evidence: float | None = None
-    limit: float | None = None
-
-
 class VersionHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What one version did in a window: rows answered, rows it failed on, mean answer, mean seconds of a request."""
 
@@ -238,13 +277,16 @@ class StepLosses(msgspec.Struct, frozen=True, kw_only=True):
 class JoinReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was odd among the records read for a window. Each prediction and each label counts once, the first wins.
 
-    `late` predictions came after their window was measured; `contradicting` labels differ from the first one; `unknown`
+    `late` predictions came after their window was measured, and count in the next one's drift; `lost` ones more than a
+    step after; `future` ones bear a time that cannot have come. `contradicting` labels differ from the first one; `unknown`
     ones name no prediction that is remembered, `waiting` ones none so far: given up after 26 steps, they are unknown.
     `invalid` ones are no possible fact.
     """
 
     repeated_predictions: int = 0
     late_predictions: int = 0
+    lost_predictions: int = 0
+    future_predictions: int = 0
     repeated_labels: int = 0
     contradicting_labels: int = 0
     unknown_labels: int = 0
@@ -260,7 +302,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     `fresh_labels` counts the labels that became known after the newest row that the champion was trained on. `evidence`
     is the mean e-detector over all features ("data") and of the answers ("prediction"); each alarms at `evidence_limit`.
     `notes` name what was odd: a column that vanished, text among numbers. `rows` are those in the log; `answered` is how
-    many were answered: those that are `missing` from the log counted in, and sampled ones weighed by their share.
+    many were answered: those that are `missing` from the log counted in, and sampled ones weighed by their share. `late`
+    counts the rows of windows before, which came after those were measured: they are in this window's drift, and only
+    there. `since` says of what alarms ("data", "prediction") since when it moved.
+    `standing` has the ids of the alerts whose condition holds in this window, told now or before.
     """
 
     model: ModelName
@@ -284,3 +329,21 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     answered: int = 0
     missing: int = 0
     groups: tuple[GroupLoss, ...] = ()
+    standing: tuple[str, ...] = ()
+    late: int = 0
+    since: dict[str, datetime] = {}
+    fairness: Fairness | None = None
+    business: tuple[BusinessFound, ...] = ()
+    operations: Operations | None = None
+    quality: ModelQuality | None = None
+    causes: Causes | None = None
+    skew: Skew | None = None
+
+    def could_show(self, kind: AlertKind) -> bool:
+        """Say whether this window has the evidence that a condition of a kind would show in."""
+        if kind is AlertKind.SILENCE:
+            return True
+        if kind is AlertKind.PREDICTION_SKEW:  # only a sample that was replayed shows it
+            return self.skew is not None and self.skew.rows + self.skew.answers > 0
+        by_labels = kind in (AlertKind.RISK, AlertKind.FAIRNESS, AlertKind.CONCEPT_DRIFT, AlertKind.BUSINESS)
+        return (self.labels if by_labels else max(self.rows, self.answered)) > 0

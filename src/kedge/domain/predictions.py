@@ -81,11 +81,12 @@ class StruckRows(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErasedAnswers(msgspec.Struct, frozen=True, kw_only=True):
-    """What an erasure by entity took out: predictions and facts; `left` are segments that are still being written or are
-    damaged, in which more may stand."""
+    """What an erasure by entity took out: predictions and facts, and the looks at shadows that kept a row of it; `left` are
+    segments that are still being written or are damaged, in which more may stand."""
 
     predictions: int
     facts: int
+    looks: int = 0
     left: tuple[str, ...] = ()
 
     @property

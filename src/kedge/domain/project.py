@@ -4,6 +4,7 @@ from datetime import date
 
 import msgspec
 
+from kedge.domain.channels import AlertRules
 from kedge.domain.data import Expectation
 from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import GateRules, Task
@@ -66,9 +67,11 @@ class ReplayRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ServingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the data plane runs. Processes: how many `workers`, how much `memory` one may take ("" any), how long a model's
     call may `hang`, how long a worker has to `drain`, how many `threads` one call uses. Requests: how many may wait in the
-    `queue` of a model, the `timeout` of one that names none, `body_limit`; `grpc_port` opens the gRPC door. Models: how
-    much `loaded` ones may take together ("" any) before the one used least recently goes. Traces: the OTLP/HTTP address
-    that is told (`traces`), of which share of the requests ("" none) and of all that took `trace_slow`."""
+    `queue` of a model, how many rows one call of it takes (`call_rows`), the `timeout` of one that names none, `body_limit`;
+    `grpc_port` opens the gRPC door. Models: how much `loaded` ones may take together ("" any) before the one used least
+    recently goes. Traces: the OTLP/HTTP address
+    that is told (`traces`), of which share of the requests ("" none) and of all that took `trace_slow`. Labels: the share
+    of entities that are served a coin (`holdout`, "" none), where decisions change what is learnt."""
 
     workers: int = 1
     memory: str = ""
@@ -76,6 +79,7 @@ class ServingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain: str = "30s"
     threads: int = 1
     queue: int = 1024
+    call_rows: int = 2048
     timeout: str = "30s"
     body_limit: str = "16MiB"
     grpc_port: int | None = None
@@ -83,6 +87,7 @@ class ServingRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     traces: str = ""
     trace_share: str = "1%"
     trace_slow: str = "1s"
+    holdout: str = ""
 
 
 class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +104,7 @@ class ProjectSpec(msgspec.Struct, frozen=True, kw_only=True):
     serving: ServingRules = ServingRules()
     predictions: PredictionRules = PredictionRules()
     replay: ReplayRules = ReplayRules()
+    alerts: AlertRules = AlertRules()
     expectations: tuple[Expectation, ...] = ()
 
     @property

@@ -90,7 +90,39 @@ class PredictionRecord(_Served, frozen=True, array_like=True):
     tensors: list[Block]
 
 
-Read = TypeVar("Read", bound=_Id)
+class AsLogged(msgspec.Struct, frozen=True, array_like=True):
+    """The columns of a record as the bytes they stand in, and all before them: told apart, but not built. `features` and
+    `tensors` are blocks, `entities` a list, `inputs` a map of lists."""
+
+    format: int
+    request: msgspec.Raw
+    model: msgspec.Raw
+    at: msgspec.Raw
+    revision: msgspec.Raw
+    count: msgspec.Raw
+    versions: msgspec.Raw
+    outputs: msgspec.Raw
+    shadow: msgspec.Raw
+    errors: msgspec.Raw
+    seconds: msgspec.Raw
+    rows: msgspec.Raw
+    share: msgspec.Raw
+    missing: msgspec.Raw
+    variant: msgspec.Raw
+    hidden: msgspec.Raw
+    entities: msgspec.Raw
+    features: msgspec.Raw
+    service: msgspec.Raw
+    as_of: msgspec.Raw
+    batches: msgspec.Raw
+    inputs: msgspec.Raw
+    roles: msgspec.Raw
+    forms: msgspec.Raw
+    calls: msgspec.Raw
+    tensors: msgspec.Raw
+
+
+Read = TypeVar("Read", bound="_Id | AsLogged")
 
 
 class _OldFeatures(msgspec.Struct, frozen=True):
@@ -111,6 +143,7 @@ _id, _answered = msgspec.msgpack.Decoder(_Id), msgspec.msgpack.Decoder(_Answered
 _named, _old_entities = msgspec.msgpack.Decoder(_Named), msgspec.msgpack.Decoder(_OldEntities)
 _served, _record = msgspec.msgpack.Decoder(_Served), msgspec.msgpack.Decoder(PredictionRecord)
 _old_batch, _old_answers = msgspec.msgpack.Decoder(PredictionBatch), msgspec.msgpack.Decoder(Answers)
+_as_logged = msgspec.msgpack.Decoder(AsLogged)
 _old_features, _old_request = msgspec.msgpack.Decoder(_OldFeatures), msgspec.msgpack.Decoder(_OldRequest)
 
 
@@ -196,6 +229,12 @@ def decode_features(payload: bytes) -> dict[str, list[Value]]:
     if is_old(payload):
         return _old_features.decode(payload).features
     return columns_of(_checked(_served.decode(payload)).features)
+
+
+def as_logged(payload: bytes) -> AsLogged:
+    """Tell the columns of one answered request apart, without building any; one of an older store is written anew."""
+    read = _as_logged.decode(encode_batch(_old_batch.decode(payload)) if is_old(payload) else payload)
+    return read if read.format == FORMAT else _checked(read)
 
 
 def decode_entities(payload: bytes) -> list[str]:

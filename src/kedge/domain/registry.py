@@ -4,13 +4,14 @@ A version comes from the loop or from a client. Both are a `CatalogVersion`, in 
 the loop alone knows of a version (gate verdict, signature, example, service) is its `loop`, a `ModelVersion`.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 
 import msgspec
 
 from kedge.domain.data import Column
-from kedge.domain.evaluation import Task, Verdict
+from kedge.domain.evaluation import Outcome, Task, Verdict
 from kedge.domain.ids import Digest, LoggedModelId, ModelName, RunId
 from kedge.domain.serving import ParityRecord, TensorSignature
 from kedge.domain.tracking import Run
@@ -141,6 +142,40 @@ def servable_of(version: ModelVersion) -> Servable:
         service=version.service,
         run=version.run,
     )
+
+
+def taken_up(served: Servable, registered_at: datetime) -> ModelVersion:
+    """Describe a version that a person or a client registered as the loop sees its champion: no run, no verdict, no data.
+
+    It can have seen whatever was known when it was registered. One that answers tensors has no inputs here.
+    """
+    return ModelVersion(
+        model=served.model,
+        number=served.number,
+        digest=served.digest,
+        format=served.format,
+        run=RunId(""),
+        candidate_run=RunId(""),
+        signature=served.signature or Signature(inputs=(), task=Task.REGRESSION, output=""),
+        service=served.service,
+        verdict=Verdict(outcome=Outcome.HELD, findings=()),
+        datasets=(),
+        example=served.example,
+        trained_upto=registered_at,
+        registered_at=registered_at,
+    )
+
+
+def misfit(version: ModelVersion, task: Task, *, columns: Collection[str] | None = None) -> str:
+    """Say why a version cannot answer a project's rows; "" where nothing is known against it."""
+    signature = version.signature
+    if not signature.inputs:
+        return "it answers tensors, not rows of named columns"
+    if signature.task is not task:
+        return f"it is made for {signature.task.value}, the project for {task.value}"
+    if columns is not None and (lacking := [one.name for one in signature.inputs if one.name not in columns]):
+        return f"it reads columns that these rows lack: {', '.join(lacking)}"
+    return ""
 
 
 class Promotion(msgspec.Struct, frozen=True):

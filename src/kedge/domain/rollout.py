@@ -9,7 +9,7 @@ A deployment is one row with a revision; each change writes the next revision, a
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 
 import msgspec
 
@@ -151,6 +151,17 @@ def newest_trial(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
     return () if last is None else trial_of(deployments[: last + 1])
 
 
+class TrialDecision(StrEnum):
+    """What a person decides of a model that is deployed: how its trial goes on or ends, or that what was before answers."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    APPROVE = "approve"
+    PROMOTE = "promote"
+    ABORT = "abort"
+    ROLL_BACK = "roll-back"
+
+
 class Move(Enum):
     """What a look at a rollout decides. ASK is a hold that a person is told of: what comes next waits for them."""
 
@@ -176,12 +187,14 @@ class GuardOdds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Apart(msgspec.Struct, frozen=True, kw_only=True):
-    """A row on which the two versions of a shadow differ much: its prediction, both answers, its features as served."""
+    """A row on which the two versions of a shadow differ much: its prediction, both answers, its features as served, and
+    its entity as it was logged, by which the row is erased."""
 
     prediction: str
     champion: float
     challenger: float
     features: dict[str, float | int | bool | str | None] = {}
+    entity: str = ""
 
 
 class SliceLook(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from kedge.domain.records import decode_batch, decode_truth, encode_batch, encod
 from kedge.domain.rows import taken
 from kedge.errors import RequestInvalid
 from kedge.ports import Archive, Clock, Events, Strike
+from kedge.rollout.forgetting import TrialRows
 
 ACTOR = "kedge"
 OWN = ("segment", "segment_end", "place", "rest", "record", "missing")
@@ -45,9 +46,16 @@ class AnswerLog:
     """Asks and keeps the prediction log."""
 
     def __init__(
-        self, *, predictions: Archive, truths: Archive, events: Events, secret: Callable[[], bytes], clock: Clock
+        self,
+        *,
+        predictions: Archive,
+        truths: Archive,
+        trials: TrialRows,
+        events: Events,
+        secret: Callable[[], bytes],
+        clock: Clock,
     ) -> None:
-        self._predictions, self._truths, self._events = predictions, truths, events
+        self._predictions, self._truths, self._trials, self._events = predictions, truths, trials, events
         self._secret, self._clock = secret, clock
 
     def select(self, question: PredictionQuery) -> pl.DataFrame:
@@ -84,7 +92,8 @@ class AnswerLog:
         )
 
     def erase(self, entity: str, *, actor: str, reason: str, model: ModelName | None = None) -> ErasedAnswers:
-        """Erase an entity's predictions and the facts about them: the bytes are gone, the event has nothing of them.
+        """Erase an entity's predictions, the facts about them and what trials keep of them: the bytes are gone, the event
+        has nothing of them.
 
         The entity may be logged as it is or hashed; both are erased. A prediction whose fact is in a segment that is still
         being written stays, to be erased with it by the next run. Raises RequestInvalid without a reason, Conflict.
@@ -100,9 +109,13 @@ class AnswerLog:
         facts = self._truths.strike(_facts_without(whose, model=model), only=about)
         told = _ids_in(self._truths, about) if facts.left and not facts.damaged else set()
         answers = self._predictions.strike(_without(names, model, gone=gone, told=told), only=named)
+        # by the entity as well: a row that is no longer in the log may still be kept as evidence
+        mine = names | whose
+        looks = self._trials.forget(lambda row, _: row.entity in names or row.prediction in mine, model=model)
         done = ErasedAnswers(
             predictions=len(gone),
             facts=facts.rows,
+            looks=looks,
             left=(*answers.left, *answers.damaged, *facts.left, *facts.damaged),
         )
         self._tell(
@@ -110,7 +123,13 @@ class AnswerLog:
             f"{done.predictions} predictions of one entity and {done.facts} facts about it were erased: {reason}",
             actor=actor,
             model=model,
-            facts={"predictions": done.predictions, "facts": done.facts, "left": len(done.left), "reason": reason},
+            facts={
+                "predictions": done.predictions,
+                "facts": done.facts,
+                "looks": done.looks,
+                "left": len(done.left),
+                "reason": reason,
+            },
         )
         return done
 
@@ -155,6 +174,7 @@ class AnswerLog:
         facts = self._truths.forget_before(
             moment, lambda payload: payload if decode_truth(payload).known_at >= moment else None
         )
+        self._trials.forget(lambda _, look: look is not None and look.looked_at < moment)
         if answers.rows or facts.rows:
             self._tell(
                 EventKind.PREDICTIONS_FORGOTTEN,

@@ -1,38 +1,53 @@
 """The room's door: take ground truth in, keep what each version calls normal, measure a window of what is served.
 
-`measure` is incremental and happens once per window: health, alerts and the monitors' state are one write. A process
-that was killed reads the state, reads back from the journals what the state refers to, and goes on to the same result.
+`measure` is incremental and happens once per window: health, alerts, what people are to be told of them and the monitors'
+state are one write. A process that was killed reads the state, reads back from the journals what the state refers to, and
+goes on to the same result.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from kedge.domain.data import KNOWN_AT
+from kedge.domain.alerting import raised
 from kedge.domain.durations import span_of
-from kedge.domain.events import Event, EventKind, Fact
-from kedge.domain.ids import Digest, ModelName, digest_of
+from kedge.domain.features import FeatureService
+from kedge.domain.ids import Digest, ModelName
 from kedge.domain.monitoring import Health, Profile, StepLosses, TruthBatch, Window
+from kedge.domain.normal import CalledNormal
+from kedge.domain.predictions import hashed
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import encode_truth
-from kedge.domain.registry import Candidate, ModelVersion, candidate_of
-from kedge.domain.rollout import Deployment
-from kedge.errors import NotFound
-from kedge.evaluation.metrics import loss_name, loss_rows
+from kedge.domain.registry import Candidate, ModelVersion, candidate_of, misfit
+from kedge.errors import DataInvalid, NotFound, SourceFailed, StoreBroken
+from kedge.evaluation.metrics import loss_name
 from kedge.evaluation.room import Evaluation
-from kedge.monitoring.drifting import Watched, watched
-from kedge.monitoring.horizon import horizon_of
-from kedge.monitoring.join_labels import LabelJoin
-from kedge.monitoring.losses import losses_of, step_losses
-from kedge.monitoring.measure import Arrived, View, measure_window
-from kedge.monitoring.reference import Reference, day_numbers, take
-from kedge.monitoring.risk import Accepted, accept
+from kedge.monitoring.causes.recent import explain_recent, explainable
+from kedge.monitoring.columns import Plain
+from kedge.monitoring.deployed import rollout_began, trial_of
+from kedge.monitoring.drift.normal import normal_of
+from kedge.monitoring.drift.reference import Reference, take
+from kedge.monitoring.drift.window import Watched, watched
+from kedge.monitoring.gate_rows import ask_at_gate
+from kedge.monitoring.measure import Arrived, View, features_read, measure_window
+from kedge.monitoring.measured import measured_event
+from kedge.monitoring.operations.plane import ToldOf, told_of
+from kedge.monitoring.quality.at_gate import AtGate
+from kedge.monitoring.quality.losses import Score, losses_of, step_losses
+from kedge.monitoring.quality.skew import Rejoining
+from kedge.monitoring.served import ServedRows
+from kedge.monitoring.skewing import Replaying, sample_due, with_skew
 from kedge.monitoring.state import MonitorState, decode_state, encode_state, steps_closed
-from kedge.ports import BlobStore, Clock, Deployments, Journal, Notes, Notifier, Runs, Watches
+from kedge.monitoring.telling import alerts
+from kedge.monitoring.truth.horizon import horizon_of
+from kedge.monitoring.truth.join_labels import LabelJoin
+from kedge.monitoring.watchable import require_watchable
+from kedge.ports import BlobStore, Clock, Deployments, Journal, Notes, PlaneReports, Runs, Watches
 from kedge.registry.room import Registry
 
 if TYPE_CHECKING:
@@ -40,11 +55,14 @@ if TYPE_CHECKING:
 
 SHADOW_STEPS = 8
 """How long a retired champion is scored beside the new one."""
-ACTOR = "kedge"
+TRIED_ROWS = 1000
+"""How many of the newest rows a champion that the loop has not made is asked, to see whether it can answer them."""
+RUNS_COUNTED = 50
+"""How many of the newest runs are looked through for those of a window."""
 
 
 class Monitoring:
-    """Watches what is served."""
+    """Watches what is served. Where it `serves` nobody (a rehearsal), only what decisions read is measured."""
 
     def __init__(
         self,
@@ -58,41 +76,89 @@ class Monitoring:
         runs: Runs,
         blobs: BlobStore,
         notes: Notes,
-        notifier: Notifier,
         clock: Clock,
+        serves: bool = True,
+        secret: Callable[[], bytes] | None = None,
+        parity: Callable[[], Rejoining] | None = None,
+        planes: PlaneReports | None = None,
     ) -> None:
         self._watches, self._predictions, self._truths = watches, predictions, truths
         self._evaluation, self._registry, self._deployments, self._runs = evaluation, registry, deployments, runs
-        self._blobs, self._notes, self._notifier, self._clock = blobs, notes, notifier, clock
+        self._blobs, self._notes, self._clock = blobs, notes, clock
+        self._serves, self._secret, self._parity, self._planes = serves, secret, parity, planes
         self._watched: dict[tuple[ModelName, int], Watched | None] = {}
+        self._gates: dict[tuple[ModelName, int], AtGate | None] = {}
         self._joins: dict[ModelName, tuple[bytes, LabelJoin]] = {}
 
     def record_truth(self, batch: TruthBatch) -> None:
         """Keep facts as they arrive. The same ids again count once: the first one wins when they are read."""
         self._truths.append(encode_truth(batch))
 
+    def require_watchable(self, spec: ProjectSpec, service: FeatureService) -> None:
+        """Check that what is to be watched by column is read or logged. Raises ConfigError."""
+        require_watchable(spec.monitoring, read=service.columns(), logged=service.logged())
+
     def take_reference(self, spec: ProjectSpec, version: ModelVersion, frame: TrainingFrame) -> None:
         """Keep what a version calls normal: the profile and own movement of its training rows, and the answers and the
         loss of the candidate that went through its gate on the newest step's rows. Once per version."""
-        note = _reference_note(spec.name, version.number)
+        note = reference_note(spec.name, version.number)
         if self._notes.get(note) is not None:
             return
-        answers, accepted = self._at_the_gate(spec, version, frame=frame)
+        asked = ask_at_gate(self._candidate(version), frame, evaluation=self._evaluation)
+        taught = asked.taught(spec, version, evaluation=self._evaluation) if asked is not None and self._serves else None
+        if taught is not None:
+            self._notes.put(_gate_note(spec.name, version.number), self._blobs.put(msgspec.msgpack.encode(taught)).encode())
         reference = take(
             frame,
             version=version.number,
             columns=[column.name for column in version.signature.inputs],
             window=span_of(spec.monitoring.window),
             tolerance=spec.monitoring.tolerance,
-            answers=answers,
-            accepted=accepted,
+            answers=asked.answers if asked is not None else None,
+            accepted=asked.accepted(spec) if asked is not None else None,
         )
         self._notes.put(note, self._blobs.put(msgspec.msgpack.encode(reference)).encode())
 
+    def take_up(self, spec: ProjectSpec, champion: ModelVersion, *, frame: Callable[[], TrainingFrame]) -> str:
+        """Take a reference of a champion that the loop has not made, on the project's rows that were known when it was
+        registered; tell people, once, what it lacks for being compared and watched. Gives that; "" for nothing."""
+        if self._notes.get(reference_note(spec.name, champion.number)) is not None:
+            return ""
+        task, rows = spec.data.task, None
+        lacks = misfit(champion, task)
+        try:
+            if not lacks:
+                known = frame()
+                lacks = misfit(champion, task, columns=known.rows.columns)
+                rows = None if lacks else known
+        except (DataInvalid, SourceFailed) as error:
+            lacks = str(error)
+        if rows is not None and len(rows):
+            _, lacks = self._evaluation.try_score(champion, rows.rows.tail(TRIED_ROWS), task=task)
+        if lacks:
+            at, number = self._clock.now(), champion.number
+            alert = alerts.unwatched_alert(spec.name, number, at=at, lacks=lacks, drift=rows is not None)
+            self._watches.raise_alert(alert, raised(alert))
+        if rows is not None:
+            self.take_reference(spec, champion, rows)
+        return lacks
+
     def reference(self, model: ModelName, version: int) -> Reference | None:
         """Find what a version calls normal."""
-        digest = self._notes.get(_reference_note(model, version))
+        digest = self._notes.get(reference_note(model, version))
         return msgspec.msgpack.decode(self._blobs.get(Digest(digest.decode())), type=Reference) if digest else None
+
+    def normal(self, model: ModelName, version: int) -> CalledNormal:
+        """Say what a version calls normal. Raises NotFound where it has no reference."""
+        reference = self.reference(model, version)
+        if reference is None:
+            raise NotFound(
+                f"version {version} of {model!r} has no reference; the loop takes one when it releases a version, and for a "
+                f"model registered by hand rows of the time when it was fit say it: kedge monitor normal {model} ROWS",
+                what="reference",
+                id=f"{model}/{version}",
+            )
+        return normal_of(reference)
 
     def newest_profile(self, model: ModelName) -> Profile | None:
         """Find the profile of the newest measured window, counted in the bins of the champion's reference."""
@@ -104,11 +170,7 @@ class Monitoring:
 
         Windows are measured in order. One that was measured before is read, not measured again.
         """
-        health = self._watches.find(spec.name, window.id)
-        if health is None:
-            health = self._measure(spec, window)
-        self._tell(health)
-        return health
+        return self._watches.find(spec.name, window.id) or self._measure(spec, window)
 
     # ---- measuring ----
 
@@ -118,11 +180,21 @@ class Monitoring:
         champion = self._registry.champion(spec.name)
         state.windows += 1
         state.crown(champion.number if champion else None, shadow_steps=SHADOW_STEPS)
-        odd = join.read(self._predictions, self._truths, floor=window.start - step)
+        ceiling = max(window.end, self._clock.now()) + horizon_of(spec)
+        odd = join.read(self._predictions, self._truths, floor=window.start - step, ceiling=ceiling)
         metric = loss_name(spec.gate.metric, spec.data.task)
-        answers = join.answered(window.start, window.end)
-        arrived = Arrived(answers, losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold), odd)
+        served = ServedRows(join.answered(window.start, window.end))
+        losses = losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold, names=self._features_read(spec))
+        arrived = Arrived(served, losses, odd, ServedRows(join.late()))
         health = measure_window(self._view(spec, window, champion=champion), state, arrived=arrived)
+        if self._serves and champion is not None and state.explained_step != state.steps and explainable(health):
+            state.explained_step = state.steps
+            gate = self._gate_of(spec.name, champion.number)
+            causes = explain_recent(spec, health, champion=champion, recent=join.recent(), gate=gate)
+            health = msgspec.structs.replace(health, causes=causes)
+        if self._serves and self._parity is not None and sample_due(state):
+            found = Replaying(self._parity, lambda number: self._registry.find(spec.name, number), self._evaluation.score)
+            health = with_skew(spec, state, health=health, answers=served.requests, replaying=found, at=self._clock.now())
         closed = steps_closed(state.first, window, step=step)
         if closed > state.steps:
             health = msgspec.structs.replace(
@@ -131,9 +203,17 @@ class Monitoring:
         state.age_out(window.end)
         state.standing = join.rest(window.end, floor=window.start - step, horizon=window.end - horizon_of(spec))
         written = encode_state(state)
-        self._watches.put(health, written, event=_measured(health, self._clock.now()))
+        self._watches.put(health, written, event=measured_event(health, self._clock.now()))
         self._joins[spec.name] = (written, join)
         return health
+
+    def _features_read(self, spec: ProjectSpec) -> frozenset[str] | None:
+        """Name the features of labelled rows that anything reads; None for all."""
+        trial = trial_of(self._deployments, spec.name)
+        rules = (trial.rules or spec.rollout) if trial is not None else None
+        if rules is not None and (rules.slices or rules.value):
+            return None
+        return features_read(spec) if self._serves else frozenset()
 
     def _resume(self, spec: ProjectSpec, window: Window) -> tuple[MonitorState, LabelJoin]:
         """Take up the state after the last window and what is remembered with it; read it back where it is not at hand.
@@ -155,38 +235,52 @@ class Monitoring:
             at=self._clock.now(),
             champion=champion,
             watch=self._watch_of(spec.name, champion.number) if champion else None,
-            rollout_began=self._rollout_began(spec.name),
-            trial=self._trial(spec.name),
+            rollout_began=rollout_began(self._deployments, spec.name),
+            trial=trial_of(self._deployments, spec.name),
             deployment_at=lambda revision: self._deployments.find(spec.name, revision),
+            shown=self._serves,
+            gate=self._gate_of(spec.name, champion.number) if champion and self._serves else None,
+            unhashed=lambda column: self._unhashed(champion, column),
+            told=self._told(spec.name, window),
+            training_cpu_seconds=self._trained(spec.name, window) if self._serves else 0.0,
         )
+
+    def _told(self, model: ModelName, window: Window) -> ToldOf | None:
+        """Read what data planes told of themselves; damage there holds nothing up."""
+        if self._planes is None or not self._serves:
+            return None
+        try:
+            return told_of(model, window, reports=self._planes.read(window.start, window.end), now=self._clock.now())
+        except StoreBroken as error:
+            return ToldOf(fault=str(error))
+
+    def _trained(self, model: ModelName, window: Window) -> float:
+        """Sum the CPU seconds of the trainings that began in a window."""
+        runs = self._runs.list(model, limit=RUNS_COUNTED)
+        return sum(run.usage.cpu_seconds for run in runs if window.start <= run.started_at < window.end)
+
+    def _unhashed(self, champion: ModelVersion | None, column: str) -> dict[str, str]:
+        """Give the categories that the champion knows of a column by the hashes that the log has in their place."""
+        if champion is None or self._secret is None:
+            return {}
+        key = self._secret()
+        named = (one.categories or () for one in champion.signature.inputs if one.name == column)
+        return {hashed(key, name) or "": str(name) for names in named for name in names}
+
+    def _gate_of(self, model: ModelName, version: int) -> AtGate | None:
+        """Read what a version's gate taught, once per process."""
+        key = (model, version)
+        if key not in self._gates:
+            self._gates = {key: self.at_gate(model, version)}
+        return self._gates[key]
 
     def _watch_of(self, model: ModelName, version: int) -> Watched | None:
         """Compile the bets on a version's reference, once per process."""
         key = (model, version)
         if key not in self._watched:
-            reference = self.reference(model, version)
+            reference = self.reference(model, version)  # asked again where there is none: it may be taken meanwhile
             self._watched = {key: watched(reference)} if reference is not None else {}
         return self._watched.get(key)
-
-    def _trial(self, model: ModelName) -> Deployment | None:
-        """Find the deployment where a version is on trial now."""
-        deployment = self._deployments.find(model)
-        return deployment if deployment is not None and deployment.challenger is not None else None
-
-    def _rollout_began(self, model: ModelName) -> int:
-        """Find the first revision of the running rollout: same champion, challenger and salt as the newest one."""
-        deployment = self._deployments.find(model)
-        while deployment is not None:
-            before = self._deployments.find(model, deployment.revision - 1)
-            same = before is not None and (before.champion, before.challenger, before.salt) == (
-                deployment.champion,
-                deployment.challenger,
-                deployment.salt,
-            )
-            if not same:
-                return deployment.revision
-            deployment = before
-        return 0
 
     def _close_step(
         self, spec: ProjectSpec, state: MonitorState, *, join: LabelJoin, champion: ModelVersion | None, closed: int
@@ -196,7 +290,7 @@ class Monitoring:
         start, end, steps = state.first + state.steps * step, state.first + closed * step, closed - state.steps
         rows = join.close_step(end)
         state.steps = closed
-        if champion is None:
+        if champion is None or misfit(champion, spec.data.task):
             return None
         return step_losses(
             rows,
@@ -206,7 +300,7 @@ class Monitoring:
             end=end,
             step=step,
             steps=steps,
-            score=self._evaluation.score,
+            score=self._scorer(spec),
             metric=loss_name(spec.gate.metric, spec.data.task),
             threshold=spec.gate.threshold,
         )
@@ -215,26 +309,25 @@ class Monitoring:
         """Find the champion before this one while it is to be scored in shadow, if it is the older model."""
         if state.retired is None or state.steps > state.retired_until:
             return []
-        retired = self._registry.get(model, state.retired)
-        return [retired] if retired.trained_upto < champion.trained_upto else []
+        retired = self._registry.find(model, state.retired)
+        fits = retired is not None and not misfit(retired, champion.signature.task)
+        return [retired] if retired is not None and fits and retired.trained_upto < champion.trained_upto else []
 
-    # ---- references and alerts ----
+    def _scorer(self, spec: ProjectSpec) -> Score:
+        """Answer logged rows again: float64 (n,), NaN where a model that the loop has not made cannot answer them."""
 
-    def _at_the_gate(
-        self, spec: ProjectSpec, version: ModelVersion, *, frame: TrainingFrame
-    ) -> tuple[np.ndarray | None, Accepted | None]:
-        """Score the newest step's rows by the candidate, which has not seen them: its answers, and its loss by days.
+        def scored(model: ModelVersion, columns: Mapping[str, Plain]) -> np.ndarray:
+            answers, _ = self._evaluation.try_score(model, columns, task=spec.data.task)
+            return answers if answers is not None else np.full(len(next(iter(columns.values()))), np.nan)
 
-        The registered refit has seen them; where the candidate is gone, nothing is known.
-        """
-        newest, candidate = frame.newest(), self._candidate(version)
-        if candidate is None or not len(newest):
-            return None, None
-        scores, facts = self._evaluation.score(candidate, newest.rows), newest.y()
-        known = np.isfinite(facts) & np.isfinite(scores)
-        metric = loss_name(spec.gate.metric, spec.data.task)
-        losses = loss_rows(metric, facts[known], p=scores[known], threshold=spec.gate.threshold)
-        return scores, accept(metric, losses, days=day_numbers(newest.rows[KNOWN_AT])[known])
+        return scored
+
+    # ---- references ----
+
+    def at_gate(self, model: ModelName, version: int) -> AtGate | None:
+        """Find what the gate's rows taught about a version."""
+        digest = self._notes.get(_gate_note(model, version))
+        return msgspec.msgpack.decode(self._blobs.get(Digest(digest.decode())), type=AtGate) if digest else None
 
     def _candidate(self, version: ModelVersion) -> Candidate | None:
         """Read the gate's candidate from its run; None where the run or its model is gone."""
@@ -243,39 +336,11 @@ class Monitoring:
         except NotFound:
             return None
 
-    def _tell(self, health: Health) -> None:
-        """Notify people of a window's alerts. Noted afterwards, so that a kill in between repeats and does not lose them."""
-        note, mark = f"monitoring:{health.model}:told", health.window.end.isoformat().encode()
-        if not health.alerts or (self._notes.get(note) or b"") >= mark:
-            return
-        for alert in health.alerts:
-            self._notifier.notify(alert)
-        self._notes.put(note, mark)
+
+def _gate_note(model: ModelName, version: int) -> str:
+    return f"monitoring:{model}:gate:{version}"
 
 
-def _reference_note(model: ModelName, version: int) -> str:
+def reference_note(model: ModelName, version: int) -> str:
+    """Name the note that says where a version's reference is."""
     return f"monitoring:{model}:reference:{version}"
-
-
-def _measured(health: Health, at: datetime) -> Event:
-    """Give the event of a measured window."""
-    told = "; ".join(alert.message for alert in health.alerts)
-    loss = f", mean loss {health.loss:.4f}" if health.loss is not None else ""
-    facts: dict[str, Fact] = {
-        "rows": health.rows,
-        "labels": health.labels,
-        "loss": health.loss,
-        "champion": health.champion,
-        "alerts": len(health.alerts),
-        **{f"evidence_{name}": value for name, value in health.evidence.items()},
-    }
-    return Event(
-        key=digest_of("measure", health.model, health.window.id),
-        kind=EventKind.WINDOW_MEASURED,
-        at=at,
-        subject=health.model,
-        actor=ACTOR,
-        message=f"Window {health.window.id}: {health.rows} predictions, {health.labels} labels{loss}"
-        + (f". {told}" if told else ""),
-        facts=facts,
-    )

@@ -1,17 +1,22 @@
 """The monitors' state after a window: all that the next window needs besides the journals and the reference."""
 
-import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
 
 from kedge.domain.monitoring import Block, GroupLoss, Profile, Window
-from kedge.monitoring.alerts import Episodes, Silence
-from kedge.monitoring.days import DAY, day_known
-from kedge.monitoring.join_labels import Standing
+from kedge.monitoring.drift.kept import DriftState
+from kedge.monitoring.groups.days import FairnessState
+from kedge.monitoring.operations.burn import OperationsState
+from kedge.monitoring.quality.cohorts import QualityState
+from kedge.monitoring.quality.skewed import SkewState
+from kedge.monitoring.sums import summed, summed_by
+from kedge.monitoring.telling.episodes import Episodes, Silence
+from kedge.monitoring.truth.days import DAY, day_known
+from kedge.monitoring.truth.join_labels import Standing
+from kedge.monitoring.worth.days import WorthState
 
 BLOCK_DAYS = 60
 LABEL_DAYS = 400
@@ -40,13 +45,13 @@ class RiskDays(msgspec.Struct):
     loss: float = 0.0
     above: bool = False
 
-    def add(self, day: datetime, loss: float) -> None:
-        """Add one row. A label told late counts on the day that is open."""
+    def add(self, day: datetime, losses: np.ndarray) -> None:
+        """Add rows of a day. Labels told late count on the day that is open."""
         if self.day is None or day > self.day:
             self._close()
             self.day = day
-        self.rows += 1
-        self.loss += loss
+        self.rows += len(losses)
+        self.loss = summed(self.loss, losses)
 
     def close(self, upto: datetime) -> None:
         """Close the open day where it has ended by a moment."""
@@ -67,8 +72,8 @@ class LabelDay(msgspec.Struct, array_like=True):
 
 
 class MonitorState(msgspec.Struct):
-    """The monitors after a window. `data` and `answers` hold the e-detectors (log M, float64 bytes); `retired` is the
-    champion before this one, scored beside it until step `retired_until`."""
+    """The monitors after a window. `retired` is the champion before this one, scored beside it until step
+    `retired_until`."""
 
     first: datetime
     windows: int = 0
@@ -76,8 +81,7 @@ class MonitorState(msgspec.Struct):
     champion: int | None = None
     retired: int | None = None
     retired_until: int = 0
-    data: bytes = b""
-    answers: bytes = b""
+    drift: DriftState = msgspec.field(default_factory=DriftState)
     standing: Standing = msgspec.field(default_factory=Standing)
     episodes: Episodes = msgspec.field(default_factory=Episodes)
     predictions: Silence = msgspec.field(default_factory=Silence)
@@ -88,6 +92,12 @@ class MonitorState(msgspec.Struct):
     groups: list[GroupLoss] = []
     groups_since: int = 0
     profile: Profile | None = None
+    fairness: FairnessState = msgspec.field(default_factory=FairnessState)
+    worth: WorthState = msgspec.field(default_factory=WorthState)
+    operations: OperationsState = msgspec.field(default_factory=OperationsState)
+    quality: QualityState = msgspec.field(default_factory=QualityState)
+    explained_step: int | None = None
+    skew: SkewState = msgspec.field(default_factory=SkewState)
 
     def crown(self, champion: int | None, *, shadow_steps: int) -> None:
         """Start the monitors again where the champion is another than before; the one before is retired."""
@@ -95,24 +105,25 @@ class MonitorState(msgspec.Struct):
             return
         self.retired, self.retired_until = self.champion, self.steps + shadow_steps
         self.champion = champion
-        self.data, self.answers = b"", b""
+        self.drift = DriftState()
         self.risk = RiskDays()
+        self.quality.crown()
         self.episodes.forget()
 
-    def count_labels(self, known_at: Iterable[datetime]) -> None:
-        """Count labels on the days they became known."""
+    def count_labels(self, known_at: Sequence[datetime], rows: Sequence[int]) -> None:
+        """Count labels on the days they became known: so many rows at each moment."""
         days = {counted.day: counted.rows for counted in self.label_days}
-        for day, rows in Counter(map(day_known, known_at)).items():
-            days[day] = days.get(day, 0) + rows
+        for moment, count in zip(known_at, rows, strict=True):
+            days[day_known(moment)] = days.get(day_known(moment), 0) + count
         self.label_days = [LabelDay(day, rows) for day, rows in sorted(days.items())]
 
-    def add_losses(self, losses: Iterable[tuple[BlockKey, float]]) -> None:
-        """Add rows to their blocks; a loss that is no number is not counted."""
+    def add_losses(self, keys: Sequence[BlockKey], places: np.ndarray, *, losses: np.ndarray) -> None:
+        """Add rows to their blocks; `places` are those of the rows' blocks among the keys."""
         sums = {(block.revision, block.day, block.version): (block.rows, block.loss) for block in self.blocks}
-        for key, loss in losses:
-            if not math.isnan(loss):
-                rows, total = sums.get(key, (0, 0.0))
-                sums[key] = (rows + 1, total + loss)
+        known = [sums.get(key, (0, 0.0)) for key in keys]
+        rows = np.bincount(places, minlength=len(keys)).tolist()
+        totals = summed_by([loss for _, loss in known], places, values=losses).tolist()
+        sums |= {key: (old + more, total) for key, (old, _), more, total in zip(keys, known, rows, totals, strict=True)}
         self.blocks = [BlockSum(*key, *summed) for key, summed in sorted(sums.items())]
 
     def labels_after(self, moment: datetime) -> int:
@@ -153,14 +164,3 @@ def encode_state(state: MonitorState) -> bytes:
 def decode_state(data: bytes) -> MonitorState:
     """Read the monitors' state."""
     return _decoder.decode(data)
-
-
-def pack(numbers: np.ndarray) -> bytes:
-    """Write float64 numbers of any shape."""
-    return np.ascontiguousarray(numbers, dtype="<f8").tobytes()
-
-
-def unpack(data: bytes, like: np.ndarray) -> np.ndarray:
-    """Read float64 numbers in the shape of `like`; `like` itself where there are none, or not as many."""
-    numbers = np.frombuffer(data, dtype="<f8")
-    return numbers.reshape(like.shape).copy() if numbers.size == like.size else like

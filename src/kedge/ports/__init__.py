@@ -1,6 +1,7 @@
 """What the rooms ask of the outside world, as protocols: `storage/` and `adapters/` implement them."""
 
 from kedge.ports.records import (
+    Alerts,
     Datasets,
     Deployments,
     Events,
@@ -17,10 +18,12 @@ from kedge.ports.records import (
     RunFiles,
     Runs,
     TakenAlias,
+    Triggers,
     Versions,
     Watches,
 )
 from kedge.ports.world import (
+    AlertChannel,
     Alive,
     Archive,
     Before,
@@ -39,9 +42,9 @@ from kedge.ports.world import (
     Lake,
     Mended,
     ModelFormat,
-    Notifier,
     OnlineRow,
     OnlineStore,
+    PlaneReports,
     Position,
     Predictor,
     Project,
@@ -57,6 +60,8 @@ from kedge.ports.world import (
 )
 
 __all__ = [
+    "AlertChannel",
+    "Alerts",
     "Alive",
     "Archive",
     "Before",
@@ -85,10 +90,10 @@ __all__ = [
     "ModelFormat",
     "Models",
     "Notes",
-    "Notifier",
     "OnlineRow",
     "OnlineStore",
     "Overviews",
+    "PlaneReports",
     "Points",
     "Position",
     "Predictor",
@@ -106,6 +111,7 @@ __all__ = [
     "Told",
     "Travelled",
     "TreeFile",
+    "Triggers",
     "Versions",
     "Watches",
 ]

@@ -6,16 +6,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from kedge.domain.alert_life import AlertLife, Notice
+from kedge.domain.alerting import Alert
 from kedge.domain.artifacts import Listed, RunFile, Upload, UploadPart
+from kedge.domain.channels import AlertCounts, AlertDelivery, Mute
 from kedge.domain.data import Dataset, DatasetVersion, TableProfile, ValidationReport
 from kedge.domain.events import Event
 from kedge.domain.finding import Page, Query
 from kedge.domain.ids import DatasetName, Digest, ExperimentId, LoggedModelId, ModelName, RunId
 from kedge.domain.lineage import Edge, Node
-from kedge.domain.monitoring import Alert, Health
+from kedge.domain.monitoring import Health, Window
 from kedge.domain.overview import RunGlance, RunKey
 from kedge.domain.registry import AliasMove, CatalogVersion, ModelVersion, RegisteredModel, Servable, StageMove
-from kedge.domain.retraining import LedgerEntry
+from kedge.domain.retraining import LedgerEntry, Trigger
 from kedge.domain.rollout import Deployment, RolloutLook
 from kedge.domain.tracking import (
     DatasetInput,
@@ -150,6 +153,10 @@ class Runs(Protocol):
         ...
 
     def release(self, content_key: Digest, owner: str) -> None: ...
+    def holder(self, content_key: Digest) -> tuple[str, datetime] | None:
+        """Tell who holds a right, and when it ends without being renewed; None where nobody ever took it or gave it back."""
+        ...
+
     def add(self, run: Run, event: Event) -> None:
         """Write a client's new run with its params and tags. Raises NotFound or WasDeleted for its experiment, Conflict."""
         ...
@@ -389,6 +396,9 @@ class Deployments(Protocol):
     def looks(self, model: ModelName, *, live_since: int = 0) -> Sequence[RolloutLook]:
         """List looks, oldest first; of the live ones that decided nothing those since a revision."""
 
+    def change_looks(self, model: ModelName, change: Callable[[RolloutLook], RolloutLook]) -> int:
+        """Write looks again where `change` gives another: for what is to be forgotten; give how many."""
+
 
 class Watches(Protocol):
     """Windows that were measured, the monitors' state after each, and the alerts."""
@@ -400,12 +410,60 @@ class Watches(Protocol):
     def state(self, model: ModelName) -> bytes | None:
         """Read the monitors' state after the newest window."""
 
-    def list(self, model: ModelName, *, limit: int = 1000) -> Sequence[Health]:
-        """List windows, oldest first, the newest `limit` of them."""
+    def list(self, model: ModelName, *, limit: int = 1000, before: Window | None = None) -> Sequence[Health]:
+        """List windows, oldest first: the newest `limit` of them, or of those before a window."""
+
+    def windows(self, model: ModelName, *, limit: int = 1000) -> Sequence[Window]:
+        """Name the newest windows, oldest first, without what was measured in them."""
+
+    def newest(self) -> Mapping[ModelName, str]:
+        """Give the id of the newest window of each model."""
 
     def raise_alert(self, alert: Alert, event: Event) -> None: ...
     def alerts(self, model: ModelName, *, limit: int = 1000) -> Sequence[Alert]:
         """List alerts, newest first."""
+
+
+class Alerts(Protocol):
+    """Alerts with their lives, what channels are to tell of them (the outbox), and mutes. Written with `Watches`, too."""
+
+    def get(self, id: str) -> AlertLife:
+        """Read an alert. Raises NotFound."""
+
+    def list(
+        self, *, model: ModelName | None = None, begins: str = "", resolved: bool = True, limit: int = 1000
+    ) -> Sequence[AlertLife]:
+        """List alerts, the one seen last first: those that are open only, or resolved ones as well; all of them, or those
+        whose id begins so."""
+
+    def put(self, life: AlertLife, event: Event, *, notice: Notice | None = None) -> None:
+        """Write an alert's next revision. Raises Conflict where another wrote it first."""
+
+    def notices(self, *, limit: int = 100) -> Sequence[tuple[int, Notice]]:
+        """List (serial, notice) whose deliveries are not written yet, oldest first."""
+
+    def notice(self, serial: int) -> Notice: ...
+    def spread(self, serial: int, deliveries: Sequence[AlertDelivery]) -> None:
+        """Write the deliveries of a notice, once."""
+
+    def waiting(self, *, limit: int = 1000) -> Sequence[AlertDelivery]:
+        """List deliveries that are under way, oldest first."""
+
+    def take(self, delivery: AlertDelivery, owner: str, *, now: datetime, seconds: float) -> AlertDelivery | None:
+        """Take the right to send a delivery; None where another has it or it has ended."""
+
+    def end(self, delivery: AlertDelivery) -> None:
+        """Write what became of a delivery, if its owner still has it."""
+
+    def deliveries(self, alert: str, *, limit: int = 100) -> Sequence[AlertDelivery]:
+        """List the deliveries of an alert, newest first."""
+
+    def counts(self) -> AlertCounts:
+        """Count what is open, and deliveries."""
+
+    def mutes(self) -> Sequence[Mute]: ...
+    def mute(self, mute: Mute, event: Event) -> None: ...
+    def unmute(self, model: ModelName, event: Event) -> None: ...
 
 
 class Ledgers(Protocol):
@@ -416,6 +474,22 @@ class Ledgers(Protocol):
     def last(self, model: ModelName) -> LedgerEntry | None: ...
     def list(self, model: ModelName) -> Sequence[LedgerEntry]:
         """List entries, oldest first."""
+
+
+class Triggers(Protocol):
+    """What asked for a training besides the policy."""
+
+    def put(self, trigger: Trigger, event: Event) -> bool:
+        """Write a trigger with its event; False where its key is already there."""
+
+    def list(self, model: ModelName, *, limit: int = 100) -> Sequence[Trigger]:
+        """List triggers, newest first."""
+
+    def waiting(self, model: ModelName) -> Sequence[Trigger]:
+        """List those that wait, oldest first."""
+
+    def take(self, model: ModelName, keys: Sequence[Digest], *, at: datetime) -> None:
+        """Note that a turn was ordered for triggers; one that was taken before stays as it is."""
 
 
 class Events(Protocol):
@@ -452,6 +526,8 @@ class MetaStore(Protocol):
     """The metadata store: one connection pool, one protocol per aggregate."""
 
     @property
+    def alerts(self) -> Alerts: ...
+    @property
     def datasets(self) -> Datasets: ...
     @property
     def experiments(self) -> Experiments: ...
@@ -477,6 +553,8 @@ class MetaStore(Protocol):
     def watches(self) -> Watches: ...
     @property
     def ledgers(self) -> Ledgers: ...
+    @property
+    def triggers(self) -> Triggers: ...
     @property
     def events(self) -> Events: ...
     @property

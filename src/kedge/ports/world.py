@@ -9,9 +9,10 @@ from os import stat_result
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from kedge.domain.channels import Message
 from kedge.domain.data import Expectation, Pin
 from kedge.domain.ids import Digest, PredictionId
-from kedge.domain.monitoring import Alert
+from kedge.domain.plane_reports import PlaneReport
 from kedge.domain.predictions import Compacted, Stored, StruckRows
 from kedge.domain.registry import Signature
 from kedge.domain.serving import TensorSignature
@@ -280,6 +281,21 @@ class Journal(Protocol):
     def close(self) -> None: ...
 
 
+class PlaneReports(Protocol):
+    """What data planes tell of themselves, as each of their processes wrote it."""
+
+    def append(self, report: PlaneReport) -> None:
+        """Keep a report. Raises StoreFull, StoreBroken."""
+
+    def read(self, start: datetime, end: datetime) -> Iterator[PlaneReport]:
+        """Read the reports from `start` on, each writer's in its order; of those after `end` some may be left out, but not
+        that there are any. Raises StoreBroken."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is written to."""
+
+
 Strike = Callable[[bytes], bytes | None]
 """What is left of a record: itself, a record with fewer rows, or nothing."""
 
@@ -482,7 +498,8 @@ class CompiledForm(Protocol):
         """Load what `compile` made, for so many columns. Raises ModelRefused."""
 
 
-class Notifier(Protocol):
-    """Tells people."""
+class AlertChannel(Protocol):
+    """Tells people by one means."""
 
-    def notify(self, alert: Alert) -> None: ...
+    def send(self, message: Message) -> str:
+        """Send a message; say what the receiver answered. Raises NotTold, ConfigError."""

@@ -2,19 +2,26 @@
 
 from datetime import timedelta
 
+import msgspec
 import polars as pl
 import pytest
 from tests.unit.storage.answers import START, answered
 
-from kedge.domain.events import EventKind
+from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import PredictionId
 from kedge.domain.monitoring import TruthBatch
 from kedge.domain.predictions import PredictionRules, hashed
 from kedge.domain.records import decode_batch, encode_batch, encode_truth
-from kedge.errors import Conflict, RequestInvalid
+from kedge.domain.rollout import Apart, Deployment, Move, RolloutLook, ShadowCompared
+from kedge.errors import ConfigError, Conflict, RequestInvalid, StoreBroken
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
+from kedge.rollout.forgetting import TrialRows
+from kedge.rollout.live import find_tally
+from kedge.rollout.revisions import looked_event
+from kedge.rollout.tally import Tally
 from kedge.storage.log_folder import LogFolder
 from kedge.storage.prediction_rows import PredictionRows
+from kedge.storage.segments import segments
 from kedge.storage.sql import open_store
 from kedge.storage.truth_rows import TruthRows
 
@@ -33,6 +40,7 @@ class World:
         self.log = AnswerLog(
             predictions=self.predictions.archive,
             truths=self.truths.archive,
+            trials=TrialRows(deployments=self.meta.deployments, notes=self.meta.notes),
             events=self.meta.events,
             secret=lambda: KEY,
             clock=self,
@@ -51,6 +59,25 @@ class World:
         names, values = [PredictionId(name) for name in facts.get("ids", ())], facts["values"]
         journal.append(encode_truth(TruthBatch(model="flights", known_at=known_at, predictions=names, values=values)))
         journal.close()
+
+    def look(self, *rows, revision=1):
+        """Keep rows as evidence of a look at a shadow, and in the tally behind it."""
+        compared = ShadowCompared(pairs=9, disagreed=1, mean_difference=0.1, largest=rows)
+        trial = {"model": "flights", "revision": revision, "challenger": 4, "step": 0, "share": 0.0, "live": True}
+        look = RolloutLook(**trial, window="live-1", move=Move.HOLD, reason="", looked_at=START, comparison=compared)
+        deployed = Deployment(model="flights", revision=revision, champion=3, since=START, actor="a", reason="r")
+        put = Event(
+            key=f"put-{revision}", kind=EventKind.ROLLOUT_STARTED, at=START, subject="flights", actor="a", message=""
+        )
+        self.meta.deployments.put(deployed, put)
+        tally = Tally(began=1, largest=[*rows])
+        note = ("rollout:flights:tally", msgspec.msgpack.encode(tally))
+        self.meta.deployments.add_look(look, looked_event(look), note=note)
+
+    def kept_rows(self):
+        looks = self.meta.deployments.looks("flights")
+        tally = find_tally(self.meta.notes, "flights")
+        return [{row.prediction for row in kept} for kept in (*(look.comparison.largest for look in looks), tally.largest)]
 
     def ids(self, **question):
         return self.log.select(PredictionQuery(**question))["id"].to_list()
@@ -135,6 +162,31 @@ def test_an_entity_is_erased_with_its_facts_and_the_event_does_not_name_it(world
     assert "asked by the customer" in event.message
 
 
+def test_an_erasure_takes_the_rows_that_trials_keep_of_the_entity(world):
+    """By the prediction, by the entity, plain or hashed; also of rows that the log has no more."""
+    world.look(
+        Apart(prediction="r-1.0", champion=0.1, challenger=0.9, features={"income": 1.0}),
+        Apart(prediction="r-1.1", champion=0.1, challenger=0.8, entity="e1-1"),
+        Apart(prediction="r-0.0", champion=0.1, challenger=0.7, entity="e1-0"),
+        Apart(prediction="r-0.1", champion=0.1, challenger=0.6, entity=hashed(KEY, "e1-0")),
+    )
+    assert world.log.erase("e1-0", actor="a", reason="r", model="other").looks == 0
+    done = world.log.erase("e1-0", actor="a", reason="r")
+    assert (done.predictions, done.looks) == (1, 1)
+    assert world.kept_rows() == [{"r-1.1"}, {"r-1.1"}]
+    assert world.log.erase("e1-0", actor="a", reason="r").looks == 0
+
+
+def test_what_looks_keep_of_rows_goes_with_age(world):
+    world.look(Apart(prediction="r-1.0", champion=0.1, challenger=0.9, entity="e1-0"))
+    world.at = START + timedelta(days=2)
+    world.log.compact(PredictionRules(keep="3d"))
+    assert world.kept_rows()[0] == {"r-1.0"}
+    world.at = START + timedelta(days=4)
+    world.log.compact(PredictionRules(keep="3d"))
+    assert world.kept_rows()[0] == set()
+
+
 def test_an_erasure_that_could_not_see_all_facts_is_ended_by_the_next(world, monkeypatch):
     monkeypatch.setattr("kedge.storage.compacting.sleep", lambda seconds: None)
     monkeypatch.setattr(type(world.truths.archive), "_ask_to_close", lambda self: None)
@@ -192,3 +244,36 @@ def test_a_bucket_holds_what_is_compacted(tmp_path):
     assert log.archive.strike(lambda payload: None).rows == 6
     assert [*again.journal("r").scan()] == []
     assert not [*(tmp_path / "bucket" / "predictions" / "flights").iterdir()]
+
+
+def test_an_archive_belongs_to_one_store(tmp_path):
+    """Two stores under one URL: the second is refused, in reading and writing, and loses nothing; the first goes on."""
+    rules = PredictionRules(archive=(tmp_path / "bucket").as_uri())
+
+    def store(name):
+        log = LogFolder(tmp_path / name / "predictions", PredictionRows(), rules=rules)
+        journal = log.journal("w")
+        journal.append_all([encode_batch(answered(number)) for number in range(3)])
+        journal.close()
+        return log
+
+    def predictions():
+        return sorted(path.name for path in (tmp_path / "bucket" / "predictions" / "flights").iterdir())
+
+    first, second = store("first"), store("second")
+    first.archive.compact()
+    kept = predictions()
+    refused = r"belongs to another store, .*first/predictions.* set predictions\.archive to a folder of its own"
+    for act in (second.archive.compact, second.archive.tables, second.journal("r").scan):
+        with pytest.raises(ConfigError, match=refused):
+            list(act() or ())
+    assert (predictions(), len(segments(tmp_path / "second" / "predictions"))) == (kept, 1)
+    again = LogFolder(tmp_path / "first" / "predictions", PredictionRows(), rules=rules)
+    assert len([*again.journal("r").scan()]) == 3
+
+    mark = tmp_path / "second" / "predictions" / "archive.mark"
+    mark.write_bytes((tmp_path / "first" / "predictions" / "archive.mark").read_bytes())
+    assert second.archive.stored().rows == 6, "the store was moved, with its mark"
+    (tmp_path / "bucket" / "predictions" / "owner.json").write_text("{")
+    with pytest.raises(StoreBroken, match="cannot be read"):
+        LogFolder(tmp_path / "second" / "predictions", PredictionRows(), rules=rules).archive.stored()

@@ -10,7 +10,7 @@ from tests.unit.storage.answers import START, answered
 from kedge.domain.predictions import PredictionRules, hashed
 from kedge.domain.records import decode_truth, encode_batch
 from kedge.errors import RequestInvalid
-from kedge.monitoring.ground_truth import GroundTruth
+from kedge.monitoring.truth.ground_truth import GroundTruth
 
 DAY = timedelta(days=1)
 HORIZON, WITHIN = 100 * DAY, 30 * DAY
@@ -148,7 +148,7 @@ def test_what_is_new_in_an_open_segment_is_seen(world):
 
 
 def test_many_facts_are_kept_in_several_records(world, monkeypatch):
-    monkeypatch.setattr("kedge.monitoring.ground_truth.BATCH", 2)
+    monkeypatch.setattr("kedge.monitoring.truth.ground_truth.BATCH", 2)
     world.by_id(*[(f"r-{number}.{row}", 1.0) for number in (1, 2, 3) for row in (0, 1)])
     assert len([*world.truths.journal("reader").scan()]) == 3
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, World, frame, line, with_rules
 
+from kedge.domain.alert_life import AlertMove
+from kedge.domain.alerting import AlertKind
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
-from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import DataRules
 from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
+from kedge.domain.rollout import Strategy
 from kedge.monitoring import room as room_module
-from kedge.monitoring.risk import Accepted
+from kedge.monitoring.quality.risk import Accepted
 from kedge.monitoring.served import parts_of
 
 
@@ -48,6 +50,20 @@ def test_each_version_is_summed_up(world) -> None:
     assert (two.version, two.rows, two.errors, two.mean_output) == (2, 2, 2, 0.5)
     assert one.latency_seconds == pytest.approx((0.003 + 0.1) / 2)
     assert two.latency_seconds == pytest.approx(0.003)
+
+
+def test_each_side_of_a_trial_is_timed_by_its_own_calls(world) -> None:
+    world.release(2, share=0.5, champion=1)
+    both = {"queue": 9.0, "features": 1.0, "predict": 5.0, "challenger": 3.0}
+    world.ask("a", START, versions=[1, 2, 2, 1], outputs=[0.5] * 4, seconds=both)
+    assert [seen.latency_seconds for seen in world.measure(0).versions] == [3.0, 4.0]
+
+
+def test_a_shadow_that_is_slow_does_not_make_the_champion_slow(world) -> None:
+    world.release(2, champion=1, strategy=Strategy.SHADOW)
+    both = {"queue": 9.0, "features": 1.0, "predict": 2.0, "challenger": 7.0}
+    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4}, seconds=both)
+    assert [seen.latency_seconds for seen in world.measure(0).versions] == [3.0, 8.0]
 
 
 def test_answers_in_shadow_count_for_their_version(world) -> None:
@@ -232,7 +248,7 @@ def test_an_empty_window_is_measured_and_a_silence_told_once(world) -> None:
     assert world.measure(3).alerts == ()
     assert [world.measure(day).alerts for day in (4, 5)] == [(), ()]  # as long as that it has been quiet before
     assert [alert.kind for alert in world.measure(6).alerts] == [AlertKind.SILENCE]
-    assert [alert.kind for alert in world.notifier.alerts] == [AlertKind.SILENCE] * 2
+    assert [alert.kind for alert in world.raised] == [AlertKind.SILENCE] * 2
 
 
 def test_labels_that_stop_are_a_silence_too(world) -> None:
@@ -313,7 +329,7 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
     assert alarmed.alarm
     assert alarmed.shift < -0.2
     assert alarmed.distances["wasserstein"] > 0.2
-    assert len(world.notifier.alerts) == 2
+    assert len(world.raised) == 2
 
 
 def test_a_declared_tolerance_is_taken_as_it_is() -> None:
@@ -374,23 +390,15 @@ def test_risk_counts_the_champions_rows_only(world) -> None:
     assert world.measure(0).risk.mean == pytest.approx(-np.log(0.8))
 
 
-def test_people_are_told_again_after_a_kill_and_only_then(world) -> None:
+def test_what_people_are_to_be_told_is_written_once_with_the_window(world) -> None:
     world.serve(0)
     world.measure(0)
 
-    class Dies(Exception):
-        pass
-
-    def die(_alert) -> None:
-        raise Dies
-
-    world.notifier.notify, notify = die, world.notifier.notify
-    with pytest.raises(Dies):
-        world.measure(1)
-    world.notifier.notify = notify
     world.measure(1)
     world.measure(1)
-    assert [alert.kind for alert in world.notifier.alerts] == [AlertKind.SILENCE]
+    assert [alert.kind for alert in world.raised] == [AlertKind.SILENCE]
+    ((_, notice),) = world.meta.alerts.notices()
+    assert (notice.life.kind, notice.move) == (AlertKind.SILENCE, AlertMove.RAISED)
 
 
 def test_every_window_leaves_one_event(world) -> None:
@@ -406,7 +414,7 @@ def test_every_window_leaves_one_event(world) -> None:
 
 def test_a_window_counted_in_parts_is_the_window_counted_at_once(monkeypatch) -> None:
     def health_of(most: int):
-        monkeypatch.setattr("kedge.monitoring.measure.parts_of", partial(parts_of, most=most))
+        monkeypatch.setattr("kedge.monitoring.served.parts_of", partial(parts_of, most=most))
         world = released()
         world.serve(0, columns=lambda features: features | {"x": [1.0, "much", None, 0.5], "new": [1] * 4})
         return world.measure(0)

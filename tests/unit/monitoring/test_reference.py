@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from tests.unit.monitoring.world import DAY, frame
 
-from kedge.monitoring.drifting import watched
-from kedge.monitoring.reference import take
+from kedge.monitoring.drift.reference import take
+from kedge.monitoring.drift.window import watched
 
 
 def test_a_projects_own_column_called_prediction_is_not_the_answers() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kedge.monitoring.risk import Accepted, accept, judge, log_capital, lower_bound
+from kedge.monitoring.quality.risk import Accepted, accept, judge, log_capital, lower_bound
 
 ACCEPTED = Accepted(mean=0.4, upper=0.42, bound=4.6, days=7)
 

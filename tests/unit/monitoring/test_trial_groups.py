@@ -13,10 +13,10 @@ from kedge.domain.records import decode_answers, encode_batch
 from kedge.domain.rollout import Deployment, RolloutRules, group_of
 from kedge.errors import RequestInvalid
 from kedge.evaluation.value import value_rows
-from kedge.monitoring.join_labels import Answered, Label, Labelled, Record
-from kedge.monitoring.losses import losses_of
+from kedge.monitoring.quality.losses import losses_of
+from kedge.monitoring.quality.trial import SLICE_GROUPS, add_groups
 from kedge.monitoring.state import MonitorState
-from kedge.monitoring.trial import SLICE_GROUPS, add_groups
+from kedge.monitoring.truth.join_labels import Answered, Label, Labelled, Record
 
 AT = datetime(2013, 3, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)

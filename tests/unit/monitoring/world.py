@@ -37,16 +37,6 @@ class SetClock:
         return self.time
 
 
-class Collected:
-    """A notifier that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.alerts = []
-
-    def notify(self, alert) -> None:
-        self.alerts.append(alert)
-
-
 class MemoryBlobs:
     def __init__(self) -> None:
         self.blobs = {}
@@ -71,6 +61,9 @@ class Lines:
         x = columns["x"].to_numpy() if isinstance(columns, pl.DataFrame) else np.array(columns["x"], dtype=float)
         return line(getattr(model, "number", 0), x)
 
+    def try_score(self, model, columns, *, task):
+        return self.score(model, columns), ""
+
 
 def line(version: int, x: np.ndarray) -> np.ndarray:
     return np.clip(0.1 + 0.02 * version + 0.5 * x, 0.01, 0.99)
@@ -85,13 +78,16 @@ class Versions:
     def champion(self, model):
         return self.versions.get(self.number)
 
-    def get(self, model, number):
-        return self.versions[number]
+    def find(self, model, number):
+        return self.versions.get(number)
 
 
 class NoRuns:
     def get(self, run):
         raise NotFound(run)
+
+    def list(self, experiment, *, limit=100):
+        return []
 
 
 def version(number: int, trained_upto: datetime) -> ModelVersion:
@@ -158,10 +154,10 @@ class World:
     clock: SetClock = field(default_factory=SetClock)
     predictions: MemoryJournal = field(default_factory=MemoryJournal)
     truths: MemoryJournal = field(default_factory=MemoryJournal)
-    notifier: Collected = field(default_factory=Collected)
     evaluation: Lines = field(default_factory=Lines)
     registry: Versions = field(default_factory=Versions)
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
+    planes: object = None
 
     def __post_init__(self) -> None:
         self.meta = open_store("sqlite://")
@@ -179,11 +175,24 @@ class World:
             runs=NoRuns(),
             blobs=self.blobs,
             notes=self.meta.notes,
-            notifier=self.notifier,
             clock=self.clock,
+            planes=self.planes,
         )
 
-    def release(self, number: int, *, at: datetime = START, share: float = 0.0, champion: int | None = None) -> ModelVersion:
+    @property
+    def raised(self) -> list:
+        """Every alert so far, oldest first."""
+        return list(reversed(self.meta.watches.alerts(MODEL)))
+
+    def release(
+        self,
+        number: int,
+        *,
+        at: datetime = START,
+        share: float = 0.0,
+        champion: int | None = None,
+        strategy: Strategy = Strategy.CANARY,
+    ) -> ModelVersion:
         """Make a version champion (or, with `champion`, put it on trial beside that one)."""
         released = version(number, at)
         self.registry.versions[number] = released
@@ -196,7 +205,7 @@ class World:
                 champion=champion or number,
                 challenger=number if champion else None,
                 share=share,
-                strategy=Strategy.CANARY,
+                strategy=strategy,
                 salt=f"rollout{number}",
                 since=at,
                 actor="policy:ledger",

@@ -1,0 +1,1 @@
+"""Drift: profiles, distances that are shown, and the e-detectors that alarm."""

@@ -1,0 +1,1 @@
+"""Operations by the prediction log: latency, errors, throughput, objectives, and hours in which far less came than usual."""

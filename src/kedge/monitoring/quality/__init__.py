@@ -1,0 +1,1 @@
+"""Quality on late labels: losses, risk, and what a trial's groups lose."""

@@ -1,0 +1,1 @@
+"""Ground truth: taken in, joined with predictions, late or twice."""

@@ -1,0 +1,1 @@
+"""Business metrics: what answers were worth, by the project's own expressions, against its targets."""
