@@ -86,5 +86,5 @@ class RolloutMachine(RuleBasedStateMachine):
         assert look is None or look.move.value in ("hold", "ask") or settled.revision > look.revision
 
 
-RolloutMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=15, deadline=None, derandomize=True)
+RolloutMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=15, derandomize=True)
 TestRollout = RolloutMachine.TestCase

@@ -1,4 +1,7 @@
-"""Loaded models by digest: the few used last are kept, so that a champion is read and checked once, not at each gate."""
+"""Loaded models by digest: the few used last are kept, so that a champion is read and checked once, not at each gate.
+
+Who serves models takes them out: it alone decides then what stays in memory.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from kedge.domain.ids import Digest
 from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
-from kedge.errors import ModelRefused
+from kedge.errors import FAILURES, ModelRefused, model_failed
 from kedge.evaluation.arrays import Arrays, as_array, require_answers
 from kedge.evaluation.metrics import Vector
 from kedge.ports import BlobStore, CompiledForm, ModelFormat, Predictor, TensorFormat, TensorPredictor
@@ -44,7 +47,7 @@ class ModelLoader:
         if not len(matrix):
             return np.empty(0)
         # one memory layout for all callers: sums in another order would differ in their last bits
-        answers = np.asarray(self.find(model).predict(np.ascontiguousarray(matrix)), dtype=np.float64)
+        answers = predicted(self.find(model), np.ascontiguousarray(matrix))
         if answers.shape != (len(matrix),):
             raise ModelRefused(
                 f"model {model.digest[:12]} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"
@@ -64,6 +67,20 @@ class ModelLoader:
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return loaded
+
+    def take(self, model: Known) -> Predictor:
+        """Give the loaded model to who keeps it from now on: what is let go of there is in memory no more."""
+        key, found = files_of(model), self.find(model)
+        with self._lock:
+            self._kept.pop(key, None)
+        return found
+
+    def take_tensors(self, model: Servable) -> TensorPredictor:
+        """Give the loaded model of named arrays to who keeps it from now on. Raises as `load` does."""
+        found = self._found(model)
+        with self._lock:
+            self._opened.pop(model.digest, None)
+        return found
 
     def load(self, model: Known) -> Predictor:
         """Load a model anew, in the form that answers, every byte checked against its digest. Raises StoreBroken;
@@ -91,15 +108,19 @@ class ModelLoader:
     def run(self, model: Servable, inputs: Arrays) -> dict[str, np.ndarray]:
         """Answer named arrays with a model that is loaded once and kept. ModelRefused where its answers are not what its
         signature says."""
+        return answers_of(self._found(model), model, inputs=inputs)
+
+    def _found(self, model: Servable) -> TensorPredictor:
         with self._lock:
-            opened = self._opened.get(model.digest)
-        if opened is None:
-            opened = self.open(model)
-            with self._lock:
-                self._opened[model.digest] = opened
-                while len(self._opened) > self._limit:
-                    self._opened.popitem(last=False)
-        return answers_of(opened, model, inputs=inputs)
+            if (kept := self._opened.get(model.digest)) is not None:
+                self._opened.move_to_end(model.digest)
+                return kept
+        opened = self.open(model)
+        with self._lock:
+            self._opened[model.digest] = opened
+            while len(self._opened) > self._limit:
+                self._opened.popitem(last=False)
+        return opened
 
     def answers_in(self, form: str) -> bool:
         """Say whether a compiled form can be loaded here."""
@@ -112,8 +133,24 @@ def answers_of(opened: TensorPredictor, model: Servable, *, inputs: Arrays) -> d
     if signature is None:
         raise TypeError(f"version {model.number} of {model.model!r} answers tables, not tensors")
     rows = len(inputs[signature.inputs[0].name]) if signature.batched and signature.inputs else None
-    answers = {name: as_array(array) for name, array in opened.run(inputs).items()}
+    try:
+        given = opened.run(inputs)
+    except (*FAILURES, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the model's own code may raise anything: it is no reason for this process to end
+        raise model_failed(error) from error
+    answers = {name: as_array(array) for name, array in given.items()}
     return require_answers(answers, signature, rows=rows)
+
+
+def predicted(opened: Predictor, matrix: np.ndarray) -> Vector:
+    """Answer a matrix as float64. What the model raises is one of FAILURES, whatever it is by itself."""
+    try:
+        return np.asarray(opened.predict(matrix), dtype=np.float64)
+    except (*FAILURES, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise model_failed(error) from error
 
 
 def files_of(model: Known) -> Digest:

@@ -11,16 +11,17 @@ import msgspec
 import numpy as np
 
 from kedge.domain.data import KNOWN_AT
-from kedge.domain.evaluation import Gain, GateRules, Recomputed, Verdict, conclude
+from kedge.domain.evaluation import Gain, GateRules, Recomputed, Task, Verdict, conclude
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import Digest, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.project import ProjectSpec
-from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable
-from kedge.errors import ModelRefused, NotFound
+from kedge.domain.registry import ORIGINAL, Candidate, ModelVersion, Servable, misfit
+from kedge.domain.serving import TensorSignature, TensorSpec
+from kedge.errors import KedgeError, ModelRefused, NotFound
 from kedge.evaluation.agree import AGREEMENT, agreement
-from kedge.evaluation.arrays import Arrays
+from kedge.evaluation.arrays import DTYPES, Arrays
 from kedge.evaluation.compare import blocks_of
 from kedge.evaluation.gate import Evidence, Opponent, columns_of, judge, require_sensible
 from kedge.evaluation.load import ModelLoader
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 ACTOR = "policy:gate"
 COMPARED_ROWS = 20
+FAULTS = (KedgeError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a model that the loop has not made may raise when it is asked for rows that it was not made for."""
 JUDGES = {"gate": "The gate", AGREEMENT: "The refit's agreement"}
 
 
@@ -59,6 +62,20 @@ class Evaluation:
         signature = model.table if isinstance(model, Servable) else model.signature
         matrix = encode(signature, columns) if isinstance(columns, Mapping) else encode_frame(signature, columns)
         return self._loader.answer(model, matrix)
+
+    def try_score(
+        self, champion: ModelVersion, columns: pl.DataFrame | Mapping[str, Any], *, task: Task
+    ) -> tuple[Vector | None, str]:
+        """Answer a project's rows with its champion, whoever made that: its answers, or none and why not."""
+        names = columns if isinstance(columns, Mapping) else columns.columns
+        if problem := misfit(champion, task, columns=names):
+            return None, problem
+        try:
+            return self.score(champion, columns), ""
+        except FAULTS as error:
+            if champion.run:  # the loop's own answered such rows at its gate: this is a fault of ours
+                raise
+            return None, f"it cannot answer these rows: {error}"
 
     def run(self, model: Servable, inputs: Arrays) -> dict[str, np.ndarray]:
         """Answer named arrays. The model is loaded once and kept. Raises ModelRefused where its answers are not what its
@@ -111,7 +128,7 @@ class Evaluation:
     def gain(self, spec: ProjectSpec, candidate: Candidate, *, over: ModelVersion | None, on: TrainingFrame) -> Gain | None:
         """Measure how much less a candidate loses than the champion, a row, on rows that neither has seen. None where
         there is no champion, no such row, or no usable answer."""
-        if over is None or _lacking(over, on):
+        if over is None:
             return None
         rows, y, _ = labelled(on)
         unseen = _unseen(rows, over, candidate=candidate)
@@ -119,9 +136,11 @@ class Evaluation:
         if not len(y):
             return None
         metric = loss_name(spec.gate.metric, on.task)
-        losses = [
-            loss_rows(metric, y, p=self.score(model, rows), threshold=spec.gate.threshold) for model in (over, candidate)
-        ]
+        theirs, _ = self.try_score(over, rows, task=on.task)
+        if theirs is None:
+            return None
+        both = (theirs, self.score(candidate, rows))
+        losses = [loss_rows(metric, y, p=answers, threshold=spec.gate.threshold) for answers in both]
         mean = float(np.mean(losses[0] - losses[1]))
         gap = (candidate.trained_upto - over.trained_upto) / on.step
         return Gain(mean=mean, rows=len(y), gap=gap, cpu_seconds=candidate.cpu_seconds) if math.isfinite(mean) else None
@@ -140,7 +159,7 @@ class Evaluation:
         the request alone does not give the same bits, as few models mind what they are asked beside.
         """
         if isinstance(model, Servable) and model.tensors is not None:
-            raise ModelRefused(f"version {model.number} of {model.model!r} answers tensors, which are not computed again")
+            return self._tensors_again(model, model.tensors, batch=batch, row=row)
         rows = _rows_of(batch, model.number)
         if row not in rows:
             raise NotFound(
@@ -152,6 +171,28 @@ class Evaluation:
         if done.equal or model.number not in batch.calls:
             return done
         return self._again(model, [*call()] or [batch], of=batch, row=row, logged=logged)
+
+    def _tensors_again(self, model: Servable, signature: TensorSignature, *, batch: PredictionBatch, row: int) -> Recomputed:
+        """Answer a logged question of named arrays again, if the log has what it asked; each was a call by itself."""
+        used = batch.versions[row] == model.number
+        watched = signature.watched
+        absent = [spec.name for spec in signature.inputs if spec.name not in batch.features or spec.name in batch.hidden]
+        why = ""
+        if absent:
+            why = (
+                f"its inputs {', '.join(absent)} are not in the log: it keeps those of one value a row, and no personal ones"
+            )
+        elif batch.rows:
+            why = "some rows of its question are not in the log"
+        elif not watched:
+            why = "its signature says of no output that it is watched, so the log has no answer to compare with"
+        if why:
+            raise ModelRefused(f"version {model.number} of {model.model!r}: this answer cannot be computed again: {why}")
+        inputs = {spec.name: _column_of(batch.features[spec.name], spec) for spec in signature.inputs}
+        again = float(self.run(model, inputs)[watched].reshape(-1)[row])
+        logged = float((batch.outputs if used else batch.shadow[model.number])[row])
+        equal = struct.pack("<d", again) == struct.pack("<d", logged)
+        return Recomputed(again=again, logged=logged, equal=equal, batch_rows=len(batch.versions))
 
     def _again(
         self,
@@ -180,12 +221,12 @@ class Evaluation:
         rows, y, blocks = labelled(on)
         opponent = None
         if against is not None:
-            lacking = _lacking(against, on)
+            answers, problem = self.try_score(against, rows, task=on.task)
             opponent = Opponent(
                 number=against.number,
-                answers=None if lacking else self.score(against, rows),
+                answers=answers,
                 unseen=_unseen(rows, against, candidate=candidate),
-                problem=f"champion {against.number} reads columns that these rows lack: {', '.join(lacking)}",
+                problem=f"champion {against.number} cannot be compared: {problem}",
             )
         columns = {name: rows[name].cast(str).fill_null("missing").to_list() for name in columns_of(rules)}
         answers = self.score(candidate, rows)
@@ -232,6 +273,14 @@ class Evaluation:
         )
 
 
+def _column_of(values: Sequence[Any], spec: TensorSpec) -> np.ndarray:
+    """Make a logged column the array that was asked, in its shape: [rows], or [rows, 1]."""
+    array = np.empty(len(values), object) if spec.datatype == "BYTES" else np.array(values, DTYPES[spec.datatype])
+    if spec.datatype == "BYTES":
+        array[:] = values
+    return array.reshape(len(values), *(1 for _ in spec.shape[1:]))
+
+
 def _rows_of(batch: PredictionBatch, version: int) -> list[int]:
     """List the rows of a request that went through a version in one call."""
     return next((rows for number, rows in batch.batches if number == version), [])
@@ -270,11 +319,6 @@ def labelled(frame: TrainingFrame) -> tuple[pl.DataFrame, Vector, np.ndarray[Any
     known = np.isfinite(y)
     rows = frame.rows if known.all() else frame.rows.filter(known)
     return rows, y[known], blocks_of(rows[KNOWN_AT].to_numpy(), frame.upto)
-
-
-def _lacking(model: ModelVersion, frame: TrainingFrame) -> list[str]:
-    """List the columns that a model reads and the rows lack (the project's features have changed since)."""
-    return [column.name for column in model.signature.inputs if column.name not in frame.rows.columns]
 
 
 def _unseen(rows: pl.DataFrame, champion: ModelVersion, *, candidate: Candidate) -> np.ndarray[Any, np.dtype[np.bool_]]:

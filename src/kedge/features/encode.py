@@ -17,7 +17,7 @@ from kedge.domain.registry import Signature
 from kedge.errors import ConfigError, RequestInvalid
 from kedge.features.frame import TrainingFrame
 
-Coder = Callable[[Sequence[Any]], "np.ndarray[Any, Any] | list[float]"]
+Coder = Callable[[Any], "np.ndarray[Any, Any] | list[float]"]
 
 
 def signature_of(frame: TrainingFrame, *, positive: str) -> Signature:
@@ -39,7 +39,7 @@ def _column(frame: TrainingFrame, name: str) -> Column:
     return Column(name=name, type=kind, categories=tuple(sorted(values.drop_nulls().unique().to_list())))
 
 
-def encode(signature: Signature, columns: Mapping[str, Sequence[Any] | pl.Series]) -> np.ndarray:
+def encode(signature: Signature, columns: Mapping[str, Sequence[Any] | np.ndarray | pl.Series]) -> np.ndarray:
     """Encode columns by name: float64 (n, inputs). Raises RequestInvalid for a missing column or a value of another type."""
     coders = _coders(signature)
     if missing := [name for name, _ in coders if name not in columns]:
@@ -97,8 +97,10 @@ def _coder(column: Column) -> Coder:
     return lambda values: [find(value, unseen) for value in values]
 
 
-def _numbers(values: Sequence[Any]) -> "np.ndarray[Any, Any]":
+def _numbers(values: Any) -> "np.ndarray[Any, Any]":
     """Read numbers; None becomes NaN. Text is refused even where it could be read as a number."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub" and values.ndim == 1:
+        return values.astype(np.float64, copy=False)
     read = np.array(values, dtype=np.float64)
     if read.ndim != 1:
         raise TypeError("its values are lists")

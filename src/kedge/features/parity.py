@@ -6,6 +6,7 @@ They differ where training and serving have come apart: the online store lagged 
 later than its `created` says, a source was rewritten, `derive` is not the function it was.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
@@ -46,6 +47,13 @@ class Parity:
             report = self._compared(service, self._newest(spec.name, since, limit=limit), report=report)
         self._keep(spec.name, report)
         return report
+
+    def compare_batches(self, spec: ProjectSpec, batches: Sequence[PredictionBatch]) -> ParityReport:
+        """Compare what these requests were served with what the join gives; nothing is kept. Raises SourceFailed."""
+        service = self._features.service(spec)
+        columns = tuple(name for name in service.columns() if name not in service.request)
+        report = ParityReport(columns=columns)
+        return self._compared(service, batches, report=report) if columns else report
 
     def newest(self, model: ModelName) -> ParityReport | None:
         """Find the report of the newest check."""
@@ -100,6 +108,8 @@ class Parity:
             rows=len(at),
             values=len(at) * len(report.columns),
             mismatched=len(found),
+            skewed=len({row for row, *_ in found}),
+            by_column=dict(Counter(column for _, column, _, _ in found)),
             mismatches=mismatches,
             first_at=at[0],
             last_at=at[-1],

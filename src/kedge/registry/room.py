@@ -22,6 +22,7 @@ from kedge.domain.registry import (
     ModelVersion,
     Servable,
     servable_of,
+    taken_up,
 )
 from kedge.errors import AliasConflict, AliasMoved, Conflict, ModelRefused, NotFound
 from kedge.evaluation.arrays import same_bits, unpack_example
@@ -58,9 +59,20 @@ class Registry:
         self._evaluation, self._clock, self._examiner = evaluation, clock, examiner
 
     def champion(self, model: ModelName) -> ModelVersion | None:
-        """Find the version of the loop's own that the champion alias points to; what a client registered is none."""
+        """Find the version that the champion alias points to, as the loop sees it: one of its own, or one that a client or a
+        person registered and that can be served; any other is none."""
         move = self._models.alias(model, CHAMPION)
-        return self._models.find(model, move.number) if move and move.number is not None else None
+        return self.find(model, move.number) if move is not None and move.number is not None else None
+
+    def find(self, model: ModelName, number: int) -> ModelVersion | None:
+        """Find a version as the loop sees it, whoever registered it; None where there is none that can be served."""
+        if (own := self._models.find(model, number)) is not None:
+            return own
+        given = self._catalogued.find_version(model, number) if self._catalogued is not None else None
+        try:
+            return taken_up(self.servable(model, number), given.created_at) if given is not None else None
+        except (ModelRefused, NotFound):
+            return None
 
     def get(self, model: ModelName, number: int) -> ModelVersion:
         """Read a version. Raises NotFound."""

@@ -20,6 +20,7 @@ from kedge.app import House
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import ModelName, PredictionId, digest_of
 from kedge.domain.monitoring import TruthBatch, Window
+from kedge.domain.played import played_note
 from kedge.domain.retraining import Retrain
 from kedge.errors import ConfigError, KedgeError
 from kedge.loop import turn, watch
@@ -61,7 +62,7 @@ def play(
     shown: Callable[[int, Window], None] = lambda done, window: None,
 ) -> None:
     """Play every window of a timeline that is not behind already. `shown` is told each window that is done."""
-    spec, note = timeline.spec, f"replay:{timeline.spec.name}"
+    spec, note = timeline.spec, played_note(timeline.spec.name)
     project = digest_of(spec, house.project.code().digest)
     progress = _progress(house, note, project)
     clock.set(timeline.start)

@@ -10,9 +10,9 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import Promotion
 from kedge.evaluation.metrics import loss_name
 from kedge.replay.score import Track
+from kedge.retraining.backtest.intervals import interval
 
 BLOCK_DAYS = 7
-RESAMPLES = 2000
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,15 +136,5 @@ def _difference(ours: Track, theirs: Track, difference: float, *, loss: float) -
     losses = {day.day: day.loss for day in theirs.days}
     daily = np.array([day.loss - losses.get(day.day, day.loss) for day in ours.days]) * loss
     fixed = difference - float(daily.sum())
-    low, high = _block_bootstrap(daily)
+    low, high = interval(daily, stretch=BLOCK_DAYS)
     return difference, fixed + low, fixed + high
-
-
-def _block_bootstrap(daily: np.ndarray) -> tuple[float, float]:
-    """Bound the sum of a series by the 2.5 and 97.5 percentiles of moving-block resamples (Kuensch 1989)."""
-    days = len(daily)
-    block = min(BLOCK_DAYS, days)
-    starts = np.random.default_rng(0).integers(0, days - block + 1, size=(RESAMPLES, -(-days // block)))
-    rows = (starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :days]
-    low, high = np.percentile(daily[rows].sum(axis=1), [2.5, 97.5])
-    return float(low), float(high)

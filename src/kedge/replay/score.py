@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from kedge.app import House
+from kedge.domain.alerting import AlertKind
 from kedge.domain.evaluation import Task
 from kedge.domain.events import EventKind
 from kedge.domain.ids import digest_of, split_prediction_id
-from kedge.domain.monitoring import AlertKind
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import Answers, decode_answers, decode_truth
 from kedge.domain.registry import CHAMPION, Promotion

@@ -14,6 +14,8 @@ from kedge.ports import Runs
 
 WEEK = timedelta(days=7)
 _PAGE = 200
+WARNED_AT = 0.8
+"""The share of a limit at which people are told."""
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,21 @@ def exhausted(budget: Budget, used: Spent, *, needed: int = 1) -> str:
             f"{budget.cpu_hours:g} a month (cpu_hours)"
         )
     return ""
+
+
+def warned(budget: Budget, used: Spent, *, now: datetime) -> dict[str, str]:
+    """Say of which limits 80 % or all is used, each under a key that is another only with the period and the level."""
+    week = now.isocalendar()
+    limits = (
+        ("cpu_hours", used.cpu_hours, budget.cpu_hours, f"{used.month:%Y-%m}", "this month"),
+        ("runs_per_week", used.runs, budget.runs_per_week, f"{week.year}-W{week.week:02d}", "in the last seven days"),
+    )
+    told = {}
+    for name, so_far, most, period, when in limits:
+        if most and so_far >= WARNED_AT * most:
+            level, after = ("all", "nothing more is trained before that falls") if so_far >= most else ("80 %", "it goes on")
+            told[f"{name}/{period}/{level}"] = f"{so_far:.4g} of {most:g} {name} are used {when}; {after}"
+    return told
 
 
 def is_limited(budget: Budget) -> bool:

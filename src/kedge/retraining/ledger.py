@@ -13,6 +13,7 @@ look; where only a part of a step's rows could be scored, it counts as that part
 """
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -34,8 +35,27 @@ LEAST_GAP = 0.5
 WAIT, RETRAIN, TURNED = "wait", "retrain", "turned"
 
 
-def opening(model: ModelName, *, policy: str, price: float) -> LedgerEntry:
-    """Open a ledger: nothing is known, nothing regretted."""
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step of history told of ageing: the mean gain of a fresh model over those of the steps before on the step's
+    rows, in summed loss, and the mean difference of their ages in steps."""
+
+    end: datetime
+    gain: float
+    gap: float
+
+
+class LedgerStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ledger's slope is started from: summed gains and gaps in age of pairs of models, and how many pairs they are.
+    Nothing, unless the project's own history was replayed."""
+
+    gains: float = 0.0
+    gaps: float = 0.0
+    observations: int = 0
+
+
+def opening(model: ModelName, *, policy: str, price: float, start: LedgerStart | None = None) -> LedgerEntry:
+    """Open a ledger: nothing is regretted, and nothing known but what it is started from."""
+    start = start or LedgerStart()
     return LedgerEntry(
         model=model,
         step=0,
@@ -54,10 +74,20 @@ def opening(model: ModelName, *, policy: str, price: float) -> LedgerEntry:
         phi=0.0,
         interval=LONGEST_INTERVAL,
         level=0.0,
-        gains=0.0,
-        gaps=0.0,
+        gains=start.gains,
+        gaps=start.gaps,
         since_look=0,
+        started=start.observations,
     )
+
+
+def start_from(history: Sequence[Observation], *, upto: datetime) -> LedgerStart:
+    """Sum up what the steps of history that ended by a moment told: each counts once, older ones less."""
+    known = [one for one in history if one.end <= upto]
+    gains = gaps = 0.0
+    for one in known:
+        gains, gaps = gains * MEMORY + one.gain, gaps * MEMORY + one.gap
+    return LedgerStart(gains=gains, gaps=gaps, observations=len(known))
 
 
 def price_of(rules: RetrainingRules) -> float:
@@ -144,14 +174,16 @@ def interval_of(price: float, slope: float) -> float:
     return min(LONGEST_INTERVAL, math.sqrt(2 * price / slope)) if slope > 0 else LONGEST_INTERVAL
 
 
-def look_due(entry: LedgerEntry) -> bool:
-    """Say whether it is time to compare a fresh candidate: every ceil(phi n / beta) steps, at least one.
+def look_due(entry: LedgerEntry, *, called: bool = False) -> bool:
+    """Say whether it is time to compare a fresh candidate: every ceil(phi n / beta) steps, at least one; at once where an
+    alarm `called` for it.
 
     Never where looks would cost more than they may (phi > beta), and not while the candidate, which must not see the
     newest step, would be no newer than the champion.
     """
     every = max(1, math.ceil(entry.phi * entry.interval / LOOK_BUDGET))
-    return entry.rows > 0 and entry.phi <= LOOK_BUDGET and entry.since_look >= every and entry.age - 1 >= LEAST_GAP
+    in_time = called or (entry.phi <= LOOK_BUDGET and entry.since_look >= every)
+    return entry.rows > 0 and in_time and entry.age - 1 >= LEAST_GAP
 
 
 def steps_left(entry: LedgerEntry) -> float:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from kedge.domain.alerting import AlertKind
 from kedge.domain.durations import seconds_of, span_of
 from kedge.domain.monitoring import Health
 from kedge.domain.retraining import LedgerEntry, RetrainingRules
@@ -116,6 +117,12 @@ POLICIES: dict[str, Policy] = {
     "manual": by_hand,
     "never": never,
 }
+
+
+ALARMS_OF = {"risk": (AlertKind.RISK,), "drift": (AlertKind.DATA_DRIFT, AlertKind.PREDICTION_DRIFT)}
+"""The alarms that may bring a look forward, by their names in `retraining.look_on`."""
+ASKED_AT_STEPS = ("ledger", "threshold", "manual", "never")
+"""The policies that have nothing to decide between steps."""
 
 
 def policy_of(name: str) -> Policy:

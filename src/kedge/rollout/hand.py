@@ -7,10 +7,13 @@ The alias is compared and set: of many who saw the same serial, one wins; the ot
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from kedge.domain.ids import ModelName
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, ModelStage, Servable
-from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges
+from kedge.domain.rollout import Deployment, RolloutRules, RuleChanges, TrialDecision
 from kedge.errors import NotFound, RequestInvalid
 from kedge.ports import Deployments
 from kedge.registry.catalog import Catalog
@@ -51,6 +54,19 @@ class ByHand:
         version = self._servable(ModelName(model), number)
         base = spec.rollout if model == spec.name else RolloutRules()
         return self._rollout.deploy(version, rules=changes.of(base), actor=actor, reason=reason)
+
+    def decide(self, spec: ProjectSpec, model: str, *, decision: TrialDecision, actor: str, reason: str) -> Deployment:
+        """Do what a person decides of a deployed model. Raises NotFound, Conflict where it cannot be done now."""
+        rollout = self._rollout
+        acts: dict[TrialDecision, Callable[..., Deployment]] = {
+            TrialDecision.PAUSE: rollout.pause,
+            TrialDecision.RESUME: rollout.resume,
+            TrialDecision.APPROVE: partial(rollout.approve, spec),
+            TrialDecision.PROMOTE: rollout.promote,
+            TrialDecision.ABORT: rollout.abort,
+            TrialDecision.ROLL_BACK: rollout.roll_back,
+        }
+        return acts[decision](ModelName(model), actor=actor, reason=reason)
 
     def roll_back(self, model: str, *, actor: str, reason: str, serial: int | None = None) -> AliasMove:
         """Go back: end the trial where one runs, else to the champion before. Gives the alias's newest move.

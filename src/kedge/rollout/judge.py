@@ -38,13 +38,12 @@ def limit_of(rules: RolloutRules) -> float:
 @dataclass(frozen=True, kw_only=True)
 class StepSeen:
     """What decides about a step that no guard accuses: when it is looked at, the challenger's rows in it so far, what is
-    wrong with the split, which evidence is lacking to go on, and whether a person is asked where it does not come."""
+    wrong with the split, and which evidence is lacking to go on: a person is asked where it does not come."""
 
     at: datetime
     traffic: int
     skew: str | None = None
     lacking: str | None = None
-    may_ask: bool = True
 
 
 def judge(
@@ -155,7 +154,7 @@ def _by_evidence(deployment: Deployment, situation: StepSeen, *, rules: RolloutR
     if situation.traffic and lasted < span_of(hold):
         return Move.HOLD, f"{name} shows no harm; it has lasted {_spelt(lasted)} of {hold}"
     if (lacking := situation.lacking if situation.traffic else "it has had no traffic") is not None:
-        return _without_evidence(f"{name}: {lacking}", then, lasted=lasted, may_ask=situation.may_ask, rules=rules)
+        return _without_evidence(f"{name}: {lacking}", then, lasted=lasted, rules=rules)
     if waits_for_person(rules, deployment.strategy, name=then):
         return Move.ASK, f"{name} showed no harm in {_spelt(lasted)}; a person decides whether {_going(then)}"
     return _next(then), f"{name} showed no harm in {_spelt(lasted)}: {_going(then)}"
@@ -167,9 +166,9 @@ def lasted_of(deployment: Deployment, at: datetime) -> timedelta:
     return end - deployment.since - timedelta(seconds=deployment.paused_seconds)
 
 
-def _without_evidence(what: str, then: str, *, lasted: timedelta, may_ask: bool, rules: RolloutRules) -> tuple[Move, str]:
+def _without_evidence(what: str, then: str, *, lasted: timedelta, rules: RolloutRules) -> tuple[Move, str]:
     """Hold without evidence; after the greatest age ask a person."""
-    if not may_ask or lasted < span_of(rules.max_age):
+    if lasted < span_of(rules.max_age):
         return Move.HOLD, f"{what}; without evidence it holds"
     lasting = f"in {_spelt(lasted)}, over the {rules.max_age} allowed"
     return Move.ASK, f"{what} {lasting}; a person decides whether {_going(then)}"

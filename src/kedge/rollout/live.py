@@ -20,6 +20,7 @@ from kedge.domain.ids import ModelName
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import decode_answers
 from kedge.domain.rollout import (
+    PROMOTE,
     Clusters,
     Deployment,
     GuardOdds,
@@ -47,7 +48,7 @@ from kedge.rollout.evidence import (
 from kedge.rollout.judge import StepSeen, go_on, limit_of
 from kedge.rollout.revisions import looked_event
 from kedge.rollout.room import Rollout
-from kedge.rollout.steps import rules_of, steps_of
+from kedge.rollout.steps import next_of, rules_of, steps_of
 from kedge.rollout.tally import Side, Tally, TallyReader, Terms
 
 SPAN = 0.02  # of a step's age, between two looks that decide nothing
@@ -164,6 +165,9 @@ class LiveLooks:
         look = judge_live(current, tally, asked=asked, at=self._clock.now())
         if look.move is Move.HOLD and not self._is_due(current, look):
             return look
+        if self._notes.get(tally_note(model)) != written:  # another was first, or rows of it were erased: read it again
+            self._kept.pop(model)
+            return self.look(spec, model)
         numbered = msgspec.structs.replace(look, window=f"live-{tally.looks + 1:06d}")
         tally.looks += 1
         grown = msgspec.msgpack.encode(tally)
@@ -232,9 +236,10 @@ def judge_live(current: Deployment, tally: Tally, *, asked: Terms, at: datetime)
     else:
         traffic = tally.step_rows if tally.step == current.step else 0
         skew = _skew(tally, current, odds=odds, rules=rules)
-        waits = rules.labels or rules.question is TrialQuestion.SUPERIORITY
-        lacking = "what it asks of the labels is judged when a window closes" if waits else None
-        step = StepSeen(at=at, traffic=traffic, skew=skew, lacking=lacking, may_ask=False)
+        last = next_of(rules, current) == PROMOTE
+        waits = rules.labels or (last and rules.question is TrialQuestion.SUPERIORITY)
+        lacking = "labels have not let it go on (the windows of a project's model judge them)" if waits else None
+        step = StepSeen(at=at, traffic=traffic, skew=skew, lacking=lacking)
         move, reason = go_on(current, step, rules=rules)
     ours, theirs = tally.ours, tally.theirs
     split = ours.rows + ours.errors + theirs.rows

@@ -12,14 +12,13 @@ from datetime import datetime
 
 import msgspec
 
+from kedge.domain.alerting import Alert, AlertKind, raised
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
-from kedge.domain.monitoring import Alert, AlertKind
-from kedge.domain.registry import CHAMPION
 from kedge.domain.rollout import Deployment, RolloutLook, RolloutRules, trial_of
-from kedge.errors import ModelRefused, NotFound, RevisionConflict
-from kedge.ports import Clock, Deployments, Notifier, Watches
+from kedge.errors import NotFound, RevisionConflict
+from kedge.ports import Clock, Deployments, Watches
 from kedge.registry.room import Registry
 from kedge.rollout.steps import next_of, steps_of, waits_for_person
 
@@ -30,11 +29,8 @@ TRIES = 10  # at a revision that another process may write first
 class Revisions:
     """Write revisions of deployments."""
 
-    def __init__(
-        self, *, deployments: Deployments, registry: Registry, watches: Watches, notifier: Notifier, clock: Clock
-    ) -> None:
-        self._deployments, self._registry, self._watches = deployments, registry, watches
-        self._notifier, self._clock = notifier, clock
+    def __init__(self, *, deployments: Deployments, registry: Registry, watches: Watches, clock: Clock) -> None:
+        self._deployments, self._registry, self._watches, self._clock = deployments, registry, watches, clock
 
     def newest(self, model: ModelName) -> Deployment:
         """Read what is served. Raises NotFound."""
@@ -54,7 +50,8 @@ class Revisions:
 
     def follow(self, current: Deployment, since: datetime | None = None) -> Deployment:
         """Let the deployment follow the champion alias, which may have moved without it (a kill between the two)."""
-        champion = self._champion(current.model)
+        found = self._registry.champion(current.model)
+        champion = found.number if found is not None else None
         if champion is None:
             self._registry.promote(current.model, current.champion, actor=current.actor, reason=current.reason)
         if champion is None or champion == current.champion:
@@ -65,16 +62,6 @@ class Revisions:
         kind = EventKind.MODEL_PROMOTED if forward else EventKind.MODEL_ROLLED_BACK
         verb = "is promoted over" if forward else "is champion again, instead of"
         return self.put(steady, kind, message=f"Version {champion} {verb} {current.champion}: {move.reason}")
-
-    def _champion(self, model: ModelName) -> int | None:
-        """Find the version that the champion alias points to, if it is one that can be served."""
-        if (champion := self._registry.champion(model)) is not None:
-            return champion.number
-        number = next((move.number for move in reversed(self._registry.history(model)) if move.alias == CHAMPION), None)
-        try:
-            return None if number is None else self._registry.servable(model, number).number
-        except (ModelRefused, NotFound):
-            return None
 
     def begin(self, current: Deployment, number: int, *, rules: RolloutRules, actor: str, reason: str) -> Deployment:
         """Put a version on trial by rules: on its first step, or waiting for a person before that one."""
@@ -179,27 +166,15 @@ class Revisions:
                 key=digest_of("rollout-waits", waiting.model, waiting.revision),
                 model=waiting.model,
                 kind=AlertKind.ROLLOUT_WAITS,
-                message=f"{why}. Decide with: kedge deploy approve, or abort",
+                message=f'{why}. Decide with: kedge deploy approve {waiting.model} --reason "...", or abort in its place',
                 raised_at=waiting.since if waiting.step < 0 else self._clock.now(),
                 subject=f"{waiting.model}@{waiting.challenger}",
             )
         )
 
     def _tell(self, alert: Alert) -> None:
-        """Raise an alert once: told first and then written, so that a kill between the two tells it twice."""
-        if any(known.key == alert.key for known in self._watches.alerts(alert.model)):
-            return
-        self._notifier.notify(alert)
-        event = Event(
-            key=digest_of("alert", alert.key),
-            kind=EventKind.ALERT_RAISED,
-            at=alert.raised_at,
-            subject=alert.model,
-            actor=ACTOR,
-            message=alert.message,
-            facts={"kind": alert.kind.value},
-        )
-        self._watches.raise_alert(alert, event)
+        """Raise an alert, once per key."""
+        self._watches.raise_alert(alert, raised(alert, ACTOR))
 
 
 def advanced_by(current: Deployment, *, rules: RolloutRules, since: datetime) -> Deployment:

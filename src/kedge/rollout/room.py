@@ -21,7 +21,7 @@ from kedge.domain.retraining import Retrain
 from kedge.domain.rollout import PROMOTE, Deployment, Move, RolloutLook, RolloutRules, Strategy, trial_of
 from kedge.errors import Conflict, RevisionConflict
 from kedge.evaluation.metrics import loss_name
-from kedge.ports import Clock, Deployments, Notifier, Watches
+from kedge.ports import Clock, Deployments, Watches
 from kedge.registry.room import Registry
 from kedge.rollout.judge import judge
 from kedge.rollout.revisions import ACTOR, TRIES, Revisions, advanced_by, behind, challenger_of, looked_event
@@ -33,13 +33,9 @@ LONG_AFTER = 1 << 60  # no revision: the live looks that decided nothing are not
 class Rollout:
     """Replace one version by another, step by step, and go back where harm shows."""
 
-    def __init__(
-        self, *, deployments: Deployments, registry: Registry, watches: Watches, notifier: Notifier, clock: Clock
-    ) -> None:
+    def __init__(self, *, deployments: Deployments, registry: Registry, watches: Watches, clock: Clock) -> None:
         self._deployments, self._registry, self._clock = deployments, registry, clock
-        self._revisions = Revisions(
-            deployments=deployments, registry=registry, watches=watches, notifier=notifier, clock=clock
-        )
+        self._revisions = Revisions(deployments=deployments, registry=registry, watches=watches, clock=clock)
 
     # ---- by the loop ----
 

@@ -19,24 +19,11 @@ from kedge.domain.ids import RequestId, prediction_id
 from kedge.domain.monitoring import Value
 from kedge.domain.project import ProjectSpec
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
-from kedge.errors import KedgeError
+from kedge.errors import FAILURES
 from kedge.features.join import key_text
 
 Columns = Mapping[str, Sequence[Value]]
 Score = Callable[[int, Columns], NDArray[np.float64]]
-
-# what a model, its framework or the encoding of its input can raise; anything else is a fault of ours and goes up
-FAILURES = (
-    KedgeError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(slots=True)

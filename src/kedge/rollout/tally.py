@@ -16,7 +16,7 @@ import msgspec
 from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import RequestId, prediction_id
-from kedge.domain.monitoring import Value
+from kedge.domain.monitoring import Value, own_seconds
 from kedge.domain.records import Answers, decode_entities, decode_features
 from kedge.domain.rollout import GROUPS, Apart, Deployment, RolloutRules, Strategy, entity_hash, takes_challenger
 from kedge.rollout.evidence import Bets
@@ -210,15 +210,15 @@ class TallyReader:
                 side = tally.ours if version == challenger else tally.theirs
                 side.add(output, row.group, place=_bin(output, self._asked.task))
             self._mark(row, ours=version == challenger or fell_back)
-        slow = sum(answers.seconds.values()) > self._limit
         if len(assigned) < len(rows):
+            slow = own_seconds(answers.seconds, challenger=False, shadow=False) > self._limit
             tally.theirs.requests += 1
             tally.theirs.slow += slow
             tally.beside.requests += 1
             tally.beside.slow += slow
         if assigned:
             self._bet_errors(len(failed) / len(assigned))
-            self._bet_latency(slow)
+            self._bet_latency(own_seconds(answers.seconds, challenger=True, shadow=False) > self._limit)
         if self._asked.rules.slices:
             numbers = {row.number for row in assigned}
             self._add_slices(rows, payload, ours=numbers, failed=failed, disagreed=set(), both=False)
@@ -244,10 +244,10 @@ class TallyReader:
                 disagreed.add(row.number)
             if len(tally.largest) < LARGEST or abs(other - output) > _apart(tally.largest[-1]):
                 name = prediction_id(answers.request, row.number)
-                candidates.append(Apart(prediction=name, champion=output, challenger=other))
+                candidates.append(Apart(prediction=name, champion=output, challenger=other, entity=row.entity))
         tally.disagreed += len(disagreed)
         self._bet_errors(len(failed) / len(rows))
-        tally.ours.slow += sum(answers.seconds.values()) > self._limit
+        tally.ours.slow += own_seconds(answers.seconds, challenger=True, shadow=True) > self._limit
         if self._allowed and len(failed) < len(rows):
             tally.disagreement.see(len(disagreed) / (len(rows) - len(failed)), allowed=self._allowed)
         if candidates:

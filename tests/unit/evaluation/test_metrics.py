@@ -25,7 +25,7 @@ PEERS = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000), count=st.integers(4, 200), ties=st.booleans(), threshold=st.sampled_from([0.1, 0.5, 0.8])
 )

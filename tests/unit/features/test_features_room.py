@@ -290,7 +290,7 @@ def histories(draw: st.DrawFn) -> tuple[pl.DataFrame, pl.DataFrame, str | None]:
     return table, rows, draw(st.sampled_from([None, "1h", "3h"]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories())
 def test_whatever_the_history_serving_gives_what_the_join_gives(history):
     table, rows, ttl = history

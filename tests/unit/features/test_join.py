@@ -71,7 +71,7 @@ rows_known = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(rows_known, max_size=14),
     st.lists(st.tuples(keys, st.none() | hours), max_size=10),

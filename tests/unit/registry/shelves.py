@@ -70,5 +70,5 @@ def open_by_hand(store: SqlStore, catalog: Catalog, clock: Ticking | None = None
     registry = Registry(
         models=store.models, registered=store.registered, blobs=None, tables=None, evaluation=None, clock=clock
     )
-    rollout = Rollout(deployments=store.deployments, registry=registry, watches=store.watches, notifier=None, clock=clock)
+    rollout = Rollout(deployments=store.deployments, registry=registry, watches=store.watches, clock=clock)
     return ByHand(catalog=catalog, registry=registry, rollout=rollout, deployments=store.deployments)

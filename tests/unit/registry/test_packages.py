@@ -128,9 +128,34 @@ def test_a_payload_or_key_id_of_another_does_not_pass(look):
             verify({**packed(), SIGNATURE: json.dumps(envelope).encode()}, TRUST)
     with pytest.raises(ModelRefused, match="not a package of Kedge's"):
         verify({**packed(), SIGNATURE: json.dumps({**mine, "payloadType": "text/plain"}).encode()}, TRUST)
-    path = sign({"../evil.py": b""}, PRIVATE, name="late", runs="scoring:Scorer")
+    path = sign({"../evil.py": b"", "scoring.py": b""}, PRIVATE, name="late", runs="scoring:Scorer")
     with pytest.raises(ModelRefused, match="a signed file is called"):
-        look({"../evil.py": b"", SIGNATURE: path, "example.json": EXAMPLE, ABOUT: b'{"example": "example.json"}'})
+        look(
+            {
+                "../evil.py": b"",
+                "scoring.py": b"",
+                SIGNATURE: path,
+                "example.json": EXAMPLE,
+                ABOUT: b'{"example": "example.json"}',
+            }
+        )
+
+
+@pytest.mark.parametrize(
+    ("signed", "why"),
+    [
+        ({"runs": "other:Scorer"}, "the module of class 'other:Scorer' is none of the files that ana signed"),
+        ({"runs": "parts.more:Scorer"}, "the module of class 'parts.more:Scorer' is none"),
+        ({"pickle": "model.pkl", "runs": ""}, "the pickle 'model.pkl' is none of the files that ana signed"),
+    ],
+)
+def test_what_answers_is_among_what_was_signed(signed, why):
+    envelope = sign(FILES, PRIVATE, name="late", **signed)
+    beside = {"other.py": CODE, "parts/more.py": CODE, "model.pkl": pickle.dumps(1)}
+    with pytest.raises(ModelRefused, match=why):
+        verify({**FILES, **beside, SIGNATURE: envelope}, TRUST)
+    package, _ = verify({**FILES, SIGNATURE: sign(FILES, PRIVATE, name="late", runs="parts.scaling:By")}, TRUST)
+    assert package.runs == "parts.scaling:By"
 
 
 def test_each_load_checks_the_signature_anew_and_a_key_that_is_no_longer_trusted_serves_nothing(look):

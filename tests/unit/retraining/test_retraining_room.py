@@ -4,20 +4,25 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, Collected, SetClock, version
+from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, SetClock, version
 
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.evaluation import Finding, Gain, Outcome, Verdict
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import Digest, ExperimentId, RunId, digest_of
-from kedge.domain.monitoring import Alert, AlertKind, Drift, Health, Risk, StepLosses, Window
+from kedge.domain.monitoring import Drift, Health, Risk, StepLosses, Window
 from kedge.domain.project import Budget
 from kedge.domain.registry import Candidate
 from kedge.domain.retraining import Look, Price, Retrain, RetrainingRules, Wait
 from kedge.domain.rollout import Deployment
 from kedge.domain.tracking import Code, Environment, Experiment, Run, RunStatus, Usage
 from kedge.errors import ConfigError, DataInvalid, TrainingFailed
+from kedge.retraining.asking import RetrainRequests
 from kedge.retraining.budget import recent_runs, spent
-from kedge.retraining.room import Retraining
+from kedge.retraining.ended import newest_end, turn_end
+from kedge.retraining.ledger import Observation
+from kedge.retraining.room import Retraining, history_note
+from kedge.retraining.standing import standing
 from kedge.storage.sql.store import open_store
 
 REFUSED = Verdict(
@@ -36,7 +41,7 @@ class Loop:
 
     def __init__(self, spec=None) -> None:
         self.spec = spec or spec_of()
-        self.meta, self.clock, self.notifier = open_store("sqlite://"), SetClock(), Collected()
+        self.meta, self.clock = open_store("sqlite://"), SetClock()
 
     @property
     def room(self) -> Retraining:
@@ -48,8 +53,14 @@ class Loop:
             runs=self.meta.runs,
             events=self.meta.events,
             notes=self.meta.notes,
-            notifier=self.notifier,
+            asking=self.asking,
             clock=self.clock,
+        )
+
+    @property
+    def asking(self) -> RetrainRequests:
+        return RetrainRequests(
+            triggers=self.meta.triggers, datasets=self.meta.datasets, notes=self.meta.notes, clock=self.clock
         )
 
     def deploy(self, champion=1, *, challenger=None, at=START) -> None:
@@ -122,11 +133,18 @@ def test_the_ledger_trains_when_the_regret_meets_the_price() -> None:
     run_of(steady, cpu_seconds=3600.0)
     assert "regret 35.0 of 70.0" in steady.decide(7).reason
     decision = steady.decide(14)
+    assert turn_end(steady.meta, steady.entry()) is None
+    assert "it has not ended yet" in standing(steady.spec, steady.meta.ledgers.list(MODEL)).words
     assert decision == Retrain("regret 105.0 has reached the price of a retraining, 70.0", "policy:ledger", START + 14 * DAY)
     assert steady.entry().phi > 1
     assert steady.decide(14) == decision  # killed before the turn ended: the same order again
     outcome = steady.room.turned(steady.spec, decision, version(2, START))
     assert outcome.released == 2
+    ended = turn_end(steady.meta, steady.entry())
+    assert ended is not None
+    assert (ended.outcome, ended.version) == ("released", 2)
+    said = standing(steady.spec, steady.meta.ledgers.list(MODEL), ended=ended).words
+    assert "; version 2 of it went on trial and did not become champion; the regret starts again" in said
     again = steady.decide(14)
     assert isinstance(again, Wait)
     assert "has ended" in again.reason
@@ -185,7 +203,7 @@ def test_a_look_that_shows_enough_orders_a_training_and_one_that_failed_changes_
     assert isinstance(blind.room.looked(blind.spec, blind.health(14), None), Wait)
     assert not blind.entry().looked
     assert blind.entry().regret == pytest.approx(105.0)
-    assert [alert.kind for alert in blind.notifier.alerts] == [AlertKind.TRAINING_FAILED]
+    assert [alert.kind for alert in blind.meta.watches.alerts(MODEL)] == [AlertKind.TRAINING_FAILED]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +250,17 @@ def test_the_cpu_budget_of_the_month_binds() -> None:
     run_of(held, cpu_seconds=7200.0)
     held.decide(7)
     assert "cpu_hours" in held.decide(14, age=1.0).reason
+
+
+def test_each_level_of_a_budget_is_an_alert_of_its_own() -> None:
+    held = loop(retrain=70.0, budget=Budget(cpu_hours=2.0))
+    run_of(held, cpu_seconds=6000.0, name="one")
+    held.decide(7)
+    run_of(held, cpu_seconds=6000.0, name="two")
+    held.decide(8)
+    held.decide(9)
+    told = [life for life in held.meta.alerts.list(model=MODEL) if life.kind is AlertKind.COST]
+    assert sorted((life.newest.subject, life.count) for life in told) == [("80 % of cpu_hours", 1), ("all of cpu_hours", 1)]
 
 
 def test_the_runs_of_a_week_bind_as_they_were_made() -> None:
@@ -339,7 +368,7 @@ def test_two_refusals_in_a_row_point_at_a_broken_pipeline() -> None:
         outcome = stuck.room.refused(stuck.spec, decision, candidate(f"run{day}"), REFUSED)
         assert outcome.refused == REFUSED
         stuck.room.refused(stuck.spec, decision, candidate(f"run{day}"), REFUSED)  # called again after a kill
-    told = [alert.message for alert in stuck.notifier.alerts]
+    told = [alert.message for alert in reversed(stuck.meta.watches.alerts(MODEL))]
     assert len(told) == 3
     assert ["broken" in message for message in told] == [False, True, True]
     assert "worse than a constant" in told[0]
@@ -353,7 +382,7 @@ def test_a_failed_turn_is_told_and_resets_the_ledger() -> None:
     decision = failing.decide(7)
     outcome = failing.room.failed(failing.spec, decision, DataInvalid("column x is missing"))
     assert outcome.failed == "column x is missing"
-    assert [alert.kind for alert in failing.notifier.alerts] == [AlertKind.DATA_INVALID]
+    assert [alert.kind for alert in failing.meta.watches.alerts(MODEL)] == [AlertKind.DATA_INVALID]
     assert "it failed" in failing.decide(7).reason
     assert isinstance(failing.decide(8), Wait)
 
@@ -365,8 +394,36 @@ def test_a_turn_by_hand_pays_the_regret_off_too() -> None:
     made.room.turned(made.spec, Retrain("I want it", "ada"), version(2, START))
     entries = made.meta.ledgers.list(MODEL)
     assert [entry.decision for entry in entries] == ["wait", "turned"]
+    assert turn_end(made.meta, entries[0]) is None
+    assert turn_end(made.meta, entries[1]).version == 2
     made.decide(14, age=1.0)
     assert made.entry().regret == pytest.approx(35.0)
+
+
+def test_who_asks_again_with_the_same_rows_is_told_what_came_of_it_and_the_regret_stays() -> None:
+    made = loop(retrain=4000.0)
+    made.decide(7)
+    regret = made.entry().regret
+    for day in (8, 9):
+        asked = Retrain(f"asked on day {day}", "person:ada", START + day * DAY)
+        outcome = made.room.turned(made.spec, asked, version(1, START))  # champion since START
+        assert outcome.released is None
+        assert made.room.turned(made.spec, asked, version(1, START)) == outcome  # killed before it was noted
+        assert outcome.steady.startswith("rows and code are those of version 1")
+    ends = [event for _, event in made.meta.events.list(subject=MODEL) if event.kind is EventKind.TURN_ENDED]
+    assert [event.facts["outcome"] for event in ends] == ["unchanged", "unchanged"]
+    assert newest_end(made.meta, MODEL).message.endswith("nothing new was made (asked on day 9)")
+    assert made.entry().regret == regret
+
+
+def test_who_asks_again_after_a_refusal_is_told_again() -> None:
+    made = loop()
+    made.decide(7)
+    for day in (8, 9):
+        asked = Retrain("again", "person:ada", START + day * DAY)
+        made.room.refused(made.spec, asked, candidate("r"), REFUSED)
+    ends = [event for _, event in made.meta.events.list(subject=MODEL) if event.kind is EventKind.TURN_ENDED]
+    assert len(ends) == 2
 
 
 def test_a_turn_by_hand_that_has_not_ended_is_ordered_as_it_was_for_a_window() -> None:
@@ -404,3 +461,78 @@ def test_a_window_without_a_closed_step_or_labels_says_so() -> None:
     made = loop(retrain=4000.0)
     assert made.decide(7, labels=0).reason == "no labels in this step; regret stays at 0.0 of 4000.0"
     assert made.entry().decided_at == START + timedelta(days=7)
+
+
+def risen(day: int, kind=AlertKind.RISK) -> Alert:
+    at = START + day * DAY
+    return Alert(key=f"{kind.value}/{day}", model=MODEL, kind=kind, message="it rose", raised_at=at)
+
+
+def test_an_alarm_brings_the_next_look_forward_only_where_the_project_says_so() -> None:
+    for wanted, kind, looks in (
+        ((), AlertKind.RISK, False),
+        (("risk",), AlertKind.RISK, True),
+        (("risk",), AlertKind.DATA_DRIFT, False),
+        (("drift",), AlertKind.PREDICTION_DRIFT, True),
+    ):
+        made = loop(retrain=4000.0, cpu_hour=1000.0, look_on=wanted)
+        run_of(made, cpu_seconds=3600.0)  # phi = 1/4: a look every 15 steps
+        early = made.health(9, alerts=(risen(9, kind),), age=2.0)
+        made.meta.watches.put(early, b"", event=measured_event(early))
+        assert isinstance(made.decide(9, alerts=(risen(9, kind),)), Wait)  # no step has closed
+        decision = made.decide(14, age=2.0)
+        assert isinstance(decision, Look) is looks, (wanted, kind)
+        if looks:
+            assert f"an alarm ({wanted[0]}, in look_on)" in decision.reason
+
+
+def measured_event(health: Health) -> Event:
+    return Event(
+        key=digest_of("measure", health.window.id),
+        kind=EventKind.WINDOW_MEASURED,
+        at=START,
+        subject=MODEL,
+        actor="a",
+        message="",
+    )
+
+
+def test_policies_that_are_asked_at_each_window_write_why_they_wait() -> None:
+    moved = loop("drift")
+    for day in (1, 2, 2):
+        assert moved.decide(day) == Wait("no drift alarm")
+    waits = moved.room.newest_waits(MODEL)
+    assert [(one.at, one.message) for one in waits] == [
+        (START + 2 * DAY, "Wait: no drift alarm"),
+        (START + 1 * DAY, "Wait: no drift alarm"),
+    ]
+    assert moved.entry() is None
+    quiet = loop("ledger")
+    quiet.decide(1)
+    assert quiet.room.newest_waits(MODEL) == ()
+
+
+def test_a_ledger_starts_from_what_history_told_by_then() -> None:
+    made = loop(retrain=4000.0)
+    history = [Observation(end=START + day * DAY, gain=30.0, gap=2.0) for day in (-7, 0, 30)]
+    made.meta.notes.put(history_note(MODEL), msgspec.json.encode(history))
+    made.decide(7)
+    entry = made.entry()
+    assert entry.started == 2  # the third is not over yet
+    gains, gaps = (30 * 0.98 + 30) * 0.98, (2 * 0.98 + 2) * 0.98
+    assert (entry.gains, entry.gaps) == pytest.approx((gains, gaps))
+    assert entry.slope == pytest.approx((35 * 30 + gains) / (30 + gaps))
+
+
+def test_where_retraining_stands_is_said_in_words() -> None:
+    assert standing(spec_of(), []).words == "no step has closed yet: nothing was decided"
+    made = loop(retrain=4000.0)
+    made.decide(7)
+    found = standing(made.spec, made.meta.ledgers.list(MODEL))
+    assert found.words.startswith("regret 35.0 of 4000.0, the price of a retraining; retrains in about 95 days")
+    assert "every 15.1 steps would be best; 0 % of that slope is measured here, the rest is the prior of 1 %" in found.words
+    assert found.days_left == pytest.approx(95, abs=0.5)
+    assert (found.course, len(found.decisions)) == ((35.0,), 1)
+    by_hand = spec_of("manual")
+    assert standing(by_hand, found.decisions).days_left is None
+    assert standing(by_hand, found.decisions).words.startswith("policy manual: regret 35.0")

@@ -11,10 +11,12 @@ from tests.unit.memory_journal import MemoryJournal
 from tests.unit.rollout.health import START
 from tests.unit.rollout.test_rollout_room import MODEL, Killed, Ports, World
 
+from kedge.domain.alerting import AlertKind
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.records import decode_batch, encode_batch
-from kedge.domain.rollout import Move, RolloutRules, Strategy, takes_challenger
+from kedge.domain.rollout import Move, RolloutRules, Strategy, TrialQuestion, takes_challenger
 from kedge.domain.rows import taken
+from kedge.rollout.forgetting import TrialRows
 from kedge.rollout.guards import GUARDS
 from kedge.rollout.judge import GUARD_COUNT
 from kedge.rollout.live import LIVE_GUARDS, LiveLooks
@@ -52,7 +54,7 @@ class Traffic:
             clock=world.clock,
         )
 
-    def ask(self, requests=100, rows=1, seconds=0.01, variant="", entities=None, shift=False):
+    def ask(self, requests=100, rows=1, seconds=0.01, variant="", entities=None, shift=False, slow=None):
         """Send requests as the data plane answers and logs them."""
         deployment = self.world.now
         for _ in range(requests):
@@ -79,7 +81,7 @@ class Traffic:
                 batches=found.batches,
                 shadow=found.shadow,
                 errors=found.errors,
-                seconds={"predict": seconds},
+                seconds=slow(found.versions) if slow else {"predict": seconds},
                 variant=variant,
             )
             self.log.append(encode_batch(batch))
@@ -118,6 +120,27 @@ def test_a_challenger_that_breaks_is_rolled_back_in_seconds_and_one_that_works_i
     assert len(good.world.notices.alerts) == 1
 
 
+def test_a_slow_challenger_is_found_where_the_champions_requests_wait_for_its_calls():
+    def answered_together(versions):
+        ours = 2 in versions
+        return {"queue": 0.1} | {"predict": 3.0, "challenger": 3.0} if ours else {"queue": 3.1, "predict": 0.01}
+
+    traffic = Traffic(steps=("50%", "100%"))
+    traffic.ask(300, slow=answered_together)
+    look = traffic.look()
+    assert look.move is Move.ROLL_BACK
+    assert "latency" in look.reason or "over" in look.reason
+    assert (traffic.tally.theirs.slow, traffic.tally.ours.slow) == (0, traffic.tally.ours.requests)
+
+
+def test_a_shadow_is_timed_by_its_own_call():
+    traffic = Traffic(strategy=Strategy.SHADOW)
+    traffic.ask(20, slow=lambda versions: {"queue": 5.0, "predict": 0.01, "challenger": 3.0})
+    traffic.ask(20, slow=lambda versions: {"queue": 5.0, "predict": 3.0, "challenger": 0.01})
+    traffic.look()
+    assert (traffic.tally.ours.slow, traffic.tally.ours.rows) == (20, 40)
+
+
 def test_slow_requests_are_harm_and_a_slow_machine_is_not():
     traffic = Traffic(steps=("50%", "100%"), max_latency="100ms")
     traffic.ask(60, seconds=0.2)
@@ -153,6 +176,35 @@ def test_a_step_advances_after_its_hold_and_holds_without_traffic():
     assert traffic.world.champion == traffic.world.now.champion == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "then"),
+    [({"labels": True}, "100%"), ({"question": TrialQuestion.SUPERIORITY, "steps": ("100%",)}, "promote"), ({}, "100%")],
+)
+def test_a_trial_without_the_evidence_it_asks_for_tells_people_at_its_greatest_age(asked, then):
+    """Live looks are the only ones at a model that is no project's: they hold, and at last a person is asked, once."""
+    traffic = Traffic(**{"steps": ("50%", "100%"), "hold": "1min", "max_age": "10min", **asked})
+    if asked:  # else it is traffic that does not come
+        traffic.ask(50)
+    assert (traffic.look(120).move, traffic.world.notices.alerts) == (Move.HOLD, [])
+    look = traffic.look(600)
+    lacking = "labels have not let it go on" if asked else "it has had no traffic"
+    assert (look.move, lacking in look.reason, "over the 10min allowed" in look.reason) == (Move.ASK, True, True)
+    assert traffic.world.now.waiting == then
+    traffic.open()
+    assert traffic.look().move is Move.HOLD
+    (alert,) = traffic.world.store.watches.alerts(MODEL)
+    assert (alert.kind, len(traffic.world.notices.alerts)) == (AlertKind.ROLLOUT_WAITS, 1)
+    assert f'kedge deploy approve {MODEL} --reason "' in alert.message
+    passed = traffic.world.rollout.approve(spec(), MODEL, **BY)
+    assert (passed.waiting, passed.champion if then == "promote" else passed.share) == ("", 2 if then == "promote" else 1.0)
+
+
+def test_superiority_is_asked_of_the_last_step_alone():
+    traffic = Traffic(steps=("50%", "100%"), hold="1min", question=TrialQuestion.SUPERIORITY)
+    traffic.ask(50)
+    assert traffic.look(61).move is Move.ADVANCE
+
+
 def test_a_shadow_is_compared_row_by_row():
     def other(version, rows):
         x = np.asarray(rows["x"])
@@ -175,6 +227,32 @@ def test_a_shadow_is_compared_row_by_row():
     strict.ask(100, rows=4)
     assert "it decides otherwise on" in strict.look().reason
     assert strict.world.now.challenger is None
+
+
+def test_an_erased_row_does_not_come_back_from_what_a_process_has_read():
+    traffic = Traffic(strategy=Strategy.SHADOW)
+    traffic.ask(50, rows=4)
+    worst = traffic.look().comparison.largest[0]
+    assert worst.entity.startswith("e")
+    traffic.ask(5)
+    store = traffic.world.store
+    rows = TrialRows(deployments=store.deployments, notes=store.notes)
+    real, asked = store.notes.get, []
+
+    def erased_in_between(name):
+        """Erase when the look has read the log and is about to be written."""
+        asked.append(name)
+        if len(asked) == 2:
+            assert rows.forget(lambda row, _: row.entity == worst.entity) == 1
+        return real(name)
+
+    store.notes.get = erased_in_between
+    look = traffic.look()
+    assert (look.rows, len(asked) > 2) == (205, True)
+    for kept in (*store.deployments.looks(MODEL), look):
+        assert worst.entity not in {one.entity for one in kept.comparison.largest}
+        assert len(kept.comparison.largest) >= 5
+    assert rows.forget(lambda row, _: row.entity == worst.entity, model=MODEL) == 0
 
 
 def test_a_shadow_that_decides_the_other_way_is_ended_though_its_mean_is_the_same():

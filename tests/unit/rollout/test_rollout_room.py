@@ -6,10 +6,10 @@ from tests.unit.evaluation.toys import Blobs, Clock, Tables, ToyFormat, candidat
 from tests.unit.registry.versions import version_of
 from tests.unit.rollout.health import DAY, START, health, side
 
+from kedge.domain.alerting import AlertKind
 from kedge.domain.durations import span_of
 from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName, RunId
-from kedge.domain.monitoring import AlertKind
 from kedge.domain.retraining import Retrain
 from kedge.domain.rollout import Move, RolloutRules, Strategy
 from kedge.errors import NotFound
@@ -57,18 +57,22 @@ class Ports:
 
 
 class Notices:
-    def __init__(self):
-        self.alerts = []
+    """The notices of what was raised, oldest first, as the outbox has them."""
 
-    def notify(self, alert):
-        self.alerts.append(alert)
+    def __init__(self, store):
+        self.store = store
+
+    @property
+    def alerts(self):
+        return [notice.life.newest for _, notice in self.store.alerts.notices(limit=1000)]
 
 
 class World:
     """A store with versions 1 to 4 registered, and rooms over it that may be killed and opened again."""
 
     def __init__(self):
-        self.store, self.clock, self.notices, self.blobs = open_store("sqlite://"), Clock(START), Notices(), Blobs()
+        self.store, self.clock, self.blobs = open_store("sqlite://"), Clock(START), Blobs()
+        self.notices = Notices(self.store)
         self.versions = {}
         self.open()
         for number in (1, 2, 3, 4):
@@ -91,7 +95,6 @@ class World:
             deployments=ports.guard(self.store.deployments, "put", "add_look"),
             registry=self.registry,
             watches=ports.guard(self.store.watches, "raise_alert"),
-            notifier=ports.guard(self.notices, "notify"),
             clock=self.clock,
         )
 

@@ -9,8 +9,8 @@ from tests.unit.evaluation.toys import spec
 from tests.unit.rollout.health import DAY, START, side
 from tests.unit.rollout.test_rollout_room import MODEL, Killed, Ports, World
 
+from kedge.domain.alerting import AlertKind
 from kedge.domain.events import EventKind
-from kedge.domain.monitoring import AlertKind
 from kedge.domain.rollout import Move, RolloutRules, RuleChanges, Strategy
 from kedge.errors import Conflict, NotFound, RequestInvalid
 from kedge.rollout.steps import check_rules

@@ -82,11 +82,17 @@ def number_borders(values: np.ndarray) -> tuple[float, ...]:
 
     With up to 62 distinct values each gets a bin of its own. Without any finite value there are no borders: one bin.
     """
-    finite = np.sort(values[np.isfinite(values)])
+    return tuple(sorted_borders(np.sort(values[np.isfinite(values)])).tolist())
+
+
+def sorted_borders(finite: np.ndarray) -> np.ndarray:
+    """Choose the inner borders of the bins for sorted finite values: float64 (borders,)."""
     if not finite.size:
-        return ()
-    first_of_each = np.flatnonzero(np.diff(finite, prepend=-np.inf))
-    inner = finite[first_of_each]
+        return finite
+    ranked = finite[np.arange(BINS - 2) * finite.size // (BINS - 2)]
+    if (ranked[1:] > ranked[:-1]).all():  # so many distinct values at least: what is below comes to the same
+        return np.append(ranked, np.nextafter(finite[-1], np.inf))
+    inner = finite[np.flatnonzero(np.diff(finite, prepend=-np.inf))]
     if inner.size > BINS - 2:
-        inner = np.unique(finite[np.arange(BINS - 2) * finite.size // (BINS - 2)])
-    return (*inner.tolist(), float(np.nextafter(finite[-1], np.inf)))
+        inner = np.unique(ranked)
+    return np.append(inner, np.nextafter(finite[-1], np.inf))

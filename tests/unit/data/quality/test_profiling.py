@@ -86,7 +86,7 @@ def test_a_sample_is_close_and_its_bars_are_all_rows(monkeypatch):
     assert near.columns[0].distinct == pytest.approx(30_000, rel=0.05)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
 def test_bars_hold_each_value_once(values):
     values = np.sort(np.array(values))

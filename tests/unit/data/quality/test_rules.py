@@ -204,7 +204,7 @@ def test_what_a_function_says_of_each_row_counts_as_a_mask():
 KEYS = st.lists(st.one_of(st.none(), st.integers(0, 6)), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(one=KEYS, other=KEYS, share=st.sampled_from([0.0, 0.3]), large=st.booleans(), rising=st.booleans())
 def test_repeats_are_those_that_a_set_finds(one, other, share, large, rising):
     if rising:
@@ -227,7 +227,7 @@ def test_repeats_are_those_that_a_set_finds(one, other, share, large, rising):
     assert judged.report.quarantined == wanted["a", "b"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.one_of(st.none(), st.floats(-5, 5), st.sampled_from([float("nan"), float("inf")])), max_size=10),
     low=st.one_of(st.none(), st.floats(-4, 0)),
@@ -243,7 +243,7 @@ def test_bounds_count_as_comparing_each_value_does(values, low, high):
     assert (found.get(Rule.BETWEEN, 0), found.get(Rule.FINITE, 0)) == (beyond, infinite)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 5)), max_size=10), st.booleans())
 def test_times_that_fall_are_those_below_an_earlier_one(offsets, strictly):
     times = [None if offset is None else date(2013, 1, 1) + timedelta(days=offset) for offset in offsets]

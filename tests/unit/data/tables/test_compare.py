@@ -136,7 +136,7 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(first=ROWS, second=ROWS, third=ROWS, key=st.booleans())
 def test_a_count_by_hand_agrees(first, second, third, key):
     room = Kept().room()
