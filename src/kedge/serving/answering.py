@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from kedge.domain.holdout import HOLDOUT, NOT_RANDOM, PROPENSITY, coin, is_held, propensity
 from kedge.domain.ids import ModelName, prediction_id
 from kedge.domain.monitoring import Matrix, PredictionBatch
 from kedge.domain.predictions import Ack
 from kedge.domain.rollout import Strategy
 from kedge.serving.batch import Group
-from kedge.serving.loader import Active
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import ModelMetrics, VersionMetrics
 from kedge.serving.recent import Recent
@@ -25,7 +27,10 @@ _KEPT = 256
 class Finish:
     """Logs, answers and counts what a model answered. In the loop's thread."""
 
-    def __init__(self, model: ModelName, *, log: PredictionLog, metrics: ModelMetrics, recent: Recent) -> None:
+    def __init__(
+        self, model: ModelName, *, log: PredictionLog, metrics: ModelMetrics, recent: Recent, holdout: float = 0.0
+    ) -> None:
+        self._holdout = holdout
         self._model, self._log, self._metrics, self._recent = model, log, metrics, recent
         self._numbers: dict[tuple[int, int], Tensor] = {}
         self._syncing: set[asyncio.Future[None]] = set()
@@ -34,7 +39,7 @@ class Finish:
         """Finish requests that went through the model together, some of which may have failed."""
         good, records = [], []
         for asked in group:
-            if asked.future.done():
+            if not asked.future.waits:
                 continue
             if asked.error is not None:
                 if asked.exact is not None:
@@ -42,6 +47,8 @@ class Finish:
                 asked.future.set_exception(asked.error)
                 continue
             good.append(asked)
+            if self._holdout and self._draws(asked):
+                asked.coins = self._coins(asked)
             if not asked.probe:
                 records.append(self._record(asked))
         began = monotonic()
@@ -56,7 +63,7 @@ class Finish:
     async def _tell_synced(self, group: Sequence[Waiting], began: float) -> None:
         """Give answers when their records survive a power cut; a sync serves all who wait for it."""
         logged = await self._log.acknowledged()
-        left = [asked for asked in group if not asked.future.done()]  # the others' callers are gone
+        left = [asked for asked in group if asked.future.waits]  # the others' callers are gone
         if left:
             self._tell(left, logged=logged, began=began)
 
@@ -69,19 +76,27 @@ class Finish:
                 asked.future.set_exception(error)
 
     def _tell(self, group: Sequence[Waiting], *, logged: bool, began: float) -> None:
-        ended = monotonic()
+        ended, by = monotonic(), []
         for asked in group:
             counted = self._counted(asked)
+            by.append(counted)
             answer = self._answer(asked, counted, logged=logged and not asked.probe)
+            if asked.notes is not None:  # read by whoever tells of the request, as soon as it is answered
+                _note(asked, written=began, logged=ended)
             asked.future.set_result(answer)
             if asked.exact is not None and logged and asked.question.version is None:
                 self._recent.keep(asked.exact, asked.told, answer=answer)
-        self._count(group, logged=ended - began, now=ended)
+        # After the answers have left: who waits for one does not wait for the counting.
+        count = partial(self._count, group, by, logged=ended - began, now=ended)
+        asyncio.get_running_loop().call_soon(count)
 
     def _record(self, asked: Waiting) -> PredictionBatch:
         """Make the record of an answer for the prediction log."""
         active, version, waited = asked.active, asked.version, asked.began - asked.arrived - asked.features_seconds
-        return PredictionBatch(
+        seconds = {"queue": waited, "features": asked.features_seconds, "predict": asked.predict_seconds}
+        if asked.trial_seconds is not None:
+            seconds["challenger"] = asked.trial_seconds
+        record = PredictionBatch(
             request=asked.name,
             model=self._model,
             at=asked.at,
@@ -90,39 +105,68 @@ class Finish:
             entities=asked.entities,
             versions=[version] * asked.count if version is not None else asked.versions,
             features=asked.features,
-            matrix=None if asked.matrix is None else Matrix(active.inputs.names, asked.matrix),
             as_of=asked.as_of,
             outputs=asked.outputs,
             batches=asked.batches,
-            shadow=asked.shadow,
-            errors=asked.errors,
-            seconds={"queue": waited, "features": asked.features_seconds, "predict": asked.ended - asked.began},
-            inputs=asked.inputs,
-            calls=asked.calls,
-            roles=active.roles,
+            seconds=seconds,
             forms=active.forms,
-            variant=asked.question.variant or "",
+            roles=active.roles,
+            matrix=None if asked.matrix is None else Matrix(active.inputs.names, asked.matrix),
         )
+        # Most requests have none of these, and each field that is named costs as much as three that are not.
+        if asked.calls or asked.shadow or asked.errors or asked.inputs or asked.question.variant or self._holdout:
+            return msgspec.structs.replace(
+                record,
+                calls=asked.calls,
+                shadow=asked.shadow,
+                errors=asked.errors,
+                inputs=asked.inputs,
+                variant=asked.question.variant or "",
+                tensors=self._drawn(asked) if self._holdout else {},
+            )
+        return record
+
+    def _draws(self, asked: Waiting) -> bool:
+        """Say whether the hold-out is drawn: who asks for a version or a side of a trial gets what was asked for."""
+        question = asked.question
+        return not asked.probe and question.version is None and not question.variant
+
+    def _coins(self, asked: Waiting) -> dict[int, float]:
+        """Draw what is served at random: a coin for each row whose entity is in the hold-out."""
+        ids = [prediction_id(asked.name, row) for row in range(asked.count)]
+        entities = asked.entities or ids
+        return {row: coin(ids[row]) for row, entity in enumerate(entities) if is_held(entity, self._holdout)}
+
+    def _drawn(self, asked: Waiting) -> dict[str, Any]:
+        """Give what the log keeps of the hold-out: what was served at random, and how probable each answer was. The model's
+        own answers stand in `outputs`."""
+        if not self._draws(asked):
+            return {}
+        rows = range(asked.count)
+        return {
+            HOLDOUT: [asked.coins.get(row, NOT_RANDOM) for row in rows],
+            PROPENSITY: [propensity(self._holdout, random=row in asked.coins) for row in rows],
+        }
 
     def _answer(self, asked: Waiting, counted: VersionMetrics, *, logged: bool) -> InferResponse:
         """Write an answer. `model_version` is that of all rows where they share one, else the champion's."""
         active, shape, version = asked.active, (asked.count,), asked.version
-        if version is None and len(set(asked.versions)) == 1:
+        if version is None and len({*asked.versions}) == 1:
             version = asked.versions[0]
-        parameters = active.parameters
+        parameters = {**active.parameters, "holdout": len(asked.coins)} if asked.coins else active.parameters
         if not logged or asked.name != asked.told:
             parameters = {**parameters, **({} if logged else {"logged": False})}
             if asked.name != asked.told:
                 parameters["request"] = asked.name
         outputs = []
-        for name in _names(asked.question.outputs, active):
+        for name in _named(asked.question.outputs) if asked.question.outputs else active.usual:
             if name == "version":
                 outputs.append(self._versions(asked, version))
             elif name == "prediction_id":
                 ids = np.array([prediction_id(asked.name, row) for row in range(asked.count)], object)
                 outputs.append(Tensor(name, "BYTES", shape, ids))
             else:
-                outputs.append(Tensor(name, "FP64", shape, asked.outputs))
+                outputs.append(Tensor(name, "FP64", shape, _served(asked) if asked.coins else asked.outputs))
         return InferResponse(
             model=self._model,
             version=str(asked.deployment.champion if version is None else version),
@@ -146,13 +190,11 @@ class Finish:
                 self._numbers[version, count] = known
         return known
 
-    def _count(self, group: Sequence[Waiting], *, logged: float, now: float) -> None:
-        """Count answered requests: what they share at once for all, their own times one by one."""
+    def _count(self, group: Sequence[Waiting], by: Sequence[VersionMetrics], *, logged: float, now: float) -> None:
+        """Count answered requests `by` who answered: what they share at once for all, their own times one by one."""
         self._metrics.batch(rows=sum([asked.count for asked in group]))
-        predict = group[0].ended - group[0].began
         tally: dict[Any, list[int]] = {}
-        for asked in group:
-            counted = self._counted(asked)
+        for asked, counted in zip(group, by, strict=True):
             stages = counted.stages
             received = asked.question.received or asked.arrived
             stages["total"].observe(now - received)
@@ -160,19 +202,27 @@ class Finish:
             stages["queue"].observe(asked.began - asked.arrived - asked.features_seconds)
             if asked.features_seconds:
                 stages["features"].observe(asked.features_seconds)
-            if asked.notes is not None:
-                _note(asked, written=now - logged, logged=now)
+            stages["predict"].observe(asked.predict_seconds)
             sums = tally.setdefault(counted, [0, 0])
             sums[0] += 1
             sums[1] += asked.count
-            if asked.errors and (challenger := asked.deployment.challenger) is not None:
-                role = "shadow" if asked.deployment.strategy is Strategy.SHADOW else "challenger"
-                self._metrics.version(challenger, role).row_errors.add(len(asked.errors))
+            if asked.trial_seconds is not None:
+                self._count_trial(asked)
         for counted, (requests, rows) in tally.items():
             counted.requests[200].add(requests)
             counted.rows.add(rows)
-            counted.stages["predict"].observe(predict, times=requests)
             counted.stages["log"].observe(logged, times=requests)
+
+    def _count_trial(self, asked: Waiting) -> None:
+        """Count what the version on trial did beside the answer: where it failed, and how long a shadow took."""
+        challenger, shadow = asked.deployment.challenger, asked.deployment.strategy is Strategy.SHADOW
+        if challenger is None:
+            return
+        counted = self._metrics.version(challenger, "shadow" if shadow else "challenger")
+        if asked.errors:
+            counted.row_errors.add(len(asked.errors))
+        if shadow and asked.trial_seconds is not None:
+            counted.stages["predict"].observe(asked.trial_seconds)
 
     def _counted(self, asked: Waiting) -> VersionMetrics:
         """Give the counters of a request: of the version that answered it, or of both that did."""
@@ -193,9 +243,16 @@ def _note(asked: Waiting, *, written: float, logged: float) -> None:
         notes.attributes = {"kedge.model": asked.active.deployment.model, "kedge.version": str(version)}
         notes.attributes |= {"kedge.rows": asked.count, "kedge.request": asked.told}
         notes.stages = [("features", asked.arrived, looked_up), ("queue", looked_up, asked.began)]
-        notes.stages += [("predict", asked.began, asked.ended), ("log", written, logged)]
+        notes.stages += [("predict", asked.began, asked.began + asked.predict_seconds), ("log", written, logged)]
 
 
-def _names(wanted: Sequence[Wanted] | None, active: Active) -> Iterable[str]:
-    """Name the outputs to give, in order."""
-    return dict.fromkeys(each.name for each in wanted) if wanted else active.usual
+def _named(wanted: Sequence[Wanted]) -> Iterable[str]:
+    """Name the outputs that are asked for, in order."""
+    return dict.fromkeys(each.name for each in wanted)
+
+
+def _served(asked: Waiting) -> Any:
+    """Give what the caller gets where the hold-out is served: the model's answers, and coins in their places."""
+    served = np.array(asked.outputs, dtype=np.float64)
+    served[[*asked.coins]] = [*asked.coins.values()]
+    return served

@@ -1,10 +1,10 @@
 """Batching without a timer: what waits is taken when the model becomes free.
 
 The event loop's own thread keeps the queue. Requests that arrive in the same turn of the loop are answered by one model
-call at its end: nobody waits for anybody who is not there yet. A call that would hold the loop for longer than
-`INLINE_SECONDS` (as measured when the version was warmed) runs in the model's own thread, so that health, metrics and
-deadlines go on meanwhile; what arrives during such a call is the next one. A shorter call runs inline: the hop to a thread
-and back costs more than it.
+call at its end: nobody waits for anybody who is not there yet, and who is the only caller is answered at once. A call of
+more than `inline_rows` would hold the loop for too long (as measured when the version was warmed): it runs in the model's
+own thread, so that health, metrics and deadlines go on meanwhile; what arrives during such a call is the next one. A
+shorter call runs inline: the hop to a thread and back costs more than it.
 """
 
 import asyncio
@@ -17,8 +17,6 @@ from time import monotonic
 
 from kedge.errors import DeadlineExceeded, Overloaded
 from kedge.serving.waiting import Waiting
-
-INLINE_SECONDS = 0.005
 
 _log = logging.getLogger("kedge.serving")
 
@@ -62,7 +60,10 @@ class Queue:
         return len(self._waiting)
 
     def put(self, asked: Waiting) -> None:
-        """Let a request wait. Raises Overloaded where too many do."""
+        """Let a request wait, but for one that is alone: it is answered at once. Raises Overloaded where too many wait."""
+        if asked.question.alone and not self._waiting and not self._in_flight and asked.deadline > asked.arrived:
+            self._answer([asked], asked.count)  # nobody else can come in this turn of the loop
+            return
         if len(self._waiting) >= self._most:
             raise Overloaded(
                 f"{self._most} requests wait for model {self._name!r} already; ask again shortly", seconds=self._retry()
@@ -74,35 +75,34 @@ class Queue:
             self._due = True
             asyncio.get_running_loop().call_soon(self._turn)
 
-    def close(self) -> None:
-        """End the model's thread after its call."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
-
     def _turn(self) -> None:
         """Answer what waits: at the end of a turn of the loop, or when the model's thread has become free."""
         self._due = False
-        group = self._take()
-        if not group:
-            return
+        group, rows = self._take()
+        if group:
+            self._answer(group, rows)
+
+    def _answer(self, group: Group, rows: int) -> None:
+        """Answer a group, here or in the model's thread."""
         try:
-            if _seconds(group) > INLINE_SECONDS:
+            if rows > group[0].active.inline_rows:
                 self._send(group)
             else:
                 self._call(group)
                 self._finish(group)
         except Exception as error:  # the queue's door: who waits would wait for ever
             _fail(group, error)
-        self._go_on()
+        if self._waiting:
+            self._go_on()
 
-    def _take(self) -> Group:
-        """Take what one call can answer: requests of one revision, whose callers still wait."""
+    def _take(self) -> tuple[Group, int]:
+        """Take what one call can answer, and count its rows: requests of one revision, whose callers still wait."""
         group: Group = []
         rows, now = 0, 0.0
         waiting = self._waiting
         while waiting:
             asked = waiting[0]
-            if asked.future.done():
+            if not asked.future.waits:
                 waiting.popleft()
                 if asked.future.cancelled():
                     self._gone()
@@ -116,7 +116,7 @@ class Queue:
                 break
             group.append(waiting.popleft())
             rows += asked.count
-        return group
+        return group, rows
 
     def _send(self, group: Group) -> None:
         """Have the model's thread answer a group; meanwhile the loop goes on."""
@@ -137,7 +137,7 @@ class Queue:
             _fail(group, failure)
         else:
             try:
-                self._finish([asked for asked in group if not asked.future.done()])
+                self._finish([asked for asked in group if asked.future.waits])
             except Exception as error:  # the queue's door, as in `_turn`
                 _fail(group, error)
         self._go_on()
@@ -149,15 +149,14 @@ class Queue:
 
     def _retry(self) -> int:
         """Tell in how many seconds what waits should have been answered."""
-        return max(1, ceil(sum(_seconds([asked]) for asked in self._waiting)))
+        return max(1, ceil(sum(map(_seconds, self._waiting))))
 
 
-def _seconds(group: Group) -> float:
-    """Tell how long a group should take: what its versions took when they were warmed."""
-    rows = sum(asked.count for asked in group)
-    deployment, versions = group[0].deployment, group[0].active.versions
-    numbers = {deployment.champion} if deployment.challenger is None else {deployment.champion, deployment.challenger}
-    return sum(versions[number].seconds(rows) for number in numbers)
+def _seconds(asked: Waiting) -> float:
+    """Tell how long a request should take: what its versions took when they were warmed."""
+    deployment, versions = asked.deployment, asked.active.versions
+    seconds = versions[deployment.champion].seconds(asked.count)
+    return seconds if deployment.challenger is None else seconds + versions[deployment.challenger].seconds(asked.count)
 
 
 def _fail(group: Group, error: BaseException) -> None:
@@ -181,7 +180,7 @@ def _watch(asked: Waiting) -> None:
 
 
 def _expire(asked: Waiting) -> None:
-    if not asked.future.done():
+    if asked.future.waits:
         waited = asked.deadline - asked.arrived
         within = f"within {waited:.3g} s" if waited > 0 else "in the time that was given"
         said = f"no answer {within}; ask with more time, or for fewer rows"

@@ -62,6 +62,11 @@ class Segment:
     def called(self, since: float) -> None:
         self._doubles[_CALLED] = since
 
+    @property
+    def used(self) -> int:
+        """Count the bytes of its series: more of them where there is a series more."""
+        return int(self._doubles[_USED])
+
     def take(self, *, now: float) -> None:
         """Make it a new process's: its counts go on, and where it stands begins anew."""
         self.called, self.beat, self.state = 0.0, now, WorkerState.STARTING

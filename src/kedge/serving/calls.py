@@ -7,12 +7,13 @@ A request notes the call that it was part of, its place and how many there were:
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
+from time import monotonic
 
 import numpy as np
 
 from kedge.domain.rollout import Strategy, takes_challenger
-from kedge.errors import KedgeError, ModelRefused
-from kedge.rollout.split import FAILURES
+from kedge.errors import FAILURES, KedgeError, ModelRefused
 from kedge.serving.loader import Loaded
 from kedge.serving.waiting import Numbers, Waiting
 
@@ -22,7 +23,9 @@ Part = tuple[Waiting, list[int] | None]
 
 def answer(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
     """Answer requests of one revision: fill in what has become of each. Nothing is raised but faults of ours."""
-    if all(asked.deployment.challenger is None for asked in group):
+    if len(group) == 1 and group[0].deployment.challenger is None:
+        _one(group[0])
+    elif all(asked.deployment.challenger is None for asked in group):
         parts: dict[int, list[Part]] = {}
         for asked in group:
             parts.setdefault(asked.deployment.champion, []).append((asked, None))
@@ -79,23 +82,36 @@ def _tried(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> lis
     return left
 
 
+def _one(asked: Waiting) -> None:
+    """Answer a request that is alone, with nothing on trial: what `_own` does, without lists of one."""
+    version = asked.deployment.champion
+    asked.began = began = monotonic()
+    outputs = _alone((asked, None), asked.active.versions[version])
+    asked.predict_seconds = monotonic() - began
+    _settle(asked, None, version=version, outputs=outputs)
+
+
 def _own(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> None:
     """Let the champion answer. Its failure is the request's."""
     for (asked, rows), outputs in zip(parts, _call(parts, version, new_id=new_id), strict=True):
-        if isinstance(outputs, BaseException):
-            asked.error = refused("the model failed on these rows", outputs)
-            continue
-        if not _finite(outputs):
-            row = int((~np.isfinite(outputs)).argmax())
-            row = row if rows is None else rows[row]
-            asked.error = ModelRefused(f"the model's answer to row {row} is not a finite number")
-        elif rows is None and not asked.versions:
-            asked.version, asked.outputs = version, outputs
-            asked.batches = [(version, list(range(asked.count)))]
-        else:
-            mine = list(range(asked.count)) if rows is None else rows
-            asked.batches.append((version, mine))
-            _take(asked, version, rows=mine, outputs=outputs)
+        _settle(asked, rows, version=version, outputs=outputs)
+
+
+def _settle(asked: Waiting, rows: list[int] | None, *, version: int, outputs: Numbers | BaseException) -> None:
+    """Fill in what the champion answered to some rows of a request, or to all."""
+    if isinstance(outputs, BaseException):
+        asked.error = refused("the model failed on these rows", outputs)
+    elif not _finite(outputs):
+        row = int((~np.isfinite(outputs)).argmax())
+        row = row if rows is None else rows[row]
+        asked.error = ModelRefused(f"the model's answer to row {row} is not a finite number")
+    elif rows is None and not asked.versions:
+        asked.version, asked.outputs = version, outputs
+        asked.batches = [(version, [*range(asked.count)])]
+    else:
+        mine = list(range(asked.count)) if rows is None else rows
+        asked.batches.append((version, mine))
+        _take(asked, version, rows=mine, outputs=outputs)
 
 
 def _copied(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> None:
@@ -122,7 +138,9 @@ def _failures(rows: list[int], outputs: Numbers | BaseException, *, version: int
 
 
 def _finite(outputs: Numbers) -> bool:
-    return b"\x00" not in np.isfinite(outputs).tobytes()  # on a single row four times as fast as all()
+    if len(outputs) == 1:
+        return isfinite(outputs.item())
+    return b"\x00" not in np.isfinite(outputs).tobytes()  # on few rows four times as fast as all()
 
 
 def _take(asked: Waiting, version: int, *, rows: list[int], outputs: Numbers) -> None:
@@ -132,10 +150,27 @@ def _take(asked: Waiting, version: int, *, rows: list[int], outputs: Numbers) ->
 
 
 def _call(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> list[Numbers | BaseException]:
-    """Call a version once for all parts, or where that fails once for each; give answers or the failure by part."""
+    """Call a version once for all parts, or where that fails once for each; give answers or the failure by part.
+
+    Each request notes what this version's call took, and that alone: whose other rows another version answers waits for
+    that one, too, but is not to blame for it.
+    """
     loaded = parts[0][0].active.versions[version]
-    if len(parts) == 1:
-        return [_alone(parts[0], loaded)]
+    began = monotonic()
+    answers = [_alone(parts[0], loaded)] if len(parts) == 1 else _joint(parts, loaded, version=version, new_id=new_id)
+    seconds = monotonic() - began
+    for asked, _ in parts:
+        asked.began = asked.began or began
+        if version == asked.deployment.champion:
+            asked.predict_seconds += seconds
+        else:
+            asked.trial_seconds = seconds
+            if asked.deployment.strategy is not Strategy.SHADOW:
+                asked.predict_seconds += seconds
+    return answers
+
+
+def _joint(parts: list[Part], loaded: Loaded, *, version: int, new_id: Callable[[], str]) -> list[Numbers | BaseException]:
     try:
         matrices = [_matrix(part, loaded) for part in parts]
         outputs = loaded.answer(np.concatenate(matrices))

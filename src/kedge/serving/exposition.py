@@ -19,13 +19,14 @@ _OVER: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "min": min, 
 def exposition(metrics: Metrics, *, accept: str = "") -> tuple[str, bytes]:
     """Write all metrics: content type and body, in the format that an Accept header asks for."""
     metrics.sample()
-    series, openly = _collected(metrics), "application/openmetrics-text" in accept
+    series, openly = collected(metrics), "application/openmetrics-text" in accept
     lines = (each for family in FAMILIES for each in _family(family, series[family.name], openly=openly))
     text = "".join(f"{each}\n" for each in lines) + ("# EOF\n" if openly else "")
     return (OPEN_METRICS if openly else TEXT), text.encode()
 
 
-def _collected(metrics: Metrics) -> dict[str, Series]:
+def collected(metrics: Metrics) -> dict[str, Series]:
+    """Add every family up over the processes, by label values."""
     found: dict[str, dict[tuple[str, ...], list[memoryview[float]]]] = defaultdict(lambda: defaultdict(list))
     for segment in metrics.board.segments:
         current = segment is metrics.segment or segment.state is WorkerState.READY

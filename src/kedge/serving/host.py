@@ -7,8 +7,8 @@ project's own.
 
 import asyncio
 import logging
-import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic
@@ -19,7 +19,7 @@ from kedge.domain.features import FeatureService
 from kedge.domain.ids import Digest, ModelName
 from kedge.domain.predictions import Ack
 from kedge.domain.registry import ORIGINAL, Servable
-from kedge.errors import NotFound, NothingDeployed
+from kedge.errors import ConfigError, KedgeError, ModelRefused, NotFound, NothingDeployed
 from kedge.ports import Clock, Deployments
 from kedge.rollout.split import sticky_column
 from kedge.serving.exposition import exposition
@@ -28,6 +28,7 @@ from kedge.serving.loader import RevisionLoader, Shelf, Verifier
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
 from kedge.serving.pending import Pending
+from kedge.serving.pinning import pin_threads
 from kedge.serving.plane import DEFAULTS, Limits, Plane, Reader
 from kedge.serving.wire.questions import InferRequest, InferResponse, ModelMetadata
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kedge.serving")
 _LOOK_SECONDS = 1.0
+_REST_SECONDS = 5.0
 
 
 class Host:
@@ -71,6 +73,8 @@ class Host:
         self._planes: dict[str, Plane] = {}
         self._loading = threading.Lock()
         self._calls: dict[str, float] = {}
+        self._coming: Counter[str] = Counter()
+        self._failed: dict[str, tuple[float, str]] = {}
         if model:
             self._planes[model] = self._plane(model, service, sticky=sticky, reader=reader)
 
@@ -86,9 +90,13 @@ class Host:
         DeadlineExceeded.
         """
         plane = self._planes.get(question.model)
-        if plane is None or plane.lacks(question.version):
-            return asyncio.ensure_future(self._loaded_and_asked(question))
-        return plane.ask(question)
+        if plane is not None:
+            try:
+                return plane.ask(question)
+            except (NothingDeployed, NotFound):
+                if not plane.lacks(question.version):
+                    raise  # else it is loaded first: nobody has asked for it, or it was let go of
+        return asyncio.ensure_future(self._loaded_and_asked(question))
 
     def models(self) -> Sequence[str]:
         """Name the models that are served, the project's own first."""
@@ -107,7 +115,8 @@ class Host:
     def ready(self, model: str | None = None, version: int | None = None) -> bool:
         """Tell whether a model can answer now; None: the project's own, or without a project any.
 
-        A deployed model that is loaded when it is first asked for is ready. Raises NotFound for an unknown one.
+        A deployed model that is loaded when it is first asked for is ready, until that has failed. Raises NotFound for an
+        unknown one.
         """
         if model is None:
             return self._planes[self.model].active is not None if self.model else bool(self._others())
@@ -116,7 +125,7 @@ class Host:
             self._require_known(model)
             return version is None
         if version is None:
-            return plane.active is not None or model != self.model
+            return plane.active is not None or (model != self.model and model not in self._failed)
         plane.require(version)
         return True
 
@@ -138,34 +147,61 @@ class Host:
         self._looked = monotonic()
 
     def load(self, model: str, version: int | None = None) -> Plane:
-        """Load a model that is deployed, or a version of it. Raises NotFound, ModelRefused or StoreBroken."""
+        """Load a model that is deployed, or a version of it. Raises NotFound; NothingDeployed where what is deployed cannot
+        be loaded here; for a version ModelRefused or StoreBroken."""
         plane = self._known(model)
         with self._loading:
-            if plane.active is None and plane.refresh() is None:
-                raise NothingDeployed(f"no version of {model!r} is deployed yet")
+            if plane.active is None:
+                self._activate(plane)
             if version is not None and plane.lacks(version):
                 plane.load(version)
             self.trim(spare=plane)
         return plane
+
+    def _activate(self, plane: Plane) -> None:
+        """Load a model that nobody asked for before. What failed rests a while, since each try costs as much as a load."""
+        until, why = self._failed.get(plane.model, (0.0, ""))
+        if monotonic() < until:
+            raise NothingDeployed(why)
+        try:
+            found = plane.refresh()
+        except (KedgeError, OSError) as error:
+            told = f": {error}" if isinstance(error, ConfigError | ModelRefused) else "; the log of the server says why"
+            why = f"model {plane.model!r} is deployed, but cannot be loaded here{told}"
+            self._failed[plane.model] = (monotonic() + _REST_SECONDS, why)
+            _log.error("model %s is deployed, but cannot be loaded here: %s", plane.model, error)
+            raise NothingDeployed(why) from error
+        self._failed.pop(plane.model, None)
+        if found is None:
+            raise NothingDeployed(f"no version of {plane.model!r} is deployed yet")
 
     def trim(self, *, spare: Plane | None = None) -> None:
         """Let go of what was used longest ago, until the models' files are no larger than they may be."""
         most = self.limits.models_bytes
         if most is None or (over := self._weight() - most) <= 0:
             return
+        kept = {plane for plane in self._planes.values() if plane is spare or self._coming[plane.model]}
         for plane in sorted(self._planes.values(), key=lambda each: each.used):
             if over > 0:
-                over -= plane.unload(all=False) if plane is not spare else 0
+                over -= plane.unload(all=False) if plane not in kept else 0
         for plane in sorted(self._planes.values(), key=lambda each: each.used):
-            if over > 0 and plane.spare and plane is not spare and plane.model != self.model:
+            if over > 0 and plane.spare and plane not in kept and plane.model != self.model:
                 over -= plane.unload(all=True)
                 _log.info("model %s is unloaded: others were used since", plane.model)
         if over > 0:
             _log.warning("the loaded models are %d bytes larger than they should be, and all of them are needed", over)
 
     async def _loaded_and_asked(self, question: InferRequest) -> InferResponse:
-        plane = await asyncio.to_thread(self.load, question.model, question.version)
-        return await plane.ask(question)
+        model = question.model
+        self._coming[model] += 1  # what is loaded for a question stays until that is asked
+        try:
+            plane = await asyncio.to_thread(self.load, model, question.version)
+            asked = plane.ask(question)
+        finally:
+            self._coming[model] -= 1
+            if not self._coming[model]:
+                del self._coming[model]  # the name may be the caller's invention
+        return await asked
 
     def _weight(self) -> int:
         return sum(plane.weight for plane in self._planes.values())
@@ -238,11 +274,7 @@ def host_of(
     ack: Ack | None = None,
 ) -> Host:
     """Make the host of a house: its project's model first. `ack` is what answers wait for, else what the project says."""
-    # A request is answered by one thread. More threads inside a model's call would fight over the cores with the next
-    # request: 50 rows through 100 trees take as long, with a 99th percentile of 21 ms instead of 8. Read by OpenMP and BLAS
-    # when the first model is loaded; who has set it knows better.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    pin_threads(1)  # in the processes of `kedge serve` it was done before numpy was imported
     spec = house.spec
     service = house.features.service(spec) if spec.features.service else None
     sticky = sticky_column(spec, service) if service else spec.rollout.sticky

@@ -9,7 +9,7 @@ no frame. Everything else becomes columns of Python values, which the features r
 
 from collections.abc import Iterable, Sequence
 from math import isnan
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -49,12 +49,26 @@ class ModelRows(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Inputs:
-    """The columns that a request must carry, in order, with the types that the signature gives them."""
+    """The columns that a request must carry, in order, with the types that the champion's signature gives them.
 
-    def __init__(self, service: FeatureService, sticky: str, *, signature: Signature, required: Sequence[str] = ()) -> None:
+    `trial` is what the version on trial reads: its own columns may be carried, too, and are never asked for.
+    """
+
+    def __init__(
+        self,
+        service: FeatureService,
+        sticky: str,
+        *,
+        signature: Signature,
+        required: Sequence[str] = (),
+        trial: Signature | None = None,
+    ) -> None:
         types = {column.name: column.type for column in signature.inputs}
         names = dict.fromkeys((*service.entities(), *service.request, *([sticky] if sticky else [])))
         self.types: dict[str, ColumnType | None] = {name: types.get(name) for name in names}
+        also = {column.name: column.type for column in trial.inputs} if trial is not None else {}
+        given = {*names, *service.columns()}
+        self.optional: dict[str, ColumnType | None] = {name: kind for name, kind in also.items() if name not in given}
         self.names = tuple(column.name for column in signature.inputs)
         self.direct = (
             bool(self.names)
@@ -62,6 +76,7 @@ class Inputs:
             and service.derive is None
             and tuple(service.columns()) == self.names
             and all(kind in (*_NUMBERS, ColumnType.BOOLEAN) for kind in types.values())
+            and (trial is None or [*also.items()] == [*types.items()])
         )
         self._sticky = sticky
         self._required = tuple(name for name in required if name in self.types)
@@ -72,24 +87,30 @@ class Inputs:
 
     def metadata(self) -> tuple[TensorMetadata, ...]:
         """Describe the inputs as the protocol's metadata does; an untyped key shows as BYTES."""
-        return tuple(TensorMetadata(name, _WIRE[kind] if kind else "BYTES", (-1,)) for name, kind in self.types.items())
+        return tuple(
+            TensorMetadata(name, _WIRE[kind] if kind else "BYTES", (-1,), optional=name in self.optional)
+            for name, kind in {**self.types, **self.optional}.items()
+        )
 
     def rows(self, tensors: Sequence[Tensor]) -> ModelRows:
         """Read tensors as rows, from 1 to MOST_ROWS. Raises RequestInvalid saying what is wrong where."""
-        rows = self._rows(tensors)
+        if len(tensors) == 1 and self._numeric and len(tensors[0].shape) == 2 and tensors[0].name not in self.types:
+            rows = self._of_matrix(tensors[0])
+        else:
+            rows = self._of_columns(tensors)
         for name in self._required:
             column = rows.columns.get(name) if rows.matrix is None else rows.matrix[:, self._places[name]]
             if (row := _first_missing(column)) is not None:
                 raise RequestInvalid(f"input {name!r}: row {row} has no value, and this model needs one")
         return rows
 
-    def _rows(self, tensors: Sequence[Tensor]) -> ModelRows:
-        if len(tensors) == 1 and self._numeric and len(tensors[0].shape) == 2 and tensors[0].name not in self.types:
-            return self._of_matrix(tensors[0])
+    def _of_columns(self, tensors: Sequence[Tensor]) -> ModelRows:
+        """Read tensors that are a column each."""
         count = self._check(tensors)
         if self.direct:
             return self._direct(tensors, count)
-        columns = {tensor.name: _typed(tensor, self.types[tensor.name]) for tensor in tensors}
+        kinds = {**self.types, **self.optional}
+        columns = {tensor.name: _typed(tensor, kinds[tensor.name]) for tensor in tensors}
         return ModelRows(count, None, columns, columns[self._sticky] if self._sticky else None)
 
     def _of_matrix(self, tensor: Tensor) -> ModelRows:
@@ -101,16 +122,17 @@ class Inputs:
             )
         if tensor.data.dtype.kind not in "fiu":
             raise RequestInvalid(f"input {tensor.name!r}: {tensor.datatype} cannot stand in a matrix of numbers; send FP64")
-        _require_rows(count)
+        if not 0 < count <= MOST_ROWS:
+            _refuse_rows(count)
         if self._in_order and (not self._sticky or self._sticky in self._places):
-            matrix = _floats(tensor)
+            matrix = tensor.data if tensor.bounded else _floats(tensor)
             if self._whole and tensor.data.dtype.kind == "f":
                 for place in self._whole:
-                    _require_whole(self.names[place], matrix[:, place])
+                    require_whole(self.names[place], matrix[:, place])
             return ModelRows(count, matrix, {}, self._keys(matrix) if self._sticky else None)
         columns = {}
         for place, (name, kind) in enumerate(self.types.items()):
-            columns[name] = _typed(_column(tensor, name, place=place), kind)
+            columns[name] = _typed(column_of(tensor, name, place=place), kind)
         return ModelRows(count, None, columns, columns[self._sticky] if self._sticky else None)
 
     def _keys(self, matrix: Numbers) -> list[Value]:
@@ -124,7 +146,7 @@ class Inputs:
         if not tensors:
             raise RequestInvalid(f"no inputs; this model takes {_listed(self.types)}")
         given = [tensor.name for tensor in tensors]
-        if unknown := [name for name in given if name not in self.types]:
+        if unknown := [name for name in given if name not in self.types and name not in self.optional]:
             raise RequestInvalid(f"unknown input {_listed(unknown)}; this model takes {_listed(self.types)}")
         if len(set(given)) < len(given):
             raise RequestInvalid(f"input given twice: {_listed(dict.fromkeys(n for n in given if given.count(n) > 1))}")
@@ -141,7 +163,8 @@ class Inputs:
             if shape[0] != count:
                 lengths = _listed(f"{each.name} {each.shape[0]}" for each in tensors)
                 raise RequestInvalid(f"inputs differ in their rows: {lengths}")
-        _require_rows(count)
+        if not 0 < count <= MOST_ROWS:
+            _refuse_rows(count)
         return count
 
     def _direct(self, tensors: Sequence[Tensor], count: int) -> ModelRows:
@@ -154,7 +177,7 @@ class Inputs:
                 _require_fit(tensor, kind)
                 column = _floats(tensor).reshape(count) if tensor.data.dtype.kind != "O" else np.full(count, np.nan)
                 if kind is ColumnType.INTEGER and tensor.data.dtype.kind == "f":
-                    _require_whole(tensor.name, column)
+                    require_whole(tensor.name, column)
                 matrix[:, place] = column
             if tensor.name == self._sticky:
                 keys = _values(tensor)
@@ -169,9 +192,8 @@ def _first_missing(column: Numbers | list[Value] | None) -> int | None:
     return next((row for row, value in enumerate(column or ()) if value is None), None)
 
 
-def _require_rows(count: int) -> None:
-    if not 0 < count <= MOST_ROWS:
-        raise RequestInvalid(f"a request has from 1 to {MOST_ROWS} rows, not {count}")
+def _refuse_rows(count: int) -> NoReturn:
+    raise RequestInvalid(f"a request has from 1 to {MOST_ROWS} rows, not {count}")
 
 
 def _floats(tensor: Tensor) -> Numbers:
@@ -179,14 +201,14 @@ def _floats(tensor: Tensor) -> Numbers:
     data = tensor.data
     if data.dtype != np.float64:
         data = data.astype(np.float64)
-    if b"\x01" in np.isinf(data).tobytes():  # on a single row five times as fast as any()
+    if not tensor.bounded and b"\x01" in np.isinf(data).tobytes():  # on a single row five times as fast as any()
         raise RequestInvalid(f"input {tensor.name!r}: an infinity is no number that a model can read; null says missing")
     if tensor.missing is not None and tensor.missing.any():
         data = np.where(tensor.missing, np.nan, data)
     return data
 
 
-def _column(tensor: Tensor, name: str, *, place: int) -> Tensor:
+def column_of(tensor: Tensor, name: str, *, place: int) -> Tensor:
     """Cut one column out of a matrix."""
     missing = None if tensor.missing is None else tensor.missing[:, place]
     return Tensor(name, tensor.datatype, tensor.shape[:1], tensor.data[:, place], missing)
@@ -217,7 +239,7 @@ def _typed(tensor: Tensor, kind: ColumnType | None) -> list[Value]:
         return [None if value is None else float(value) for value in values]
     if kind is ColumnType.INTEGER and tensor.data.dtype.kind == "f":
         # A client whose column has a missing value often holds all of it as floats (NumPy, pandas).
-        _require_whole(tensor.name, tensor.data.reshape(-1))
+        require_whole(tensor.name, tensor.data.reshape(-1))
         return [None if value is None else int(value) for value in values]
     return values
 
@@ -232,7 +254,8 @@ def _require_fit(tensor: Tensor, kind: ColumnType | None) -> None:
         )
 
 
-def _require_whole(name: str, column: NDArray[Any]) -> None:
+def require_whole(name: str, column: NDArray[Any]) -> None:
+    """Check that floats are whole numbers of 64 bits, or missing. Raises RequestInvalid."""
     wrong = ~(np.isnan(column) | ((column == np.floor(column)) & (np.abs(column) < _WHOLE)))
     if wrong.any():
         row = int(wrong.argmax())

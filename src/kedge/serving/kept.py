@@ -6,7 +6,7 @@ person's rows can be joined and erased but not read; or they are left out. The k
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kedge.app import House
 
 SALT = "predictions"
+ANY = ""
+_NONE: frozenset[str] = frozenset()
 _FRESH_SECONDS = 30.0
 _log = logging.getLogger("kedge.serving")
 
@@ -32,11 +34,17 @@ _log = logging.getLogger("kedge.serving")
 def log_of(house: "House", sticky: str, *, ack: Ack | None = None) -> PredictionLog:
     """Make the prediction log of a house's project, as its project file says; `ack` overrides it. `sticky` is the column
     that entities come from, "" where there is none."""
-    rules, name = house.spec.predictions, house.spec.dataset
+    rules, spec = house.spec.predictions, house.spec
 
-    def personal() -> Collection[str]:
-        entry = house.meta.datasets.entry(name)
-        return entry.personal() if entry is not None and rules.personal is not Personal.KEEP else ()
+    def personal() -> Mapping[str, Collection[str]]:
+        if rules.personal is Personal.KEEP:
+            return {}
+        marked = {entry.name: entry.personal() for entry in house.meta.datasets.entries()}
+        anywhere = {column for columns in marked.values() for column in columns}
+        marks: dict[str, Collection[str]] = {ANY: anywhere}
+        if spec.data.source:
+            marks[spec.name] = marked.get(spec.dataset, ())
+        return marks
 
     prepare = LogFilter(
         share=share_of(rules.sample),
@@ -57,43 +65,50 @@ def log_of(house: "House", sticky: str, *, ack: Ack | None = None) -> Prediction
 class LogFilter:
     """Takes out of requests what is not to be logged.
 
-    `personal` names the columns that are marked now; it is asked anew after half a minute. `sticky` is the column that
-    entities come from.
+    `personal` names by model the columns that are marked now, and under ANY those of every other model; it is asked anew
+    after half a minute. `sticky` is the column that entities come from.
     """
 
     def __init__(
         self,
         *,
         share: float,
-        personal: Callable[[], Collection[str]],
+        personal: Callable[[], Mapping[str, Collection[str]]],
         how: Personal,
         key: Callable[[], bytes],
         sticky: str,
     ) -> None:
         self._share, self._how, self._key, self._sticky = share, how, key, sticky
-        self._personal, self._marked = personal, frozenset(personal())
+        self._personal = personal
+        self._take(personal())
         self._asked = monotonic()
 
-    def __call__(self, batch: PredictionBatch) -> PredictionBatch | None:
-        """Give what is logged of a request; None where none of its rows is sampled."""
-        if self._share < 1:
-            places = [place for place in range(len(batch.versions)) if position(SALT, batch.entity(place)) < self._share]
-            if not places:
-                return None
-            batch = msgspec.structs.replace(taken(batch, places), share=self._share)
-        marked = self._marks()
-        return self._hidden(batch, marked) if marked else batch
-
-    def _marks(self) -> frozenset[str]:
+    def __call__(self, batches: Sequence[PredictionBatch]) -> Sequence[PredictionBatch]:
+        """Give what is logged of requests; nothing of one none of whose rows is sampled."""
         if monotonic() - self._asked >= _FRESH_SECONDS:
-            self._asked = monotonic()
-            try:
-                self._marked = frozenset(self._personal())
-            except (KedgeError, OSError) as error:
-                _log.error("prediction log: the personal columns are those known before: %s", error)
-        return self._marked
+            self._ask()
+        if self._share < 1:
+            batches = [sampled for batch in batches if (sampled := self._sampled(batch)) is not None]
+        return [self._hidden(batch) for batch in batches] if self._any else batches
 
-    def _hidden(self, batch: PredictionBatch, marked: frozenset[str]) -> PredictionBatch:
+    def _sampled(self, batch: PredictionBatch) -> PredictionBatch | None:
+        places = [place for place in range(len(batch.versions)) if position(SALT, batch.entity(place)) < self._share]
+        return msgspec.structs.replace(taken(batch, places), share=self._share) if places else None
+
+    def _ask(self) -> None:
+        self._asked = monotonic()
+        try:
+            self._take(self._personal())
+        except (KedgeError, OSError) as error:
+            _log.error("prediction log: the personal columns are those known before: %s", error)
+
+    def _take(self, marks: Mapping[str, Collection[str]]) -> None:
+        self._marked = {model: frozenset(columns) for model, columns in marks.items()}
+        self._any = any(self._marked.values())
+
+    def _hidden(self, batch: PredictionBatch) -> PredictionBatch:
+        found = self._marked.get(batch.model)
+        marked = self._marked.get(ANY, _NONE) if found is None else found
         features = _columns(batch) if batch.matrix is not None and marked & {*batch.matrix.names} else batch.features
         hidden = sorted(marked & {*features, *batch.inputs, self._sticky})
         if not hidden:

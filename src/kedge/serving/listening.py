@@ -21,14 +21,21 @@ def require_token(host: str, token: str | None) -> None:
         )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on a port, 0 for a free one. Raises PortInUse; ConfigError for a host that cannot be used."""
+def require_free(host: str, port: int) -> None:
+    """Check that nobody listens on the port of the gRPC door, which workers share: another server's would share it, too,
+    and each get some of the other's calls. Raises PortInUse, ConfigError."""
+    listen(host, port, option="--grpc-port").close()
+
+
+def listen(host: str, port: int, *, option: str = "--port") -> socket.socket:
+    """Listen on a port, 0 for a free one; `option` names what chooses it. Raises PortInUse; ConfigError for a host that
+    cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_WAITING)
     except OSError as error:
         if error.errno == EADDRINUSE:
-            raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from error
+            raise PortInUse(f"port {port} on {host} is in use; choose another with {option}") from error
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 

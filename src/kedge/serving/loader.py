@@ -8,6 +8,7 @@ What a revision no longer names stays loaded until its bake ends, so that going 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from time import monotonic, perf_counter
 from typing import Any, Protocol
@@ -21,17 +22,18 @@ from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName
 from kedge.domain.registry import ORIGINAL, Servable, Signature
 from kedge.domain.rollout import Deployment
-from kedge.errors import ModelRefused, NotFound, StoreBroken
+from kedge.errors import FAILURES, ModelRefused, NotFound, StoreBroken
+from kedge.evaluation.load import answers_of, predicted
 from kedge.features.encode import encode
-from kedge.ports import Predictor
-from kedge.rollout.split import FAILURES
-from kedge.serving.inputs import Inputs
+from kedge.ports import Predictor, TensorPredictor
+from kedge.serving.inputs import MOST_ROWS, Inputs
 from kedge.serving.wire.questions import ModelMetadata, TensorMetadata
 
 Numbers = NDArray[np.float64]
 
 _log = logging.getLogger("kedge.serving")
 _TIMED_ROWS = 64
+INLINE_SECONDS = 0.005
 
 
 class Verifier(Protocol):
@@ -49,37 +51,44 @@ class Verifier(Protocol):
 class Shelf(Protocol):
     """What loads models."""
 
-    def find(self, model: Servable) -> Predictor:
-        """Give the loaded model, which was verified a moment ago. Raises ModelRefused or StoreBroken."""
+    def take(self, model: Servable) -> Predictor:
+        """Give the loaded model, which was verified a moment ago, and keep it no longer. Raises ModelRefused."""
         ...
 
-    def run(self, model: Servable, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer named arrays with a loaded model of such. Raises ModelRefused or StoreBroken."""
+    def take_tensors(self, model: Servable) -> TensorPredictor:
+        """The same for a model of named arrays. Raises ModelRefused or StoreBroken."""
         ...
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A version that can answer. A call on n rows takes about `call_seconds` + n * `row_seconds`, measured when it was
-    warm; `weight` is the size of its files in bytes."""
+    warm; `weight` is the size of its files in bytes. `tensors` answers where it is a model of named arrays."""
 
     servable: Servable
     predictor: Predictor
     weight: int
     call_seconds: float
     row_seconds: float
+    tensors: TensorPredictor | None = None
 
     def answer(self, matrix: Numbers) -> Numbers:
         """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
         # one memory layout for all callers: sums in another order would differ in their last bits
         if not matrix.flags.c_contiguous:
             matrix = np.ascontiguousarray(matrix)
-        answers = np.asarray(self.predictor.predict(matrix), dtype=np.float64)
+        answers = predicted(self.predictor, matrix)
         if answers.shape != (len(matrix),):
             raise ModelRefused(
                 f"version {self.servable.number} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"
             )
         return answers
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer named arrays. ModelRefused where the answers are not what the signature says."""
+        if self.tensors is None:
+            raise ModelRefused("this model answers tables, not tensors")
+        return answers_of(self.tensors, self.servable, inputs=inputs)
 
     def seconds(self, rows: int) -> float:
         """Tell how long a call on so many rows should take."""
@@ -107,15 +116,24 @@ class Active:
     beside: bool = False
     """Whether it is a version that somebody asks for beside what is deployed."""
 
-    @property
+    @cached_property
     def champion(self) -> Servable:
-        """Give the version that answers all but the share on trial."""
+        """The version that answers all but the share on trial."""
         return self.versions[self.deployment.champion].servable
+
+    @cached_property
+    def inline_rows(self) -> int:
+        """How many rows a call may have that holds the event loop: for no longer than `INLINE_SECONDS`, its trial's call
+        included."""
+        named = [self.versions[number] for number in self.roles]
+        left = INLINE_SECONDS - sum(each.call_seconds for each in named)
+        row = sum(each.row_seconds for each in named)
+        return 0 if left < 0 else MOST_ROWS if row * MOST_ROWS <= left else int(left / row)
 
     def metadata(self) -> ModelMetadata:
         """Describe the model as the protocol does."""
         if (tensors := self.champion.tensors) is not None:
-            own = tuple(TensorMetadata(spec.name, spec.datatype, spec.shape) for spec in tensors.outputs)
+            own = tuple(TensorMetadata(spec.name, spec.datatype, spec.shape, labels=spec.labels) for spec in tensors.outputs)
             rows = (-1,) if tensors.batched else (1,)
             added = (TensorMetadata("version", "INT64", rows), TensorMetadata("prediction_id", "BYTES", rows))
             return ModelMetadata(
@@ -139,10 +157,12 @@ class Active:
 
 
 class RevisionLoader:
-    """Makes a revision ready: champion and challenger loaded, verified and warm. One thread at a time.
+    """Makes a revision ready: champion and challenger loaded, verified and warm. One thread at a time. `loads` and `unloads`
+    count the versions that were loaded and let go of.
 
-    Without a service, a request brings what the versions read. `bake_seconds` is how long a version stays loaded after
-    the last revision that named it.
+    Without a service, a request brings what the champion reads, and may bring what the version on trial reads beside it: a
+    trial changes nothing for callers, and where it lacks something it fails on those rows. `bake_seconds` is how long a
+    version stays loaded after the last revision that named it.
     """
 
     def __init__(
@@ -159,10 +179,7 @@ class RevisionLoader:
         self._service, self._sticky, self._bake = service, sticky, bake_seconds
         self._ready: dict[int, Loaded] = {}
         self._left: dict[int, float] = {}
-
-    def run(self, model: Servable, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Answer named arrays with a loaded version. Raises ModelRefused or StoreBroken."""
-        return self._shelf.run(model, inputs)
+        self.loads = self.unloads = 0
 
     @property
     def weights(self) -> dict[int, int]:
@@ -177,20 +194,17 @@ class RevisionLoader:
     def load(self, deployment: Deployment, *, named: bool = True) -> Active:
         """Load a revision, or (not `named`) a version that somebody asks for beside it. Raises NotFound, StoreBroken or
         ModelRefused, and what was loaded before is kept."""
-        versions = {deployment.champion: self.version(deployment.model, deployment.champion)}
+        own = self.version(deployment.model, deployment.champion)
+        champion, versions = own.servable, {deployment.champion: own}
+        if champion.tensors is None and self._service is not None:
+            _require_service(champion, self._service)
         if (challenger := deployment.challenger) is not None:
-            versions[challenger] = self._on_trial(
-                deployment.model, challenger, beside=versions[deployment.champion].servable
-            )
-        if any(each.servable.tensors is not None for each in versions.values()):
+            versions[challenger] = self._on_trial(deployment.model, challenger, beside=champion)
+        if champion.tensors is not None:
             return self._of_tensors(deployment, versions, named=named)
-        service = self._service or _plain(versions)
-        for each in versions.values():
-            _require_service(each.servable, service)
-        champion = versions[deployment.champion].servable
-        required = sorted({name for each in versions.values() for name in each.servable.required})
-        inputs = Inputs(service, self._sticky, signature=champion.table, required=required)
-        inputs.direct = inputs.direct and all(_alike(each.servable, inputs) for each in versions.values())
+        service = self._service or _plain(champion)
+        trial = None if challenger is None else versions[challenger].servable.table
+        inputs = Inputs(service, self._sticky, signature=champion.table, required=champion.required, trial=trial)
         if named:
             self._leave([*versions])
         usual = (versions[deployment.champion].servable.table.output, "version")
@@ -200,13 +214,7 @@ class RevisionLoader:
         )
 
     def _of_tensors(self, deployment: Deployment, versions: Mapping[int, Loaded], *, named: bool) -> Active:
-        """Make a revision of a model of named arrays ready. ModelRefused where its versions do not take the same."""
-        taken = {each.servable.tensors and each.servable.tensors.inputs for each in versions.values()}
-        if len(taken) > 1:
-            raise ModelRefused(
-                f"the versions of {deployment.model!r} that are to be served together do not take the same inputs; deploy"
-                " the new one under a name of its own"
-            )
+        """Make a revision of a model of named arrays ready."""
         if named:
             self._leave([*versions])
         told = {"revision": deployment.revision}
@@ -219,10 +227,12 @@ class RevisionLoader:
         servable = self._registry.servable(model, number)
         self._registry.verify(servable)
         if servable.tensors is None:
-            loaded = _timed(servable, self._shelf.find(servable), weight=self._size(servable))
+            loaded = _timed(servable, self._shelf.take(servable), weight=self._size(servable))
         else:
-            loaded = Loaded(servable, _NoTable(), self._size(servable), 1.0, 1.0)
+            opened = self._shelf.take_tensors(servable)
+            loaded = Loaded(servable, _NoTable(), self._size(servable), 1.0, 1.0, tensors=opened)
         self._ready[number] = loaded
+        self.loads += 1
         self._left[number] = monotonic()
         return loaded
 
@@ -230,14 +240,15 @@ class RevisionLoader:
         """Give the version on trial. One that cannot be loaded fails on its rows, as one that loads and then fails would:
         the champion answers them, and whoever judges the trial sees why."""
         try:
-            return self.version(model, number)
+            loaded = self.version(model, number)
+            _require_alike(loaded.servable, beside)
+            if beside.tensors is None and self._service is not None:
+                _require_service(loaded.servable, self._service)
         except (ModelRefused, NotFound, StoreBroken) as error:
-            if beside.tensors is not None:
-                raise
             _log.error("version %d of %s, which is on trial, cannot be loaded: %s", number, model, error)
-            return Loaded(
-                msgspec.structs.replace(beside, number=number), _Unloadable(f"it could not be loaded: {error}"), 0, 0.0, 0.0
-            )
+            broken = _Unloadable(f"it could not be loaded: {error}")
+            return Loaded(msgspec.structs.replace(beside, number=number), broken, 0, 0.0, 0.0, tensors=broken)
+        return loaded
 
     def drop(self, *, keep: set[int], everything: bool = False) -> None:
         """Let go of the versions whose bake has ended, or of all that are not to be kept."""
@@ -245,6 +256,7 @@ class RevisionLoader:
         for number in [*self._ready]:
             if number not in keep and (everything or now - self._left.get(number, now) > self._bake):
                 del self._ready[number]
+                self.unloads += 1
 
     def _leave(self, numbers: list[int]) -> None:
         """Note since when versions are not named any more."""
@@ -264,9 +276,12 @@ class _Unloadable:
     def predict(self, matrix: Numbers) -> Numbers:
         raise ModelRefused(self._why)
 
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        raise ModelRefused(self._why)
+
 
 class _NoTable:
-    """What stands for the predictor of a model of named arrays, which `Shelf.run` answers with."""
+    """What stands for the predictor of a model of named arrays, which `Loaded.run` answers with."""
 
     def predict(self, matrix: Numbers) -> Numbers:
         raise ModelRefused("this model answers tensors, not tables")
@@ -310,22 +325,23 @@ def _least(predictor: Predictor, matrix: Numbers, *, times: int = 3) -> float:
     best = inf
     for _ in range(times):
         begun = perf_counter()
-        predictor.predict(matrix)
+        predicted(predictor, matrix)
         best = min(best, perf_counter() - begun)
     return best
 
 
-def _plain(versions: Mapping[int, Loaded]) -> FeatureService:
-    """Make the service of a model that has none: a request brings what its versions read."""
-    names = dict.fromkeys(column.name for each in versions.values() for column in each.servable.table.inputs)
-    model = next(iter(versions.values())).servable.model
-    return FeatureService(name=model, request=tuple(names))
+def _plain(champion: Servable) -> FeatureService:
+    """Make the service of a model that has none: a request brings what the champion reads."""
+    return FeatureService(name=champion.model, request=tuple(column.name for column in champion.table.inputs))
 
 
-def _alike(servable: Servable, inputs: Inputs) -> bool:
-    """Say whether a version reads the matrix that the inputs make for the champion."""
-    kinds = {column.name: column.type for column in servable.table.inputs}
-    return tuple(kinds) == inputs.names and all(inputs.types.get(name) is kind for name, kind in kinds.items())
+def _require_alike(servable: Servable, champion: Servable) -> None:
+    """Check that a version on trial can take the champion's requests. Raises ModelRefused."""
+    if (servable.tensors and servable.tensors.inputs) != (champion.tensors and champion.tensors.inputs):
+        raise ModelRefused(
+            f"the versions of {champion.model!r} that are to be served together do not take the same inputs; deploy"
+            " the new one under a name of its own"
+        )
 
 
 def _require_service(servable: Servable, service: FeatureService) -> None:

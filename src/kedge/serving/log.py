@@ -26,14 +26,15 @@ from kedge.ports import Journal
 _log = logging.getLogger("kedge.serving")
 
 _BLOCK_SECONDS = 1.0
+_SILENT_SECONDS = 10.0  # between two lines about rows that are not logged
 
-Prepare = Callable[[PredictionBatch], PredictionBatch | None]
+Prepare = Callable[[Sequence[PredictionBatch]], Sequence[PredictionBatch]]
 
 
 class PredictionLog:
     """Appends batches to a journal and keeps it synced. Appends come from one thread.
 
-    `prepare` gives what is logged of a batch (None: nothing of it); `queue_rows` bounds what waits in memory.
+    `prepare` gives what is logged of batches, which may be fewer; `queue_rows` bounds what waits in memory.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class PredictionLog:
         self._appended = self._synced = 0
         self._safe = True
         self._oldest: float | None = None
+        self._untold, self._tell_again = 0, 0.0
         self.queue_rows = 0
+        self.logged_rows = 0
         self.gap_rows = 0
         self.sync_failures = 0
 
@@ -77,17 +80,25 @@ class PredictionLog:
         """Write one answered request; False, counted as a gap, where it could not be written."""
         return self.append_all((batch,))
 
+    def append_filled(self, bare: PredictionBatch, fill: Callable[[PredictionBatch], PredictionBatch]) -> bool:
+        """Write one answered request whose columns `fill` adds; where it cannot, the rows of `bare` are counted as a gap."""
+        try:
+            batch = fill(bare)
+        except Exception as error:  # no prediction fails for the log's sake
+            self._lose((bare,), error)
+            return False
+        return self.append(batch)
+
     def append_all(self, batches: Sequence[PredictionBatch]) -> bool:
         """Write requests that were answered together, in one write; False, counted as a gap, where it was refused."""
         if self._prepare is not None:
             try:
-                kept = [one for batch in batches if (one := self._prepare(batch)) is not None]
+                batches = self._prepare(batches)
             except Exception as error:  # no prediction fails for the log's sake, and nothing is logged that is not prepared
                 self._lose(batches, error)
                 return False
-            if not kept:
+            if not batches:
                 return True
-            batches = kept
         return self._enqueue(batches) if self.ack is Ack.MEMORY else self._write(batches)
 
     async def acknowledged(self) -> bool:
@@ -154,19 +165,22 @@ class PredictionLog:
 
     def _write(self, batches: Sequence[PredictionBatch]) -> bool:
         """Append batches, after the records of what was lost before them."""
-        lost, gaps = self._take_lost(), 0
+        lost, gaps = self._take_lost() if self._lost else {}, 0
         try:
-            payloads = [encode_batch(batch) for batch in batches]
-            if lost:
+            if lost or len(batches) != 1:
+                payloads = [encode_batch(batch) for batch in batches]
                 told = [_gap(model, revision, at=hour, rows=rows) for (model, revision, hour), rows in lost.items()]
                 payloads[:0], gaps = map(encode_batch, told), len(told)
-            self._journal.append_all(payloads)
+                self._journal.append_all(payloads)
+            else:
+                self._journal.append(encode_batch(batches[0]))
         except Exception as error:  # a full disk, or a value that no record holds: no prediction fails for the log's sake
             self._count_lost(lost)
             self._lose(batches, error)
             return False
         rows = len(batches[0].versions) if len(batches) == 1 else sum(len(batch.versions) for batch in batches)
         self._appended += rows + gaps
+        self.logged_rows += rows
         if self._oldest is None:
             self._oldest = monotonic()
         if self._appended - self._synced >= self._rows and not self._wake.is_set():
@@ -181,8 +195,13 @@ class PredictionLog:
             self._count_lost({(batch.model, batch.revision, hour): len(batch.versions)})
             rows += len(batch.versions)
         self.gap_rows += rows
-        names = ", ".join(batch.request for batch in batches[:3])
-        _log.error("prediction log: %d rows of request %s are not logged: %s", rows, names, error)
+        self._untold += rows
+        if monotonic() >= self._tell_again:
+            names = ", ".join(batch.request for batch in batches[:3])
+            _log.error(
+                "prediction log: %d rows are not logged, those of request %s among them: %s", self._untold, names, error
+            )
+            self._untold, self._tell_again = 0, monotonic() + _SILENT_SECONDS
 
     def _count_lost(self, lost: Mapping[tuple[ModelName, int, datetime], int]) -> None:
         with self._losing:

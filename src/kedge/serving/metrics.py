@@ -6,7 +6,7 @@ by the registry (model, version, variant) and beyond `MOST` of them by "other".
 
     metrics.model("flights").batch(rows=12)
     served = metrics.model("flights").version(3, "champion")
-    served.answered(parse, queue, features, predict, serialize, log, total); served.requests[200].add()
+    served.stages["predict"].observe(seconds); served.requests[200].add()
 """
 
 import json
@@ -55,6 +55,7 @@ FAMILIES = (
     Family("kedge_trial_share", "gauge", _MODEL, "The share of traffic on trial.", "max"),
     Family("kedge_loaded_workers", "gauge", ("model", "version"), "Workers that hold a version."),
     Family("kedge_model_bytes", "gauge", ("model", "version"), "What a loaded version takes in a worker.", "max"),
+    Family("kedge_log_rows_total", "counter", (), "Rows logged."),
     Family("kedge_log_gap_rows_total", "counter", (), "Rows answered that could not be logged."),
     Family("kedge_log_sync_failures_total", "counter", (), "Syncs of the prediction log that failed."),
     Family("kedge_log_lag_rows", "gauge", (), "Rows logged that are not yet synced."),
@@ -142,12 +143,6 @@ class VersionMetrics:
         self.rows = metrics.counter("kedge_rows_total", *labels)
         self.row_errors = metrics.counter("kedge_row_errors_total", *labels)
         self.stages = {stage: metrics.histogram("kedge_request_seconds", *labels, stage) for stage in STAGES}
-        self._stages = tuple(self.stages.values())
-
-    def answered(self, *seconds: float) -> None:
-        """Count one answered request's seconds, in the order of STAGES; a stage that there was not is 0.0."""
-        for stage, value in zip(self._stages, seconds, strict=True):
-            stage.observe(value)
 
 
 class ModelMetrics:
@@ -166,6 +161,7 @@ class ModelMetrics:
         self.revision = metrics.gauge("kedge_revision", model)
         self.revision_wanted = metrics.gauge("kedge_revision_wanted", model)
         self._held: set[int] = set()
+        self._counted = (0, 0)
         self.trial_share = metrics.gauge("kedge_trial_share", model)
         self.unanswered = Codes(metrics, (model, "", ""))
 
@@ -180,22 +176,24 @@ class ModelMetrics:
         """Count one call of the model with so many rows."""
         self._batch.observe(rows)
 
-    def holds(self, weights: Mapping[int, int]) -> None:
-        """Say which versions this process holds now, and how many bytes each takes."""
+    def holds(self, weights: Mapping[int, int], *, loads: int, unloads: int) -> None:
+        """Say which versions this process holds now and how many bytes each takes, how many it has loaded and let go of."""
         for number in self._held - weights.keys():
             self._metrics.gauge("kedge_loaded_workers", self._model, str(number)).set(0)
-            self.unloads.add()
         for number, weight in weights.items():
             if number not in self._held:
                 self._metrics.gauge("kedge_loaded_workers", self._model, str(number)).set(1)
                 self._metrics.gauge("kedge_model_bytes", self._model, str(number)).set(weight)
-                self.loads.add()
         self._held = set(weights)
+        self.loads.add(loads - self._counted[0])
+        self.unloads.add(unloads - self._counted[1])
+        self._counted = (loads, unloads)
 
 
 class Log(Protocol):
-    """The figures of a prediction log: what it could not write or sync since it began, and what waits for a sync."""
+    """The figures of a prediction log: what it wrote, could not write or sync since it began, and what waits for a sync."""
 
+    logged_rows: int
     gap_rows: int
     sync_failures: int
 
@@ -254,14 +252,16 @@ class Metrics:
 
     def watch_log(self, log: Log) -> None:
         """Have the prediction log's own figures sampled."""
+        logged = self.counter("kedge_log_rows_total")
         gaps, failures = self.counter("kedge_log_gap_rows_total"), self.counter("kedge_log_sync_failures_total")
         rows, seconds = self.gauge("kedge_log_lag_rows"), self.gauge("kedge_log_lag_seconds")
-        before = [0, 0]
+        before = [0, 0, 0]
 
         def sample() -> None:
-            now = [log.gap_rows, log.sync_failures]
+            now = [log.gap_rows, log.sync_failures, log.logged_rows]
             gaps.add(now[0] - before[0])
             failures.add(now[1] - before[1])
+            logged.add(now[2] - before[2])
             before[:] = now
             rows.set(log.lag_rows)
             seconds.set(log.lag_seconds)

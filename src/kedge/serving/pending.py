@@ -10,43 +10,37 @@ from typing import Any
 
 from kedge.serving.wire.questions import InferResponse
 
-_WAITED, _SET, _GONE = range(3)
-
 
 class Pending:
-    """An answer or an error, once. Cancelled, it need not be computed."""
+    """An answer or an error, once. Cancelled, it need not be computed. `waits` until then."""
 
-    __slots__ = ("_answer", "_error", "_state", "_then")
+    __slots__ = ("_answer", "_error", "_then", "waits")
 
     def __init__(self) -> None:
-        self._state = _WAITED
+        self.waits = True
         self._answer: InferResponse | None = None
         self._error: BaseException | None = None
         self._then: list[Callable[[Pending], Any]] = []
 
-    def done(self) -> bool:
-        """Say whether there is nothing to wait for any more."""
-        return self._state != _WAITED
-
     def cancelled(self) -> bool:
         """Say whether whoever waited has gone."""
-        return self._state == _GONE
+        return not self.waits and self._answer is None and self._error is None
 
     def cancel(self) -> bool:
         """Say that nobody waits any more; False where it was done."""
-        return self._settle(_GONE)
+        return self._settle()
 
     def set_result(self, answer: InferResponse) -> None:
         """Give the answer, unless it is done."""
-        if self._state == _WAITED:
+        if self.waits:
             self._answer = answer
-            self._settle(_SET)
+            self._settle()
 
     def set_exception(self, error: BaseException) -> None:
         """Give what went wrong, unless it is done."""
-        if self._state == _WAITED:
+        if self.waits:
             self._error = error
-            self._settle(_SET)
+            self._settle()
 
     def result(self) -> InferResponse:
         """Give the answer that was set, or raise what was. CancelledError where it was cancelled."""
@@ -58,13 +52,13 @@ class Pending:
 
     def add_done_callback(self, then: Callable[["Pending"], Any]) -> None:
         """Have a function called with this when it is done."""
-        if self._state == _WAITED:
+        if self.waits:
             self._then.append(then)
         else:
             then(self)
 
     def __await__(self) -> Generator[Any, None, InferResponse]:
-        if self._state == _WAITED:
+        if self.waits:
             woken = asyncio.get_running_loop().create_future()
             self.add_done_callback(lambda _: _wake(woken))
             try:
@@ -74,10 +68,10 @@ class Pending:
                 raise
         return self.result()
 
-    def _settle(self, state: int) -> bool:
-        if self._state != _WAITED:
+    def _settle(self) -> bool:
+        if not self.waits:
             return False
-        self._state = state
+        self.waits = False
         for then in self._then:
             then(self)
         self._then.clear()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -20,13 +21,13 @@ from polars.exceptions import PolarsError
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.rollout import Deployment
-from kedge.errors import KedgeError, NotFound, NothingDeployed, RequestInvalid
+from kedge.errors import FAILURES, KedgeError, NotFound, NothingDeployed, RequestInvalid
 from kedge.features.online import Served
 from kedge.ports import Clock, Deployments
 from kedge.rollout import split
 from kedge.serving import calls
 from kedge.serving.answering import Finish
-from kedge.serving.batch import Group, Queue
+from kedge.serving.batch import Queue
 from kedge.serving.inputs import Columns, ModelRows
 from kedge.serving.loader import Active, RevisionLoader
 from kedge.serving.log import PredictionLog
@@ -56,13 +57,15 @@ class Reader(Protocol):
 class Limits:
     """How much may wait and how long. `queue` requests may wait for a model; a call takes up to `call_rows` rows;
     `patience` is how many seconds a caller waits that names no deadline; `models_bytes` what loaded models may take
-    (None: no limit), `bake_seconds` how long a version stays loaded after its last revision."""
+    (None: no limit), `bake_seconds` how long a version stays loaded after its last revision; `holdout` is the share of the
+    project's own entities that is served at random."""
 
     queue: int = 1024
     call_rows: int = 2048
     patience: float = 30.0
     models_bytes: int | None = None
     bake_seconds: float = 3600.0
+    holdout: float = 0.0
 
 
 DEFAULTS = Limits()
@@ -103,15 +106,16 @@ class Plane:
         self.used = monotonic()
         self._queue = Queue(
             model,
-            call=self._call,
-            finish=Finish(model, log=log, metrics=self.metrics, recent=self._recent),
+            call=partial(calls.answer, new_id=new_id),
+            finish=Finish(
+                model, log=log, metrics=self.metrics, recent=self._recent, holdout=0.0 if lazy else limits.holdout
+            ),
             most=limits.queue,
             most_rows=limits.call_rows,
             called=calling,
             gone=self.metrics.gone.add,
         )
         self._tensors = TensorCalls(
-            run=loader.run,
             log=log,
             metrics=self.metrics,
             most=limits.queue,
@@ -210,7 +214,7 @@ class Plane:
 
     def _sample(self) -> None:
         self.metrics.queue.set(self._queue.pending)
-        self.metrics.holds(self._loader.weights)
+        self.metrics.holds(self._loader.weights, loads=self._loader.loads, unloads=self._loader.unloads)
 
     def _needed(self) -> set[int]:
         return {*(self._active.versions if self._active else ()), *self._extras}
@@ -218,7 +222,9 @@ class Plane:
     def ask(self, question: InferRequest) -> "Pending | asyncio.Task[InferResponse]":
         """Answer a question. Raises RequestInvalid, ModelRefused, NotFound, NothingDeployed, Overloaded."""
         arrived = self.used = monotonic()
-        active = self.require(question.version)
+        active = self._active
+        if active is None or question.version is not None:
+            active = self.require(question.version)
         future, exact = Pending(), None
         if question.id is None:
             told = self.new_id()
@@ -275,6 +281,9 @@ class Plane:
         if question.outputs is not None:
             _require_outputs(question.outputs, active)
         rows = active.inputs.rows(question.inputs)
+        entities: list[str] = []  # where each row is on its own and nothing is split
+        if rows.keys is not None or question.entity is not None or deployment.challenger is not None:
+            entities = _entities(name, rows, given=question.entity)
         asked = Waiting(
             question=question,
             active=active,
@@ -283,13 +292,13 @@ class Plane:
             told=told,
             name=name,
             exact=exact,
-            at=self._time(question),
+            at=self._time(question) if question.parameters or self._replay_clock else self._clock.now(),
             count=rows.count,
             future=future,
             arrived=arrived,
             deadline=question.deadline or arrived + self._limits.patience,
             matrix=rows.matrix,
-            entities=_entities(name, rows, given=question.entity, needed=deployment.challenger is not None),
+            entities=entities,
             notes=NOTES.get(),
         )
         if rows.matrix is None:
@@ -315,26 +324,19 @@ class Plane:
         """Look up what the request does not bring."""
         began = monotonic()
         if self._reader is None:
-            asked.features = {name: columns[name] for name in asked.active.inputs.types if name in columns}
+            inputs = asked.active.inputs
+            asked.features = {name: columns[name] for name in (*inputs.types, *inputs.optional) if name in columns}
         else:
             read = {name: values for name, values in columns.items() if name in self._reads}
             try:
                 served = self._reader.read(read, asked.at)
             except OSError:
                 raise  # a store that cannot be read is our fault, not the caller's
-            except (*split.FAILURES, PolarsError) as error:
+            except (*FAILURES, PolarsError) as error:
                 raise calls.refused("the feature service failed on these rows", error) from error
             asked.features, asked.as_of = served.features, served.as_of
             asked.inputs = {each: columns[each] for each in self._unread}
         asked.features_seconds = monotonic() - began
-
-    def _call(self, group: Group) -> None:
-        """Answer a group, in the loop's thread or the model's."""
-        began = monotonic()
-        calls.answer(group, new_id=self.new_id)
-        ended = monotonic()
-        for asked in group:
-            asked.began, asked.ended = began, ended
 
 
 def _beside(question: InferRequest) -> bytes:
@@ -357,13 +359,11 @@ def _chosen(question: InferRequest, active: Active) -> tuple[Deployment, bool]:
     return msgspec.structs.replace(deployment, champion=number, challenger=None), probe
 
 
-def _entities(name: RequestId, rows: ModelRows, *, given: str | None, needed: bool) -> list[str]:
-    """Name what each row's traffic is split by; nothing where each row is on its own and nothing is split."""
+def _entities(name: RequestId, rows: ModelRows, *, given: str | None) -> list[str]:
+    """Name what each row's traffic is split by."""
     if given is not None:
         return [given] * rows.count
-    if rows.keys is not None:
-        return split.entities_of(name, rows.keys)
-    return split.entities_of(name, [None] * rows.count) if needed else []
+    return split.entities_of(name, rows.keys if rows.keys is not None else [None] * rows.count)
 
 
 def _require_outputs(wanted: Sequence[Wanted], active: Active) -> None:

@@ -12,7 +12,9 @@ from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.predictions import Ack
 from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
+from kedge.security.hosts import LOOPBACK
 from kedge.serving.door.application import HttpDoor
+from kedge.serving.door.callers import ANY
 from kedge.serving.door.connection import Connection
 from kedge.serving.ending import Ending
 from kedge.serving.follow import Follower
@@ -75,10 +77,12 @@ def serve_on(
 ) -> None:
     """Serve a house's project on a socket that listens already, until told to end. `rules` are the project's, or what was
     asked for instead; `only` names the models to serve; `ack` is what answers wait for, else what the project says."""
-    models = host_of(house, replay_clock=replay_clock, metrics=metrics, limits=_limits(rules), only=only, ack=ack)
+    models = host_of(house, replay_clock=replay_clock, metrics=metrics, limits=limits_of(rules), only=only, ack=ack)
     port = rules.grpc_port
+    hosts = (ANY,) if token else (*LOOPBACK, listener.getsockname()[0])
     known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
-    with _awake(models), _traced(house, rules, app=HttpDoor(models, **known)) as app:
+    grpc = partial(open_door, models, shared=bool(supervisor), **known)
+    with _awake(models), _traced(house, rules, app=HttpDoor(models, hosts=hosts, **known)) as app:
         gc.collect()
         gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
@@ -88,7 +92,7 @@ def serve_on(
             bounds=Bounds.of(rules),
             ending=ending,
             ready=ready,
-            beside=[_Grpc(listener.getsockname()[0], port, make=partial(open_door, models, **known))] if port else [],
+            beside=[_Grpc(listener.getsockname()[0], port, make=grpc)] if port else [],
             supervisor=supervisor,
             options={"http": Connection, "ws": "none"},
         )
@@ -108,9 +112,17 @@ def _traced(house: "House", rules: ServingRules, *, app: HttpDoor) -> Iterator[H
         traces.close()
 
 
-def _limits(rules: ServingRules) -> Limits:
+def limits_of(rules: ServingRules) -> Limits:
+    """Read from the project's rules how much may wait, and how long."""
     loaded = bytes_of(rules.loaded) if rules.loaded else None
-    return Limits(queue=rules.queue, patience=seconds_of(rules.timeout), models_bytes=loaded)
+    holdout = share_of(rules.holdout) if rules.holdout else 0.0
+    return Limits(
+        queue=rules.queue,
+        call_rows=rules.call_rows,
+        patience=seconds_of(rules.timeout),
+        models_bytes=loaded,
+        holdout=holdout,
+    )
 
 
 class _Grpc:

@@ -18,8 +18,10 @@ from typing import Literal, NoReturn
 
 import psutil
 
+from kedge.ports import PlaneReports
 from kedge.serving.board import Board, Segment, WorkerState
 from kedge.serving.metrics import Metrics
+from kedge.serving.reporting import Reporter
 from kedge.serving.worker import HUNG, Bounds
 
 REFUSED = 78  # the exit code of a worker that cannot start and has said why
@@ -61,10 +63,17 @@ class Worker:
 
 class Supervisor:
     """Keeps so many workers answering on a listening socket. `begin` is what each does, from its start to its end; `ready`
-    is called once all of them accept connections."""
+    is called once all of them accept connections; `reports` takes what it tells of itself each minute."""
 
     def __init__(
-        self, listener: socket.socket, workers: int, *, begin: Begin, bounds: Bounds, ready: Callable[[], None]
+        self,
+        listener: socket.socket,
+        workers: int,
+        *,
+        begin: Begin,
+        bounds: Bounds,
+        ready: Callable[[], None],
+        reports: PlaneReports | None = None,
     ) -> None:
         # A segment more, for the one that is replaced while its successor starts; and the supervisor's own.
         self.board = Board(workers + 2)
@@ -78,6 +87,7 @@ class Supervisor:
         self._failed_at, self._next_start, self._last_alive = -_STABLE, 0.0, 0.0
         self._told_ready = self._stopping = self._refused = False
         self._terminal = _has_terminal()
+        self._reporter = Reporter(self._metrics, reports, workers=lambda: [*self._workers]) if reports else None
 
     def run(self, *, while_open: int | None = None) -> int:
         """Supervise until told to end, or a file descriptor comes to its end; gives the exit code."""
@@ -96,7 +106,11 @@ class Supervisor:
             while True:
                 self._heed()
                 if (code := self._look()) is not None:
+                    if self._reporter is not None and self._told_ready:
+                        self._reporter.end()
                     return code
+                if self._reporter is not None and self._told_ready:
+                    self._reporter.look(monotonic())
                 for key, _ in selector.select(_LOOK):
                     if not os.read(key.fd, 4096):
                         selector.unregister(key.fd)
@@ -206,7 +220,7 @@ class Supervisor:
         self._failed_at = now
         wait = min(_LONGEST_WAIT, 0.5 * 2.0 ** (self._failures - 2)) if again else 0.0
         self._next_start = now + wait
-        when = f"the {self._failures}th in a row; another is started in {wait:g} s" if again else "another takes its place"
+        when = f"{self._failures} in a row; another is started in {wait:g} s" if again else "another takes its place"
         if worker.retires:
             when = "those before it stay"
         sys.stderr.write(f"worker {worker.pid} {self._said(reason, code)}; {when}\n")
@@ -230,6 +244,7 @@ class Supervisor:
                 return
             with caller:
                 _apologize(caller)
+            self._metrics.nowhere[503].add()
 
 
 def _be_worker(begin: Begin, metrics: Metrics) -> NoReturn:

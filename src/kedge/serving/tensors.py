@@ -11,30 +11,40 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from time import monotonic
 
+import msgspec
 import numpy as np
 
 from kedge.domain.ids import ModelName, RequestId, prediction_id
 from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.predictions import Ack
-from kedge.domain.registry import Servable
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
 from kedge.domain.serving import TensorSignature, TensorSpec
-from kedge.errors import DeadlineExceeded, Overloaded, RequestInvalid
+from kedge.errors import FAILURES, DeadlineExceeded, Overloaded, RequestInvalid
 from kedge.evaluation.arrays import DTYPES
-from kedge.rollout.split import FAILURES
 from kedge.serving.batch import back
 from kedge.serving.calls import refused
-from kedge.serving.loader import Active
+from kedge.serving.inputs import column_of, require_whole
+from kedge.serving.loader import Active, Loaded
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import ModelMetrics
 from kedge.serving.wire.questions import OURS, InferRequest, InferResponse, Tensor
 
 Arrays = Mapping[str, np.ndarray]
-Answered = tuple[int, dict[str, np.ndarray], dict[int, dict[str, np.ndarray]], str, tuple[float, float]]
-Run = Callable[[Servable, Arrays], dict[str, np.ndarray]]
+Run = Callable[[Loaded, Arrays], dict[str, np.ndarray]]
 VERSION = OURS[0]
 
 _LATE = "the time was up before the model had answered; give it more, or ask again"
+
+
+class TensorsAnswered(msgspec.Struct, kw_only=True, gc=False):
+    """What the model's thread made of a question: the version that answered and its answers, those that were not used, why
+    the challenger failed, the seconds of the record."""
+
+    version: int
+    answers: dict[str, np.ndarray] = {}
+    shadow: dict[int, dict[str, np.ndarray]] = {}
+    failure: str = ""
+    seconds: dict[str, float]
 
 
 class TensorCalls:
@@ -43,14 +53,14 @@ class TensorCalls:
     def __init__(
         self,
         *,
-        run: Run,
         log: PredictionLog,
         metrics: ModelMetrics,
         most: int,
         patience: float,
         called: Callable[[bool], None],
     ) -> None:
-        self._run, self._log, self._metrics, self._most, self._patience = run, log, metrics, most, patience
+        self._run: Run = _run
+        self._log, self._metrics, self._most, self._patience = log, metrics, most, patience
         self._called = called
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kedge-tensors")
         self.pending = 0
@@ -78,33 +88,31 @@ class TensorCalls:
         times = (arrived, question.deadline or arrived + self._patience)
         call = self._begun(lambda: self._answered(active, deployment, inputs=inputs, entity=entity, times=times))
         try:
-            version, answers, shadow, errors, seconds = await asyncio.wait_for(call, max(0.0, times[1] - monotonic()))
+            done = await asyncio.wait_for(call, max(0.0, times[1] - monotonic()))
         except TimeoutError:
             raise DeadlineExceeded(_LATE) from None
+        version, answers = done.version, done.answers
         logged = False
         if not probe:
-            logged = await self._kept(
-                PredictionBatch(
-                    request=named[1],
-                    model=ModelName(question.model),
-                    at=at,
-                    revision=deployment.revision,
-                    service="",
-                    entities=[question.entity] * rows if question.entity else [],
-                    versions=[version] * rows,
-                    features=_columns(inputs, rows=rows),
-                    as_of={},
-                    outputs=_watched(answers, signature, rows=rows),
-                    batches=[(version, list(range(rows)))],
-                    shadow={number: _watched(each, signature, rows=rows) for number, each in shadow.items()},
-                    errors=dict.fromkeys(range(rows), errors) if errors else {},
-                    seconds={"queue": seconds[0], "predict": seconds[1]},
-                    tensors=_columns({n: a for n, a in answers.items() if n != signature.watched}, rows=rows),
-                    roles=active.roles,
-                    variant=question.variant or "",
-                )
+            bare = PredictionBatch(
+                request=named[1],
+                model=ModelName(question.model),
+                at=at,
+                revision=deployment.revision,
+                service="",
+                entities=[question.entity] * rows if question.entity else [],
+                versions=[version] * rows,
+                features={},
+                as_of={},
+                outputs=[],
+                batches=[(version, list(range(rows)))],
+                errors=dict.fromkeys(range(rows), done.failure) if done.failure else {},
+                seconds=done.seconds,
+                roles=active.roles,
+                variant=question.variant or "",
             )
-        self._count(active, version, rows=rows, arrived=arrived, seconds=seconds)
+            logged = await self._kept(bare, lambda record: _filled(record, done, inputs=inputs, signature=signature))
+        self._count(done, active, deployment=deployment, rows=rows, arrived=arrived)
         return InferResponse(
             model=question.model,
             version=str(version),
@@ -118,12 +126,12 @@ class TensorCalls:
             ],
         )
 
-    async def _kept(self, record: PredictionBatch) -> bool:
+    async def _kept(self, bare: PredictionBatch, fill: Callable[[PredictionBatch], PredictionBatch]) -> bool:
         """Log an answered question, as safely as its answer is to wait for."""
-        logged = self._log.append(record)
+        logged = self._log.append_filled(bare, fill)
         return await self._log.acknowledged() if logged and self._log.ack is Ack.SYNCED else logged
 
-    def _begun(self, call: Callable[[], Answered]) -> "asyncio.Future[Answered]":
+    def _begun(self, call: Callable[[], TensorsAnswered]) -> "asyncio.Future[TensorsAnswered]":
         """Have the thread make a call; it is pending until the thread is done with it, whoever still waits."""
         loop = asyncio.get_running_loop()
         work = self._thread.submit(call)
@@ -142,38 +150,69 @@ class TensorCalls:
 
     def _answered(
         self, active: Active, deployment: Deployment, *, inputs: Arrays, entity: str, times: tuple[float, float]
-    ) -> Answered:
-        """Call the model, in its thread: the version that answered, its answers, those that were not used, the challenger's
-        failure, the seconds waited and predicted."""
+    ) -> TensorsAnswered:
+        """Call the model, in its thread."""
         began, (arrived, deadline) = monotonic(), times
         if began > deadline:
             raise DeadlineExceeded(_LATE)
-        challenger, failure = deployment.challenger, ""
-        shadow: dict[int, dict[str, np.ndarray]] = {}
-        version, answers = deployment.champion, None
-        if challenger is not None and deployment.strategy is not Strategy.SHADOW and takes_challenger(deployment, entity):
+        done = TensorsAnswered(version=deployment.champion, seconds={"queue": began - arrived, "predict": 0.0})
+        challenger, shadow = deployment.challenger, deployment.strategy is Strategy.SHADOW
+        if challenger is not None and not shadow and takes_challenger(deployment, entity):
             try:
-                version, answers = challenger, self._run(active.versions[challenger].servable, inputs)
+                done.answers = self._timed(done, active.versions[challenger], inputs=inputs, trial=True)
+                done.version = challenger
             except FAILURES as error:
-                version, failure = deployment.champion, f"{type(error).__name__}: {error}"
-        if answers is None:
+                done.failure = f"{type(error).__name__}: {error}"
+            done.seconds["predict"] = done.seconds["challenger"]
+        if not done.answers:
             try:
-                answers = self._run(active.versions[deployment.champion].servable, inputs)
+                done.answers = self._timed(done, active.versions[deployment.champion], inputs=inputs, trial=False)
             except FAILURES as error:
                 raise refused("the model failed on these inputs", error) from error
-        if challenger is not None and deployment.strategy is Strategy.SHADOW:
+        if challenger is not None and shadow:
             try:
-                shadow[challenger] = self._run(active.versions[challenger].servable, inputs)
+                done.shadow[challenger] = self._timed(done, active.versions[challenger], inputs=inputs, trial=True)
             except FAILURES as error:
-                failure = f"{type(error).__name__}: {error}"
-        return version, answers, shadow, failure, (began - arrived, monotonic() - began)
+                done.failure = f"{type(error).__name__}: {error}"
+        return done
 
-    def _count(self, active: Active, version: int, *, rows: int, arrived: float, seconds: tuple[float, float]) -> None:
-        counted = self._metrics.version(version, active.roles[version])
+    def _timed(self, done: TensorsAnswered, loaded: Loaded, *, inputs: Arrays, trial: bool) -> dict[str, np.ndarray]:
+        """Call one version, and note what its own call took."""
+        began = monotonic()
+        try:
+            return self._run(loaded, inputs)
+        finally:
+            stage = "challenger" if trial else "predict"
+            done.seconds[stage] = done.seconds.get(stage, 0.0) + monotonic() - began
+
+    def _count(self, done: TensorsAnswered, active: Active, *, deployment: Deployment, rows: int, arrived: float) -> None:
+        counted = self._metrics.version(done.version, active.roles[done.version])
         counted.requests[200].add()
         counted.rows.add(rows)
-        counted.stages["predict"].observe(seconds[1])
+        counted.stages["queue"].observe(done.seconds["queue"])
+        counted.stages["predict"].observe(done.seconds["predict"])
         counted.stages["total"].observe(monotonic() - arrived)
+        if deployment.challenger is not None and done.failure:
+            role = "shadow" if deployment.strategy is Strategy.SHADOW else "challenger"
+            self._metrics.version(deployment.challenger, role).row_errors.add(rows)
+
+
+def _run(loaded: Loaded, inputs: Arrays) -> dict[str, np.ndarray]:
+    return loaded.run(inputs)
+
+
+def _filled(
+    record: PredictionBatch, done: TensorsAnswered, *, inputs: Arrays, signature: TensorSignature
+) -> PredictionBatch:
+    """Add to a record what was asked and answered."""
+    rows, watched = len(record.versions), signature.watched
+    return msgspec.structs.replace(
+        record,
+        features=_columns(inputs, rows=rows),
+        outputs=_watched(done.answers, signature, rows=rows),
+        shadow={number: _watched(each, signature, rows=rows) for number, each in done.shadow.items()},
+        tensors=_columns({name: array for name, array in done.answers.items() if name != watched}, rows=rows),
+    )
 
 
 def tensors_of(active: Active) -> TensorSignature:
@@ -187,6 +226,8 @@ def tensors_of(active: Active) -> TensorSignature:
 def read_arrays(tensors: Sequence[Tensor], signature: TensorSignature) -> dict[str, np.ndarray]:
     """Check tensors against a signature, and give arrays. Raises RequestInvalid naming the input and what was expected."""
     known = {spec.name: spec for spec in signature.inputs}
+    if len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in known and _of_numbers(signature):
+        tensors = _parted(tensors[0], signature)
     given = [tensor.name for tensor in tensors]
     if unknown := [name for name in given if name not in known]:
         raise RequestInvalid(f"unknown input {', '.join(unknown)}; this model takes {', '.join(known)}")
@@ -198,6 +239,36 @@ def read_arrays(tensors: Sequence[Tensor], signature: TensorSignature) -> dict[s
     if signature.batched and len(lengths := {len(array) for array in arrays.values()}) > 1:
         raise RequestInvalid(f"inputs differ in their rows: {', '.join(map(str, sorted(lengths)))}")
     return arrays
+
+
+def _of_numbers(signature: TensorSignature) -> bool:
+    """Say whether each input is a column of numbers, so that one matrix can hold them all."""
+    return signature.batched and all(s.shape == (-1,) and s.datatype not in ("BOOL", "BYTES") for s in signature.inputs)
+
+
+def _parted(tensor: Tensor, signature: TensorSignature) -> list[Tensor]:
+    """Part a matrix (rows, columns) into the inputs, in their order. A column takes what its datatype holds."""
+    names = [spec.name for spec in signature.inputs]
+    if tensor.shape[1] != len(names):
+        raise RequestInvalid(
+            f"input {tensor.name!r}: {tensor.shape[1]} columns, not {len(names)}: {', '.join(names)} in this order"
+        )
+    return [_fitted(column_of(tensor, spec.name, place=at), spec) for at, spec in enumerate(signature.inputs)]
+
+
+def _fitted(column: Tensor, spec: TensorSpec) -> Tensor:
+    """Make whole numbers float64, and floats that are whole int64; any other datatype is left to be refused."""
+    data, missing, kind = column.data, column.missing, column.data.dtype.kind
+    if spec.datatype == "INT64" and kind == "f":
+        require_whole(spec.name, data)
+        empty = np.isnan(data)
+        missing = empty if missing is None else missing | empty
+        data = np.where(empty, 0, data).astype(np.int64)
+    elif spec.datatype == "FP64" and kind in "fiu":
+        data = data.astype(np.float64) if missing is None else np.where(missing, np.nan, data.astype(np.float64))
+    else:
+        return column
+    return Tensor(spec.name, spec.datatype, column.shape, data, missing)
 
 
 def _array(tensor: Tensor, spec: TensorSpec) -> np.ndarray:
@@ -212,12 +283,22 @@ def _array(tensor: Tensor, spec: TensorSpec) -> np.ndarray:
     if 0 in shape:
         raise RequestInvalid(f"input {spec.name!r}: shape {list(tensor.shape)} has nothing in it")
     data = tensor.text() if spec.datatype == "BYTES" else tensor.data
-    empty = tensor.missing is not None and bool(tensor.missing.any())
-    if spec.datatype.startswith("FP"):
-        empty = empty or not bool(np.isfinite(data).all())
-    if empty and not spec.nullable:
-        raise RequestInvalid(f"input {spec.name!r} has a missing or infinite value, and this model needs one everywhere")
+    if not spec.nullable and (place := _first_empty(data, tensor.missing)) is not None:
+        raise RequestInvalid(
+            f"input {spec.name!r}: {place} has a missing or infinite value, and this model needs one everywhere"
+        )
     return np.ascontiguousarray(data.reshape(shape), dtype=DTYPES[spec.datatype])
+
+
+def _first_empty(data: np.ndarray, missing: np.ndarray | None) -> str | None:
+    """Name the first row, and where it has several values the element, that has none or an infinite one."""
+    empty = ~np.isfinite(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
+    if missing is not None:
+        empty = empty | missing.reshape(data.shape)
+    if not empty.any():
+        return None
+    row, *element = (int(place) for place in np.argwhere(empty)[0])
+    return f"row {row}, element {', '.join(map(str, element))}" if any(element) else f"row {row}"
 
 
 def _rows(signature: TensorSignature, inputs: Arrays) -> int:

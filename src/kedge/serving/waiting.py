@@ -26,7 +26,7 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     `told` is the id that the caller sees, `name` that of the log, `exact` the id with its body where the caller gave one.
     `deployment` is what splits it: that of `active`, or one version alone for a request that asks for it; then `probe`.
     `matrix` holds its rows where one matrix serves all versions, `features` its columns else. `arrived`, `deadline`,
-    `began` and `ended` (of its model call) are seconds of `monotonic`.
+    `began` (the first call that had a row of it) are seconds of `monotonic`.
     """
 
     question: InferRequest
@@ -60,8 +60,13 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     shadow: dict[int, list[float]] = {}
     errors: dict[int, str] = {}
     began: float = 0.0
-    ended: float = 0.0
+    predict_seconds: float = 0.0
+    """What the calls took that its answer had to wait for."""
+    trial_seconds: float | None = None
+    """What the challenger's own call took, of these or of a shadow; None where it was not asked."""
     calls: dict[int, tuple[str, int, int]] = {}
+    coins: dict[int, float] = {}
+    """What is served at random instead of the model's answer, by row."""
 
     def columns(self, rows: list[int] | None) -> Mapping[str, list[Value]]:
         """Take the features of some rows; None for all."""

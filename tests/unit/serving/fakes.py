@@ -104,7 +104,7 @@ class Evaluation:
         self.answers: dict[int, Any] = {}
         self.calls: list[tuple[int, int]] = []
 
-    def find(self, model: Servable) -> "Version":
+    def take(self, model: Servable) -> "Version":
         return Version(self, model.number)
 
     def score(self, number: int, matrix: Any) -> Any:
@@ -128,18 +128,22 @@ class Version:
 
 
 class Registry:
-    """Has versions 1 to 8, and verifies everything but those in `broken`."""
+    """Has versions 1 to 8, and verifies everything but those in `broken`. `others` and `demanding` say of single versions
+    what they read, and which columns must have a value."""
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self.required: tuple[str, ...] = ()
+        self.others: dict[int, Signature] = {}
+        self.demanding: dict[int, tuple[str, ...]] = {}
         self.broken: set[int] = set()
         self.verified: list[int] = []
 
     def servable(self, model: ModelName, number: int) -> Servable:
         if number > 8:
             raise NotFound(f"model {model!r} has no version {number}")
-        return msgspec.structs.replace(version_of(number, self.signature, model), required=self.required)
+        signature, required = self.others.get(number, self.signature), self.demanding.get(number, self.required)
+        return msgspec.structs.replace(version_of(number, signature, model), required=required)
 
     def verify(self, version: Servable) -> None:
         self.verified.append(version.number)

@@ -37,7 +37,7 @@ def house_of(folder: Path, *, slow: bool = False, rules: ServingRules | None = N
         ),
         meta=SimpleNamespace(
             deployments=around.deployments,
-            datasets=SimpleNamespace(entry=lambda name: None),
+            datasets=SimpleNamespace(entries=list),
         ),
         secret=lambda: b"key",
         registry=around.registry,

@@ -12,9 +12,11 @@ import pytest
 from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, question_of, tensor
 
 from kedge.domain.predictions import Ack
+from kedge.domain.project import ServingRules
 from kedge.domain.rollout import Strategy
 from kedge.errors import DeadlineExceeded, KedgeError, ModelRefused, Overloaded
 from kedge.serving.plane import Limits
+from kedge.serving.server import limits_of
 from kedge.serving.wire.questions import InferRequest, InferResponse
 
 
@@ -57,6 +59,40 @@ def test_requests_of_one_turn_are_one_call_and_each_gets_its_own_answers() -> No
     assert [batch.outputs for batch in batches] == [[3.0], [7.0, 11.0], [15.0]]
     (call, *_), *_ = [batch.calls[1] for batch in batches]
     assert [batch.calls for batch in batches] == [{1: (call, place, 3)} for place in range(3)], "why --replay needs it"
+
+
+def test_each_version_of_a_joint_turn_is_timed_by_its_own_call() -> None:
+    def slow(matrix: Any) -> Any:
+        time.sleep(0.05)
+        return matrix.sum(axis=1)
+
+    for strategy in (Strategy.BLUE_GREEN, Strategy.SHADOW):
+        around = numbers()
+        around.evaluation.answers[2] = slow
+        around.deployments.deploy(1, 2, share=1.0, strategy=strategy)
+        around.plane.refresh()
+        together(around, asked((1, 2)), asked((3, 4), id="tester", variant="champion"))
+        ours, theirs = (batch.seconds for batch in around.logged())
+        assert ours["challenger"] >= 0.05
+        assert (ours["predict"] >= 0.05) is (strategy is Strategy.BLUE_GREEN), "a shadow is none of the answer's time"
+        assert "challenger" not in theirs
+        assert theirs["predict"] < 0.05, "it waited for the other version, and is not to blame for it"
+
+
+def test_the_only_caller_is_answered_at_once_and_counted_afterwards() -> None:
+    around = numbers()
+
+    async def ask() -> None:
+        alone = around.host.ask(asked((1, 2), alone=True))
+        assert not alone.waits, "not at the end of the turn"
+        assert values(alone.result()) == [3.0]
+        assert len(around.logged()) == 1, "logged, then answered"
+        served = around.plane.metrics.version(1, "champion")
+        assert served.requests[200].value == 0
+        await asyncio.sleep(0)
+        assert served.requests[200].value == 1
+
+    asyncio.run(ask())
 
 
 def test_a_request_alone_is_no_part_of_a_call() -> None:
@@ -134,6 +170,13 @@ def test_a_call_takes_so_many_rows_and_the_rest_is_the_next() -> None:
     rows = [(1.0, 1.0)] * 3
     together(around, asked(*rows), asked(rows[0]), asked(*rows), asked(*rows, *rows))
     assert around.evaluation.calls == [(1, 4), (1, 3), (1, 6)], "a request is never cut"
+
+
+def test_how_much_a_call_takes_and_how_much_waits_is_the_projects_to_say() -> None:
+    rules = ServingRules(queue=7, call_rows=64, timeout="3s", loaded="1KiB", holdout="1%")
+    expected = Limits(queue=7, call_rows=64, patience=3.0, models_bytes=1024, holdout=0.01)
+    assert limits_of(rules) == expected
+    assert limits_of(ServingRules()) == Limits(), "what the reference page says holds without a project, too"
 
 
 def test_more_than_may_wait_are_refused_at_once() -> None:

@@ -60,7 +60,8 @@ def killed(board: Board, segment: int, *, requests: int) -> None:
         board.segments[segment].take(now=0.0)
         for _ in range(requests):
             metrics.model("m").version(1, "champion").requests[200].add()
-            metrics.model("m").version(1, "champion").answered(*[0.001] * len(STAGES))
+            for stage in STAGES:
+                metrics.model("m").version(1, "champion").stages[stage].observe(0.001)
         metrics.model("m").queue.set(7)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
@@ -124,21 +125,22 @@ def test_a_full_segment_says_so_and_threads_make_a_series_once() -> None:
 
 def test_the_logs_figures_are_sampled() -> None:
     class Log:
-        gap_rows, sync_failures, lag_rows, lag_seconds = 3, 1, 40, 0.5
+        gap_rows, sync_failures, lag_rows, lag_seconds, logged_rows = 3, 1, 40, 0.5, 7
 
     metrics, log = Metrics(), Log()
     metrics.watch_log(log)  # type: ignore[arg-type]
     assert sample(metrics, "kedge_log_gap_rows_total") == 3
     log.gap_rows = 5
     assert sample(metrics, "kedge_log_gap_rows_total") == 5
+    assert sample(metrics, "kedge_log_rows_total") == 7
     assert sample(metrics, "kedge_log_lag_seconds") == 0.5
 
 
 def test_versions_held_are_gauges_and_their_coming_and_going_is_counted() -> None:
     metrics = Metrics()
-    metrics.model("m").holds({1: 10, 2: 20})
-    metrics.model("m").holds({2: 20})
+    metrics.model("m").holds({1: 10, 2: 20}, loads=2, unloads=0)
+    metrics.model("m").holds({2: 20}, loads=5, unloads=4)
     assert sample(metrics, 'kedge_loaded_workers{model="m",version="1"}') == 0
     assert sample(metrics, 'kedge_model_bytes{model="m",version="2"}') == 20
-    assert sample(metrics, "kedge_loads_total") == 2
-    assert sample(metrics, "kedge_unloads_total") == 1
+    assert sample(metrics, "kedge_loads_total") == 5
+    assert sample(metrics, "kedge_unloads_total") == 4

@@ -86,6 +86,17 @@ def test_a_version_and_outputs_can_be_asked_for(host: EchoHost) -> None:
     assert post(host, INFER, flights(outputs=[{"name": "x"}])).status == 400
 
 
+def test_an_infinity_is_answered_in_binary_alone(host: EchoHost) -> None:
+    data = np.array([1.0, np.inf, -np.inf, np.nan])
+    one = {"name": "x", "datatype": "FP64", "shape": [4], "parameters": {"binary_data_size": 32}}
+    for binary, status in ((False, 400), (True, 200)):
+        head = json.dumps({"inputs": [one], "parameters": {"binary_data_output": binary}}).encode()
+        headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(head))}
+        answer = post(host, "/v2/models/echo/infer", head + data.tobytes(), headers=headers)
+        assert answer.status == status
+        assert answer.body.endswith(data.tobytes()) if binary else "JSON cannot say" in answer.json["error"]
+
+
 def test_binary_goes_in_and_out(host: EchoHost) -> None:
     data = np.arange(6, dtype=np.float32).reshape(2, 3)
     one = {"name": "x", "datatype": "FP32", "shape": [2, 3], "parameters": {"binary_data_size": 24}}

@@ -1,13 +1,14 @@
 """Several models in one process: loaded when they are asked for, let go of when others need the room."""
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
 from tests.unit.serving.fakes import MODEL, NUMBERS, NUMERIC, Around, tensor
 
 from kedge.domain.ids import ModelName
-from kedge.errors import ModelRefused, NotFound, NothingDeployed
+from kedge.errors import NotFound, NothingDeployed, StoreBroken
 from kedge.serving.follow import Follower
 from kedge.serving.plane import Limits
 
@@ -98,6 +99,38 @@ def test_what_was_used_longest_ago_is_unloaded_and_comes_back() -> None:
     assert loaded(around) == [MODEL, B, C], "who follows loads nothing that was unloaded"
 
 
+def test_what_is_let_go_of_while_it_is_asked_is_loaded_again() -> None:
+    around = several()
+    assert infer(around, A).status == 200
+    plane = around.host.planes[-1]
+    ask = plane.ask
+
+    def too_late(question: Any) -> Any:
+        plane.ask = ask
+        plane.unload(all=True)
+        return ask(question)
+
+    plane.ask = too_late
+    assert infer(around, A).output("value") == [0.2]
+
+
+def test_what_is_loaded_for_a_question_stays_until_that_is_asked() -> None:
+    around = several(limits=Limits(models_bytes=2000))
+    load, held = around.host.load, []
+
+    def loading(model: str, version: int | None = None) -> Any:
+        plane = load(model, version)
+        if model == A:
+            load(B)  # another caller's, which makes room
+            held.append(plane.active is not None)
+        return plane
+
+    around.host.load = loading
+    assert infer(around, A).status == 200
+    assert held == [True]
+    assert not around.host._coming
+
+
 def test_what_is_on_trial_is_never_unloaded() -> None:
     around = several(limits=Limits(models_bytes=2000))
     around.deployments.deploy(2, 5, model=A, share=0.1)
@@ -148,9 +181,47 @@ def test_nothing_is_deployed_and_a_model_that_cannot_be_loaded() -> None:
         around.host.load(MODEL)
     around.deployments.deploy(2, model=A)
     around.registry.broken.add(2)
-    with pytest.raises(ModelRefused):
+    assert around.host.ready(A), "nobody has asked for it yet"
+    with pytest.raises(NothingDeployed, match="cannot be loaded here: version 2 answers otherwise"):
         around.host.load(A)
-    assert infer(around, A).status == 422
+    assert not around.host.ready(A)
+    told = [infer(around, A), around.call("GET", f"/v2/models/{A}"), around.call("GET", f"/v2/models/{A}/ready")]
+    assert [each.status for each in told] == [503] * 3
+    assert all(b"retry-after" in each.headers for each in told)
+    assert around.registry.verified == [2], "a load that failed rests a while"
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = several()
+    around.registry.broken.add(2)
+    assert infer(around, A).status == 503
+    around.registry.broken.clear()
+    now = monotonic()
+    monkeypatch.setattr("kedge.serving.host.monotonic", lambda: now + 6)
+    assert (infer(around, A).status, around.host.ready(A)) == (200, True)
+
+
+def test_what_the_store_says_of_itself_is_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = several()
+
+    def broken(version: object) -> None:
+        raise StoreBroken("pack /secret/place is damaged")
+
+    monkeypatch.setattr(around.registry, "verify", broken)
+    answer = infer(around, A)
+    assert (answer.status, answer.json["error"]) == (
+        503,
+        "model 'a' is deployed, but cannot be loaded here; the log of the server says why",
+    )
+
+
+def test_every_load_is_counted_however_short_it_stays() -> None:
+    around = several(limits=Limits(models_bytes=2000))
+    for model in (A, B, C, A, B):
+        infer(around, model)
+    text = around.call("GET", "/metrics").body.decode()
+    counted = {name: text.count(f'{name}{{model="{A}"}} 2') for name in ("kedge_loads_total", "kedge_unloads_total")}
+    assert counted == {"kedge_loads_total": 1, "kedge_unloads_total": 1}, text
 
 
 def test_a_client_may_first_ask_what_a_model_is() -> None:

@@ -1,32 +1,42 @@
 """What is logged of a request: the sampled entities' rows, without personal values."""
 
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
-from tests.unit.storage.answers import answered
+from tests.unit.memory_journal import MemoryJournal
+from tests.unit.storage.answers import START, answered
 
+from kedge.domain.data import ColumnNote, Dataset, DatasetKind
 from kedge.domain.monitoring import Matrix
 from kedge.domain.predictions import Personal, hashed
+from kedge.domain.project import DataRules, ProjectSpec
 from kedge.domain.records import decode_batch, encode_batch
 from kedge.domain.rollout import position
 from kedge.domain.rows import taken
-from kedge.serving.kept import SALT, LogFilter
+from kedge.serving.kept import ANY, SALT, LogFilter, log_of
 
 KEY = b"k" * 32
 
 
 def kept(share=1.0, personal=(), how=Personal.HASH, sticky=""):
-    return LogFilter(share=share, personal=lambda: personal, how=how, key=lambda: KEY, sticky=sticky)
+    return LogFilter(share=share, personal=lambda: {ANY: personal}, how=how, key=lambda: KEY, sticky=sticky)
+
+
+def one(keep, batch):
+    """What is logged of one request; None for nothing."""
+    return next(iter(keep([batch])), None)
 
 
 def test_without_marks_and_sampling_all_is_logged():
-    batch = answered(1)
-    assert kept()(batch) is batch
+    batches = [answered(1), answered(2)]
+    assert kept()(batches) is batches
 
 
 def test_an_entity_is_sampled_for_good_and_the_share_is_written():
     batch = answered(3, 300, features={"x": list(range(300))}, as_of={}, shadow={5: [0.5] * 300})
-    some = kept(share=0.25)(batch)
-    more = kept(share=0.5)(batch)
+    some = one(kept(share=0.25), batch)
+    more = one(kept(share=0.5), batch)
     assert 40 < len(some.versions) < 110
     assert {*some.entities} < {*more.entities}, "a greater share keeps the entities of the smaller one"
     assert all(position(SALT, entity) < 0.25 for entity in some.entities)
@@ -39,7 +49,7 @@ def test_an_entity_is_sampled_for_good_and_the_share_is_written():
 
 def test_a_row_without_an_entity_is_sampled_by_itself():
     batch = answered(3, 100, entities=[], features={}, as_of={}, matrix=Matrix(("x",), np.arange(100.0).reshape(100, 1)))
-    some = kept(share=0.5)(batch)
+    some = one(kept(share=0.5), batch)
     assert 20 < len(some.versions) < 80
     assert decode_batch(encode_batch(some)).features["x"] == [float(row) for row in some.rows]
     assert some.entity(0) == some.prediction(0)
@@ -47,12 +57,12 @@ def test_a_row_without_an_entity_is_sampled_by_itself():
 
 def test_of_a_request_whose_entities_are_not_sampled_nothing_is_logged():
     entity = next(f"e{number}" for number in range(100) if position(SALT, f"e{number}") > 0.5)
-    assert kept(share=0.5)(answered(1, 1, entities=[entity])) is None
+    assert one(kept(share=0.5), answered(1, 1, entities=[entity])) is None
 
 
 def test_personal_columns_are_hashed_with_the_stores_key():
     batch = answered(1, inputs={"passenger": ["Ann", None], "flight_id": [1, 2]})
-    hidden = kept(personal={"passenger", "carrier", "elsewhere"})(batch)
+    hidden = one(kept(personal={"passenger", "carrier", "elsewhere"}), batch)
     assert hidden.hidden == ["carrier", "passenger"]
     assert hidden.inputs == {"passenger": [hashed(KEY, "Ann"), None], "flight_id": [1, 2]}
     assert hidden.features == {"x": [0.5, 0.5], "carrier": [hashed(KEY, "AA"), None]}
@@ -63,22 +73,22 @@ def test_personal_columns_are_hashed_with_the_stores_key():
 
 def test_personal_columns_are_left_out():
     batch = answered(1, inputs={"passenger": ["Ann", "Bob"]})
-    hidden = kept(personal={"passenger", "x"}, how=Personal.LEAVE_OUT)(batch)
+    hidden = one(kept(personal={"passenger", "x"}, how=Personal.LEAVE_OUT), batch)
     assert (hidden.inputs, [*hidden.features], hidden.hidden) == ({}, ["carrier"], ["passenger", "x"])
 
 
 def test_entities_of_a_personal_column_are_hashed():
-    hidden = kept(personal={"email"}, sticky="email")(answered(1, entities=["a@b.c", "d@e.f"]))
+    hidden = one(kept(personal={"email"}, sticky="email"), answered(1, entities=["a@b.c", "d@e.f"]))
     assert hidden.entities == [hashed(KEY, "a@b.c"), hashed(KEY, "d@e.f")]
     assert hidden.hidden == ["email"]
 
 
 def test_a_personal_column_of_a_matrix_leaves_it():
     batch = answered(1, features={}, matrix=Matrix(("age", "x"), np.array([[31.0, 1.5], [np.nan, 2.5]])))
-    hidden = decode_batch(encode_batch(kept(personal={"age"})(batch)))
+    hidden = decode_batch(encode_batch(one(kept(personal={"age"}), batch)))
     assert hidden.features["x"] == [1.5, 2.5]
     assert hidden.features["age"][0] == hashed(KEY, 31), "31.0 is the 31 of a table"
-    plain = kept(personal={"other"})(batch)
+    plain = one(kept(personal={"other"}), batch)
     assert plain.matrix is batch.matrix
 
 
@@ -88,16 +98,36 @@ def test_marks_are_asked_again_and_the_last_known_stay_where_they_cannot_be(monk
     def personal():
         if marks[0] is None:
             raise OSError("gone")
-        return marks[0]
+        return {ANY: marks[0]}
 
     monkeypatch.setattr("kedge.serving.kept.monotonic", lambda: now[0])
     keep = LogFilter(share=1, personal=personal, how=Personal.HASH, key=lambda: KEY, sticky="")
     marks[0] = {"carrier"}
-    assert keep(answered(1)).hidden == ["x"]
+    assert one(keep, answered(1)).hidden == ["x"]
     now[0] = 31
-    assert keep(answered(1)).hidden == ["carrier"]
+    assert one(keep, answered(1)).hidden == ["carrier"]
     marks[0], now[0] = None, 62
-    assert keep(answered(1)).hidden == ["carrier"]
+    assert one(keep, answered(1)).hidden == ["carrier"]
+
+
+def test_marks_of_the_projects_dataset_are_its_models_and_those_of_any_dataset_every_other_models():
+    """No loop says which dataset a model that was registered by hand is of: what is marked anywhere is hidden."""
+    entries = [marked("flights", "carrier"), marked("people", "x")]
+    house = SimpleNamespace(
+        spec=ProjectSpec(name="flights", data=DataRules(source="f.csv", time="at", label="late", label_delay="1d")),
+        meta=SimpleNamespace(datasets=SimpleNamespace(entries=lambda: entries)),
+        secret=lambda: KEY,
+        predictions=MemoryJournal(),
+    )
+    log = log_of(house, "")
+    for model in ("flights", "by-hand"):
+        log.append_all([answered(1, model=model)])
+    assert [decode_batch(payload).hidden for _, payload in house.predictions.scan()] == [["carrier"], ["carrier", "x"]]
+
+
+def marked(dataset, column):
+    notes = (ColumnNote(name=column, personal=True),)
+    return Dataset(name=dataset, kind=DatasetKind.TABLE, created_at=START, columns=notes)
 
 
 def test_taking_some_rows_keeps_what_belongs_to_them():

@@ -126,6 +126,20 @@ def test_a_full_disk_fails_no_prediction_and_its_gap_is_told_when_there_is_room(
     assert len(logged(journal)) == 4, "a gap is told once"
 
 
+def test_a_full_disk_is_said_at_once_and_then_seldom(monkeypatch, caplog):
+    journal, now = Journal(), [100.0]
+    monkeypatch.setattr("kedge.serving.log.monotonic", lambda: now[0])
+    log = PredictionLog(journal)
+    journal.full = True
+    for number in range(50):
+        log.append(answered(number))
+    assert [record.args[0] for record in caplog.records] == [2]
+    now[0] += 11
+    log.append(answered(50))
+    assert [record.args[0] for record in caplog.records] == [2, 100]
+    assert log.gap_rows == 102
+
+
 def test_a_gap_at_the_end_is_told_when_the_log_stops():
     journal = Journal()
     log = PredictionLog(journal)
@@ -143,7 +157,7 @@ def test_a_value_that_no_record_holds_fails_no_prediction():
 
 
 def test_a_fault_of_what_prepares_records_fails_no_prediction_and_logs_nothing():
-    def prepare(batch):
+    def prepare(batches):
         raise KeyError("unforeseen")
 
     journal = Journal()
@@ -217,7 +231,7 @@ def test_the_thread_outlives_what_nobody_foresaw():
 
 def test_what_is_not_sampled_is_no_gap():
     journal = Journal()
-    log = PredictionLog(journal, prepare=lambda batch: None if batch.request == "r-1" else batch)
+    log = PredictionLog(journal, prepare=lambda batches: [each for each in batches if each.request != "r-1"])
     assert log.append(answered(1))
     assert log.append_all([answered(1), answered(2)])
     assert [batch.request for batch in logged(journal)] == ["r-2"]

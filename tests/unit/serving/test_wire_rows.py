@@ -54,6 +54,8 @@ def table(rows: Rows) -> dict[str, list[Any]]:
         {"dataframe_records": ROWS, "params": {"a": 1}},
         {"dataframe_split": {"index": [0, 1], "columns": list(ROWS[0]), "data": [list(row.values()) for row in ROWS]}},
         {"inputs": COLUMNS},
+        {"instances": [list(row.values()) for row in ROWS]},
+        {"inputs": [list(row.values()) for row in ROWS]},
     ],
 )
 def test_every_form_says_the_same(body: dict[str, Any]) -> None:
@@ -77,6 +79,8 @@ def test_csv_says_the_same() -> None:
 
 
 def test_rows_that_are_lists_are_a_matrix_or_the_only_input() -> None:
+    with pytest.raises(RequestInvalid, match="row 0 has 2 values for 4 columns"):
+        read({"instances": [[1, 2]]})
     (matrix,) = read({"instances": [[1, 2.5], [3, None]]}, NUMBERS).inputs
     assert (matrix.name, matrix.datatype, matrix.shape) == ("input", "FP64", (2, 2))
     for form in ("instances", "inputs"):
@@ -86,11 +90,13 @@ def test_rows_that_are_lists_are_a_matrix_or_the_only_input() -> None:
         read({"instances": [1, 2]})
 
 
-def test_whole_numbers_held_as_floats_go_on_as_floats() -> None:
-    (hour,) = (each for each in read({"inputs": {"hour": [1.0, None]}}).inputs)
-    assert (hour.datatype, hour.data[0]) == ("FP64", 1.0)
-    (hour,) = read({"inputs": {"hour": [1, None]}}).inputs
-    assert (hour.datatype, hour.data[0]) == ("INT64", 1)
+def test_whole_numbers_held_as_floats_are_whole_numbers() -> None:
+    for values in ([1.0, None], [1, None], [1, 2.0]):
+        (hour,) = read({"inputs": {"hour": values}}).inputs
+        assert (hour.datatype, hour.data[0]) == ("INT64", 1)
+        assert (hour.missing is not None) is (None in values)
+    (hour,) = read({"inputs": {"hour": [1.0, 2.5]}}).inputs
+    assert hour.datatype == "FP64", "the engine says what is wrong with which row"
 
 
 @pytest.mark.parametrize(
@@ -189,16 +195,17 @@ def test_predictions_are_values_or_objects() -> None:
 
 def test_an_answer_is_json_or_binary_output_by_output() -> None:
     asked = InferRequest(model="flights", inputs=[], outputs=[Wanted("late", binary=True), Wanted("prediction_id")])
-    body, header = encode_answer(answer(LATE, IDS), asked, binary=False)
+    encoded = encode_answer(answer(LATE, IDS), asked, binary=False)
+    body, header = encoded.body, encoded.header
     assert header is not None
     head = json.loads(body[:header])
     assert head["outputs"][0] == {"name": "late", "datatype": "FP64", "shape": [2], "parameters": {"binary_data_size": 16}}
     assert head["outputs"][1]["data"] == ["r.0", "r.1"]
     assert body[header:] == LATE.data.tobytes()
     plain = InferRequest(model="flights", inputs=[])
-    body, header = encode_answer(answer(PIXELS), plain, binary=False)
-    assert header is None
-    assert json.loads(body) == {
+    encoded = encode_answer(answer(PIXELS), plain, binary=False)
+    assert encoded.header is None
+    assert json.loads(encoded.body) == {
         "model_name": "flights",
         "model_version": "1",
         "id": "r",

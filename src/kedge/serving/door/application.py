@@ -7,15 +7,17 @@ path names what is in `paths.py`, what an error is on the wire in `wire/faults.p
 import hmac
 import logging
 from asyncio import CancelledError, Future
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from ipaddress import ip_address
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 
 from kedge.errors import KedgeError, NotFound, RequestInvalid
+from kedge.serving.door.callers import ANY, Callers
+from kedge.serving.door.heads import Head, KnownHeads, read_head, text_of
 from kedge.serving.door.paths import OPEN, Destination, place_of
 from kedge.serving.door.reading import (
     BODY_LIMIT,
@@ -26,7 +28,6 @@ from kedge.serving.door.reading import (
     Receive,
     Scope,
     Send,
-    header_length,
     is_csv,
     read_body,
 )
@@ -35,7 +36,7 @@ from kedge.serving.wire.answers import encode_answer
 from kedge.serving.wire.binary import read_binary
 from kedge.serving.wire.decoding import JsonReader
 from kedge.serving.wire.faults import fault_of, retry_seconds
-from kedge.serving.wire.limits import deadline_of, variant_of
+from kedge.serving.wire.limits import deadline_of, patience_of, variant_of
 from kedge.serving.wire.questions import InferRequest, InferResponse, ServingHost
 from kedge.serving.wire.rows import encode_predictions, encode_rows, read_csv, read_rows, wanted
 
@@ -51,12 +52,12 @@ AskedInference = tuple[InferRequest, bool]
 _log = logging.getLogger("kedge.serving")
 _DIRECT = 256
 _encode = msgspec.json.Encoder().encode
-_JSON: Headers = [(b"content-type", b"application/json")]
+_JSON: Headers = ((b"content-type", b"application/json"),)
 _BINARY = (b"content-type", b"application/octet-stream")
 _ID = b"x-request-id"
 
 
-class HttpReply(NamedTuple):
+class HttpReply(msgspec.Struct, frozen=True, gc=False):
     """What goes back."""
 
     status: int
@@ -66,19 +67,27 @@ class HttpReply(NamedTuple):
 
 class HttpDoor:
     """The ASGI application over what answers. With a token, all but `/v2` and the health routes
-    ask for it as a bearer.
+    ask for it as a bearer; without one, only callers are answered who name it as one of `hosts`.
 
-    `direct` are the targets, as they come over the wire, at which an inference was answered: `direct.py` takes them from
-    the connection. `begin` and `end` are the same for both ways.
+    `direct` are the targets, as they come over the wire, at which an inference was answered, `heads` the whole heads that
+    `takes` agreed to: `direct.py` takes their requests from the connection. `begin` and `end` are the same for both ways.
     """
 
     def __init__(
-        self, host: ServingHost, *, token: str | None = None, version: str = "", body_limit: int = BODY_LIMIT
+        self,
+        host: ServingHost,
+        *,
+        token: str | None = None,
+        version: str = "",
+        body_limit: int = BODY_LIMIT,
+        hosts: Collection[str] = (ANY,),
     ) -> None:
+        self._callers = Callers(hosts)
         self._host, self._version, self._limit = host, version, body_limit
         self._bearer = f"Bearer {token}".encode() if token else None
-        self.ask = host.ask
+        self.ask: Callable[[InferRequest], Any] = host.ask
         self.direct: dict[bytes, Destination] = {}
+        self.heads = KnownHeads()
         self._readers: dict[str, JsonReader] = {}
         self._answers: Mapping[str, Callable[..., Awaitable[HttpReply]]] = {
             "infer": self._infer,
@@ -102,8 +111,8 @@ class HttpDoor:
             path = scope["raw_path"].decode("latin-1") if "raw_path" in scope else scope["path"]
             place = place_of(path)
             given = dict(scope["headers"])
-            if self._bearer is not None:
-                self._require_token(given, path)
+            self._callers.require(given, scope["method"])
+            self._require_token(given, path)
             _require_method(scope, place)
             if answer := self._answers.get(place.answer):
                 reply = await answer(place, given, scope=scope, receive=receive)
@@ -130,10 +139,13 @@ class HttpDoor:
         return reply
 
     def _require_token(self, given: Given, path: str) -> None:
-        if path.rstrip("/") not in OPEN and not hmac.compare_digest(given.get(b"authorization", b""), self._bearer or b""):
+        if path.rstrip("/") not in OPEN and not self._admits(given):
             raise HttpRefusal(
                 401, "this server asks for a token: Authorization: Bearer TOKEN", (b"www-authenticate", b"Bearer")
             )
+
+    def _admits(self, given: Given) -> bool:
+        return self._bearer is None or hmac.compare_digest(given.get(b"authorization", b""), self._bearer)
 
     def _ready(self, place: Destination) -> object:
         if not self._host.ready(place.model or None, place.version):
@@ -145,41 +157,46 @@ class HttpDoor:
         return next(iter(self._host.models()), "")
 
     async def _infer(self, place: Destination, given: Given, *, scope: Scope, receive: Receive) -> HttpReply:
-        header_length(given)
-        asked = self.begin(place, given, raw=await read_body(given, receive, limit=self._limit))
+        head = read_head(place, given)
+        asked = self.begin(head, await read_body(given, receive, limit=self._limit))
         reply = self.end(await self._answer(asked[0], scope), asked)
         if len(self.direct) < _DIRECT:
             self.direct[scope.get("raw_path", b"")] = place
         return reply
 
-    def takes(self, target: bytes, given: Given) -> Destination | None:
-        """Say what a target names if an inference was answered there before, and this one is as plain as that."""
+    def takes(self, target: bytes, given: Given) -> Head | None:
+        """Give the head of a request if an inference was answered at its target before, and it is as plain as that; what
+        is wrong with any other, the long way says."""
         place = self.direct.get(target)
         if place is None or b"content-encoding" in given or b"transfer-encoding" in given:
             return None
-        length = given.get(b"content-length", b"")
-        return place if length.isdigit() and len(length) < 12 and int(length) <= self._limit else None
+        if not (self._callers.plain(given) and self._admits(given)):
+            return None
+        try:
+            head = read_head(place, given)
+        except (HttpRefusal, RequestInvalid):
+            return None
+        return head if 0 <= head.length <= self._limit else None
 
-    def begin(self, place: Destination, given: Given, *, raw: bytes) -> AskedInference:
-        """Read an inference request. Raises HttpRefusal or RequestInvalid."""
+    def begin(self, head: Head, raw: bytes, *, alone: bool = False) -> AskedInference:
+        """Read an inference request; `alone` where no other caller is connected. Raises RequestInvalid."""
         received = monotonic()
-        if self._bearer is not None:
-            self._require_token(given, "")
-        header = header_length(given)
-        reader = self._readers.get(place.model) or self._reader(place.model)
-        body = reader.read(raw) if header is None else read_binary(raw, header=header)
+        model = head.place.model
+        reader = self._readers.get(model) or self._reader(model)
+        body = reader.read(raw) if head.json is None else read_binary(raw, header=head.json)
         question = InferRequest(
-            model=place.model,
+            model=model,
             inputs=body.inputs,
-            version=place.version,
+            version=head.place.version,
             id=body.id,
             parameters=body.parameters,
             outputs=body.outputs,
-            deadline=deadline_of(body.parameters, given.get(b"kedge-timeout")),
-            variant=variant_of(given.get(b"kedge-variant")),
-            entity=_text(given.get(b"kedge-entity")),
+            deadline=deadline_of(body.parameters, head.seconds) if body.parameters or head.seconds else None,
+            variant=head.variant,
+            entity=head.entity,
             body=raw if body.id else None,
             received=received,
+            alone=alone,
         )
         return question, body.binary
 
@@ -208,9 +225,9 @@ class HttpDoor:
             id=rows.id,
             parameters=rows.parameters,
             outputs=wanted(metadata, readable=rows.readable),
-            deadline=deadline_of(rows.parameters, given.get(b"kedge-timeout")),
+            deadline=deadline_of(rows.parameters, patience_of(given.get(b"kedge-timeout"))),
             variant=variant_of(given.get(b"kedge-variant")),
-            entity=_text(given.get(b"kedge-entity")),
+            entity=text_of(given.get(b"kedge-entity")),
             body=raw if rows.id else None,
         )
         answer = await self._answer(question, scope)
@@ -263,15 +280,6 @@ def _headers(answer: InferResponse) -> Headers:
     if answer.id.isascii() and answer.id.isprintable():
         return [*_JSON, (_ID, answer.id.encode())]
     return _JSON
-
-
-def _text(header: bytes | None) -> str | None:
-    if header is None:
-        return None
-    try:
-        return header.decode()
-    except UnicodeError:
-        raise RequestInvalid("header Kedge-Entity is not UTF-8") from None
 
 
 def _require_method(scope: MutableMapping[str, Any], place: Destination) -> None:

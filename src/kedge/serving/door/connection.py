@@ -2,10 +2,11 @@
 
     waiting -> head (10 s, 64 KiB) -> body (120 s) -> answered -> waiting (5 s, uvicorn's own)
 Whoever sends a head or a body drop by drop is cut off; whoever hangs up has its question cancelled. A request that comes
-whole in one piece, as almost all do, costs two assignments.
+whole in one piece, as almost all do, costs two assignments, and one whose head is known (`heads.py`) no parser either.
 """
 
 import asyncio
+import re
 from collections import deque
 from typing import Any
 
@@ -17,6 +18,8 @@ from kedge.serving.door.direct import DirectCycle
 from kedge.serving.pending import Pending
 
 _HEAD_BYTES = 64 * 2**10
+_HEAD_END = b"\r\n\r\n"
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 _NO_HEADERS: deque[tuple[bytes, bytes]] = deque(maxlen=0)
 
 
@@ -61,16 +64,34 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived, and see to it that what is not whole yet becomes so in time."""
+        before: Any = self.cycle
+        door, between = self._door, self._state == "whole" and before.response_complete
+        if between and door is not None and not self.flow.write_paused:
+            known = door.heads.find(data)
+            if known is not None:
+                self._idle_since = None
+                self.cycle = direct = DirectCycle(self, door, head=known[0])  # type: ignore[assignment]
+                direct.ask(known[1])
+                return
         if self._state == "head":
             self._head_size += len(data)
+        elif self._state != "body":
+            end = data.find(_HEAD_END)
+            if len(data) > _HEAD_BYTES and not 0 <= end <= _HEAD_BYTES:
+                self._too_long()
+                return
+            # Another protocol that is offered (often HTTP/2) is not taken, and the parser would leave out the body.
+            if (offered := _UPGRADE.search(data, 0, end + 2)) is not None:
+                data = data[: offered.start()] + data[offered.end() :]
         super().data_received(data)
         if self._state == "whole":
-            if self.cycle.response_complete:  # blanks between two requests keep no connection open
-                self._time("waiting", self.head_seconds)
-            elif self._timed:
+            if self._timed:
                 self._time("", 0)
+            cycle: Any = self.cycle
+            if between and door is not None and cycle is not before and isinstance(cycle, DirectCycle):
+                door.heads.learn(data, cycle.head)
         elif self._state == "head" and self._head_size > _HEAD_BYTES:
-            self._refuse(431, f"the head of a request has at most {_HEAD_BYTES} bytes")
+            self._too_long()
         elif self._state not in (self._timed, "waiting"):
             self._time(self._state, self.head_seconds if self._state == "head" else self.body_seconds)
 
@@ -84,7 +105,8 @@ class Connection(HttpToolsProtocol):
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._wait_alive(self.timeout_keep_alive)
@@ -103,10 +125,11 @@ class Connection(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = None
+        """Do nothing: blanks between two requests keep no connection open."""
 
     def on_message_begin(self) -> None:
         """Begin a request."""
+        self._idle_since = None
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._state, self._head_size = "head", 0
 
@@ -156,11 +179,10 @@ class Connection(HttpToolsProtocol):
             or not parser.should_keep_alive()
         ):
             return False
-        given = dict(self.headers)
-        place = self._door.takes(self.url, given)
-        if place is None:
+        head = self._door.takes(self.url, dict(self.headers))
+        if head is None:
             return False
-        self._direct = self.cycle = DirectCycle(self, self._door, place=place, given=given)  # type: ignore[assignment]
+        self._direct = self.cycle = DirectCycle(self, self._door, head=head)  # type: ignore[assignment]
         return True
 
     def send_400_response(self, msg: str) -> None:
@@ -179,6 +201,9 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
             else:
                 self._refuse(408, f"the {self._state} of the request did not arrive in time")
+
+    def _too_long(self) -> None:
+        self._refuse(431, f"the head of a request has at most {_HEAD_BYTES} bytes")
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer without an application, where nothing is being answered yet, and hang up."""

@@ -1,14 +1,14 @@
 """The body of a request, read up to a limit, and what HTTP itself refuses: sizes, encodings, content types, methods."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 Given = Mapping[bytes, bytes]
 
 BODY_LIMIT = 16 * 2**20

@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     from kedge.serving.grpc.door import GrpcDoor
 
 
-def open_door(host: ServingHost, *, token: str | None, version: str, body_limit: int) -> "GrpcDoor":
-    """Make the gRPC door over what answers. Raises ConfigError where the extra is not installed."""
+def open_door(host: ServingHost, *, token: str | None, version: str, body_limit: int, shared: bool = False) -> "GrpcDoor":
+    """Make the gRPC door over what answers; `shared` with other processes on its port.
+
+    Raises ConfigError where the extra is not installed.
+    """
     try:
         from kedge.serving.grpc.door import GrpcDoor
     except ImportError as error:
         raise ConfigError(f"gRPC needs grpcio and protobuf ({error}): pip install 'kedge[grpc]'") from error
-    return GrpcDoor(host, token=token, version=version, body_limit=body_limit)
+    return GrpcDoor(host, token=token, version=version, body_limit=body_limit, shared=shared)

@@ -32,15 +32,27 @@ _Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 class GrpcDoor:
-    """The gRPC server over what answers. With a token, all but live and ready ask for it in `authorization`."""
+    """The gRPC server over what answers. With a token, all but live and ready ask for it in `authorization`. `shared`: other
+    processes of the same supervisor listen on the port, too; else nobody else may."""
 
     def __init__(
-        self, host: ServingHost, *, token: str | None = None, version: str = "", body_limit: int = BODY_LIMIT
+        self,
+        host: ServingHost,
+        *,
+        token: str | None = None,
+        version: str = "",
+        body_limit: int = BODY_LIMIT,
+        shared: bool = False,
     ) -> None:
         self._host, self._version = host, version
         self._bearer = f"Bearer {token}".encode() if token else None
         # Names and numbers beside the tensors are given room of their own.
-        limits = [("grpc.max_receive_message_length", body_limit + 2**16), ("grpc.max_send_message_length", -1)]
+        self._shared = shared
+        limits = [
+            ("grpc.so_reuseport", int(shared)),
+            ("grpc.max_receive_message_length", body_limit + 2**16),
+            ("grpc.max_send_message_length", -1),
+        ]
         self._server = grpc.aio.server(options=[*limits, ("grpc.max_metadata_size", 2**14)])
         answers = {
             "ServerLive": self._server_live,

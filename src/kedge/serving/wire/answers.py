@@ -1,11 +1,15 @@
 """Answers on the wire: the protocol's JSON, with tensors in binary behind it where the caller wants them so.
 
-Data is flat and row-major. A float that is not finite is null in JSON, which knows no other word for it.
+Data is flat and row-major. NaN is null in JSON; an infinity has no word there and would be taken for a missing value, so who
+is to get one is told to ask in binary.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any, NoReturn
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from kedge.errors import RequestInvalid
 from kedge.serving.wire.binary import SIZE, to_raw
@@ -14,7 +18,23 @@ from kedge.serving.wire.questions import InferRequest, InferResponse, Tensor
 _encode = msgspec.json.Encoder().encode
 
 
-class Encoded(NamedTuple):
+class _Said(msgspec.Struct, omit_defaults=True, gc=False):
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: list[Any] | UnsetType = UNSET
+    parameters: dict[str, int] | UnsetType = UNSET
+
+
+class _Answer(msgspec.Struct, gc=False):
+    model_name: str
+    model_version: str
+    id: str
+    parameters: Mapping[str, Any]
+    outputs: list[_Said]
+
+
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """The body of an answer; `header` is the length of its JSON where binary tensors follow it."""
 
     body: bytes
@@ -29,30 +49,33 @@ def encode_answer(answer: InferResponse, asked: InferRequest, *, binary: bool) -
     raw = {each.name for each in asked.outputs if each.binary} if asked.outputs is not None else None
     outputs, parts = [], []
     for tensor in answer.outputs:
-        said: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-        if binary if raw is None else tensor.name in raw:
+        name, datatype, shape = tensor.name, tensor.datatype, tensor.shape
+        if binary if raw is None else name in raw:
             part = to_raw(tensor)
-            said["parameters"] = {SIZE: len(part)}
+            outputs.append(_Said(name, datatype, shape, parameters={SIZE: len(part)}))
             parts.append(part)
         else:
-            said["data"] = plain(tensor)
-        outputs.append(said)
-    head = _encode(
-        {
-            "model_name": answer.model,
-            "model_version": answer.version,
-            "id": answer.id,
-            "parameters": answer.parameters,
-            "outputs": outputs,
-        }
-    )
+            outputs.append(_Said(name, datatype, shape, plain(tensor)))
+    head = _encode(_Answer(answer.model, answer.version, answer.id, answer.parameters, outputs))
     return Encoded(b"".join((head, *parts)), len(head)) if parts else Encoded(head)
+
+
+def require_sayable(name: str, flat: Sequence[Any]) -> None:
+    """Raise RequestInvalid for an infinity, which JSON cannot say."""
+    if inf in flat or -inf in flat:
+        _unsayable(name)
+
+
+def _unsayable(name: str) -> NoReturn:
+    raise RequestInvalid(f"output {name!r} holds an infinity, which JSON cannot say; ask for it with binary_data")
 
 
 def plain(tensor: Tensor) -> list[Any]:
     """Give the values of a tensor, flat, as JSON knows them. Raises RequestInvalid for bytes that are no text."""
     if tensor.datatype != "BYTES":
-        flat: list[Any] = tensor.data.ravel().tolist()
+        flat: list[Any] = (tensor.data if tensor.data.ndim == 1 else tensor.data.ravel()).tolist()
+        if inf in flat or -inf in flat:
+            _unsayable(tensor.name)
         return flat
     try:
         return tensor.text().ravel().tolist()

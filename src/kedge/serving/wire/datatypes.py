@@ -93,5 +93,4 @@ def array(values: Sequence[Any], datatype: Datatype, *, shape: tuple[int, ...]) 
         return flat.reshape(shape)
     if not packed:
         return np.empty(shape, datatype.dtype)
-    flat = np.frombuffer(packed, datatype.dtype)
-    return flat if shape == (count,) else flat.reshape(shape)
+    return np.ndarray(shape, datatype.dtype, packed)

@@ -94,7 +94,8 @@ class JsonReader:
 
     def read(self, body: bytes) -> InferBody:
         """Read a body. Raises RequestInvalid naming the input and what was expected."""
-        require_modest(body)
+        if len(body) > _MODEST:
+            require_modest(body)
         if self._floats and (known := _float_body(body)) is not None:
             return known
         frame = read_frame(body)
@@ -103,6 +104,7 @@ class JsonReader:
         return body_of(frame, tensors)
 
 
+_FP64 = DATATYPES["FP64"]
 _FLOATING = frozenset(name for name, each in DATATYPES.items() if each.floating)
 
 
@@ -116,15 +118,17 @@ def _float_body(body: bytes) -> InferBody | None:
             flat = _flattened(data, shape, depth=2) if len(shape) == 2 and data and type(data[0]) is list else data
             if tensor.datatype != "FP64" or tensor.parameters or len(flat) != prod(shape):
                 return None
-            tensors.append(Tensor(tensor.name, "FP64", shape, array(flat, DATATYPES["FP64"], shape=shape)))
+            tensors.append(Tensor(tensor.name, "FP64", shape, array(flat, _FP64, shape=shape), bounded=True))
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, TypeError):
         return None
+    if len(body) < _SHORT and body.count(b":") == 1 + 4 * len(tensors):
+        return InferBody(tensors, None, None, {})  # each tensor's four keys and no other, so none is there twice
     return body_of(frame, tensors) if _colons(body, most=(keys := _keys(frame))) == keys else None
 
 
 def require_modest(body: bytes) -> None:
     """Raise RequestInvalid for a long body of next to nothing but brackets: each costs thirty times its byte in memory."""
-    if len(body) > 2**20:
+    if len(body) > _MODEST:
         for bracket, most, what in ((b"[", _MOST_LISTS, "lists"), (b"{", _MOST_OBJECTS, "objects")):
             if body.count(bracket) > most:
                 refuse(f"the body has more than {most} {what}; send data flat, in binary, or fewer rows at once")
@@ -157,6 +161,7 @@ def _not_a_request(body: bytes, error: Exception) -> NoReturn:
     refuse(f"the body is not {_WHAT}" if name is None else f"input {name!r}", error)
 
 
+_MODEST, _SHORT = 2**20, 2**12
 _MOST_LISTS = 1_000_000
 _MOST_OBJECTS = 200_000
 _WHAT = "an inference request"
@@ -175,12 +180,11 @@ def body_of(frame: RequestFrame | _FloatFrame, tensors: Sequence[Tensor]) -> Inf
     """Put together what a frame and its tensors say. Raises RequestInvalid for what is not offered here."""
     parameters = frame.parameters or {}
     binary = bool(parameters) and _flag(parameters, "binary_data_output")
-    return InferBody(tensors, frame.id or None, _wanted(frame.outputs or None, binary=binary), parameters, binary)
+    wanted = _wanted(frame.outputs, binary=binary) if frame.outputs else None
+    return InferBody(tensors, frame.id or None, wanted, parameters, binary)
 
 
-def _wanted(outputs: Iterable[WantedFrame] | None, *, binary: bool) -> list[Wanted] | None:
-    if outputs is None:
-        return None
+def _wanted(outputs: Iterable[WantedFrame], *, binary: bool) -> list[Wanted]:
     wanted = []
     for output in outputs:
         given = output.parameters or {}
@@ -318,7 +322,7 @@ def _keys(frame: RequestFrame | _FloatFrame) -> int:
 
 def _colons(body: bytes, *, most: int) -> int:
     """Count the colons of a body, up to one more than `most`. In a long one, skipping to the next beats counting."""
-    if len(body) < 4096:
+    if len(body) < _SHORT:
         return body.count(b":")
     found, at = 0, body.find(b":")
     while at >= 0 and found <= most:

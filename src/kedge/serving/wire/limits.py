@@ -11,20 +11,30 @@ VARIANTS = ("champion", "challenger")
 _LONGEST = 86_400.0
 
 
-def deadline_of(parameters: Mapping[str, Any], header: bytes | str | None = None) -> float | None:
-    """Tell until when a caller waits, in seconds of `time.monotonic()`; None where it does not say.
+def patience_of(header: bytes | None) -> float | None:
+    """Read how many seconds a caller waits from the header Kedge-Timeout, None where there is none.
 
-    It says so in the parameter `timeout` (microseconds, as Triton's clients do) or in the header Kedge-Timeout (seconds).
     Raises RequestInvalid for a time that is not positive.
     """
-    if header is not None:
-        try:
-            seconds = float(header)
-        except ValueError:
-            seconds = -1.0
-        if not (isfinite(seconds) and seconds > 0):
-            raise RequestInvalid("header Kedge-Timeout is a number of seconds above 0, such as 0.25")
-        return time.monotonic() + min(seconds, _LONGEST)
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = -1.0
+    if not (isfinite(seconds) and seconds > 0):
+        raise RequestInvalid("header Kedge-Timeout is a number of seconds above 0, such as 0.25")
+    return min(seconds, _LONGEST)
+
+
+def deadline_of(parameters: Mapping[str, Any], patience: float | None = None) -> float | None:
+    """Tell until when a caller waits, in seconds of `time.monotonic()`; None where it does not say.
+
+    It says so by its header (`patience`, in seconds) or in the parameter `timeout` (microseconds, as Triton's clients do).
+    Raises RequestInvalid for a parameter that is no such number.
+    """
+    if patience is not None:
+        return time.monotonic() + patience
     if "timeout" not in parameters:
         return None
     given = parameters["timeout"]

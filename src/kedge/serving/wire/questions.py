@@ -23,6 +23,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     `data` has the shape `shape`, C order, and the datatype's dtype (`datatypes.DTYPES`); where it came in binary it is a
     read-only view of the request's bytes. BYTES is an object array of `str` (from JSON) or `bytes` (binary, gRPC). JSON's
     null is NaN in a float; elsewhere `missing` is True there (bool, same shape) and `data` holds zero, for BYTES None.
+    `bounded` says of FP64 that no element is an infinity: they were read from JSON, which has none.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Tensor(msgspec.Struct, frozen=True, eq=False, gc=False):
     shape: tuple[int, ...]
     data: NDArray[Any]
     missing: NDArray[np.bool_] | None = None
+    bounded: bool = False
 
     def text(self) -> NDArray[np.object_]:
         """Give a BYTES tensor's elements as `str` (None where missing). Raises RequestInvalid where one is not UTF-8."""
@@ -56,6 +58,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False
     `time.monotonic()`: after it nobody waits. `variant` ("champion", "challenger") and `entity` (what the traffic is split
     by) are a tester's override. `body` is what came over the wire where the caller gave an id: the same id with the same
     body is the same question. `received` is when a door began to read it (seconds of `time.monotonic()`; 0: not known).
+    `alone` says that no other caller is connected: there is nobody to be answered together with.
     """
 
     model: str
@@ -69,6 +72,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False
     entity: str | None = None
     body: bytes | None = None
     received: float = 0.0
+    alone: bool = False
 
 
 class InferResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):
@@ -85,12 +89,15 @@ class InferResponse(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=Fals
     serialized: Callable[[float], None] | None = None
 
 
-class TensorMetadata(msgspec.Struct, frozen=True):
-    """One input or output as a model declares it; -1 is an axis of any length."""
+class TensorMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One input or output as a model declares it; -1 is an axis of any length. An `optional` input may be left out. `labels`
+    name the places along an output's last axis, such as the classes of probabilities."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    optional: bool = False
+    labels: tuple[str, ...] = ()
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):

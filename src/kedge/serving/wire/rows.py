@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kedge.serving.wire.answers import plain
+from kedge.serving.wire.answers import plain, require_sayable
 from kedge.serving.wire.decoding import TensorFrame, plain_json, read_tensor, refuse, require_modest, require_unique
 from kedge.serving.wire.questions import OURS, InferResponse, ModelMetadata, Tensor, TensorMetadata, Wanted
 
@@ -69,7 +69,7 @@ def read_rows(body: bytes, model: ModelMetadata) -> Rows:
     elif all(isinstance(row, dict) for row in given):
         tensors = _records(given, model)
     else:
-        tensors = [_matrix(given, model, form=form)]
+        tensors = _listing(given, model, form=form)
     if sheet.id is not None and len(sheet.id) > 200:
         refuse("id has more than 200 characters")
     return Rows(tensors, sheet.id or None, sheet.parameters or sheet.params or {}, readable=form == "rows")
@@ -149,14 +149,18 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]], *, model: ModelM
 
 
 def _records(rows: Sequence[Mapping[str, Any]], model: ModelMetadata) -> list[Tensor]:
-    names = {each.name: None for each in model.inputs}
+    names = {each.name: None for each in model.inputs if not each.optional}
+    more: dict[str, None] = {}
     for place, row in enumerate(rows):
         if row.keys() == names.keys():
             continue
-        if unknown := [name for name in row if name not in names]:
-            refuse(f"row {place}: unknown input {_listed(unknown)}; this model takes {_listed(names)}")
-        refuse(f"row {place}: missing input {_listed(n for n in names if n not in row)}; this model takes {_listed(names)}")
-    return _columns({name: [row[name] for row in rows] for name in names}, model)
+        known = dict.fromkeys(each.name for each in model.inputs)
+        if unknown := [name for name in row if name not in known]:
+            refuse(f"row {place}: unknown input {_listed(unknown)}; this model takes {_listed(known)}")
+        if missing := [name for name in names if name not in row]:
+            refuse(f"row {place}: missing input {_listed(missing)}; this model takes {_listed(names)}")
+        more.update(dict.fromkeys(name for name in row if name not in names))
+    return _columns({name: [row.get(name) for row in rows] for name in (*names, *more)}, model)
 
 
 def _columns(columns: Mapping[str, Any], model: ModelMetadata) -> list[Tensor]:
@@ -166,13 +170,15 @@ def _columns(columns: Mapping[str, Any], model: ModelMetadata) -> list[Tensor]:
     return [_tensor(known[name], values) for name, values in columns.items()]
 
 
-def _matrix(rows: Sequence[Any], model: ModelMetadata, *, form: str) -> Tensor:
-    """Read rows that are lists, not objects: those of the only input, or a matrix with a column for each input."""
-    if len(model.inputs) == 1:
-        return _tensor(model.inputs[0], list(rows))
+def _listing(rows: Sequence[Any], model: ModelMetadata, *, form: str) -> list[Tensor]:
+    """Read rows that are lists, not objects: those of the only input, a matrix of numbers, or a value for each input."""
+    if len(asked := [each for each in model.inputs if not each.optional]) == 1:
+        return [_tensor(asked[0], list(rows))]
     if not rows or not all(isinstance(row, list) for row in rows):
         refuse(f"{form}: each row is an object with the inputs by name, or a list of all of them in their order")
-    return _tensor(TensorMetadata("input", "FP64", (-1, -1)), list(rows))
+    if all(each.datatype in ("FP64", "INT64") and each.shape == (-1,) for each in asked):
+        return [_tensor(TensorMetadata("input", "FP64", (-1, -1)), list(rows))]
+    return _table([each.name for each in asked], rows, model=model)
 
 
 def _tensor(told: TensorMetadata, values: Any) -> Tensor:
@@ -185,8 +191,9 @@ def _tensor(told: TensorMetadata, values: Any) -> Tensor:
         shape.append(len(inner))
     datatype = told.datatype
     if "INT" in datatype and any(isinstance(value, float) for value in values):
-        # A column with a missing value is held as floats by who knows no integer NaN; the engine asks for whole numbers.
-        datatype = "FP64"
+        # A column with a missing value is held as floats by who knows no integer NaN. What is not whole the engine refuses.
+        values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+        datatype = "FP64" if any(isinstance(value, float) for value in values) else datatype
     try:
         data = msgspec.Raw(_encode(values))
     except OverflowError:
@@ -220,6 +227,8 @@ def _row_objects(outputs: Iterable[Tensor]) -> list[dict[str, Any]]:
 def _nested(tensor: Tensor) -> list[Any]:
     if tensor.datatype == "BYTES" and len(tensor.shape) == 1:
         return plain(tensor)
+    if tensor.datatype != "BYTES":
+        require_sayable(tensor.name, tensor.data.ravel().tolist() if tensor.data.ndim > 1 else tensor.data.tolist())
     values: list[Any] = (tensor.text() if tensor.datatype == "BYTES" else tensor.data).tolist()
     return values
 
