@@ -30,7 +30,9 @@ def test_every_page_answers(client, path):
     assert answer.status_code == 200, answer.text[:500]
 
 
-@pytest.mark.parametrize("path", ["loop", "models", "runs", "datasets", "alerts", "events", "ledger", "health", "version"])
+@pytest.mark.parametrize(
+    "path", ["loop", "models", "runs", "datasets", "alerts", "alerting", "events", "ledger", "health", "version"]
+)
 def test_every_read_answers(client, path):
     assert client.get(f"/api/v1/{path}").status_code == 200
 

@@ -65,6 +65,16 @@ def test_the_page_leads_to_the_rollout_and_back(client):
     assert "/models/idle/rollout" not in idle
 
 
+def test_a_version_goes_on_trial_from_its_page(client):
+    """Not one that is served already; the form has the rules of any model, and who sends it says why."""
+    page = client.get("/models/idle/versions/1").text
+    assert '<a class="button" href="/models/idle/deploy?version=1">Deploy</a>' in page
+    for served in (1, 2):
+        assert "/models/late/deploy" not in client.get(f"/models/late/versions/{served}").text
+    form = client.get("/models/idle/deploy", params={"version": 1})
+    assert (form.status_code, 'value="canary"' in form.text) == (200, True)
+
+
 def test_a_shadow_has_a_copy_of_the_traffic_paused_or_not(client):
     assert "v2 is on trial with a copy of the traffic" in client.get("/models").text
     assert client.post("/api/v1/models/late/pause", json=WHY).status_code == 200

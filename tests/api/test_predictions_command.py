@@ -51,6 +51,16 @@ def test_predictions_are_listed_compacted_and_erased(kedge, tmp_path):
     assert "r-1.0" not in kedge("list", "--columns", "*", "--limit", "0")
 
 
+def test_many_columns_stand_one_below_the_other(kedge, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    told = kedge("list", "--columns", "*", "--limit", "1")
+    title, first, *lines = told.splitlines()
+    assert (title, first) == ("1 prediction", "")
+    shown = dict(line.split(maxsplit=1) for line in lines)
+    assert (shown["id"], "feature_x" in shown, "truth" in shown) == ("r-2.0", True, False)
+    assert max(map(len, lines)) <= 80
+
+
 def test_what_cannot_be_asked_is_said(kedge):
     assert "no column nothing" in kedge("list", "--columns", "nothing", code=1)
     assert "cannot be asked of the log" in kedge("list", "--where", "(", code=1)
@@ -80,3 +90,27 @@ def test_python_gives_a_frame(kedge):
         api.predictions(where="nothing = 1")
     with pytest.raises(NotFound):
         api.predictions(store="none")
+
+
+def test_windows_of_the_log_are_compared_with_tables_and_with_one_another(kedge, tmp_path):
+    def compared(*words: str) -> dict:
+        given = ["monitor", "compare", *words, "--json"]
+        told = CliRunner().invoke(application(given), given, catch_exceptions=False)
+        assert told.exit_code == 0, told.output
+        return json.loads(told.stdout)
+
+    served = json.loads(kedge("list", "--columns", "*", "--limit", "0", "--json"))
+    features = [name for name in served[0] if name.startswith("feature_")]
+    table = pl.DataFrame({name.removeprefix("feature_"): [row[name] for row in served] for name in features})
+    table.with_columns(label=1).write_parquet("train.parquet")
+    window = f"predictions:{served[0]['model']}"
+    found = compared("train.parquet", window)
+    assert {column["name"] for column in found["columns"]} == set(table.columns)
+    assert (found["rows_current"], found["moved"]) == (4, False)
+    both = compared(f"{window}@2013-01-01..2013-01-01T11:00", f"{window}@2013-01-01T11:00")
+    assert (both["rows_reference"], both["rows_current"]) == (2, 2)
+    assert "prediction" in {column["name"] for column in both["columns"]}
+    with pytest.raises(RequestInvalid, match="has no predictions"):
+        compared("train.parquet", f"{window}@2030-01-01")
+    with pytest.raises(RequestInvalid, match="'noon' is no time"):
+        compared("train.parquet", f"{window}@noon")

@@ -4,6 +4,7 @@ import json
 import threading
 from urllib.request import urlopen
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -19,6 +20,7 @@ from kedge.cli.main import application
 from kedge.config import bare_project, settings
 from kedge.errors import KedgeError, ModelRefused, RequestInvalid
 from kedge.server.application import application as control_plane
+from kedge.serving.host import host_of
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(200, 2))
@@ -109,8 +111,30 @@ def test_a_model_in_memory_is_registered_and_answers_as_it_does(here):
         kedge.register_model(MODEL, "other")
     with pytest.raises(RequestInvalid, match="fits none of the model formats"):
         kedge.register_model(object(), "other", example=FRAME)
+    module = type("Net", (type("Module", (), {"__module__": "torch.nn.modules.module"}),), {})
+    with pytest.raises(RequestInvalid, match=r"Net is a PyTorch module: write it by torch\.export\.save"):
+        kedge.register_model(module(), "other", example=FRAME)
     with pytest.raises(RequestInvalid, match="has no rows"):
         kedge.register_model(MODEL, "other", example=FRAME.head(0))
+
+
+def test_the_classes_are_named_in_the_order_of_their_probabilities(here, inline):
+    several = HistGradientBoostingClassifier(max_iter=2).fit(X, np.array(["late", "early", "on time"])[np.arange(200) % 3])
+    assert kedge.register_model(several, "when", example=FRAME).number == 1
+    told = CliRunner().invoke(application(["deploy", "when@1"]), ["deploy", "when@1"])
+    assert told.exit_code == 0, told.output
+    house = open_house(settings(here), bare_project(here), writer="serve")
+    host = host_of(house)
+    host.load("when")
+    outputs = json.loads(msgspec.json.encode(host.metadata("when")))["outputs"]
+    house.close()
+    assert outputs[1] == {
+        "name": "probabilities",
+        "datatype": "FP64",
+        "shape": [-1, 3],
+        "labels": ["early", "late", "on time"],
+    }
+    assert "labels" not in outputs[0]
 
 
 def test_what_a_run_logged_with_an_example_is_looked_at_when_it_is_to_be_served(here, inline):

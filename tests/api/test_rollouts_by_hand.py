@@ -1,7 +1,6 @@
 """Rollouts by hand over HTTP and on the command line: each verb names who and why; a refusal says what would be right."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from litestar.testing import TestClient
@@ -29,9 +28,8 @@ def with_rollout(house):
     """Give a filled house the real room, over its own store."""
     meta = house.meta
     registry = Registry(models=meta.models, blobs=house.blobs, tables=None, evaluation=None, clock=house.clock)
-    notifier = SimpleNamespace(notify=lambda alert: None)
     parts = {"deployments": meta.deployments, "registry": registry}
-    house.rollout = Rollout(**parts, watches=meta.watches, notifier=notifier, clock=house.clock)
+    house.rollout = Rollout(**parts, watches=meta.watches, clock=house.clock)
     house.by_hand = ByHand(catalog=house.catalog, **parts, rollout=house.rollout)
     return house
 

@@ -9,11 +9,13 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse, fortnight, year
 from tests.ui.seed import DAY, END, MODEL, START
 
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task
 from kedge.domain.ids import digest_of
-from kedge.domain.monitoring import Alert, AlertKind, Block, ColumnProfile, Profile
+from kedge.domain.monitoring import Block, ColumnProfile, Profile
 from kedge.domain.registry import Signature, candidate_tags
+from kedge.domain.retraining import TurnEnd
 from kedge.domain.rollout import Strategy
 from kedge.server.application import application
 from kedge.server.reading.ahead import ahead
@@ -26,6 +28,7 @@ from kedge.server.reading.shapes import shape_of
 from kedge.server.reading.state import State
 from kedge.server.reading.stations import stations
 from kedge.server.reading.weeks import mean_of, weeks_of
+from kedge.server.reading.windows import gather
 from kedge.storage.sql import open_store
 from kedge.web import words
 
@@ -48,11 +51,18 @@ def with_risk(scene, **more):
 
 
 def test_all_is_well_and_on_trial(scene):
-    spoken = verdict(scene)
+    still = replace(scene, healths=(*scene.healths[:-1], replace(scene.health, drift=())))
+    spoken = verdict(still)
     assert spoken.state is State.WELL
     assert spoken.say.startswith("All is well: v5 is within the loss you accepted, ")
     assert spoken.say.endswith(", and v6 is on trial with a quarter of the traffic.")
-    assert "Two of 19 features drift; drift alone retrains nothing." in spoken.sub
+
+
+def test_what_moved_is_named_and_is_no_reason_to_train(scene):
+    spoken = verdict(scene)
+    assert spoken.state is State.WATCH
+    assert spoken.say.startswith("v5 is within the loss you accepted, ")
+    assert "Two of 19 features drift since 27 Dec; drift alone retrains nothing." in spoken.sub
 
 
 def test_nothing_is_live_yet(empty):
@@ -82,7 +92,9 @@ def test_above_the_limit_without_certainty_is_a_watch(scene):
 
 
 def test_no_labels_is_holding_never_well(scene):
-    bare = replace(scene, healths=tuple(replace(health, blocks=(), risk=None, labels=0) for health in scene.healths))
+    bare = replace(
+        scene, healths=tuple(replace(health, blocks=(), risk=None, labels=0) for health in scene.healths), blocks=()
+    )
     spoken = verdict(bare)
     assert spoken.state is State.HOLDS
     assert "no ground truth has come yet" in spoken.say
@@ -197,7 +209,8 @@ def test_weeks_cover_the_labelled_life_and_leave_gaps(scene):
         replace(health, blocks=tuple(block for block in health.blocks if not cut <= block.day < cut + 7 * DAY))
         for health in scene.healths
     )
-    assert [week.live is None for week in weeks_of(replace(scene, healths=gone))].count(True) == 1
+    cut_out = replace(scene, healths=gone, blocks=gather(scene.model, gone).blocks)
+    assert [week.live is None for week in weeks_of(cut_out)].count(True) == 1
 
 
 def test_the_ledger_says_when(scene):
@@ -222,6 +235,9 @@ def test_an_order_that_came_to_nothing_is_not_told_as_one_that_runs(scene, kind,
     ordered = replace(scene, entries=(*scene.entries[:-1], replace(scene.entry, decision="retrain")), alerts=())
     assert retraining_line(ordered) == "Retraining was ordered."
     assert stations(ordered)[-1].word == "ordered"
+    ended = replace(ordered, ended=TurnEnd(outcome="released", at=scene.now, words="version 6 of it is champion", version=6))
+    assert retraining_line(ended) == "Retraining was ordered: version 6 of it is champion."
+    assert stations(ended)[-1].word == "made v6"
     alert = Alert(key="k", model=MODEL, kind=kind, message="m", raised_at=scene.entry.decided_at)
     stopped = replace(ordered, alerts=(alert,))
     assert retraining_line(stopped) == f"Retraining was ordered, {said}."

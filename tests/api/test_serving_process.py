@@ -1,5 +1,6 @@
 """The data plane as a process, with the real client: signals, kills, a taken port, hostile wire."""
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -9,7 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
 import pytest
+from tests.unit.serving.doors import EchoHost
 from tests.unit.serving.process import house_of
 from tritonclient.grpc import InferenceServerClient
 
@@ -17,6 +21,8 @@ from kedge.client.inference import InferenceClient
 from kedge.domain.ids import split_prediction_id
 from kedge.domain.records import decode_batch
 from kedge.errors import ConfigError, KedgeError, NotFound, PortInUse, RequestInvalid
+from kedge.serving.grpc import open_door
+from kedge.serving.listening import require_free
 from kedge.serving.server import serve
 from kedge.storage.journal import FileJournal
 
@@ -123,6 +129,46 @@ def test_the_grpc_door_opens_and_drains_with_the_process(start: Callable[..., St
     assert process.wait(10) == 0
 
 
+def test_a_taken_grpc_port_is_told_even_where_its_holder_would_share(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match="choose another with --grpc-port"):
+            require_free("127.0.0.1", port)
+        with pytest.raises(PortInUse, match="choose another with --grpc-port"):
+            asyncio.run(_grpc_on(port))
+    require_free("127.0.0.1", port)
+
+
+async def _grpc_on(port: int) -> None:
+    door = open_door(EchoHost(), token=None, version="9", body_limit=1000)
+    try:
+        await door.start("127.0.0.1", port)
+    finally:
+        await door.stop(0)
+
+
+def test_a_page_of_another_site_gets_no_answer_from_a_local_server(start: Callable[..., Started], tmp_path: Path) -> None:
+    _, url = start()
+    body = msgspec.json.encode({"rows": [{name: each[0] for name, each in COLUMNS.items()}]})
+    path = "/v1/models/flights:predict"
+    home = url.removeprefix("http://")
+    for headers, status in (
+        ({}, 200),
+        ({"host": "evil.example:8500"}, 421),
+        ({"host": f"localhost:{home.rpartition(':')[2]}"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": f"http://{home}"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({}, 200),
+    ):
+        answered = httpx.post(url + path, content=body, headers={"content-type": "application/json", **headers})
+        assert (headers, answered.status_code) == (headers, status)
+    assert len(logged(tmp_path)) == 4
+
+
 def test_a_taken_port_and_an_open_host_are_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortInUse, match="choose another with --port"):
         serve(house_of(tmp_path), port=taken.getsockname()[1])
@@ -147,15 +193,15 @@ def exchange(url: str, data: bytes, *, end: bool = True) -> bytes:
 
 def test_no_second_request_is_smuggled_and_no_long_body_read(start: Callable[..., Started]) -> None:
     _, url = start()
-    head = b"POST /v2/models/flights/infer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    hidden = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"POST /v2/models/flights/infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    hidden = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
     both = head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden
     assert b"live" not in exchange(url, both)
     assert exchange(url, head + b"Content-Length: 99999999\r\n\r\n{").startswith(b"HTTP/1.1 413")
     assert exchange(url, head + b"Content-Length: -1\r\n\r\n").startswith(b"HTTP/1.1 400")
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n"
     assert b'{"error":' in exchange(url, chunked)
-    closing = hidden.replace(b"x\r\n", b"x\r\nConnection: close\r\n")
+    closing = hidden.replace(b"localhost\r\n", b"localhost\r\nConnection: close\r\n")
     assert exchange(url, hidden + closing, end=False).count(b'{"live":true}') == 2
     with pytest.raises(KedgeError, match="HTTP 404"):
         InferenceClient(url + "/prefix").metadata("flights")

@@ -173,6 +173,39 @@ def test_the_short_way_and_the_long_answer_byte_for_byte_alike(ports: Ports, bod
                 assert one(wire) == answer
 
 
+def test_a_head_that_was_read_before_asks_with_another_body_and_with_no_other_length(ports: Ports) -> None:
+    def distance(of: int) -> bytes:
+        return GOOD.replace(b"100.0", b"%d.0" % of)
+
+    def answered(wire: socket.socket) -> float:
+        return float(msgspec.json.decode(one(wire).partition(b"\r\n\r\n")[2])["outputs"][0]["data"][0])
+
+    head = infer(GOOD).removesuffix(GOOD)
+    with connected(ports) as wire:
+        for of in (100, 200, 300, 400):  # read on the long way, on the short, and then known
+            wire.sendall(head + distance(of))
+            assert answered(wire) == of / 1000
+        wire.sendall(head + distance(500) + head + distance(600))
+        both = b""
+        while both.count(b"HTTP/1.1 200") < 2 or not both.endswith(b"]}"):
+            both += wire.recv(65536)
+        assert both.index(b'"data":[0.5') < both.index(b'"data":[0.6')
+        for parts in ((head, distance(700)), (head[:20], head[20:] + distance(700)), (head + GOOD[:9], distance(700)[9:])):
+            for part in parts:
+                wire.sendall(part)
+                time.sleep(0.05)
+            assert answered(wire) == 0.7
+        wire.sendall(b"\r\n" + head + distance(800))
+        assert answered(wire) == 0.8
+        wire.sendall(head + b"{" * len(GOOD))
+        assert one(wire).startswith(b"HTTP/1.1 400")
+        wire.sendall(head + distance(900))
+        assert answered(wire) == 0.9
+        wire.sendall(head + distance(100) + b"\r\nGET / HTTP/1.1 smuggled\r\n\r\n")
+        assert rest(wire).count(b"HTTP/1.1 400") == 1
+    alive(ports)
+
+
 def test_a_direct_request_behind_another_waits_for_it(ports: Ports) -> None:
     slow = msgspec.json.encode(flights(1, id="slow", parameters={"raise": "later"}))
     answer = exchange(ports, infer(slow) + infer(GOOD) + infer(slow) + LAST)
@@ -207,6 +240,7 @@ def test_heads_and_trailers_have_an_end(ports: Ports) -> None:
         while send(wire, b"X-%s: y\r\n" % (b"a" * 1000)):
             pass
     assert exchange(ports, b"GET /" + b"a" * 600_000).startswith(b"HTTP/1.1 431")
+    assert exchange(ports, LAST.replace(b"\r\n", b"\r\nX: " + b"a" * 70_000 + b"\r\n", 1)).startswith(b"HTTP/1.1 431")
     with connected(ports) as wire:
         wire.sendall(INFER + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
         begun = time.monotonic()
@@ -262,3 +296,15 @@ def test_no_other_protocol_is_switched_to(ports: Ports, upgrade: bytes) -> None:
         wire.sendall(LIVE.replace(b"x\r\n", more))
         assert wire.recv(65536).startswith(b"HTTP/1.1 200")
     assert b"400" in exchange(ports, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")[:20]
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])
+def test_a_body_is_read_beside_an_offer_of_another_protocol(ports: Ports, name: bytes) -> None:
+    """Clients that prefer HTTP/2 offer it with their first request, and send that whole in HTTP/1.1."""
+    body = msgspec.json.encode(flights(2))
+    offers = (b"Connection: Upgrade, HTTP2-Settings", name + b": h2c", b"HTTP2-Settings: AAMAAABk")
+    with connected(ports) as wire:
+        for request in (infer(body, *offers), infer(body)):
+            wire.sendall(request)
+            assert wire.recv(65536).startswith(b"HTTP/1.1 200")
+    assert exchange(ports, infer(body, name + b": h2c", b"Connection: close")).startswith(b"HTTP/1.1 200")

@@ -1,10 +1,12 @@
 """Models of named arrays behind the host of a real house: asked, refused, on trial, logged."""
 
 import asyncio
+import gc
 import io
 import json
 import threading
-from datetime import UTC, datetime
+import weakref
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import msgspec
@@ -23,6 +25,7 @@ from kedge.domain.records import decode_batch
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.domain.serving import TensorSignature, TensorSpec
 from kedge.errors import DeadlineExceeded, ModelRefused, Overloaded, RequestInvalid
+from kedge.monitoring.answer_log import PredictionQuery
 from kedge.serving.host import host_of
 from kedge.serving.tensors import read_arrays
 from kedge.serving.wire.questions import InferRequest, Tensor, Wanted
@@ -65,12 +68,12 @@ def house(tmp_path_factory):
     opened.close()
 
 
-def deploy(house, **changes):
-    newest = house.meta.deployments.find(NAME)
+def deploy(house, name=NAME, **changes):
+    newest = house.meta.deployments.find(name)
     revision = newest.revision + 1 if newest else 1
     facts = {"champion": 1, "since": datetime(2026, 1, 1, tzinfo=UTC), "actor": "ana", "reason": "test"}
-    deployment = Deployment(model=NAME, revision=revision, **{**facts, **changes})
-    house.meta.deployments.put(deployment, event("deployed", revision))
+    deployment = Deployment(model=name, revision=revision, **{**facts, **changes})
+    house.meta.deployments.put(deployment, event(f"deployed {name}", revision))
 
 
 def question(image=IMAGE, id=ID, **more):
@@ -112,9 +115,25 @@ def test_named_arrays_are_answered_described_and_logged(house):
     assert [each.name for each in picked.outputs] == ["version", "mean", "prediction_id"]
     assert picked.outputs[0].data.tolist() == [1, 1, 1]
     assert picked.outputs[2].data.tolist() == [f"{picked.id}.{row}" for row in range(3)]
-    with pytest.raises(ModelRefused, match="not computed again"):
+    with pytest.raises(ModelRefused, match="cannot be computed again: its inputs image are not in the log"):
         house.evaluation.recompute(house.registry.servable(NAME, 1), record, row=0)
     assert onnx.__version__
+
+
+def test_ground_truth_of_named_arrays_goes_by_prediction_or_by_entity(house):
+    deploy(house)
+    asked(host_of(house), question(entity="e-truth"))
+    record = logged(house)[-1]
+    waits = {"known_at": record.at, "horizon": timedelta(days=1), "within": timedelta(days=1)}
+    by_id = house.ground_truth.tell(NAME, [1.0, 2.0], predictions=[f"{record.request}.0", f"{record.request}.1"], **waits)
+    assert (by_id.recorded, by_id.unknown) == (2, 0)
+    by_entity = house.ground_truth.tell(NAME, [3.0], entities=["e-truth"], times=[record.at + timedelta(minutes=1)], **waits)
+    assert by_entity.recorded == 1
+    rows = house.answers.select(PredictionQuery(entity="e-truth", columns=("id", "output", "output_same", "truth"))).sort(
+        "id"
+    )
+    told = [(f"{record.request}.{row}", mean, row + 5, row + 1.0) for row, mean in enumerate((1.5, 5.5, 9.5))]
+    assert rows.rows() == told
 
 
 def test_a_version_on_trial_answers_its_share_and_a_shadow_answers_unused(house):
@@ -138,12 +157,11 @@ def test_a_model_that_fails_harms_no_other_caller_and_a_challenger_nobody(house)
     deploy(house, challenger=2, share=1.0, salt="s")
     host = host_of(house)
     asked(host, question())
-    run = house.loader.run
 
-    def failing(model, inputs):
-        if model.number == 2 or len(inputs["id"]) == 1:
+    def failing(loaded, inputs):
+        if loaded.servable.number == 2 or len(inputs["id"]) == 1:
             raise ValueError("broken")
-        return run(model, inputs)
+        return loaded.run(inputs)
 
     plane = host.planes[-1]
     plane._tensors._run = failing
@@ -154,15 +172,96 @@ def test_a_model_that_fails_harms_no_other_caller_and_a_challenger_nobody(house)
     assert "the model failed on these inputs: ValueError: broken" in str(bad)
 
 
+def test_what_the_log_has_whole_is_computed_again(house):
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "x"], ["squared"])],
+        "g",
+        [value("x", TensorProto.FLOAT, [None, 1])],
+        [value("squared", TensorProto.FLOAT, [None, 1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    x, out = np.array([[0.1], [0.2], [0.3]], np.float32), io.BytesIO()
+    np.savez(out, x=x)
+    about = json.dumps({"example": "e.npz"}).encode()
+    house.given.register("square", {"n.onnx": model, "e.npz": out.getvalue(), "kedge.json": about}, actor="ana")
+    deploy(house, ModelName("square"))
+    asked(host_of(house), InferRequest(model="square", inputs=[Tensor("x", "FP32", (3, 1), x)]))
+    record, servable = logged(house)[-1], house.registry.servable("square", 1)
+    done = house.evaluation.recompute(servable, record, row=1)
+    assert (done.equal, done.logged, done.batch_rows) == (True, record.outputs[1], 3)
+    other = msgspec.structs.replace(record, outputs=[0.0] * 3)
+    assert not house.evaluation.recompute(servable, other, row=1).equal
+    for changes, why in (({"rows": [0, 1, 2]}, "some rows"), ({"hidden": ["x"]}, "its inputs x are not in the log")):
+        with pytest.raises(ModelRefused, match=why):
+            house.evaluation.recompute(servable, msgspec.structs.replace(record, **changes), row=1)
+
+
+def test_a_challenger_that_cannot_be_loaded_fails_on_its_rows_and_the_champion_answers(house, monkeypatch):
+    deploy(house, challenger=2, share=1.0, salt="s")
+    take = house.loader.take_tensors
+
+    def broken(model):
+        if model.number == 2:
+            raise ModelRefused("its file is torn")
+        return take(model)
+
+    monkeypatch.setattr(house.loader, "take_tensors", broken)
+    (answer,) = asked(host_of(house), question())
+    assert (answer.version, answer.outputs[0].data.tolist()) == ("1", [1.5, 5.5, 9.5])
+    assert logged(house)[-1].errors[0] == "ModelRefused: it could not be loaded: its file is torn"
+
+
+def test_each_version_is_timed_by_its_own_call(house):
+    for strategy, waits in ((Strategy.BLUE_GREEN, True), (Strategy.SHADOW, False)):
+        deploy(house, challenger=2, share=1.0, salt="s", strategy=strategy)
+        host = host_of(house)
+        asked(host, question())
+
+        def slow(loaded, inputs):
+            if loaded.servable.number == 2:
+                threading.Event().wait(0.05)
+            return loaded.run(inputs)
+
+        host.planes[-1]._tensors._run = slow
+        asked(host, question())
+        seconds = logged(house)[-1].seconds
+        assert seconds["challenger"] >= 0.05
+        assert (seconds["predict"] >= 0.05) is waits
+
+
+def test_a_record_that_cannot_be_made_fails_no_prediction(house, monkeypatch):
+    deploy(house)
+    host, before = host_of(house), len(logged(house))
+    monkeypatch.setattr("kedge.serving.tensors._columns", lambda arrays, rows: 1 / 0)
+    (answer,) = asked(host, question())
+    assert (answer.outputs[0].data.tolist(), answer.parameters["logged"]) == ([1.5, 5.5, 9.5], False)
+    assert (host.log.gap_rows, len(logged(house))) == (3, before)
+
+
+def test_what_is_loaded_is_kept_in_one_place_and_goes_with_it(house):
+    deploy(house)
+    host = host_of(house)
+    asked(host, question())
+    (plane,) = host.planes
+    opened = weakref.ref(plane.active.versions[1].tensors)
+    assert opened() is not None
+    house.loader._opened.clear()  # what other houses of this test have verified
+    plane.unload(all=True)
+    gc.collect()
+    assert opened() is None
+    assert asked(host, question())[0].version == "1", "it comes back"
+
+
 def test_what_waits_is_bounded_and_has_a_deadline(house):
     deploy(house)
     host = host_of(house)
     asked(host, question())
-    tensors, run, free = host.planes[-1]._tensors, house.loader.run, threading.Event()
+    tensors, free = host.planes[-1]._tensors, threading.Event()
 
-    def slow(model, inputs):
+    def slow(loaded, inputs):
         free.wait(10)
-        return run(model, inputs)
+        return loaded.run(inputs)
 
     tensors._run, tensors._most = slow, 2
 
@@ -207,6 +306,34 @@ def test_an_answer_waits_for_the_sync_where_it_is_to(house):
     assert (host.log.lag_rows, "logged" in answer.parameters) == (0, False)
 
 
+def test_one_matrix_holds_all_inputs_where_they_are_columns_of_numbers():
+    kinds = {"a": "FP64", "n": "INT64", "f": "FP64"}
+    signature = TensorSignature(
+        inputs=tuple(
+            TensorSpec(name=name, datatype=kind, shape=(-1,), nullable=name == "f") for name, kind in kinds.items()
+        ),
+        outputs=(),
+    )
+    rows = np.array([[1.5, 2.0, np.nan], [2.5, 3.0, 0.5]])
+    arrays = read_arrays([Tensor("x", "FP64", (2, 3), rows)], signature)
+    assert {name: array.dtype.name for name, array in arrays.items()} == {"a": "float64", "n": "int64", "f": "float64"}
+    assert [arrays["a"].tolist(), arrays["n"].tolist(), arrays["f"][1]] == [[1.5, 2.5], [2, 3], 0.5]
+    assert np.isnan(arrays["f"][0])
+    whole = Tensor("x", "INT64", (1, 3), np.array([[1, 2, 3]]), np.array([[False, False, True]]))
+    arrays = read_arrays([whole], signature)
+    assert [arrays["a"].tolist(), arrays["n"].tolist(), bool(np.isnan(arrays["f"][0]))] == [[1.0], [2], True]
+    for data, why in (
+        (rows[:, :2], "input 'x': 2 columns, not 3: a, n, f in this order"),
+        ([[1.5, 2.5, 0.0]], "input 'n': row 0: 2.5 is not a whole number"),
+        ([[1.5, np.nan, 0.0]], "input 'n': row 0 has a missing"),
+    ):
+        matrix = np.array(data)
+        with pytest.raises(RequestInvalid, match=why):
+            read_arrays([Tensor("x", "FP64", matrix.shape, matrix)], signature)
+    with pytest.raises(RequestInvalid, match="unknown input x"):
+        read_arrays([Tensor("x", "FP64", (2, 3), np.zeros((2, 3)))], SIGNATURE)
+
+
 SIGNATURE = TensorSignature(
     inputs=(
         TensorSpec(name="a", datatype="FP64", shape=(-1,)),
@@ -214,6 +341,7 @@ SIGNATURE = TensorSignature(
     ),
     outputs=(),
 )
+WHOLE = TensorSignature(inputs=(TensorSpec(name="n", datatype="INT64", shape=(-1, 2)),), outputs=())
 A, B = (
     Tensor("a", "FP64", (2,), np.array([1.0, 2.0])),
     Tensor("b", "BYTES", (2, 2), np.array([["x", b"y"], ["z", None]], object)),
@@ -231,12 +359,16 @@ A, B = (
         ((Tensor("a", "FP64", (2, 3), np.ones((2, 3))), B), r"input 'a': shape \[2, 3\], not \[any\]"),
         ((Tensor("a", "FP64", (0,), np.ones(0)), B), "has nothing in it"),
         ((Tensor("a", "FP64", (3,), np.ones(3)), B), "inputs differ in their rows: 2, 3"),
-        ((Tensor("a", "FP64", (2,), np.array([1.0, np.nan])), B), "input 'a' has a missing or infinite value"),
+        ((Tensor("a", "FP64", (2,), np.array([1.0, np.nan])), B), "input 'a': row 1 has a missing or infinite value"),
+        (
+            (Tensor("n", "INT64", (2, 2), np.ones((2, 2), np.int64), np.eye(2) < 1),),
+            "input 'n': row 0, element 1 has a miss",
+        ),
     ],
 )
 def test_what_does_not_fit_the_signature_is_said_with_what_was_expected(tensors, why):
     with pytest.raises(RequestInvalid, match=why):
-        read_arrays(tensors, SIGNATURE)
+        read_arrays(tensors, WHOLE if tensors[0].name == "n" else SIGNATURE)
 
 
 def test_columns_come_flat_or_as_one_column_and_texts_as_text():

@@ -253,6 +253,24 @@ def test_a_form_from_elsewhere_changes_nothing(client, world):
     assert world.house.logging.find_experiment("stolen") is None
 
 
+def test_the_search_box_goes_to_a_model_registered_by_hand_and_to_its_version(client, world):
+    run = newest(world)
+    world.house.catalog.create("found", actor="person:ada")
+    world.house.catalog.register("found", Offered(source=f"runs:/{run}/model", run=run), actor="person:ada")
+
+    def going(asked):
+        return client.get("/find", params={"q": asked}, follow_redirects=False).headers.get("location")
+
+    assert [going(asked) for asked in ("found", "found@1", "found@v1")] == [
+        "/models/found",
+        "/models/found/versions/1",
+        "/models/found/versions/1",
+    ]
+    assert going("found@2") is None
+    world.house.catalog.delete("found", actor="person:ada")
+    assert going("found") is None
+
+
 def test_a_model_is_registered_moved_and_archived_by_hand(client, world):
     assert sent(client, "/models/new", name="hours", note="Hours of delay").headers["location"] == "/models/hours"
     run = newest(world)

@@ -5,9 +5,12 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import numpy as np
+import polars as pl
 from tests.ui.filled import FilledHouse
 
 from kedge.domain.catalogue import EntryChange, NoteChange
+from kedge.domain.comparing import FrameComparison
 from kedge.domain.data import (
     Bar,
     Breach,
@@ -42,6 +45,8 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import DatasetName, Digest, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
 from kedge.domain.tracking import DatasetInput
+from kedge.monitoring.comparing.comparison import ComparedSide, compare_sides
+from kedge.monitoring.comparing.rules import wished
 from kedge.ports import MetaStore
 
 NOW = datetime(2013, 12, 30, 9, tzinfo=UTC)
@@ -209,6 +214,7 @@ def write_catalogue(house: FilledHouse, *, versions: int = 12, hostile: str = ""
     for name in ("audit.log", "planes", "airports", "zones"):
         plain = msgspec.structs.replace(table(name, 1), message="", source="")
         meta.datasets.add(plain, happened(meta, name, 1, at=plain.created_at))
+    house.compared = lambda where, named: msgspec.json.encode(comparison_of(*named, hostile=hostile))
     house.diffed = lambda where, named: msgspec.json.encode(
         diff_of(house, named[0], named[1], after=named[2], hostile=hostile)
     )
@@ -382,3 +388,29 @@ def _files_diff(old: DatasetVersion, new: DatasetVersion) -> FilesDiff:
     )
     sides = {"before": side_of(old), "after": side_of(new)}
     return FilesDiff(**sides, added=1, changed=1, removed=1, moved=1, unchanged=24, files=files)
+
+
+def comparison_of(reference: str, current: str, rules: str, together: str, *, hostile: str = "") -> FrameComparison:
+    """Compare two seeded frames, as rides might have moved: numbers, labels, times, something odd, something personal."""
+    frames = []
+    for seed, moved in ((0, 0.0), (1, 0.0 if reference == current else 0.6)):
+        turns = np.random.default_rng(seed)
+        frames.append(
+            pl.DataFrame(
+                {
+                    f"fare{hostile}": np.exp(turns.normal(2 + moved / 2, 0.6, 900)),
+                    "distance": turns.gamma(2, 2, 900),
+                    "paid by": turns.choice(["card", "cash", *([f"app{hostile}"] if moved else [])], 900),
+                    "tip": np.where(turns.random(900) < 0.1 + moved / 5, np.nan, turns.random(900)),
+                    "at": [NOW + timedelta(minutes=31 * place) for place in range(900)],
+                    "email": [f"{place}@example.org" for place in range(900)],
+                    ("toll" if moved else "zone"): turns.integers(0, 4, 900),
+                }
+            )
+        )
+    sides = [
+        ComparedSide(name, rows, len(rows), frozenset({"email"}))
+        for name, rows in zip((reference, current), frames, strict=True)
+    ]
+    wishes = wished(rules, tests=None, test=None, thresholds=None, threshold=None, bins=None)
+    return compare_sides(sides[0], sides[1], wishes=wishes, joint=(together,) if together else ())

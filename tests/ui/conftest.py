@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from tests.ui.backtested import keep_backtest
 from tests.ui.filled import FilledHouse, year
-from tests.ui.seed import START, Year
+from tests.ui.seed import MODEL, START, Year
 from tests.ui.tracked import write_runs, write_versions
 
 from kedge.server.application import application
@@ -65,6 +66,7 @@ def hostile_site():
     Year(meta, hostile=HOSTILE).write(START.replace(month=5, day=9))
     house = FilledHouse(meta, at=START.replace(month=5, day=9, hour=5), hostile=HOSTILE)
     write_runs(house.logging, house.artifacts, count=6, hostile=HOSTILE)
+    keep_backtest(meta, MODEL, start=START, at=START.replace(month=5), hostile=HOSTILE)
     with served(house) as address:
         yield address
 

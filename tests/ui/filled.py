@@ -8,9 +8,11 @@ from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
 
+from tests.ui.backtested import keep_backtest
 from tests.ui.seed import DAY, END, FEATURES, MODEL, START, Year, spec
 
 from kedge.data.catalogue import Catalogue
+from kedge.domain.channels import Message
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import ModelName, PredictionId, digest_of
 from kedge.domain.lineage import Explanation, Link
@@ -19,10 +21,13 @@ from kedge.domain.predictions import PredictionRules
 from kedge.domain.rollout import Deployment
 from kedge.domain.tracking import Usage
 from kedge.errors import Conflict, NotFound
-from kedge.monitoring.ground_truth import GroundTruth
+from kedge.monitoring.telling.desk import AlertDesk
+from kedge.monitoring.truth.ground_truth import GroundTruth
 from kedge.ports import MetaStore
 from kedge.registry.catalog import Catalog
+from kedge.retraining.asking import RetrainRequests
 from kedge.rollout.hand import ByHand
+from kedge.server.comparing import comparison_job
 from kedge.server.diffing import diff_job, profile_job
 from kedge.settings import UPLOAD_LIMIT
 from kedge.storage.blobs.memory import MemoryBlobs
@@ -45,6 +50,18 @@ class StoppedClock:
 
     def now(self) -> datetime:
         return self.at
+
+
+class Ringing:
+    """A channel that takes every message, unless it is given a fault."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+
+    def send(self, message: Message) -> str:
+        if self.fault is not None:
+            raise self.fault
+        return "200 ok"
 
 
 def explanation(prediction: PredictionId, *, hostile: str = "", broken: bool = False) -> Explanation:
@@ -161,9 +178,19 @@ class FilledHouse:
             files=self.artifacts,
             clock=self.clock,
         )
+        self.channel = Ringing()
+        self.alert_desk = AlertDesk(
+            alerts=meta.alerts,
+            models=meta.models.names,
+            channels=lambda: {"ops": self.channel},
+            clock=self.clock,
+            project=self.spec.name,
+        )
+        self.asking = RetrainRequests(triggers=meta.triggers, datasets=meta.datasets, notes=meta.notes, clock=self.clock)
         self.catalogue = Catalogue(meta=meta, blobs=self.blobs, clock=self.clock)
         self.profiled: Callable[..., str] = lambda where, named: "its part is gone"
         self.diffed: Callable[..., bytes | str] = lambda *named: "v1 holds files and v2 table"
+        self.compared: Callable[..., bytes | str] = lambda *named: "its part is gone"
         registry = SimpleNamespace(history=meta.models.moves, require_serial=lambda model, serial: None)
         self.by_hand = ByHand(catalog=self.catalog, registry=registry, rollout=self, deployments=meta.deployments)
         self.truths: list[TruthBatch] = []
@@ -192,8 +219,8 @@ class FilledHouse:
         return explanation(prediction, hostile=self.hostile, broken=self.broken)
 
     def _call(self, function: Callable[..., object], *args: object, seconds: float) -> tuple[object, Usage]:
-        done = self.diffed(*args) if function is diff_job else self.profiled(*args) if function is profile_job else None
-        return (self.replayed() if done is None else done), Usage()
+        jobs = {diff_job: self.diffed, profile_job: self.profiled, comparison_job: self.compared}
+        return (jobs[function](*args) if function in jobs else self.replayed()), Usage()
 
     def record_truth(self, batch: TruthBatch) -> None:
         self.truths.append(batch)
@@ -236,6 +263,7 @@ def year() -> MetaStore:
     """Give the written year, once a session; for reading only."""
     meta = open_store("sqlite://")
     Year(meta).write()
+    keep_backtest(meta, MODEL, start=START, at=END - DAY)
     return meta
 
 

@@ -24,6 +24,8 @@ PAGES = {
     "uses": f"{BASE}?tab=uses",
     "version": f"{BASE}/versions/4",
     "diff": f"{BASE}/diff?before=4&after=published",
+    "compare": "/monitoring/compare",
+    "compared": f"/monitoring/compare?reference={RIDES}@v4&current={RIDES}&together=true",
     "same": f"{BASE}/diff?before=4&after=4",
     "folder": f"/data/{RAW}/versions/2?folder=2013-03",
     "files": f"/data/{RAW}/versions/2",
@@ -38,7 +40,7 @@ PAGES = {
     "profile": f"{BASE}/versions/9/profile",
     "not profiled": "/data/planes?tab=columns",
 }
-MAIN = ("catalogue", "overview", "columns", "version", "diff")
+MAIN = ("catalogue", "overview", "columns", "version", "diff", "compared")
 LOOKS = [(1440, "light"), (390, "dark")]
 SEEN = [(name, *LOOKS[at % 2]) for at, name in enumerate(PAGES)]
 SEEN += [(name, *look) for name in MAIN for look in ((1440, "dark"), (390, "light"), (320, "light"))]

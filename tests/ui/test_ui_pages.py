@@ -5,6 +5,7 @@ from tests.ui.filled import PREDICTION
 from tests.ui.looking import faults, opened
 from tests.ui.seed import MODEL
 
+from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.ids import digest_of
 
 pytestmark = pytest.mark.ui
@@ -28,6 +29,9 @@ PAGES = {
     "data": "/data",
     "dataset": "/data/flights",
     "monitoring": "/monitoring",
+    "alerts": "/monitoring/alerts",
+    "alert": f"/monitoring/alerts/{alert_id(MODEL, AlertKind.DATA_DRIFT, subject='')}",
+    "snooze": f"/monitoring/alerts/{alert_id(MODEL, AlertKind.DATA_DRIFT, subject='')}/snooze",
     "events": "/events",
     "predictions": "/predictions",
     "find": "/find?q=nothing",

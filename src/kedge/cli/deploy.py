@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 refused, said in one line; 2 wrong usage.
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 from typing import Annotated, Any
@@ -17,13 +18,12 @@ from typer.core import TyperGroup
 from kedge.app import House
 from kedge.cli.models import Model, Place, Reason, model_named, told
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
-from kedge.cli.showing import show_rows
 from kedge.cli.who import person
 from kedge.config import project_or_none
-from kedge.controller import Controller
+from kedge.controller import Controller, Looker, looker
 from kedge.domain.ids import ModelName
-from kedge.domain.rollout import Deployment, RolloutLook, RuleChanges, Strategy, newest_trial
-from kedge.errors import NotFound, RequestInvalid
+from kedge.domain.rollout import Deployment, Move, RolloutLook, RuleChanges, Strategy, TrialDecision, newest_trial
+from kedge.errors import ModelRefused, NotFound, RequestInvalid
 from kedge.registry.names import check_reason
 from kedge.rollout.steps import next_of, rules_of, steps_of
 
@@ -72,7 +72,25 @@ def start(
     with opened(project, store, writer=NOUN, bare=True, make=False) as house:
         who, why = person(), check_reason(reason, parameter="--reason")
         made = house.by_hand.deploy(house.spec, name, number=number, changes=changes, actor=who, reason=why)
-    told(_standing(made), made, as_json=as_json)
+        more = _reads_more(house, made)
+    told(_standing(made) + more, made, as_json=as_json)
+
+
+def _reads_more(house: House, made: Deployment) -> str:
+    """Say which columns the version on trial reads that callers of the champion do not send."""
+    if made.challenger is None or (made.model == house.spec.name and house.spec.features.service):
+        return ""
+    try:
+        champion, trial = (house.registry.servable(made.model, number) for number in (made.champion, made.challenger))
+    except (ModelRefused, NotFound):
+        return ""  # the trial is on its way; what cannot be loaded is told by its looks
+    if champion.signature is None or trial.signature is None:
+        return ""
+    known = {column.name for column in champion.signature.inputs}
+    if not (more := [column.name for column in trial.signature.inputs if column.name not in known]):
+        return ""
+    names = ", ".join(more)
+    return f"\n  v{made.challenger} also reads {names}: on requests without them it fails, and v{made.champion} answers"
 
 
 @nouns.command()
@@ -85,11 +103,12 @@ def status(model: Model = "", project: Place = HERE, store: Store = None, as_jso
             for name in _named(house, model, project=project)
             if (deployment := house.meta.deployments.find(name)) is not None
         ]
+        by = looker(house)
     if not shown:
         what = f"model {model!r}" if model else "any model"
         raise NotFound(f"nothing is deployed for {what}; deploy a version with: kedge deploy {model or 'NAME'}@1")
     if as_json:
-        every = [{"deployment": deployment, "look": _of_trial(look, deployment)} for deployment, look, _ in shown]
+        every = [{"deployment": one, "look": _of_trial(look, one), "looker": by} for one, look, _ in shown]
         print_json(every[0] if model or project_or_none(project) is not None else every)
         return
     for deployment, look, rules in shown:
@@ -100,6 +119,7 @@ def status(model: Model = "", project: Place = HERE, store: Store = None, as_jso
         typer.echo(f"  step {deployment.step + 1} of {steps}, since {since}; then {next_of(rules, deployment)}")
         if (newest := _of_trial(look, deployment)) is not None:
             typer.echo(f"  {newest.looked_at:%Y-%m-%d %H:%M} UTC  {newest.move.value.replace('_', ' ')}: {newest.reason}")
+        typer.echo(f"  {_looked_at_by(by)}")
 
 
 @nouns.command()
@@ -122,9 +142,9 @@ def looks(
     if as_json:
         print_json(found)
         return
-    columns = ("when", "model", "version", "step", "share", "rows", "errors", "odds", "limit", "move", "why")
-    title = f"{', '.join(names) or 'nothing is deployed'}: {'1 look' if len(found) == 1 else f'{len(found)} looks'}"
-    show_rows(title, columns, rows=[_row(look) for look in found], whole={"version", "move"})
+    typer.echo(f"{', '.join(names) or 'nothing is deployed'}: {'1 look' if len(found) == 1 else f'{len(found)} looks'}")
+    for look in found:
+        typer.echo(_told(look))
 
 
 @nouns.command()
@@ -159,59 +179,32 @@ def watch(
             controller.stop()
 
 
-@nouns.command()
-def pause(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Keep the trial on its step: its share stays, and harm still ends it."""
-    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        made = house.rollout.pause(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
-    told(_standing(made), made, as_json=as_json)
+DECISIONS = {
+    TrialDecision.PAUSE: "Keep the trial on its step: its share stays, and harm still ends it.",
+    TrialDecision.RESUME: "Let a paused trial go on; the pause does not count for its hold.",
+    TrialDecision.APPROVE: "Let pass what waits for a person: the next step, or the promotion.",
+    TrialDecision.PROMOTE: "Make the version on trial champion now, whatever its step.",
+    TrialDecision.ABORT: "End the trial now: the champion answers everything.",
+    TrialDecision.ROLL_BACK: "Go back: end the trial where one runs, else serve the champion before again.",
+}
+"""What a person may decide of a deployed model, each with the help of its verb."""
 
 
-@nouns.command()
-def resume(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Let a paused trial go on; the pause does not count for its hold."""
-    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        made = house.rollout.resume(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
-    told(_standing(made), made, as_json=as_json)
+def _verb(decision: TrialDecision) -> Callable[..., None]:
+    """Make the command of a decision: they differ in nothing else."""
+
+    def decide(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
+        with opened(project, store, writer=NOUN, bare=True, make=False) as house:
+            name = model_named(model, project, house.spec.name)
+            why = check_reason(reason, parameter="--reason")
+            made = house.by_hand.decide(house.spec, name, decision=decision, actor=person(), reason=why)
+        told(_standing(made), made, as_json=as_json)
+
+    return decide
 
 
-@nouns.command()
-def approve(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Let pass what waits for a person: the next step, or the promotion."""
-    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        why = check_reason(reason, parameter="--reason")
-        made = house.rollout.approve(house.spec, name, actor=person(), reason=why)
-    told(_standing(made), made, as_json=as_json)
-
-
-@nouns.command()
-def promote(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Make the version on trial champion now, whatever its step."""
-    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        made = house.rollout.promote(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
-    told(_standing(made), made, as_json=as_json)
-
-
-@nouns.command()
-def abort(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """End the trial now: the champion answers everything."""
-    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        made = house.rollout.abort(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
-    told(_standing(made), made, as_json=as_json)
-
-
-@nouns.command("roll-back")
-def roll_back(reason: Reason, model: Model = "", project: Place = HERE, store: Store = None, as_json: Json = False) -> None:
-    """Go back: end the trial where one runs, else serve the champion before again."""
-    with opened(project, store, writer=NOUN, bare=True, make=False) as house:
-        name = ModelName(model_named(model, project, house.spec.name))
-        made = house.rollout.roll_back(name, actor=person(), reason=check_reason(reason, parameter="--reason"))
-    told(_standing(made), made, as_json=as_json)
+for _decision, _says in DECISIONS.items():
+    nouns.command(_decision.value, help=_says)(_verb(_decision))
 
 
 def _named(house: House, model: str, *, project: Path) -> list[ModelName]:
@@ -219,6 +212,13 @@ def _named(house: House, model: str, *, project: Path) -> list[ModelName]:
     if not model and project_or_none(project) is None:
         return list(house.meta.deployments.names())
     return [ModelName(model or house.spec.name)]
+
+
+def _looked_at_by(by: Looker | None) -> str:
+    """Say who looks at trials, and when looks go on if that process is gone."""
+    if by is None:
+        return "nobody looks at it now: kedge up does while it runs, or start kedge deploy watch"
+    return f"looked at by {by.owner}; if that was killed, looks go on at {by.until:%H:%M:%S} UTC"
 
 
 def _of_trial(look: RolloutLook | None, deployment: Deployment) -> RolloutLook | None:
@@ -253,17 +253,11 @@ def _standing(deployment: Deployment) -> str:
     return f"{champion}; v{deployment.challenger} is on trial ({deployment.strategy.value}) with {share} of traffic{state}"
 
 
-def _row(look: RolloutLook) -> tuple[str, ...]:
-    return (
-        f"{look.looked_at:%Y-%m-%d %H:%M:%S}",
-        look.model,
-        f"v{look.challenger}",
-        str(look.step + 1),
-        f"{look.share:.0%}",
-        str(look.rows),
-        str(look.errors),
-        "·" if look.evidence is None else f"{look.evidence:.3g}",
-        "·" if look.limit is None else f"{look.limit:.3g}",
-        look.move.value.replace("_", " "),
-        look.reason,
-    )
+def _told(look: RolloutLook) -> str:
+    """Write a look as three lines: what was seen and decided, and why."""
+    odds = "" if look.evidence is None else f", odds {look.evidence:.3g}"
+    limit = "" if look.evidence is None or look.limit is None else f" of {look.limit:.3g}"
+    seen = f"{look.rows:,} rows, {look.errors:,} failed{odds}{limit}"
+    step = f"{look.model} v{look.challenger} step {look.step + 1} ({look.share:.0%})"
+    move = look.move.value.replace("_", " ").upper() if look.move is not Move.HOLD else "hold"
+    return f"{look.looked_at:%Y-%m-%d %H:%M:%S}  {step}  {move}\n    {seen}\n    {look.reason}"

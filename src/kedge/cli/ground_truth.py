@@ -11,7 +11,7 @@ from kedge.domain.durations import span_of
 from kedge.domain.ids import ModelName
 from kedge.domain.predictions import TruthReport
 from kedge.errors import RequestInvalid, SourceFailed
-from kedge.monitoring.horizon import WITHIN, horizon_of
+from kedge.monitoring.truth.horizon import WITHIN, horizon_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -109,7 +109,7 @@ def _record(
     within: str,
     model: str | None,
 ) -> TruthReport:
-    from kedge.monitoring.ground_truth import facts_of
+    from kedge.monitoring.truth.ground_truth import facts_of
 
     try:
         span = span_of(within)

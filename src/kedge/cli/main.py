@@ -28,8 +28,11 @@ NOUNS = {
     "runs": "List, show and compare runs; send what ended scripts left behind.",
     "models": "Keep registered models: versions, aliases, stages, history; promote, roll back, archive.",
     "deploy": "Put a version on trial and follow it: status, looks; pause, resume, approve, promote, abort, roll back.",
+    "alerts": "See what is wrong; acknowledge, snooze, resolve, mute; try a channel.",
     "predictions": "Ask the prediction log; compact it, erase from it.",
     "ground-truth": "Tell what came true, by prediction or by entity and time.",
+    "policy": "Say what decides on retraining and why; backtest other policies on the project's past.",
+    "monitor": "Look at what is watched: quality, drift, skew, fairness, worth, service; compare any tables.",
     "why": "Answer for a prediction or a model version: back to the source.",
     "doctor": "Check the project, the store and its audit chain.",
 }

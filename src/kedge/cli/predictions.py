@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kedge.cli.opening import HERE, Json, Store, opened, print_json
-from kedge.cli.showing import show_rows
+from kedge.cli.showing import brief, plain, show_rows
 from kedge.cli.who import person
 from kedge.domain.ids import ModelName
 from kedge.domain.sizes import bytes_of
@@ -20,6 +20,8 @@ nouns = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Project = Annotated[Path, typer.Option("--project", help="The project's folder.", show_default="this folder")]
 Model = Annotated[str | None, typer.Option(help="Only of this model.")]
+MOST_COLUMNS = 8
+"""More than that are shown one below the other."""
 _SHOWN = ("id", "answered_at", "model", "version", "variant", "entity", "output", "truth")
 
 
@@ -124,7 +126,8 @@ def erase(
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{done.predictions} predictions and {done.facts} facts are erased")
+        looks = f", and what {done.looks} looks at shadows kept of them" if done.looks else ""
+        typer.echo(f"{done.predictions} predictions and {done.facts} facts are erased{looks}")
         for one in done.left:
             typer.echo(f"not looked at, since it is being written or damaged: {one}; run the same again later")
     if not done.whole:
@@ -149,6 +152,9 @@ def status(project: Project = HERE, store: Store = None, as_json: Json = False) 
 def _show(frame: "pl.DataFrame", *, everything: bool) -> None:
     """Print a table: a prediction's id is never cut, since `why` and the ground truth ask for it."""
     title = f"{len(frame):,} prediction" + ("s" if len(frame) != 1 else "")
+    if everything and len(frame.columns) > MOST_COLUMNS:
+        _show_blocks(title, frame)
+        return
     if everything:
         rows = [[_cell(value) for value in row] for row in frame.iter_rows()]
         show_rows(title, frame.columns, rows=rows, whole={"id"})
@@ -159,6 +165,17 @@ def _show(frame: "pl.DataFrame", *, everything: bool) -> None:
         for row in frame.select(brief).iter_rows(named=True)
     ]
     show_rows(title, ("id", "answered at", "by", *_SHOWN[5:]), rows=rows, whole={"id"})
+
+
+def _show_blocks(title: str, frame: "pl.DataFrame") -> None:
+    """Print a prediction below the other, a column a line: what has no value is left out."""
+    typer.echo(title)
+    width = max(map(len, frame.columns))
+    for row in frame.iter_rows(named=True):
+        typer.echo("")
+        for name, value in row.items():
+            if value is not None:
+                typer.echo(f"{plain(name):<{width}}  {brief(_cell(value))}")
 
 
 def _by(row: dict[str, object]) -> str:

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from kedge.app import House
+from kedge.domain.alerting import AlertKind
 from kedge.domain.evaluation import METRIC_WORDS
-from kedge.domain.monitoring import AlertKind, Window
+from kedge.domain.monitoring import Window
 from kedge.domain.registry import CHAMPION
 from kedge.replay.report import Cost, Report
 

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -13,6 +14,7 @@ from typing import Annotated, TextIO
 import msgspec
 import typer
 
+from kedge.app import open_reports
 from kedge.cli.opening import HERE, Folder, Store, opened
 from kedge.config import read_serving, settings
 from kedge.domain.predictions import Ack
@@ -20,12 +22,15 @@ from kedge.domain.project import ServingRules
 from kedge.domain.sizes import bytes_of
 from kedge.errors import ConfigError, KedgeError
 from kedge.log_keeper import kept_small
+from kedge.ports import PlaneReports
 from kedge.security.redact import redact
 from kedge.serving.ending import Ending
-from kedge.serving.listening import listen, require_token, url_of
+from kedge.serving.listening import listen, require_free, require_token, url_of
 from kedge.serving.metrics import Metrics
+from kedge.serving.pinning import pin_threads
+from kedge.serving.reporting import reporting
 from kedge.serving.supervisor import REFUSED, Supervisor
-from kedge.serving.worker import Bounds, pin_threads
+from kedge.serving.worker import Bounds
 
 
 def command(
@@ -60,6 +65,8 @@ def command(
     token = settings(folder, store=store).token
     pin_threads(max(1, min(rules.threads, _cores() // rules.workers)))
     require_token(host, token or None)
+    if rules.grpc_port:
+        require_free(host, rules.grpc_port)
     with listen(host, port) as listener:
         tell = _Told(sys.stdout, tuple(dict.fromkeys(filter(None, (name, *(model or ()))))), url_of(listener), rules)
         plane = _Plane(folder, store, listener, rules, model or None, ack, replay_clock)
@@ -82,7 +89,9 @@ def _supervised(plane: "_Plane", *, ready: Callable[[], None], while_input: bool
             sys.exit(REFUSED)
 
     bounds = Bounds.of(plane.rules)
-    supervisor = Supervisor(plane.listener, plane.rules.workers, begin=begin, bounds=bounds, ready=ready)
+    supervisor = Supervisor(
+        plane.listener, plane.rules.workers, begin=begin, bounds=bounds, ready=ready, reports=plane.reports()
+    )
     return supervisor.run(while_open=0 if while_input else None)
 
 
@@ -98,6 +107,16 @@ class _Plane:
     ack: Ack | None
     replay_clock: bool
 
+    def reports(self) -> PlaneReports | None:
+        """Open what takes this data plane's reports of itself; None for a replay, which has no time of its own."""
+        where = settings(self.folder, store=self.store)
+        return None if self.replay_clock else open_reports(where, writer=f"plane-{os.getpid()}")
+
+    def _reporting(self, metrics: Metrics, *, alone: bool) -> AbstractContextManager[None]:
+        """Tell of itself meanwhile, where no supervisor does."""
+        reports = self.reports() if alone else None
+        return reporting(metrics, reports) if reports is not None else nullcontext()
+
     def answer(self, metrics: Metrics, *, ready: Callable[[], None] = lambda: None, supervisor: int = 0) -> None:
         """Answer from this process until told to end."""
         from kedge.serving.server import serve_on  # here: a supervisor loads no model and needs none of this
@@ -106,6 +125,7 @@ class _Plane:
             Ending.by_signals(supervised=bool(supervisor)) as ending,
             opened(self.folder, self.store, writer=f"serve-{os.getpid()}", bare=True) as house,
             kept_small(house),
+            self._reporting(metrics, alone=not supervisor),
         ):
             if missing := sorted({*(self.only or ())} - {*house.meta.deployments.names()}):
                 sys.stderr.write(f"not deployed, and answered once it is (kedge deploy): {', '.join(missing)}\n")

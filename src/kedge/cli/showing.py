@@ -3,10 +3,14 @@
 from collections.abc import Collection, Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 LONGEST = 300
+_ANY_WIDTH = 100_000
+_HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 def plain(text: str) -> str:
@@ -21,6 +25,19 @@ def brief(text: str) -> str:
     return f"{plain(text[:LONGEST])}... ({len(text):,} characters; --json prints all)"
 
 
+def bars(values: Sequence[float | None], *, low: float | None = None, high: float | None = None) -> str:
+    """Draw numbers as a line of bars, eight heights from `low` (left out: the least of them) to `high` (the greatest): a dot
+    for none, half the height where all are alike."""
+    known = [value for value in values if value is not None]
+    low = min(known, default=0.0) if low is None else low
+    span = (max(known, default=0.0) if high is None else high) - low
+    top = len(_HEIGHTS) - 1
+    return "".join(
+        "·" if value is None else _HEIGHTS[min(top, round((value - low) / span * top)) if span > 0 else top // 2]
+        for value in values
+    )
+
+
 def show_rows(title: str, columns: Sequence[str], *, rows: Sequence[Sequence[str]], whole: Collection[str] = ()) -> None:
     """Print rows under their columns. Those named in `whole` are never cut, whatever the terminal's width."""
     table = Table(title=Text(plain(title)))
@@ -29,3 +46,23 @@ def show_rows(title: str, columns: Sequence[str], *, rows: Sequence[Sequence[str
     for row in rows:
         table.add_row(*(Text(brief(cell)) for cell in row))
     Console().print(table)
+
+
+def show_records(title: str, columns: Sequence[str], *, rows: Sequence[Sequence[str]], head: int = 1) -> None:
+    """Print rows under their columns where a line of the terminal holds them; else a block for each, its first `head`
+    values in a line and the others below with their columns' names. No word is broken that fits on a line."""
+    console, table = Console(), Table(title=Text(plain(title)))
+    for column in columns:
+        table.add_column(Text(plain(column)), no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(brief(cell)) for cell in row))
+    if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum <= console.width:
+        console.print(table)
+        return
+    console.print(Text(plain(title), style="italic"))
+    for row in rows:
+        cells = [brief(cell) for cell in row]
+        console.print(Text("  ".join(filter(None, cells[:head])), style="bold"))
+        named = [f"{plain(name)} {cell}".strip() for name, cell in list(zip(columns, cells, strict=True))[head:] if cell]
+        if named:
+            console.print(Padding(Text(", ".join(named)), (0, 0, 0, 4)))

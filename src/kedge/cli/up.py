@@ -15,8 +15,10 @@ from kedge.controller import Controller
 from kedge.domain.project import ProjectSpec
 from kedge.errors import ConfigError, PortInUse
 from kedge.log_keeper import kept_small
+from kedge.loop_keeper import kept_closed
 from kedge.security.hosts import is_loopback
 from kedge.server.early import Early
+from kedge.teller import AlertTeller
 
 
 def command(
@@ -30,7 +32,7 @@ def command(
     if spec is None:
         spec = bare_project(folder)
         what = f"{PROJECT_FILE} declares no loop" if (folder / PROJECT_FILE).exists() else f"no {PROJECT_FILE}"
-        sys.stderr.write(f"{what} in {folder.resolve()}: what clients log is kept, no loop runs\n")
+        sys.stderr.write(f"{what} in {folder.resolve()}: logs are kept, models are watched, nothing is trained\n")
     show(settings(folder, store=store), spec, host=host, port=port)
 
 
@@ -40,18 +42,20 @@ def show(where: Settings, spec: ProjectSpec, *, host: str = "127.0.0.1", port: i
         raise ConfigError(f"--host {host} is open to others: set KEDGE_TOKEN first, or stay on 127.0.0.1")
     _require_free(host, port)
     house = open_house(where, spec, writer="up")
-    controller = Controller(house)
+    controller, teller = Controller(house), AlertTeller(house)
     try:
         house.artifacts.sweep()
         controller.start()
+        teller.start()
         sys.stderr.write(f"the UI and MLflow's clients are served on http://{host}:{port} (Ctrl-C ends it)\n")
         served = Early(house)
-        with kept_small(house):
+        with kept_small(house), kept_closed(house):
             uvicorn.run(served, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     except SystemExit:
         raise PortInUse(f"port {port} on {host} is in use; choose another with --port") from None
     finally:
         controller.stop()
+        teller.stop()
         house.close()
 
 

@@ -16,7 +16,7 @@ from kedge.domain.evaluation import Recomputed
 from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
 from kedge.domain.lineage import Explanation, Link, VersionExplanation
 from kedge.domain.registry import CatalogVersion
-from kedge.errors import NotFound
+from kedge.errors import ModelRefused, NotFound
 
 Signs = {True: "[green]✓ verified[/]", False: "[red]✗ does not hold[/]", None: "[dim]· not checked[/]"}
 
@@ -32,17 +32,17 @@ def command(
     with opened(folder, store, writer="why", bare=True, make=False) as house:
         if (version := _version(house, what)) is not None:
             told: VersionExplanation | Explanation = house.lineage.why_version(version, house.catalog.history(version.model))
-            again = None
+            again, refused = None, ""
         else:
-            told, again = _prediction(house, what, replay=replay)
+            told, again, refused = _prediction(house, what, replay=replay)
     # printed out here: within, standard output is kept from whatever the project's code prints
     if isinstance(told, VersionExplanation):
         print_json(told) if as_json else _show_version(told)
     elif as_json:
-        print_json({**msgspec.to_builtins(told), "replay": msgspec.to_builtins(again)})
+        print_json({**msgspec.to_builtins(told), "replay": {"error": refused} if refused else msgspec.to_builtins(again)})
     else:
-        _show(told, again)
-    if not told.holds or (again is not None and not again.equal):
+        _show(told, again, refused=refused)
+    if not told.holds or refused or (again is not None and not again.equal):
         raise typer.Exit(3)
 
 
@@ -54,20 +54,22 @@ def _version(house: House, what: str) -> CatalogVersion | None:
     return house.catalog.named(model, which if which.isdecimal() else f"@{which}")
 
 
-def _prediction(house: House, what: str, *, replay: bool) -> tuple[Explanation, Recomputed | None]:
-    """Explain a prediction, and compute it again if that was asked for. Raises NotFound."""
+def _prediction(house: House, what: str, *, replay: bool) -> tuple[Explanation, Recomputed | None, str]:
+    """Explain a prediction, and compute it again if that was asked for, or say why it cannot be. Raises NotFound."""
     name = PredictionId(what)
     if split_prediction_id(name) is None:
         is_model = house.meta.registered.find(ModelName(what)) is not None
         raise _no_such(what, is_model=is_model)
     explanation = house.lineage.why(name)
     if not replay:
-        return explanation, None
+        return explanation, None, ""
     logged = house.lineage.get(name)
     served = house.registry.servable(explanation.model, explanation.version)
-    return explanation, house.evaluation.recompute(
-        served, logged.batch, row=logged.row, call=partial(house.lineage.call, logged)
-    )
+    call = partial(house.lineage.call, logged)
+    try:
+        return explanation, house.evaluation.recompute(served, logged.batch, row=logged.row, call=call), ""
+    except ModelRefused as error:
+        return explanation, None, str(error)
 
 
 def _no_such(what: str, *, is_model: bool) -> NotFound:
@@ -89,16 +91,18 @@ def _show_version(explanation: VersionExplanation) -> None:
         _show_link(console, link)
 
 
-def _show(explanation: Explanation, again: Recomputed | None) -> None:
+def _show(explanation: Explanation, again: Recomputed | None, *, refused: str) -> None:
     console = Console()
-    console.print(
-        f"[bold]{explanation.prediction}[/]  {explanation.model} v{explanation.version} answered {explanation.output:.6g}"
-    )
+    answered = f"{explanation.model} v{explanation.version} answered {explanation.output:.6g}"
+    coin = f"; the caller was served a coin: {explanation.served:g}" if explanation.served is not None else ""
+    console.print(f"[bold]{explanation.prediction}[/]  {answered}{coin}")
     for link in explanation.links:
         _show_link(console, link)
     if again is not None:
         same = "bit for bit the same" if again.equal else f"NOT the same: {again.again!r} now, {again.logged!r} then"
         console.print(f"\n[bold]replay[/]  {again.batch_rows} rows through the stored model again: {same}")
+    if refused:
+        console.print(f"\n[bold]replay[/]  [red]✗[/] {escape(refused)}", highlight=False)
 
 
 def _show_link(console: Console, link: Link) -> None:

@@ -12,7 +12,7 @@ from kedge.domain.durations import span_of
 from kedge.domain.ids import ModelName
 from kedge.domain.predictions import TruthReport
 from kedge.errors import RequestInvalid
-from kedge.monitoring.horizon import WITHIN, horizon_of
+from kedge.monitoring.truth.horizon import WITHIN, horizon_of
 from kedge.settings import project_root, settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def ground_truth(
     recorded again; the report says what became of all. Raises RequestInvalid for a column that is not there, and where it
     is unclear which model is meant.
     """
-    from kedge.monitoring.ground_truth import facts_of
+    from kedge.monitoring.truth.ground_truth import facts_of
 
     with _opened(store) as house:
         import polars as pl

@@ -209,6 +209,11 @@ def person() -> str:
     return f"person:{getpass.getuser()}"
 
 
+def opened_records(store: str | None) -> Records:
+    """Open the store of this folder for who reads from it, and keep it open. Raises NotFound where there is none."""
+    return _records(store, make=False)
+
+
 def _version(reference: Reference, *, as_of: datetime | date | str | None, store: str | None) -> DatasetVersion:
     if isinstance(reference, DatasetVersion):
         return reference

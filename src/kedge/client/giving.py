@@ -157,6 +157,11 @@ def model_files(model: Any, example: Any = None, *, output: str = "", tolerance:
             kind = f"{type(model).__module__}.{type(model).__qualname__}"
             files = form.dump(model) | example_files(example, output=output, tolerance=tolerance)
             return ModelFiles(framework=form.name, files=files, tags={"kedge.model.class": kind})
+    if any(kind.__module__.startswith("torch.") for kind in type(model).__mro__):
+        raise RequestInvalid(
+            f"{type(model).__name__} is a PyTorch module: write it by torch.export.save(torch.export.export(...), "
+            "'model.pt2') and give that file, which runs no code when it is read"
+        )
     known = ", ".join(form.name for form in FORMATS)
     raise RequestInvalid(f"{type(model).__name__} fits none of the model formats {known}; keep its file by log_artifact")
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 import msgspec
 
 from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id
-from kedge.errors import ConfigError, KedgeError, ModelRefused, NotFound, RequestInvalid
+from kedge.errors import ConfigError, DeadlineExceeded, KedgeError, ModelRefused, NotFound, Overloaded, RequestInvalid
 
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # in all as long as a data plane takes to start again
 _ERRORS: dict[int, type[KedgeError]] = {
@@ -26,7 +26,9 @@ _ERRORS: dict[int, type[KedgeError]] = {
     413: RequestInvalid,
     415: RequestInvalid,
     422: ModelRefused,
+    504: DeadlineExceeded,
 }
+_BUSY = 503
 
 
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,8 +79,11 @@ class InferenceClient:
         id: str | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> Inference:
-        """Ask for one answer a row. Raises RequestInvalid, NotFound, ModelRefused as the data plane says, KedgeError
-        where it cannot answer. None and NaN are missing values; times travel as ISO 8601."""
+        """Ask for one answer a row. None and NaN are missing values; times travel as ISO 8601.
+
+        Raises RequestInvalid, NotFound, ModelRefused as the data plane says; Overloaded with the `seconds` to wait,
+        DeadlineExceeded; KedgeError where it cannot answer.
+        """
         body = {
             "id": id or uuid4().hex,
             "inputs": [_tensor(name, values) for name, values in columns.items()],
@@ -113,22 +118,25 @@ class InferenceClient:
     def _call(
         self, method: str, path: str, *, body: bytes | None = None, pauses: Sequence[float] = _PAUSES
     ) -> dict[str, Any]:
-        status, data = self._exchange(method, self._root + path, body=body, pauses=pauses)
+        status, data, later = self._exchange(method, self._root + path, body=body, pauses=pauses)
         try:
             answer: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
         except msgspec.DecodeError:
             answer = {"error": data[:200].decode("utf-8", "replace")}
+        told = f"{answer.get('error', '')} (HTTP {status} from {self.url})"
+        if status == _BUSY:
+            raise Overloaded(told, seconds=int(later) if later.isdecimal() else 1)
         if status != 200:
-            raise _ERRORS.get(status, KedgeError)(f"{answer.get('error', '')} (HTTP {status} from {self.url})")
+            raise _ERRORS.get(status, KedgeError)(told)
         return answer
 
-    def _exchange(self, method: str, path: str, *, body: bytes | None, pauses: Sequence[float]) -> tuple[int, bytes]:
-        """Send and read; again after each pause where the connection was refused or reset."""
+    def _exchange(self, method: str, path: str, *, body: bytes | None, pauses: Sequence[float]) -> tuple[int, bytes, str]:
+        """Send and read: status, body, Retry-After; again after each pause where the connection was refused or reset."""
         for pause in (*pauses, None):
             try:
                 self._connection.request(method, path, body=body, headers=self._headers)
                 response = self._connection.getresponse()
-                return response.status, response.read()
+                return response.status, response.read(), response.getheader("Retry-After", "")
             except (ConnectionError, http.client.HTTPException) as error:
                 # A server that was killed in the middle of its answer shows as an HTTPException (IncompleteRead).
                 self._connection.close()

@@ -37,6 +37,8 @@ POLICY: tuple[Grant, ...] = (
     Grant("GET", "/v2/health/*", Right.OPEN),
     Grant("GET", "/health", Right.OPEN),
     Grant("GET", "/ping", Right.OPEN),
+    # its signature says who sent it
+    Grant("POST", "/api/v1/hooks/*", Right.OPEN),
     # whatever else can be read
     Grant("GET", "/**", Right.READ),
     # what adds facts
@@ -50,6 +52,17 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/2.0/mlflow/experiments/search", Right.READ),
     Grant("POST", "/api/2.0/mlflow/runs/search", Right.READ),
     Grant("POST", "/api/2.0/mlflow/logged-models/search", Right.READ),
+    # what people do about alerts
+    Grant("POST", "/api/v1/alerts/*/acknowledge", Right.WRITE),
+    Grant("POST", "/api/v1/alerts/*/snooze", Right.WRITE),
+    Grant("POST", "/api/v1/alerts/*/resolve", Right.WRITE),
+    Grant("POST", "/api/v1/alerts/*/reopen", Right.WRITE),
+    Grant("POST", "/api/v1/alert-channels/*/test", Right.WRITE),
+    Grant("PUT", "/api/v1/models/*/mute", Right.WRITE),
+    Grant("DELETE", "/api/v1/models/*/mute", Right.WRITE),
+    Grant("POST", "/monitoring/alerts/*/*", Right.WRITE),
+    Grant("POST", "/monitoring/mutes/*", Right.WRITE),
+    Grant("POST", "/monitoring/channels/*/test", Right.WRITE),
     # what describes datasets and tags their versions; profiles are found, not told
     Grant("PATCH", "/api/v1/datasets/*", Right.WRITE),
     Grant("PUT", "/api/v1/datasets/*/tags/*", Right.WRITE),
@@ -147,6 +160,7 @@ POLICY: tuple[Grant, ...] = (
     Grant("PUT", "/api/v1/models/*/aliases/*", Right.ADMIN),
     Grant("DELETE", "/api/v1/models/*/aliases/*", Right.ADMIN),
     Grant("POST", "/v2/models/*/refresh", Right.ADMIN),
+    Grant("POST", "/api/v1/models/*/retrain", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/deploy", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/pause", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/resume", Right.ADMIN),
@@ -154,6 +168,7 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/models/*/abort", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/promote", Right.ADMIN),
     Grant("POST", "/api/v1/models/*/roll-back", Right.ADMIN),
+    Grant("POST", "/models/*/retraining/ask", Right.ADMIN),
     Grant("POST", "/models/*/deploy", Right.ADMIN),
     Grant("POST", "/models/*/trial/*", Right.ADMIN),
     Grant("POST", "/models/*/promote", Right.ADMIN),

@@ -78,12 +78,28 @@ def verify(files: Mapping[str, bytes], trust: Trust) -> tuple[Package, str]:
         package = msgspec.json.decode(payload, type=Package)
     except msgspec.DecodeError as error:
         raise ModelRefused(f"{SIGNATURE} signs no package: {error}") from error
+    _require_own(package, signer)
     for path, digest in package.files.items():
         if path not in files:
             raise ModelRefused(f"the signed file {path!r} is missing; register the package as it was signed")
         if _sha256(files[path]) != digest:
             raise ModelRefused(f"the file {path!r} is not what {signer} signed; sign the package again")
     return package, signer
+
+
+def _require_own(package: Package, signer: str) -> None:
+    """Check that what would run is one of the signed files: anything else could be put beside them by whoever likes."""
+    if package.pickle:
+        if package.pickle not in package.files:
+            raise ModelRefused(
+                f"the pickle {package.pickle!r} is none of the files that {signer} signed; sign the package again"
+            )
+        return
+    module = package.runs.partition(":")[0].replace(".", "/")
+    if not {f"{module}.py", f"{module}/__init__.py"} & package.files.keys():
+        raise ModelRefused(
+            f"the module of class {package.runs!r} is none of the files that {signer} signed; sign the package again"
+        )
 
 
 def _read(files: Mapping[str, bytes]) -> _Envelope:

@@ -12,6 +12,7 @@ from litestar.datastructures import State as Shared
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 
+from kedge.server.comparing import Comparisons
 from kedge.server.diffing import Diffs
 from kedge.server.document import document
 from kedge.server.door import BODY_LIMIT, App, Door
@@ -22,29 +23,53 @@ from kedge.server.mlflow.router import is_ours
 from kedge.server.problems import handle
 from kedge.server.reading.scene import Scenes
 from kedge.server.routes.acts import Acts
+from kedge.server.routes.alert_pages import AlertPages
+from kedge.server.routes.alerting import Alerting
 from kedge.server.routes.artifacts import RunArtifacts
+from kedge.server.routes.askings import Askings
 from kedge.server.routes.catalogs import Catalogs
+from kedge.server.routes.comparisons import ComparisonPages, ComparisonRoutes
 from kedge.server.routes.data_edits import DataEdits
 from kedge.server.routes.data_pages import DataPages
 from kedge.server.routes.datasets import DatasetRoutes
+from kedge.server.routes.declared import DeclaredFigures
 from kedge.server.routes.edits import Edits
 from kedge.server.routes.ground_truth import GroundTruths
 from kedge.server.routes.live import Signals
 from kedge.server.routes.models_by_hand import ModelsByHand
 from kedge.server.routes.pages import Files, Shown
+from kedge.server.routes.quality import QualityReads
 from kedge.server.routes.reads import Reads
 from kedge.server.routes.rollout_pages import RolloutPages
 from kedge.server.routes.rollouts import Rollouts
 from kedge.server.routes.searches import Searches
 from kedge.server.routes.tracked import Tracked, table_wanted
 from kedge.server.routes.tracking import Tellings
+from kedge.server.routes.watched import WatchedPages, WatchedReads
 from kedge.server.routes.writes import Writes
 from kedge.server.stream import Pulse
 from kedge.version import installed
 from kedge.web.assets import Assets
 from kedge.web.render import Pages
 
-_NATIVE = (Reads, DatasetRoutes, Searches, Writes, GroundTruths, Rollouts, Tellings, Catalogs, Signals, RunArtifacts)
+_NATIVE = (
+    Reads,
+    DatasetRoutes,
+    ComparisonRoutes,
+    Searches,
+    Writes,
+    DeclaredFigures,
+    GroundTruths,
+    Askings,
+    Rollouts,
+    Tellings,
+    Catalogs,
+    Signals,
+    RunArtifacts,
+    Alerting,
+    QualityReads,
+    WatchedReads,
+)
 
 
 def application(house: House, *, hosts: Collection[str] | None = None) -> Litestar:
@@ -58,6 +83,7 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
         "pulse": Pulse(house.meta),
         "guard": guard,
         "diffs": Diffs(),
+        "comparisons": Comparisons(),
     }
     given = {name: Provide(_giver(part), sync_to_thread=False, use_cache=True) for name, part in parts.items()}
     app = Litestar(
@@ -69,9 +95,12 @@ def application(house: House, *, hosts: Collection[str] | None = None) -> Litest
             Acts,
             Edits,
             DataPages,
+            ComparisonPages,
             DataEdits,
             ModelsByHand,
             RolloutPages,
+            WatchedPages,
+            AlertPages,
             Files,
         ],
         dependencies=given | {"wanted": Provide(table_wanted, sync_to_thread=False)},

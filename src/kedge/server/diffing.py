@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -24,19 +25,21 @@ from kedge.settings import settings
 SECONDS = 120.0
 _MOST = 32
 _Key = tuple[str, str, str, str, str]
+Found = TypeVar("Found")
 
 
-class _Comparison(threading.Thread):
+class UnderWay(threading.Thread, Generic[Found]):
     """One comparison under way, whoever waits for it: several who ask for the same wait for one."""
 
-    def __init__(self, compare: Callable[[], DatasetDiff | str]) -> None:
+    def __init__(self, compare: Callable[[], Found | str]) -> None:
         super().__init__(name="comparing", daemon=True)
         self._compare = compare
         self._began = time.monotonic()
-        self.found: DatasetDiff | str = "the comparison broke off; the server's log says why"
+        self.found: Found | str = "the comparison broke off; the server's log says why"
         self.done = threading.Event()
 
     def run(self) -> None:
+        """Compare."""
         try:
             self.found = self._compare()
         finally:
@@ -54,7 +57,7 @@ class Diffs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Key, DatasetDiff] = OrderedDict()
-        self._running: dict[_Key, _Comparison] = {}
+        self._running: dict[_Key, UnderWay[DatasetDiff]] = {}
 
     def of(
         self, house: House, before: DatasetVersion, *, after: DatasetVersion, patience: float | None = None
@@ -67,7 +70,7 @@ class Diffs:
                 self._kept.move_to_end(key)
                 return self._kept[key]
             if (one := self._running.get(key)) is None:
-                one = self._running[key] = _Comparison(lambda: self._made(house, before, after=after, key=key))
+                one = self._running[key] = UnderWay(lambda: self._made(house, before, after=after, key=key))
                 one.start()
         if not one.done.wait(patience):
             return one.seconds

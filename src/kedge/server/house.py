@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from kedge.domain.ids import ModelName, PredictionId
     from kedge.domain.lineage import Explanation, VersionExplanation
     from kedge.domain.monitoring import Profile, TruthBatch
+    from kedge.domain.normal import CalledNormal
     from kedge.domain.predictions import TruthReport, TruthStanding
     from kedge.domain.project import ProjectSpec
     from kedge.domain.registry import CatalogVersion, HistoryEntry, Servable
     from kedge.domain.rollout import Deployment
+    from kedge.monitoring.telling.desk import AlertDesk
     from kedge.ports import Clock, JobRunner, MetaStore
     from kedge.registry.catalog import Catalog
+    from kedge.retraining.asking import RetrainRequests
     from kedge.rollout.hand import ByHand
     from kedge.tracking.artifacts import Artifacts
     from kedge.tracking.logging import Logging
@@ -58,6 +61,10 @@ class Watching(Protocol):
 
     def reference(self, model: ModelName, version: int) -> Normal | None:
         """Find what a version calls normal."""
+        ...
+
+    def normal(self, model: ModelName, version: int) -> CalledNormal:
+        """Say what a version calls normal. Raises NotFound where it has no reference."""
         ...
 
     def newest_profile(self, model: ModelName) -> Profile | None:
@@ -137,6 +144,11 @@ class House(Protocol):
         ...
 
     @property
+    def asking(self) -> RetrainRequests:
+        """What asks for a training."""
+        ...
+
+    @property
     def logging(self) -> Logging:
         """The logging room: experiments, runs, logged models."""
         ...
@@ -164,6 +176,11 @@ class House(Protocol):
     @property
     def clock(self) -> Clock:
         """The time."""
+        ...
+
+    @property
+    def alert_desk(self) -> AlertDesk:
+        """What people do about alerts."""
         ...
 
     @property

@@ -37,6 +37,7 @@ STATUS: dict[type[errors.KedgeError], int] = {
     errors.FileChanged: 409,
     errors.TrainingFailed: 500,
     errors.ModelRefused: 409,
+    errors.SignatureInvalid: 401,
     errors.RequestInvalid: 400,
     errors.Overloaded: 503,
     errors.DeadlineExceeded: 504,
@@ -45,6 +46,7 @@ STATUS: dict[type[errors.KedgeError], int] = {
     errors.StoreBroken: 500,
     errors.StoreFull: 507,
     errors.PortInUse: 500,
+    errors.NotTold: 502,
     errors.Unreachable: 503,
 }
 _CODES = {

@@ -10,7 +10,7 @@ from kedge.domain.retraining import LedgerEntry
 from kedge.domain.rollout import Deployment, RuleChanges
 from kedge.domain.told import PointTold
 from kedge.domain.tracking import DatasetInput, Experiment, Run, RunCount
-from kedge.monitoring.horizon import WITHIN
+from kedge.monitoring.truth.horizon import WITHIN
 from kedge.server.reading.model import ModelLine
 
 
@@ -53,6 +53,18 @@ class RollBack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     revision: int | None = None
 
 
+class AskTraining(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ask for a training, and say why."""
+
+    reason: str
+
+
+class AskTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether this asked for something new; False where the same was asked before."""
+
+    taken: bool
+
+
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Put a version on trial by the project's rules, but for `rules`. `revision` as in a promotion."""
 
@@ -67,6 +79,20 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     reason: str
     revision: int | None = None
+
+
+class AlertBecause(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Do something about an alert, and say why."""
+
+    reason: str
+
+
+class AlertUntil(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Keep an alert or a model quiet: `until` a time, or as long as it `lasts`, such as "4h"."""
+
+    reason: str
+    until: datetime | None = None
+    lasts: str = ""
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):

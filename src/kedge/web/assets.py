@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 HERE = Path(__file__).parent
 _STYLES = ("tokens", "ground", "frame", "parts", "charts", "tracking", "data", "plotly")
 _SCRIPTS = ("theme.js", "live.js", "table.js")
@@ -55,6 +57,10 @@ class Assets:
     def url(self, name: str) -> str:
         """Give the address of one of our own files."""
         return self._own[name].url
+
+    def text(self, name: str) -> Markup:
+        """Give one of our own files as it stands, for a page that links to none."""
+        return Markup(self._own[name].plain.decode())  # noqa: S704 - our own style sheet
 
     def find(self, digest: str, name: str) -> Asset | None:
         """Find a file by its address; None for one that is not, or no longer, ours."""

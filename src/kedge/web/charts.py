@@ -72,21 +72,24 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def sparkline(values: Series, title: str, *, limit: float | None = None, width: int = 280, height: int = 48) -> Markup:
-    """Draw a course in a line's height, its limit dotted, its newest point marked."""
+def sparkline(
+    values: Series, title: str, *, limit: float | None = None, zero: bool = False, width: int = 280, height: int = 48
+) -> Markup:
+    """Draw a course in a line's height, its limit dotted, its newest point marked; with `zero` its scale begins at 0."""
     known = [value for value in values if value is not None and isfinite(value)]
     if not known:
         return _svg(width, height, title=title, body="", css="spark")
-    y = _span([*known, limit] if limit is not None else known)
+    y = (0.0, max([*known, 1e-12])) if zero else _span([*known, limit] if limit is not None else known)
     frame = Frame(left=2, right=width - 4, top=3, bottom=height - 3, x=(0, max(1, len(values) - 1)), y=y)
     dotted = (
         ""
         if limit is None
         else f'<line class="limit" x1="0" x2="{width}" y1="{frame.y(limit):.1f}" y2="{frame.y(limit):.1f}"/>'
     )
+    ground = f'<line class="ground" x1="0" x2="{width}" y1="{height - 2}" y2="{height - 2}"/>' if zero else ""
     last = list(runs_of(values))[-1][-1]
     end = f'<circle class="dot one" cx="{frame.x(last[0]):.1f}" cy="{frame.y(last[1]):.1f}" r="2.5"/>'
-    return _svg(width, height, title=title, body=f"{dotted}{polylines(frame, values, css='one')}{end}", css="spark")
+    return _svg(width, height, title=title, body=f"{dotted}{ground}{polylines(frame, values, css='one')}{end}", css="spark")
 
 
 def evidence(values: Series, limit: float, *, title: str, width: int = 280, height: int = 40) -> Markup:

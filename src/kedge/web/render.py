@@ -8,7 +8,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from kedge.web import charts, curves, datapictures, spread, words, year
+from kedge.web import backtest, charts, curves, datapictures, spread, watching, words, year
 from kedge.web.addresses import address, part
 from kedge.web.assets import HERE, Assets
 
@@ -46,6 +46,7 @@ class Pages:
             "curves": curves,
             "drawn": datapictures,
             "spread": spread,
+            "watching": watching,
             "address": address,
         }
         self._jinja.filters |= {
@@ -56,6 +57,7 @@ class Pages:
             "script_json": script_json,
             "part": part,
             "zip": zip,
+            **backtest.FILTERS,
         }
 
     def render(self, template: str, **values: Any) -> bytes:

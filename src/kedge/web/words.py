@@ -89,10 +89,12 @@ def fixed(value: float, places: int) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Write a difference with its sign, three decimals."""
+    """Write a difference with its sign, three decimals; what rounds to 0 has none."""
     if value is None or math.isnan(value):
         return NONE
     text = loss(abs(value))
+    if not text.strip("0."):
+        return text
     return ("−" if value < 0 else "+") + text
 
 

@@ -1,9 +1,9 @@
-"""The primary figure of a model: its live loss over the year, drawn by the server in three widths (a style sheet shows one).
+"""The primary figure of a model: a loss over time, drawn by the server in three widths (a style sheet shows one).
 
 Line with 95 % band, the accepted limit dotted, promotions as labelled marks, alarms as triangles, names at the lines' ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from math import ceil, floor, inf, log10
 from typing import NamedTuple
@@ -15,7 +15,8 @@ from kedge.web.charts import Frame, polylines, runs_of
 
 
 class Point(NamedTuple):
-    """A week: its middle in days, the champion's mean and band, the trial's mean, the limit."""
+    """A week (or a day): its middle in days, the champion's mean and band, the trial's mean, the limit, and what was
+    estimated without truth."""
 
     at: float
     loss: float | None
@@ -23,6 +24,7 @@ class Point(NamedTuple):
     upper: float | None
     trial: float | None
     limit: float | None
+    estimate: float | None = None
 
 
 class Sign(NamedTuple):
@@ -34,7 +36,7 @@ class Sign(NamedTuple):
 
 
 class Year(NamedTuple):
-    """What the figure shows. `start` is day 0."""
+    """What the figure shows. `start` is day 0, `half` half the days that a point stands for; `limited` names the limit."""
 
     start: datetime
     points: Sequence[Point]
@@ -43,8 +45,12 @@ class Year(NamedTuple):
     champion: str
     challenger: str
     title: str
+    half: float = 3.5
+    estimated: str = ""
+    limited: str = "limit"
 
 
+DAILY, LATE = 100, 10
 WIDTHS = (("wide", 1320, 300), ("mid", 760, 290), ("narrow", 326, 270))
 
 
@@ -55,7 +61,7 @@ def figure(year: Year) -> Markup:
 
 def _drawn(year: Year, name: str, *, width: int, height: int) -> Markup:
     low, high = bounds(year.points)
-    days = max(1.0, year.points[-1].at + 3.5)
+    days = max(1.0, year.points[-1].at + year.half)
     frame = Frame(
         left=42, right=width - (16 if name == "narrow" else 118), top=26, bottom=height - 26, x=(0, days), y=(low, high)
     )
@@ -63,10 +69,13 @@ def _drawn(year: Year, name: str, *, width: int, height: int) -> Markup:
     body = "".join(
         (
             _grid(frame, low, high=high),
-            _months(frame, year.start, days=days, every=2 if name == "narrow" else 1),
+            _days(frame, year.start, days=days, narrow=name == "narrow")
+            if days <= DAILY
+            else _months(frame, year.start, days=days, every=2 if name == "narrow" else 1),
             _band(frame, year.points),
             _marks(frame, year.promotions, room=24 if name == "narrow" else 34),
-            _limit(frame, year.points),
+            _limit(frame, year.points, half=year.half),
+            polylines(frame, [point.estimate for point in year.points], css="estimate", at=middles),
             polylines(frame, [point.loss for point in year.points], css="one", at=middles),
             polylines(frame, [point.trial for point in year.points], css="two", at=middles),
             _alarms(frame, year.alarms, points=year.points),
@@ -80,7 +89,8 @@ def _drawn(year: Year, name: str, *, width: int, height: int) -> Markup:
 
 def bounds(points: Sequence[Point]) -> tuple[float, float]:
     """Choose the span of losses to show: all that was lost, and those limits that leave its shape readable."""
-    lost = [value for point in points for value in (point.loss, point.lower, point.upper, point.trial) if value is not None]
+    parts = ((point.loss, point.lower, point.upper, point.trial, point.estimate) for point in points)
+    lost = [value for values in parts for value in values if value is not None]
     low, high = min(lost), max(lost)
     room = (high - low) or abs(high) * 0.1 or 1.0
     near = [point.limit for point in points if point.limit is not None and low - room / 2 <= point.limit <= high + room / 2]
@@ -105,6 +115,20 @@ def _grid(frame: Frame, low: float, *, high: float) -> str:
         f'<text x="{frame.left - 8}" y="{frame.y(value) + 4:.1f}" text-anchor="end">{words.fixed(value, places)}</text>'
         for value in values
     )
+
+
+def _days(frame: Frame, start: datetime, *, days: float, narrow: bool) -> str:
+    """Name some days where there are too few for months."""
+    most = 4 if narrow else 10
+    step = next(size for size in (1, 2, 7, 14, 28) if days / size <= most or size == 28)
+    parts = [f'<line class="axis" x1="{frame.left}" x2="{frame.right}" y1="{frame.bottom}" y2="{frame.bottom}"/>']
+    for day in range(0, int(days) + 1, step):
+        x = frame.x(day)
+        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.bottom}" y2="{frame.bottom + 4}"/>')
+        if x < frame.right - 20:
+            at = start + timedelta(days=day)
+            parts.append(f'<text x="{x + 3:.1f}" y="{frame.bottom + 17}">{at.day} {at:%b}</text>')
+    return "".join(parts)
 
 
 def _months(frame: Frame, start: datetime, *, days: float, every: int) -> str:
@@ -134,11 +158,11 @@ def _band(frame: Frame, points: Sequence[Point]) -> str:
     return "".join(parts)
 
 
-def _limit(frame: Frame, points: Sequence[Point]) -> str:
+def _limit(frame: Frame, points: Sequence[Point], *, half: float) -> str:
     """Draw the limit in force as steps: each champion brings its own. One far off is cut at the frame, not squeezed in."""
     parts = []
     for run in runs_of([point.limit for point in points]):
-        steps = ((points[index].at + side, value) for index, value in run for side in (-3.5, 3.5))
+        steps = ((points[index].at + side, value) for index, value in run for side in (-half, half))
         path = " ".join(frame.point(x, y) for x, y in steps)
         parts.append(f'<polyline class="limit" points="{path}"/>')
     width, height = frame.right - frame.left, frame.bottom - frame.top
@@ -164,7 +188,7 @@ def _alarms(frame: Frame, alarms: Sequence[Sign], *, points: Sequence[Point]) ->
     parts = []
     for sign in alarms:
         near = min(points, key=lambda point: abs(point.at - sign.at))
-        top = near.upper if near.upper is not None else near.loss
+        top = near.upper if near.upper is not None else near.loss if near.loss is not None else near.estimate
         x, y = frame.x(sign.at), frame.top + 2 if top is None else max(frame.top + 2, frame.y(top) - 16)
         parts.append(f'<path class="alarm" d="M{x - 6:.1f} {y:.1f}h12l-6 10z"><title>{escape(sign.title)}</title></path>')
     return "".join(parts)
@@ -172,13 +196,19 @@ def _alarms(frame: Frame, alarms: Sequence[Sign], *, points: Sequence[Point]) ->
 
 def _ends(frame: Frame, year: Year) -> str:
     """Name the lines at their ends, pushed apart where they would touch."""
-    last = year.points[-1]
+    newest = year.points[-max(LATE, len(year.points) // LATE) :]
+
+    def last(values: Iterable[float | None]) -> float | None:
+        return next((value for value in reversed(list(values)) if value is not None), None)
+
+    limit = last(point.limit for point in newest)
     wanted = [
         (value, css, text)
         for value, css, text in (
-            (last.limit, "", f"limit {words.loss(last.limit)}" if last.limit is not None else ""),
-            (last.loss, "one", year.champion),
-            (last.trial, "two", year.challenger),
+            (limit, "", f"{year.limited} {words.loss(limit)}"),
+            (last(point.loss for point in newest), "one", year.champion),
+            (last(point.trial for point in newest), "two", year.challenger),
+            (last(point.estimate for point in newest), "one", year.estimated),
         )
         if value is not None
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kedge.cli.showing import LONGEST, brief, plain, show_rows
+from kedge.cli.showing import LONGEST, bars, brief, plain, show_records, show_rows
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,32 @@ def test_a_column_that_is_needed_whole_is_never_cut(
     monkeypatch.setenv("COLUMNS", "60")
     show_rows("runs", ("run", "why", "more"), rows=[("0123456789ab", "word " * 30, "word " * 30)], whole={"run"})
     assert "0123456789ab" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_records_are_read_in_any_terminal_without_a_broken_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = ("0123456789abcdef01234567", "critical", "acknowledged", "prediction_skew of flights", "2026-05-01 12:00 UTC")
+    show_records("1 alert", ("id", "severity", "state", "what", "since"), rows=[words], head=3)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(any(word in line for line in lines) for cell in words for word in cell.split())
+    assert any("since" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("values", "between", "drawn"),
+    [
+        ([0.0, 3.5, None, 7.0], {}, "▁▅·█"),
+        ([2.0, 2.0], {}, "▄▄"),
+        ([None], {}, "·"),
+        ([], {}, ""),
+        ([0.0, 5.0], {"low": 0.0, "high": 10.0}, "▁▅"),
+        ([0.0, 0.0], {"low": 0.0, "high": 0.0}, "▄▄"),
+        ([20.0], {"low": 0.0, "high": 10.0}, "█"),
+    ],
+)
+def test_numbers_are_drawn_as_a_line_of_bars(values, between, drawn) -> None:
+    assert bars(values, **between) == drawn

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from kedge.client.inference import InferenceClient
-from kedge.errors import ConfigError, KedgeError, ModelRefused, RequestInvalid
+from kedge.errors import ConfigError, DeadlineExceeded, KedgeError, ModelRefused, Overloaded, RequestInvalid
 
 
 class Wire:
@@ -23,8 +23,12 @@ class Wire:
             raise self.answers.pop(0)
 
     def getresponse(self) -> "Wire":
-        self.status, self.body = self.answers.pop(0)
+        self.status, self.body, *headers = self.answers.pop(0)
+        self.headers = headers[0] if headers else {}
         return self
+
+    def getheader(self, name: str, default: str) -> str:
+        return self.headers.get(name, default)
 
     def read(self) -> bytes:
         return self.body
@@ -113,7 +117,9 @@ def test_trying_again_has_an_end_and_a_timeout_is_not_tried_again() -> None:
         (400, b'{"error":"bad"}', RequestInvalid, "bad"),
         (422, b'{"error":"no"}', ModelRefused, "no"),
         (502, b"<html>", KedgeError, "<html>"),
-        (503, b"[]", KedgeError, "HTTP 503"),
+        (500, b"[]", KedgeError, "HTTP 500"),
+        (503, b"[]", Overloaded, "HTTP 503"),
+        (504, b'{"error":"late"}', DeadlineExceeded, "late"),
     ],
 )
 def test_errors_are_those_of_kedge(status: int, body: bytes, error: type[KedgeError], says: str) -> None:
@@ -121,6 +127,14 @@ def test_errors_are_those_of_kedge(status: int, body: bytes, error: type[KedgeEr
     with pytest.raises(error, match=says) as caught:
         client.infer("m", {"x": [1]})
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [({"Retry-After": "7"}, 7), ({}, 1), ({"Retry-After": "Sun, 22"}, 1)])
+def test_a_busy_data_plane_says_when_to_ask_again(headers: dict[str, str], seconds: int) -> None:
+    client, wire, pauses = client_of((503, b'{"error":"too many wait"}', headers))
+    with pytest.raises(Overloaded, match="too many wait") as caught:
+        client.infer("m", {"x": [1]})
+    assert (caught.value.seconds, len(wire.sent), pauses) == (seconds, 1, [])
 
 
 def test_addresses_and_tokens() -> None:

@@ -81,6 +81,19 @@ TABLE = [
     ("POST", "/data/people/columns/age/edit", Right.WRITE),
     ("POST", "/data/people/versions/3/tag", Right.WRITE),
     ("POST", "/data/people/versions/3/profile", Right.WRITE),
+    ("POST", "/api/v1/hooks/ci", Right.OPEN),
+    ("POST", "/api/v1/alerts/5f/acknowledge", Right.WRITE),
+    ("POST", "/api/v1/alerts/5f/snooze", Right.WRITE),
+    ("POST", "/api/v1/alerts/5f/resolve", Right.WRITE),
+    ("POST", "/api/v1/alerts/5f/reopen", Right.WRITE),
+    ("POST", "/api/v1/alert-channels/ops/test", Right.WRITE),
+    ("PUT", "/api/v1/models/delay/mute", Right.WRITE),
+    ("DELETE", "/api/v1/models/delay/mute", Right.WRITE),
+    ("POST", "/monitoring/alerts/5f/acknowledge", Right.WRITE),
+    ("POST", "/monitoring/mutes/delay", Right.WRITE),
+    ("POST", "/monitoring/channels/ops/test", Right.WRITE),
+    ("POST", "/api/v1/models/delay/retrain", Right.ADMIN),
+    ("POST", "/models/delay/retraining/ask", Right.ADMIN),
 ]
 # the MLflow protocol's rows, whose rights tests/api/test_mlflow_door.py looks at
 PROTOCOL = [

@@ -4,16 +4,15 @@ from datetime import datetime
 
 import msgspec
 
+from kedge.domain.alerting import Alert
 from kedge.domain.ids import DatasetName
-from kedge.domain.monitoring import Alert, AlertKind, Health, Risk, VersionHealth
+from kedge.domain.monitoring import Health, Risk, VersionHealth
 from kedge.ports import MetaStore
 from kedge.server.reading.glance import Drifts, drifts
 from kedge.server.reading.happened import happened
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import verdict
-from kedge.server.reading.state import Happened, Sentence, State
-
-_KINDS = {AlertKind.RISK: State.ALARM, AlertKind.SILENCE: State.ALARM}
+from kedge.server.reading.state import Happened, Sentence
 
 
 class AlertsPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +50,6 @@ def alerts_page(scene: Scene) -> AlertsPage:
         drifts=drifts(scene, most=100),
         alerts=scene.alerts,
     )
-
-
-def alert_state(alert: Alert) -> State:
-    """Give the state in which an alert is shown: what says that people were harmed is an alarm, the rest a watch."""
-    return _KINDS.get(alert.kind, State.WATCH)
 
 
 def events_page(meta: MetaStore, dataset: DatasetName, *, before: int | None, subject: str | None, limit: int) -> EventsPage:

@@ -4,10 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.evaluation import Finding, Verdict
 from kedge.domain.features import ParityReport
-from kedge.domain.monitoring import Alert, AlertKind, Block
-from kedge.domain.predictions import TruthStanding, standing_of
+from kedge.domain.predictions import TruthStanding
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion, Promotion
 from kedge.domain.rollout import Deployment, Move
 from kedge.domain.tracking import Run
@@ -18,7 +18,7 @@ from kedge.server.reading.glance import Trial, trial
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.sentence import trial_verdict
 from kedge.server.reading.state import Sentence, State
-from kedge.server.reading.weeks import Mean, Week, blocks_of, life_of, weeks_of
+from kedge.server.reading.weeks import Mean, Week, life_of, weeks_of
 from kedge.web import words
 
 _MARKED = (AlertKind.RISK, AlertKind.SILENCE)
@@ -143,7 +143,7 @@ def model_page(scene: Scene) -> ModelPage:
         ledger=_ledger(scene),
         inputs=tuple(column.name for column in newest.signature.inputs) if newest else (),
         parity=scene.parity,
-        truth=standing_of(scene.model, scene.healths),
+        truth=scene.truth,
         versions=rows(scene),
         moves=tuple(reversed(scene.moves)),
     )
@@ -193,12 +193,11 @@ def _mark(alert: Alert) -> Mark:
 
 def rows(scene: Scene) -> tuple[Row, ...]:
     """List the versions, newest first."""
-    blocks = blocks_of(scene.healths)
     runs = {run.id: run for run in scene.runs}
-    return tuple(_row(scene, version, blocks=blocks, run=runs.get(version.run)) for version in scene.versions)
+    return tuple(_row(scene, version, run=runs.get(version.run)) for version in scene.versions)
 
 
-def _row(scene: Scene, version: ModelVersion, *, blocks: list[Block], run: Run | None) -> Row:
+def _row(scene: Scene, version: ModelVersion, *, run: Run | None) -> Row:
     state, word = _state(scene, version.number)
     move = next((move for move in reversed(scene.promotions) if move.number == version.number), None)
     return Row(
@@ -211,7 +210,7 @@ def _row(scene: Scene, version: ModelVersion, *, blocks: list[Block], run: Run |
         trained_upto=version.trained_upto,
         run=version.run,
         metric=_gate_loss(scene, version, run=run),
-        live=life_of(blocks, version.number),
+        live=life_of(scene.blocks, version.number),
         served_seconds=_served(scene, version.number),
         cpu_seconds=run.usage.cpu_seconds if run else None,
         decided_by=move.actor if move else "",

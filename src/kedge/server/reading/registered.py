@@ -61,12 +61,14 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegisteredVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a registered model with the part of the history that is its own."""
+    """One version of a registered model with the part of the history that is its own. `triable` says whether it has files
+    and is neither champion nor on trial."""
 
     model: RegisteredModel
     version: CatalogVersion
     verdict: Sentence
     deployed: bool
+    triable: bool
     history: tuple[MoveLine, ...]
     served: tuple[tuple[str, str], ...]
 
@@ -150,12 +152,14 @@ def _line(house: House, scenes: Scenes, *, model: RegisteredModel) -> ModelLine:
 def registered_version(house: House, name: str, *, number: int) -> RegisteredVersion:
     """Describe one version. Raises NotFound."""
     version = house.catalog.version(name, number)
+    served = house.meta.deployments.find(version.model)
     own = [one for one in house.catalog.history(name) if number in (one.number, one.previous)]
     return RegisteredVersion(
         model=house.catalog.get(name),
         version=version,
         verdict=_version_verdict(version),
         deployed=house.by_hand.is_deployed(name),
+        triable=version.digest is not None and (served is None or number not in served.loaded),
         history=tuple(moved(one) for one in reversed(own)),
         served=tuple(described(version.servable)) if version.servable is not None else (),
     )

@@ -9,25 +9,33 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.data import DatasetVersion, ValidationReport
 from kedge.domain.durations import span_of
 from kedge.domain.features import ParityReport, parity_note
 from kedge.domain.ids import ModelName
-from kedge.domain.monitoring import ANSWERS, Alert, AlertKind, Drift, Health, Profile
+from kedge.domain.monitoring import ANSWERS, Block, Drift, Health, Profile
+from kedge.domain.played import played_note
+from kedge.domain.predictions import TruthStanding
 from kedge.domain.project import ProjectSpec
+from kedge.domain.quality import Cohort
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
-from kedge.domain.retraining import LedgerEntry
+from kedge.domain.retraining import LedgerEntry, TurnEnd
 from kedge.domain.rollout import Deployment, RolloutLook, newest_trial
 from kedge.domain.tracking import Run
 from kedge.ports import MetaStore
+from kedge.retraining.ended import turn_end
 from kedge.server.house import House
+from kedge.server.reading.watchlist import Watchlist
+from kedge.server.reading.windows import read_windows
 
 _WINDOWS = 1200
 _RUNS = 400
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """One model's state as the store tells it. Sequences are oldest first, but `versions`, `alerts` and `runs`."""
+    """One model's state as the store tells it. Sequences are oldest first, but `versions`, `alerts` and `runs`; `blocks`,
+    `cohorts` and `truth` are gathered from all of the windows."""
 
     spec: ProjectSpec
     model: ModelName
@@ -41,8 +49,12 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[Deployment, ...]
     looks: tuple[RolloutLook, ...]
     healths: tuple[Health, ...]
+    blocks: tuple[Block, ...]
+    cohorts: dict[datetime, Cohort]
+    truth: TruthStanding
     alerts: tuple[Alert, ...]
     entries: tuple[LedgerEntry, ...]
+    ended: TurnEnd | None = None
     played: bool = False
     parity: ParityReport | None = None
     reference: Profile | None = None
@@ -124,6 +136,7 @@ class Scenes:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self.watchlist = Watchlist(house.meta)
         self._kept: OrderedDict[ModelName, Scene] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -136,7 +149,9 @@ class Scenes:
         with self._lock:
             kept = self._kept.get(name)
         if kept is None or kept.serial != serial:
-            kept = _with_shapes(_read(self._house.meta, self._house.spec, model=name, now=now, serial=serial), self._house)
+            known = kept.healths if kept is not None else ()
+            kept = _read(self._house.meta, self._house.spec, model=name, now=now, serial=serial, known=known)
+            kept = _with_shapes(kept, self._house)
             with self._lock:
                 self._kept[name] = kept
                 while len(self._kept) > 8:
@@ -144,10 +159,14 @@ class Scenes:
         return _in_its_time(msgspec.structs.replace(kept, now=now))
 
 
-def _read(meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime, serial: int) -> Scene:
+def _read(
+    meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime, serial: int, known: tuple[Health, ...]
+) -> Scene:
     deployments = tuple(meta.deployments.list(model))
     trials = [each.revision for each in newest_trial(deployments)]
     dataset, parity = meta.datasets.find(spec.dataset), meta.notes.get(parity_note(model))
+    entries = tuple(meta.ledgers.list(model))
+    windows = read_windows(meta.watches, model, known=known, limit=_WINDOWS)
     return Scene(
         spec=spec,
         model=model,
@@ -160,10 +179,14 @@ def _read(meta: MetaStore, spec: ProjectSpec, *, model: ModelName, now: datetime
         moves=tuple(meta.models.moves(model)),
         deployments=deployments,
         looks=tuple(meta.deployments.looks(model, live_since=trials[0] if trials else 0)),
-        healths=tuple(meta.watches.list(model, limit=_WINDOWS)),
+        healths=windows.healths,
+        blocks=windows.blocks,
+        cohorts=windows.cohorts,
+        truth=windows.truth,
         alerts=tuple(meta.watches.alerts(model)),
-        entries=tuple(meta.ledgers.list(model)),
-        played=meta.notes.get(f"replay:{model}") is not None,
+        entries=entries,
+        ended=turn_end(meta, entries[-1] if entries else None),
+        played=meta.notes.get(played_note(model)) is not None,
         parity=None if parity is None else msgspec.json.decode(parity, type=ParityReport),
     )
 

@@ -5,12 +5,13 @@ The first rule that holds speaks; those below it may add to the second line.
     nothing live -> nothing watched -> risk alarm -> silence -> loss unknown, above, within; on trial or not
 """
 
-from kedge.domain.monitoring import Alert, AlertKind
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.rollout import Deployment, Move, Strategy
 from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Sentence, State
 from kedge.server.reading.weeks import Mean, last_week
+from kedge.server.reading.wrongs import Wrong, wrongs
 from kedge.web import words
 
 _SHARES = {0.05: "a twentieth", 0.1: "a tenth", 0.25: "a quarter", 0.5: "half", 0.75: "three quarters", 1.0: "all"}
@@ -24,6 +25,42 @@ def verdict(scene: Scene) -> Sentence:
         if spoken is not None:
             return spoken
     return _served(scene)
+
+
+def monitoring_verdict(scene: Scene) -> Sentence:
+    """Say what is wrong with what is served, since when, how sure and how bad, what Kedge did, and what it will do."""
+    for rule in (_nothing_live, _nothing_watched, _silence):
+        spoken = rule(scene)
+        if spoken is not None:
+            return spoken
+    found = wrongs(scene)
+    if not found:
+        return _served(scene)
+    worst, more = found[0], found[1:]
+    state = worst.state
+    say = worst.say if worst.kind == "risk" else worst.say[:1].upper() + worst.say[1:]  # "v5" is a name
+    say = f"{say}{_since(worst, scene)}: {worst.bad}"
+    if state is not State.ALARM:
+        live_state, live = _loss(scene)
+        say = f"{say}; {live}" if live_state is not State.HOLDS else f"{say}; the loss is unknown yet"
+    second = [words.sentence(f"How sure: {worst.sure}")]
+    if more:
+        second.append(words.sentence(f"Besides, {'; '.join(f'{one.say}{_since(one, scene)}' for one in more)}"))
+    second += [_done(scene, worst), retraining_line(scene)]
+    return Sentence(state=state, say=f"{say}.", sub=" ".join(line for line in second if line))
+
+
+def _since(wrong: Wrong, scene: Scene) -> str:
+    return f" since {words.day(wrong.since, scene.now)}" if wrong.since is not None else ""
+
+
+def _done(scene: Scene, worst: Wrong) -> str:
+    """Say what Kedge did: whom it told, what it put on trial."""
+    done = [f"told people on {words.day(worst.told_at, scene.now)}"] if worst.told_at is not None else []
+    deployment = scene.deployment
+    if deployment is not None and deployment.challenger is not None:
+        done.append(f"put v{deployment.challenger} on trial with {traffic(deployment)}")
+    return words.sentence(f"Kedge {' and '.join(done)}") if done else ""
 
 
 def _nothing_live(scene: Scene) -> Sentence | None:
@@ -96,11 +133,17 @@ def _served(scene: Scene) -> Sentence:
     state, live = _loss(scene)
     failed = scene.recent(*_FAILED)
     second = [words.sentence(failed.message)] if failed else []
-    if state is State.WELL and failed:
+    found = wrongs(scene)
+    if state is State.WELL and (failed or found):
         state = State.WATCH
-    second += [_drift(scene), retraining_line(scene)]
+    second += [_besides(scene, found), retraining_line(scene)]
     opening = "All is well: " if state is State.WELL else ""
-    return Sentence(state=state, say=f"{opening}{live}{_trial(scene)}.", sub=" ".join(line for line in second if line))
+    say = f"{opening}{live}{_trial(scene)}"
+    return Sentence(
+        state=state,
+        say=f"{say[:1].upper() if say[:1] not in 'v' else 'v'}{say[1:]}.",
+        sub=" ".join(line for line in second if line),
+    )
 
 
 def _loss(scene: Scene) -> tuple[State, str]:
@@ -142,14 +185,13 @@ def traffic(deployment: Deployment) -> str:
     return f"{'a copy' if deployment.strategy is Strategy.SHADOW else share(deployment.share)} of the traffic"
 
 
-def _drift(scene: Scene) -> str:
-    drifts = scene.drift
-    moved = [drift for drift in drifts if drift.alarm]
-    if not moved:
+def _besides(scene: Scene, found: tuple[Wrong, ...]) -> str:
+    """Name what else is wrong; that features moved is no reason to train."""
+    if not found:
         return ""
-    number = words.small(len(moved)).capitalize()
-    verb = "drifts" if len(moved) == 1 else "drift"
-    return f"{number} of {len(drifts)} features {verb}; drift alone retrains nothing."
+    said = words.sentence("; ".join(f"{one.say}{_since(one, scene)}" for one in found))
+    only = found[0].kind == "data_drift" and len(found) == 1
+    return f"{said[:-1]}; drift alone retrains nothing." if only else said
 
 
 def retraining_line(scene: Scene) -> str:
@@ -161,7 +203,9 @@ def retraining_line(scene: Scene) -> str:
     if entry is None:
         return ""
     if entry.decision == RETRAIN:
-        return f"Retraining was ordered, {_stopped(scene.stopped)}." if scene.stopped else "Retraining was ordered."
+        if scene.stopped:
+            return f"Retraining was ordered, {_stopped(scene.stopped)}."
+        return f"Retraining was ordered: {scene.ended.words}." if scene.ended else "Retraining was ordered."
     if policy == "ledger" and entry.price > 0:
         return f"Retraining holds: regret stands at {words.number(entry.regret)} of {words.number(entry.price)}."
     return words.sentence(entry.reason)

@@ -1,7 +1,7 @@
 """The ten stations of the loop, in order: each looks at its part of the scene and says state, word and one figure."""
 
+from kedge.domain.alerting import AlertKind
 from kedge.domain.evaluation import Outcome
-from kedge.domain.monitoring import AlertKind
 from kedge.domain.rollout import Move
 from kedge.domain.tracking import RunStatus
 from kedge.retraining.ledger import RETRAIN
@@ -130,6 +130,8 @@ def _retraining(scene: Scene) -> _Seen:
         return State.IDLE, "idle", f"policy {policy}"
     if entry.decision == RETRAIN:
         state, word = (State.WATCH, "stopped") if scene.stopped else (State.RUNNING, "ordered")
+        if scene.ended is not None and scene.ended.outcome == "released":
+            state, word = State.HOLDS, f"made v{scene.ended.version}"
         return state, word, words.when(entry.decided_at, scene.now)
     if policy == "ledger":
         return State.HOLDS, "holds", f"regret {words.number(entry.regret, 2)} of {words.number(entry.price, 2)}"

@@ -12,8 +12,9 @@ from math import inf, sqrt
 
 import msgspec
 
-from kedge.domain.monitoring import Block, Health
+from kedge.domain.monitoring import Block
 from kedge.server.reading.scene import Scene
+from kedge.server.reading.windows import blocks_of
 
 WEEK = timedelta(days=7)
 _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
@@ -63,15 +64,6 @@ def _quantile(freedom: int) -> float:
     return _T975[freedom - 1] if freedom <= len(_T975) else 1.96 + 2.4 / freedom
 
 
-def blocks_of(healths: Sequence[Health]) -> list[Block]:
-    """Collect each (day, version) once, as the newest window that tells of it does; ordered by day."""
-    newest: dict[tuple[datetime, int], Block] = {}
-    for health in healths:
-        for block in health.blocks:
-            newest[(block.day, block.version)] = block
-    return [newest[key] for key in sorted(newest)]
-
-
 def champion_on(scene: Scene, day: datetime) -> int:
     """Say which version was champion for most of a day: the one in force at its noon; 0 before there was one."""
     noon = day + timedelta(hours=12)
@@ -84,7 +76,7 @@ def champion_on(scene: Scene, day: datetime) -> int:
 
 def weeks_of(scene: Scene) -> tuple[Week, ...]:
     """Cut the labelled life of a model into weeks from its first labelled day. A week without labels stays a gap."""
-    blocks = blocks_of(scene.healths)
+    blocks = scene.blocks
     if not blocks:
         return ()
     champions = {day: champion_on(scene, day) for day in {block.day for block in blocks}}

@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from kedge.domain.ids import ModelName
 from kedge.domain.lineage import VersionExplanation
+from kedge.domain.normal import CalledNormal
 from kedge.domain.registry import AliasMove, CatalogVersion, HistoryEntry, RegisteredModel, Servable
 from kedge.registry.catalog import Offered
 from kedge.registry.names import check_reason
@@ -235,6 +236,11 @@ class Catalogs(Controller):
     def why(self, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> VersionExplanation:
         """Walk from a version back to its run, code, params and datasets."""
         return house.lineage.why_version(house.catalog.version(model, number), house.catalog.history(model))
+
+    @get("/models/{model:str}/versions/{number:int}/normal", sync_to_thread=True, responses=ANSWERS)
+    def normal(self, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> CalledNormal:
+        """Say what a version calls normal: each column's tolerance, the error of its reference, what it cannot tell."""
+        return house.monitoring.normal(ModelName(model), number)
 
     @put("/models/{model:str}/aliases/{alias:str}", sync_to_thread=True, responses=ANSWERS)
     def set_alias(

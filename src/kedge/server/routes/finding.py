@@ -1,17 +1,18 @@
-"""Find by id: a run, a version ("v3"), a model, a dataset, or a prediction; gives the page of the first that has it."""
+"""Find by id: a version ("v3"), a model, a dataset ("flights@3" is its third version), any model's version ("hours@3"), a
+run, or a prediction; gives the page of the first that has it. Models are those of the loop and those registered by hand."""
 
 import re
 from urllib.parse import quote
 
 from kedge.data.references import resolve
-from kedge.domain.ids import DatasetName, PredictionId, RunId, split_prediction_id
+from kedge.domain.ids import DatasetName, ModelName, PredictionId, RunId, split_prediction_id
 from kedge.errors import NotFound
 from kedge.server.house import House
 
 
 def find(house: House, asked: str) -> str | None:
     """Find the page of what is named so; None where nothing is."""
-    for look in (_version, _model, _dataset, _run, _prediction):
+    for look in (_version, _model, _dataset, _named_version, _run, _prediction):
         address = look(house, asked)
         if address is not None:
             return address
@@ -20,13 +21,22 @@ def find(house: House, asked: str) -> str | None:
 
 def _version(house: House, asked: str) -> str | None:
     match = re.fullmatch(r"v?(\d{1,6})", asked)
-    if match is None or house.meta.models.find(house.spec.name, int(match[1])) is None:
+    return None if match is None else _version_of(house, house.spec.name, number=int(match[1]))
+
+
+def _named_version(house: House, asked: str) -> str | None:
+    match = re.fullmatch(r"(.+)@v?(\d{1,6})", asked)
+    return None if match is None else _version_of(house, ModelName(match[1]), number=int(match[2]))
+
+
+def _version_of(house: House, model: ModelName, *, number: int) -> str | None:
+    if house.meta.registered.find_version(model, number) is None:
         return None
-    return f"/models/{quote(house.spec.name, safe='')}/versions/{match[1]}"
+    return f"/models/{quote(model, safe='')}/versions/{number}"
 
 
 def _model(house: House, asked: str) -> str | None:
-    return f"/models/{quote(asked, safe='')}" if asked in house.meta.models.names() else None
+    return f"/models/{quote(asked, safe='')}" if house.meta.registered.find(ModelName(asked)) is not None else None
 
 
 def _dataset(house: House, asked: str) -> str | None:

@@ -7,6 +7,9 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import SkipValidation
 
+from kedge.domain.ids import ModelName
+from kedge.registry.known import require_model
+from kedge.server.comparing import Comparisons
 from kedge.server.diffing import Diffs
 from kedge.server.guard import Guard
 from kedge.server.house import House
@@ -20,6 +23,7 @@ TheScenes = NamedDependency[SkipValidation[Scenes]]
 ThePages = NamedDependency[SkipValidation[Pages]]
 ThePulse = NamedDependency[SkipValidation[Pulse]]
 TheDiffs = NamedDependency[SkipValidation[Diffs]]
+TheComparisons = NamedDependency[SkipValidation[Comparisons]]
 TheGuard = NamedDependency[SkipValidation[Guard]]
 
 ANSWERS = {
@@ -33,3 +37,8 @@ ANSWERS = {
         500: "Kedge failed; its log tells why.",
     }.items()
 }
+
+
+def known(house: House, model: str) -> ModelName:
+    """Give the name of a model there is. Raises NotFound, which names those there are."""
+    return require_model(house.meta, ModelName(model), own=house.spec.name)

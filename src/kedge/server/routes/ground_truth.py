@@ -11,7 +11,7 @@ from kedge.domain.ids import ModelName, PredictionId, split_prediction_id
 from kedge.domain.monitoring import TruthBatch
 from kedge.domain.predictions import TruthReport, TruthStanding
 from kedge.errors import NotFound, RequestInvalid
-from kedge.monitoring.horizon import horizon_of
+from kedge.monitoring.truth.horizon import horizon_of
 from kedge.server import wire
 from kedge.server.house import House
 from kedge.server.routes.given import ANSWERS, TheHouse

@@ -9,7 +9,6 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect
 
 from kedge.domain.ids import ModelName
-from kedge.server.reading import lists
 from kedge.server.reading.glance import glance
 from kedge.server.reading.model import model_page
 from kedge.server.reading.registered import find_registered, registered_list, registered_version
@@ -77,13 +76,6 @@ class Shown(Controller):
             return show(pages, "registered_version", page=kept, kept=kept, **values)
         page = describe_version(scenes, house, model=model, number=number)
         return show(pages, "version", page=page, kept=registered_version(house, model, number=number), **values)
-
-    @get("/monitoring", sync_to_thread=True)
-    def monitoring(self, pages: ThePages, scenes: TheScenes) -> Page:
-        """Show what is watched, and the alerts."""
-        scene = scenes.of()
-        values = {"page": lists.alerts_page(scene), "model": scene.model, "now": scene.now, "live": scene.serial}
-        return show(pages, "monitoring", title="Monitoring", noun="Monitoring", alert_state=lists.alert_state, **values)
 
     @get("/events", sync_to_thread=True)
     def events(

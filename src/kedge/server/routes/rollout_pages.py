@@ -7,7 +7,7 @@ from litestar.params import FromPath, FromQuery, URLEncodedBody
 from litestar.response import Redirect
 
 from kedge.domain.ids import ModelName
-from kedge.domain.rollout import RolloutRules, RuleChanges, Strategy
+from kedge.domain.rollout import RolloutRules, RuleChanges, Strategy, TrialDecision
 from kedge.errors import NotFound, RequestInvalid
 from kedge.server import wire
 from kedge.server.forms import Asked, Asking, Field, Page, act, ask
@@ -59,7 +59,7 @@ class RolloutPages(Controller):
         version = _number(data, "version")
 
         def do() -> None:
-            rules, revision = _changes(data, house.spec.rollout), _number(data, "revision")
+            rules, revision = _changes(data, _rules(house, model)), _number(data, "revision")
             body = wire.Deploy(version=version, reason=data.get("reason", ""), rules=rules, revision=revision)
             deploy(house, model, data=body, actor=actor_of(request))
 
@@ -80,7 +80,7 @@ class RolloutPages(Controller):
 
         def do() -> None:
             body = wire.Decide(reason=data.get("reason", ""), revision=_number(data, "revision"))
-            decide(house, model, verb=verb, by=By(actor_of(request)), data=body)
+            decide(house, model, decision=TrialDecision(verb), by=By(actor_of(request)), data=body)
 
         return act(request, pages, asking=_deciding(house, model, verb=verb), given=data, do=do)
 
@@ -105,10 +105,15 @@ def _deciding(house: House, model: str, *, verb: str) -> Asking:
 _REASON = (Field(name="reason", label="Reason, kept in the history", required=True),)
 
 
+def _rules(house: House, model: str) -> RolloutRules:
+    """Give the rules that a trial has where nobody says otherwise: the project's for its own model."""
+    return house.spec.rollout if model == house.spec.name else RolloutRules()
+
+
 def _deploying(house: House, model: str, *, version: int) -> Asking:
     house.catalog.version(model, version)
     deployment = house.meta.deployments.find(ModelName(model))
-    rules = house.spec.rollout
+    rules = _rules(house, model)
     if deployment is None:
         facts: tuple[str, ...] = ("Nothing of this model is deployed: it is champion at once",)
     else:

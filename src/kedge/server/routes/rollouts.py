@@ -1,14 +1,14 @@
 """POST /api/v1/models/NAME/...: rollouts by hand: deploy, pause, resume, approve, abort. Each names who and why, and
 happens once. Promotion and rolling back are in `writes.py`."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from litestar import Controller, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from kedge.domain.ids import ModelName
-from kedge.domain.rollout import Deployment
+from kedge.domain.rollout import Deployment, TrialDecision
 from kedge.registry.names import check_reason
 from kedge.server import wire
 from kedge.server.guard import actor_of
@@ -16,6 +16,25 @@ from kedge.server.house import House
 from kedge.server.reading.rollout import RolloutPage, rollout_page
 from kedge.server.routes.given import ANSWERS, TheHouse, TheScenes
 from kedge.server.routes.writes import Asked, Key, act_once
+
+
+def _deciding(decision: TrialDecision, says: str) -> HTTPRouteHandler:
+    """Make the route of a decision: they differ in nothing else."""
+
+    def handler(
+        self: Controller,
+        request: Asked,
+        *,
+        house: TheHouse,
+        model: FromPath[str],
+        data: JSONBody[wire.Decide],
+        idempotency: Key = "",
+    ) -> wire.Deployed:
+        by = By(actor_of(request), idempotency)
+        return wire.Deployed(deployment=decide(house, model, decision=decision, by=by, data=data))
+
+    handler.__name__, handler.__doc__ = decision.value, says
+    return post(f"/{{model:str}}/{decision.value}", sync_to_thread=True, status_code=200, responses=ANSWERS)(handler)
 
 
 class Rollouts(Controller):
@@ -35,39 +54,10 @@ class Rollouts(Controller):
         """Put a version on trial; it is champion at once where nothing is deployed."""
         return wire.Deployed(deployment=deploy(house, model, data=data, actor=actor_of(request), key=idempotency))
 
-    @post("/{model:str}/pause", sync_to_thread=True, status_code=200, responses=ANSWERS)
-    def pause(
-        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
-    ) -> wire.Deployed:
-        """Keep the trial on its step; harm still ends it."""
-        by = By(actor_of(request), idempotency)
-        return wire.Deployed(deployment=decide(house, model, verb="pause", by=by, data=data))
-
-    @post("/{model:str}/resume", sync_to_thread=True, status_code=200, responses=ANSWERS)
-    def resume(
-        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
-    ) -> wire.Deployed:
-        """Let a paused trial go on."""
-        return wire.Deployed(
-            deployment=decide(house, model, verb="resume", by=By(actor_of(request), idempotency), data=data)
-        )
-
-    @post("/{model:str}/approve", sync_to_thread=True, status_code=200, responses=ANSWERS)
-    def approve(
-        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
-    ) -> wire.Deployed:
-        """Let pass what waits for a person: the next step, or the promotion."""
-        return wire.Deployed(
-            deployment=decide(house, model, verb="approve", by=By(actor_of(request), idempotency), data=data)
-        )
-
-    @post("/{model:str}/abort", sync_to_thread=True, status_code=200, responses=ANSWERS)
-    def abort(
-        self, request: Asked, house: TheHouse, model: FromPath[str], data: JSONBody[wire.Decide], idempotency: Key = ""
-    ) -> wire.Deployed:
-        """End the trial: the champion answers everything."""
-        by = By(actor_of(request), idempotency)
-        return wire.Deployed(deployment=decide(house, model, verb="abort", by=by, data=data))
+    pause = _deciding(TrialDecision.PAUSE, "Keep the trial on its step; harm still ends it.")
+    resume = _deciding(TrialDecision.RESUME, "Let a paused trial go on.")
+    approve = _deciding(TrialDecision.APPROVE, "Let pass what waits for a person: the next step, or the promotion.")
+    abort = _deciding(TrialDecision.ABORT, "End the trial: the champion answers everything.")
 
 
 class By(NamedTuple):
@@ -92,14 +82,14 @@ def deploy(house: House, model: str, *, data: wire.Deploy, actor: str, key: str 
     )
 
 
-def decide(house: House, model: str, *, verb: str, by: By, data: wire.Decide) -> Deployment:
+def decide(house: House, model: str, *, decision: TrialDecision, by: By, data: wire.Decide) -> Deployment:
     """Pause, resume, approve or abort by hand. Raises NotFound, Conflict, RequestInvalid without a reason."""
-    name, reason, rollout = ModelName(model), check_reason(data.reason), house.rollout
-    acts: dict[str, Callable[[], Deployment]] = {
-        "pause": lambda: rollout.pause(name, actor=by.actor, reason=reason),
-        "resume": lambda: rollout.resume(name, actor=by.actor, reason=reason),
-        "approve": lambda: rollout.approve(house.spec, name, actor=by.actor, reason=reason),
-        "abort": lambda: rollout.abort(name, actor=by.actor, reason=reason),
-    }
-    asked = (verb, model, reason, str(data.revision))
-    return act_once(house, name, revision=data.revision, asked=asked, key=by.key, act=acts[verb])
+    reason = check_reason(data.reason)
+    return act_once(
+        house,
+        ModelName(model),
+        revision=data.revision,
+        asked=(decision.value, model, reason, str(data.revision)),
+        key=by.key,
+        act=lambda: house.by_hand.decide(house.spec, model, decision=decision, actor=by.actor, reason=reason),
+    )
