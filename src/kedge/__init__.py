@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kedge import data
+    from kedge import data, monitoring
     from kedge.client.answered import ground_truth, predictions
     from kedge.client.autolog import autolog
     from kedge.client.inference import InferenceClient
@@ -81,6 +81,7 @@ __all__ = [
     "log_model",
     "log_params",
     "log_table",
+    "monitoring",
     "point_in_time",
     "predictions",
     "register_model",
@@ -91,8 +92,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a public name from its home, and keep it here: `kedge.log` is asked for a million times."""
-    if name == "data":
-        return import_module("kedge.data")
+    if name in ("data", "monitoring"):
+        return import_module(f"kedge.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'kedge' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(_HOMES[name]), name)

@@ -11,23 +11,26 @@ Rooms are imported when they are first asked for: a server that only keeps what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from shutil import rmtree
 from time import sleep
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from kedge.adapters.clock import SystemClock
 from kedge.adapters.jobs import InlineRunner, ProcessRunner
-from kedge.adapters.notify import LogNotifier, SilentNotifier
 from kedge.adapters.project import FolderProject
 from kedge.adapters.sklearn import LIBRARIES
 from kedge.config import Settings, read_trust
+from kedge.domain.channels import channels_of, declared
 from kedge.domain.predictions import PredictionRules
 from kedge.domain.project import ProjectSpec
 from kedge.ports import (
+    AlertChannel,
     Archive,
     BlobStore,
     Clock,
@@ -35,15 +38,18 @@ from kedge.ports import (
     JobRunner,
     Journal,
     MetaStore,
-    Notifier,
     OnlineStore,
+    PlaneReports,
     Project,
     Tables,
 )
 from kedge.records import Records, open_records
+from kedge.settings import secret_in
+from kedge.storage.alone import alone
 from kedge.storage.blobs.memory import MemoryBlobs
 from kedge.storage.log_folder import LogFolder
 from kedge.storage.online import MemoryOnline, SqliteOnline
+from kedge.storage.plane_reports import ReportJournal
 from kedge.storage.prediction_rows import PredictionRows
 from kedge.storage.secret import secret
 from kedge.storage.sql import open_store
@@ -61,13 +67,19 @@ if TYPE_CHECKING:
     from kedge.features.room import Features
     from kedge.lineage.explain import Lineage
     from kedge.monitoring.answer_log import AnswerLog
-    from kedge.monitoring.ground_truth import GroundTruth
+    from kedge.monitoring.causes.asked import Explaining
+    from kedge.monitoring.comparing.logged import LoggedSides
+    from kedge.monitoring.given import GivenReferences
     from kedge.monitoring.room import Monitoring
+    from kedge.monitoring.telling.desk import AlertDesk
+    from kedge.monitoring.telling.messenger import Messenger
+    from kedge.monitoring.truth.ground_truth import GroundTruth
     from kedge.pipelines.room import Pipelines
     from kedge.registry.catalog import Catalog
     from kedge.registry.examining import Examiner
     from kedge.registry.given import HandedModels
     from kedge.registry.room import Registry
+    from kedge.retraining.asking import RetrainRequests
     from kedge.retraining.room import Retraining
     from kedge.rollout.hand import ByHand
     from kedge.rollout.live import LiveLooks
@@ -127,7 +139,6 @@ class House:
     truth_archive: Archive
     secret: Callable[[], bytes]
     jobs: JobRunner
-    notifier: Notifier
     clock: Clock
     serves: bool = True
 
@@ -310,7 +321,6 @@ class House:
             deployments=self.meta.deployments,
             registry=self.registry,
             watches=self.meta.watches,
-            notifier=self.notifier,
             clock=self.clock,
         )
 
@@ -343,14 +353,26 @@ class House:
             deployments=self.meta.deployments,
             blobs=self.blobs,
             notes=self.meta.notes,
-            notifier=self.notifier,
             clock=self.clock,
+            serves=self.serves,
+            parity=lambda: self.parity,
+            secret=self.secret,
+            planes=open_reports(self.settings, writer=self.writer),
+        )
+
+    @cached_property
+    def references(self) -> GivenReferences:
+        """Take what a version calls normal from rows that are given."""
+        from kedge.monitoring.given import GivenReferences
+
+        return GivenReferences(
+            evaluation=self.evaluation, events=self.meta.events, notes=self.meta.notes, blobs=self.blobs, clock=self.clock
         )
 
     @cached_property
     def ground_truth(self) -> GroundTruth:
         """Take facts."""
-        from kedge.monitoring.ground_truth import GroundTruth
+        from kedge.monitoring.truth.ground_truth import GroundTruth
 
         return GroundTruth(
             predictions=self.archive,
@@ -365,13 +387,31 @@ class House:
     def answers(self) -> AnswerLog:
         """Ask the prediction log, compact it, erase from it."""
         from kedge.monitoring.answer_log import AnswerLog
+        from kedge.rollout.forgetting import TrialRows
 
         return AnswerLog(
             predictions=self.archive,
             truths=self.truth_archive,
+            trials=TrialRows(deployments=self.meta.deployments, notes=self.meta.notes),
             events=self.meta.events,
             secret=self.secret,
             clock=self.clock,
+        )
+
+    @cached_property
+    def sides(self) -> LoggedSides:
+        """Read what was logged as a side of a comparison."""
+        from kedge.monitoring.comparing.logged import LoggedSides
+
+        return LoggedSides(answers=self.answers, monitoring=self.monitoring, registry=self.registry)
+
+    @cached_property
+    def explaining(self) -> Explaining:
+        """Say what moved and why it matters, when asked."""
+        from kedge.monitoring.causes.asked import Explaining
+
+        return Explaining(
+            answers=self.answers, monitoring=self.monitoring, registry=self.registry, watches=self.meta.watches
         )
 
     @cached_property
@@ -386,8 +426,60 @@ class House:
             runs=self.meta.runs,
             events=self.meta.events,
             notes=self.meta.notes,
-            notifier=self.notifier,
+            asking=self.asking,
             clock=self.clock,
+        )
+
+    @cached_property
+    def channels(self) -> Mapping[str, AlertChannel]:
+        """Tell people: each declared channel by its name."""
+        from kedge.adapters.channels import channel
+
+        read = partial(secret_in, folder=self.settings.project)
+        return {
+            name: channel(rules, read) for name, rules in declared(self.spec.monitoring.alerts, self.spec.alerts).items()
+        }
+
+    @cached_property
+    def alert_desk(self) -> AlertDesk:
+        """Act on alerts for people."""
+        from kedge.monitoring.telling.desk import AlertDesk
+
+        return AlertDesk(
+            alerts=self.meta.alerts,
+            models=lambda: {*self.meta.models.names(), *self.meta.deployments.names()},
+            channels=lambda: self.channels,
+            clock=self.clock,
+            project=self.spec.name,
+        )
+
+    @cached_property
+    def messenger(self) -> Messenger:
+        """Send what people are to be told."""
+        from kedge.monitoring.telling.messenger import Messenger
+
+        return Messenger(
+            alerts=self.meta.alerts,
+            runs=self.meta.runs,
+            models=self.meta.models,
+            deployments=self.meta.deployments,
+            notes=self.meta.notes,
+            first=channels_of(self.spec.monitoring.alerts, self.spec.alerts),
+            rules=self.spec.alerts,
+            channels=lambda: self.channels,
+            window=self.spec.monitoring.window,
+            project=self.spec.name,
+            clock=self.clock,
+            owner=f"{self.writer}:{uuid4().hex[:8]}",
+        )
+
+    @cached_property
+    def asking(self) -> RetrainRequests:
+        """Take in what asks for a training."""
+        from kedge.retraining.asking import RetrainRequests
+
+        return RetrainRequests(
+            triggers=self.meta.triggers, datasets=self.meta.datasets, notes=self.meta.notes, clock=self.clock
         )
 
     @cached_property
@@ -411,6 +503,10 @@ class House:
         from kedge.adapters.opentelemetry.export import OtlpTraces
 
         return OtlpTraces(endpoint, version=installed())
+
+    def alone(self, what: str) -> AbstractContextManager[bool]:
+        """Do something as the only process of this machine; gives False where another one does it."""
+        return alone(self.settings.folder / f"{what}.lock")
 
     def close(self) -> None:
         """Sync what was written and let go of files, connections and workers."""
@@ -455,15 +551,20 @@ def open_house(
         truth_archive=truths.archive,
         secret=lambda: secret(folder / "predictions.key"),
         jobs=InlineRunner(LIBRARIES) if inline else ProcessRunner(LIBRARIES),
-        notifier=LogNotifier() if "log" in spec.monitoring.alerts else SilentNotifier(),
         clock=records.clock,
     )
 
 
-def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
+def open_reports(settings: Settings, *, writer: str) -> PlaneReports:
+    """Open what the data planes of a store tell of themselves. Nothing is made before the first report."""
+    return ReportJournal(settings.folder / "planes", writer)
+
+
+def rehearse(house: House, spec: ProjectSpec, *, clock: Clock, jobs: JobRunner | None = None) -> House:
     """Make the house's twin for one policy: its records and data in memory, its journals in files that the next twin
-    throws away, trainings in this process and shared, nobody told. Sources are held once for the house and its twins."""
-    scratch = house.settings.folder / "rehearsal"
+    throws away, trainings in this process (or as `jobs` run) and shared, nobody told. Sources are held once for the house
+    and its twins."""
+    scratch = house.settings.folder / "rehearsal" / house.writer
     rmtree(scratch, ignore_errors=True)
     predictions = LogFolder(scratch / "predictions", PredictionRows(), rules=PredictionRules())
     truths = LogFolder(scratch / "truths", TruthRows(), rules=PredictionRules())
@@ -477,8 +578,7 @@ def rehearse(house: House, spec: ProjectSpec, *, clock: Clock) -> House:
         archive=predictions.archive,
         truths=truths.journal(house.writer),
         truth_archive=truths.archive,
-        jobs=InlineRunner(LIBRARIES),
-        notifier=SilentNotifier(),
+        jobs=jobs or InlineRunner(LIBRARIES),
         clock=clock,
         serves=False,
     )

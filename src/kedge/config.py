@@ -4,6 +4,7 @@ A project file becomes one `ProjectSpec`, checked whole before anything runs. Ea
 what would be right.
 """
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 
+from kedge.alert_settings import check_alerts, read_alerts
 from kedge.data.expect import checked
 from kedge.document import Document, choices_at
 from kedge.domain.data import Expectation
 from kedge.domain.durations import seconds_of, share_of
-from kedge.domain.evaluation import GateRules
+from kedge.domain.evaluation import GateRules, Task
+from kedge.domain.fairness import CLASS_GAPS, CROSS, NUMBER_GAPS, RATE_GAPS
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import MonitoringRules
 from kedge.domain.predictions import PredictionRules
@@ -24,8 +27,9 @@ from kedge.domain.retraining import RetrainingRules
 from kedge.domain.rollout import RolloutRules
 from kedge.domain.sizes import bytes_of
 from kedge.domain.trust import Trust
+from kedge.domain.worth import MissedWhen
 from kedge.errors import ConfigError, RequestInvalid
-from kedge.retraining.policy import policy_of
+from kedge.retraining.policy import ALARMS_OF, policy_of
 from kedge.rollout.steps import check_rules
 from kedge.settings import Settings, settings
 
@@ -33,7 +37,8 @@ __all__ = ["PROJECT_FILE", "Settings", "read_project", "settings"]
 
 PROJECT_FILE = "kedge.toml"
 TRUST_FILE = "trust.toml"
-_WITHOUT_LOOP = {"project", "serving", "predictions"}
+TRIGGERS = ("dataset", "webhook")
+_WITHOUT_LOOP = {"project", "serving", "predictions", "monitoring", "alerts"}
 _SECTIONS = (
     "project",
     "data",
@@ -46,6 +51,7 @@ _SECTIONS = (
     "monitoring",
     "retraining",
     "replay",
+    "alerts",
 )
 
 
@@ -70,10 +76,15 @@ def read_project(folder: Path) -> ProjectSpec:
         serving=document.section("serving", ServingRules),
         predictions=document.section("predictions", PredictionRules),
         replay=document.section("replay", ReplayRules),
+        alerts=read_alerts(document),
     )
+    check_alerts(document, spec)
     _check_durations(document, spec)
     _check_policy(document, spec)
     _check_choices(document, spec)
+    _check_fairness(document, spec)
+    _check_business(document, spec)
+    _check_operations(document, spec)
     _check_serving(document, spec.serving)
     _check_predictions(document, spec)
     _check_gate(document, spec)
@@ -122,7 +133,8 @@ def read_trust(where: Settings) -> Trust:
 def bare_project(folder: Path) -> ProjectSpec:
     """Make what stands for a project where there is none: named as the folder, without data, so nothing is ever trained.
 
-    How its models are served and their predictions kept is read from its file, if there is one. Raises ConfigError.
+    How its models are served and watched, and their predictions kept, is read from its file, if there is one. Raises
+    ConfigError.
     """
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-_")[:63]
     bare = ProjectSpec(name=ModelName(plain or "kedge"), data=DataRules(source="", time="", label=""))
@@ -133,8 +145,15 @@ def bare_project(folder: Path) -> ProjectSpec:
         bare,
         serving=document.section("serving", ServingRules),
         predictions=document.section("predictions", PredictionRules),
+        monitoring=document.section("monitoring", MonitoringRules),
+        alerts=read_alerts(document),
     )
+    check_alerts(document, spec)
     _check_durations(document, spec)
+    _check_choices(document, spec)
+    _check_fairness(document, spec)
+    _check_business(document, spec)
+    _check_operations(document, spec)
     _check_serving(document, spec.serving)
     _check_predictions(document, spec)
     return spec
@@ -164,7 +183,10 @@ def _check_durations(document: Document, spec: ProjectSpec) -> None:
     except RequestInvalid as error:
         rule = re.split(r"\W", str(error))[0]
         document.fail(("rollout", rule), f"rollout.{error}")
-    if seconds_of(spec.retraining.step) % seconds_of(spec.monitoring.window):
+    if seconds_of(spec.monitoring.window) % 60:
+        said = f'monitoring.window is {spec.monitoring.window}; write a whole number of minutes, such as "1min"'
+        document.fail(("monitoring", "window"), said)
+    if spec.data.source and seconds_of(spec.retraining.step) % seconds_of(spec.monitoring.window):
         document.fail(("retraining", "step"), "retraining.step must be a whole number of monitoring windows")
 
 
@@ -176,24 +198,110 @@ def _check_policy(document: Document, spec: ProjectSpec) -> None:
         document.fail(("retraining", "policy"), str(error))
     if policy == "threshold" and spec.retraining.threshold is None:
         document.fail(("retraining", "policy"), 'policy "threshold" needs retraining.threshold, a loss over which to train')
+    for alarm in spec.retraining.look_on:
+        if alarm not in ALARMS_OF:
+            known = ", ".join(f'"{name}"' for name in ALARMS_OF)
+            document.fail(("retraining", "look_on"), f"retraining.look_on: {alarm!r} is not known; known are {known}")
+    for trigger in spec.retraining.triggers:
+        kind, _, name = trigger.partition(":")
+        if kind not in TRIGGERS or not re.fullmatch(r"[\w.-]+", name):
+            document.fail(
+                ("retraining", "triggers"),
+                f'retraining.triggers: {trigger!r} is not known; write "dataset:NAME" or "webhook:NAME"',
+            )
+    if spec.retraining.min_labels < 0:
+        said = f"retraining.min_labels is {spec.retraining.min_labels}; write 0 or more new labels"
+        document.fail(("retraining", "min_labels"), said)
     price = spec.retraining.price
     if price.loss <= 0 or price.retrain <= 0 or price.cpu_hour < 0:
         document.fail(("retraining", "price"), "retraining.price: loss and retrain must be above 0, cpu_hour 0 or more")
 
 
 def _check_choices(document: Document, spec: ProjectSpec) -> None:
-    tolerance = spec.monitoring.tolerance
-    if tolerance != "auto" if isinstance(tolerance, str) else not 0 < tolerance < 0.5:
-        document.fail(("monitoring", "tolerance"), 'monitoring.tolerance is "auto" or a share of ranks between 0 and 0.5')
+    declared = spec.monitoring.tolerance
+    for name, tolerance in (declared if isinstance(declared, dict) else {"": declared}).items():
+        if tolerance != "auto" if isinstance(tolerance, str) else not 0 < tolerance < 0.5:
+            said = f"monitoring.tolerance.{name}" if name else "monitoring.tolerance"
+            document.fail(("monitoring", "tolerance"), f'{said} is "auto" or a share of ranks between 0 and 0.5')
+    risk = spec.monitoring.risk_tolerance
+    if not 0 <= risk < math.inf:
+        document.fail(
+            ("monitoring", "risk_tolerance"),
+            f"monitoring.risk_tolerance is {risk:g}; write a share of 0 or more, such as 0.05",
+        )
     if spec.monitoring.run_length < 1:
         document.fail(("monitoring", "run_length"), "monitoring.run_length must be 1 or more windows")
-    for alert in spec.monitoring.alerts:
-        if alert != "log":
-            document.fail(("monitoring", "alerts"), f'monitoring.alerts: {alert!r} is not known; known is "log"')
     if spec.data.label_time and spec.data.label_delay:
         document.fail(("data", "label_delay"), "data.label_time and data.label_delay say the same thing twice; keep one")
+    if spec.serving.holdout and spec.data.task is not Task.CLASSIFICATION:
+        document.fail(("serving", "holdout"), "serving.holdout serves a coin, which is no answer to a regression; leave it")
     if spec.training.half_life is not None and spec.training.half_life <= 0:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+
+
+def _check_fairness(document: Document, spec: ProjectSpec) -> None:
+    rules, task = spec.monitoring, spec.data.task
+    for group in rules.groups:
+        parts = group.split(CROSS)
+        if not all(part.strip() for part in parts) or len({*parts}) < len(parts):
+            document.fail(("monitoring", "groups"), f'monitoring.groups: {group!r} is no column, nor columns as in "a+b"')
+    if not 1 <= rules.intersections <= 3:
+        document.fail(("monitoring", "intersections"), "monitoring.intersections is how many columns are crossed: 1 to 3")
+    known = CLASS_GAPS if task is Task.CLASSIFICATION else NUMBER_GAPS
+    for measure, limit in rules.fairness.items():
+        where = ("monitoring", "fairness", measure)
+        if measure not in known:
+            document.fail(where, f"monitoring.fairness: {measure!r} is not one of {', '.join(known)} ({task.value})")
+        if not 0 < limit < math.inf:
+            document.fail(where, f"monitoring.fairness: {measure} is {limit:g}; write a difference above 0")
+        if task is Task.CLASSIFICATION and measure in RATE_GAPS and limit >= 1:
+            said = f"{measure} is {limit:g}, which no difference of rates exceeds; write one below 1, such as 0.1"
+            document.fail(where, f"monitoring.fairness: {said}")
+    if rules.fairness and not rules.groups and all(check.fairness is None for check in spec.gate.checks):
+        document.fail(("monitoring", "fairness"), "monitoring.fairness needs monitoring.groups: the columns of groups")
+
+
+def _check_business(document: Document, spec: ProjectSpec) -> None:
+    for name, rules in spec.monitoring.business.items():
+        from kedge.evaluation.value import read_value  # here: it needs Polars, which a project without any does not
+
+        where = ("monitoring", "business", name)
+        if not re.fullmatch(r"[A-Za-z_]\w{0,62}", name):
+            document.fail(where, f"monitoring.business: {name!r} is no name; write letters, digits and underscores")
+        try:
+            read_value(rules.value)
+        except RequestInvalid as error:
+            document.fail((*where, "value"), f"monitoring.business.{name}.{error}")
+        if rules.target is not None and not math.isfinite(rules.target):
+            document.fail((*where, "target"), f"monitoring.business.{name}.target is {rules.target:g}; write a number")
+        asked = document.table("monitoring")["business"][name].get("alarm", MissedWhen.NEVER.value)
+        if rules.target is None and asked != MissedWhen.NEVER.value:
+            said = f'monitoring.business.{name}.alarm is "{asked}", and there is no target to miss; write target = NUMBER'
+            document.fail((*where, "alarm"), said)
+
+
+def _check_operations(document: Document, spec: ProjectSpec) -> None:
+    rules = spec.monitoring.operations
+    objectives: tuple[tuple[str, Callable[[str], object]], ...] = (
+        ("p50", seconds_of),
+        ("p95", seconds_of),
+        ("p99", seconds_of),
+        ("errors", share_of),
+        ("availability", _below_all),
+    )
+    for name, reads in objectives:
+        try:
+            if text := getattr(rules, name):
+                reads(text)
+        except ValueError as error:
+            document.fail(("monitoring", "operations", name), f"monitoring.operations.{name}: {error}")
+
+
+def _below_all(text: str) -> float:
+    """Read a share that leaves some to fail. ValueError says what would be right."""
+    if (share := share_of(text)) >= 1:
+        raise ValueError('"100%" leaves no request to fail, and nothing keeps that; write "99.9%"')
+    return share
 
 
 def _check_serving(document: Document, serving: ServingRules) -> None:
@@ -201,12 +309,14 @@ def _check_serving(document: Document, serving: ServingRules) -> None:
         ("workers", serving.workers, 1024),
         ("threads", serving.threads, 1024),
         ("queue", serving.queue, 10**6),
+        ("call_rows", serving.call_rows, 10**6),
         ("grpc_port", 1 if serving.grpc_port is None else serving.grpc_port, 65535),
     ):
         if not 1 <= number <= most:
             document.fail(("serving", name), f"serving.{name} is {number}; write a number from 1 to {most}")
     for name in ("hang", "drain", "timeout", "trace_slow"):
         _require(document, ("serving", name), reads=seconds_of, text=getattr(serving, name))
+    _require(document, ("serving", "holdout"), reads=share_of, text=serving.holdout or "1%")
     _require(document, ("serving", "trace_share"), reads=share_of, text=serving.trace_share or "1%")
     if serving.traces and not re.match(r"https?://[^/]", serving.traces):
         document.fail(("serving", "traces"), f"serving.traces is {serving.traces!r}; write http://HOST:4318/v1/traces")

@@ -12,17 +12,32 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from uuid import uuid4
 
+import msgspec
+
 from kedge.app import House
-from kedge.domain.durations import span_of
 from kedge.domain.ids import Digest, ModelName
 from kedge.domain.rollout import RolloutLook
+from kedge.windows import is_played
 
 LEASE = Digest("controller:rollout")
 LEASE_SECONDS = 30.0
-PAST_WINDOWS = 3
 _log = logging.getLogger("kedge.controller")
+
+
+class Looker(msgspec.Struct, frozen=True, kw_only=True):
+    """The process that looks at trials: its name, HOST:PID:MARK, and when another takes over if it was killed."""
+
+    owner: str
+    until: datetime
+
+
+def looker(house: House) -> Looker | None:
+    """Find which process looks at trials now; None where none does."""
+    held = house.meta.runs.holder(LEASE)
+    return None if held is None or held[1] <= house.clock.now() else Looker(owner=held[0], until=held[1])
 
 
 class Controller:
@@ -67,15 +82,7 @@ class Controller:
         deployments = self._house.meta.deployments
         newest = ((name, deployments.find(name)) for name in deployments.names())
         on_trial = [name for name, found in newest if found is not None and found.challenger is not None]
-        return [name for name in on_trial if not self._is_played(name)]
-
-    def _is_played(self, model: ModelName) -> bool:
-        """Say whether a trial belongs to a past that was played: its holds ended long ago, and it shall stay as it was."""
-        if self._house.meta.notes.get(f"replay:{model}") is None:
-            return False
-        measured = self._house.meta.watches.list(model, limit=1)
-        window = span_of(self._house.spec.monitoring.window)
-        return bool(measured) and self._house.clock.now() - measured[-1].window.end > PAST_WINDOWS * window
+        return [name for name in on_trial if not is_played(self._house, name)]
 
     def _leads(self) -> bool:
         """Take the lease, or renew it."""

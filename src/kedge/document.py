@@ -40,9 +40,9 @@ class Document:
 
     def line(self, where: tuple[str, ...]) -> int:
         """Find the line of a dotted place: its section's header, then the last of its keys that stands below it."""
-        start = next((n for n, text in enumerate(self.lines, 1) if re.match(rf"\s*\[+\s*{re.escape(where[0])}\b", text)), 1)
+        start, keys = self._header(where)
         found = start
-        for key in where[1:]:
+        for key in keys:
             pattern = re.compile(rf"(?:^|[\s{{,]){re.escape(key)}\s*=")
             for number in range(found, len(self.lines) + 1):
                 if number > start and self.lines[number - 1].lstrip().startswith("["):
@@ -51,6 +51,15 @@ class Document:
                     found = number
                     break
         return found
+
+    def _header(self, where: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+        """Find the header that says most of a place, such as [a.b] of ("a", "b", "c"); and the keys that it leaves."""
+        for size in range(len(where), 0, -1):
+            dotted = r"\s*\.\s*".join(map(re.escape, where[:size]))
+            for number, text in enumerate(self.lines, 1):
+                if re.match(rf"\s*\[+\s*{dotted}\b", text):
+                    return number, where[size:]
+        return 1, where[1:]
 
     def only(self, *known: str, inside: str = "") -> None:
         """Refuse keys of the file, or of one section, that are not known."""
@@ -91,20 +100,26 @@ class Document:
 def _fields_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> tuple[str, ...]:
     """List the fields of the struct at a path of keys below a struct type."""
     for key in keys:
-        field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
-        inner = [t for t in (field.type, *getattr(field.type, "__args__", ())) if isinstance(t, type)] if field else []
-        kind = next((t for t in inner if issubclass(t, msgspec.Struct)), kind)
+        kind = next((each for each in _types_of(kind, key) if issubclass(each, msgspec.Struct)), kind)
     return tuple(f.name for f in msgspec.structs.fields(kind))
 
 
 def choices_at(kind: type[msgspec.Struct], keys: tuple[str, ...]) -> str:
     """Say what an enum field may hold, for the error about it."""
     for key in keys:
-        field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
-        for each in (field.type, *getattr(field.type, "__args__", ())) if field else ():
-            if isinstance(each, type) and issubclass(each, Enum):
+        for each in _types_of(kind, key):
+            if issubclass(each, Enum):
                 return f"; choose one of {', '.join(str(choice.value) for choice in each)}"
+            if issubclass(each, msgspec.Struct):
+                kind = each
+                break
     return ""
+
+
+def _types_of(kind: type[msgspec.Struct], key: str) -> list[type]:
+    """List the types of a field, and of what it holds."""
+    field = next((f for f in msgspec.structs.fields(kind) if f.name == key), None)
+    return [t for t in (field.type, *getattr(field.type, "__args__", ())) if isinstance(t, type)] if field else []
 
 
 def _near(word: str, known: tuple[str, ...]) -> str:

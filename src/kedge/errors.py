@@ -21,6 +21,7 @@
       StoreBroken          bytes that are not what was written
       StoreFull            no space left to write
       PortInUse            a server's port is taken
+      NotTold              a channel that did not take what it was to tell
       Unreachable          a store or server that does not answer, or not now
 Each has a stable `code` and says what, where and what to do. HTTP is not known here: `server/problems.py` maps classes.
 """
@@ -157,6 +158,12 @@ class ModelRefused(KedgeError):
     code = "model_refused"
 
 
+class SignatureInvalid(KedgeError):
+    """A signed message does not come from whom it should."""
+
+    code = "signature_invalid"
+
+
 class RequestInvalid(KedgeError):
     """A request does not fit: an inference request the model's signature, a name or value its limits."""
 
@@ -209,7 +216,36 @@ class PortInUse(KedgeError):
     code = "port_in_use"
 
 
+class NotTold(KedgeError):
+    """A channel did not take a message. `final` says that the same message again would be refused again."""
+
+    code = "not_told"
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
 class Unreachable(KedgeError):
     """The store or server does not answer, or not now. What was logged waits in the spool and is sent later."""
 
     code = "unreachable"
+
+
+# what a model, its framework or the encoding of its input can raise; anything else is a fault of ours and goes up
+FAILURES = (
+    KedgeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def model_failed(error: BaseException) -> ModelRefused:
+    """Name what else the code of a model raises: an error class of its own, an exit of the process."""
+    return ModelRefused(f"the model raised {type(error).__name__}: {error}")

@@ -33,6 +33,7 @@ def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
     version = house.data.commit(spec, upto=because.at)                           # 1 rows -> immutable dataset version
     house.data.require_valid(version, spec)                                      # 2 bad data stops here
     frame = house.features.training_frame(spec, version, upto=because.at)        # 3 point-in-time correct rows
+    house.monitoring.require_watchable(spec, house.features.service(spec))       #   what is to be watched is served
     candidate = house.pipelines.train(spec, frame.without_newest())              # 4 a tracked run: code + params + data
     champion = house.registry.champion(spec.name)
     verdict = house.evaluation.gate(spec, candidate, against=champion, on=frame.newest())  # 5 the gate
@@ -51,6 +52,8 @@ def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
 def watch(house: House, spec: ProjectSpec, window: Window) -> Turned:
     """Take one look at what is served: settle the rollout, then decide whether to turn again."""
     health = house.monitoring.measure(spec, window)                              # 9 predictions joined with late labels
+    if house.serves:
+        house.messenger.calm_down(spec.name, at=window.end)                      #   alerts that windows stopped to show
     house.rollout.settle(spec, health)                                           # 10 advance, promote, roll back or hold
     decision = house.retraining.decide(spec, health)                             # 11 pure policy: wait, look or retrain
     if isinstance(decision, Look):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kedge.data.upkeep.healing import Healing
     from kedge.data.upkeep.sharing import Sharing
     from kedge.data.upkeep.withdrawing import Withdrawing
+    from kedge.monitoring.comparing.room import Comparing
     from kedge.ports.workspace import Workspace
 
 
@@ -169,6 +170,15 @@ class Records:
             foreign=PanderaSchemas(),
             clock=self.clock,
         )
+
+    @cached_property
+    def comparing(self) -> Comparing:
+        """Compare any table with any other."""
+        from kedge.monitoring.comparing.room import Comparing
+        from kedge.storage.tables import PolarsTables
+
+        tables = PolarsTables(self.settings.project, None)
+        return Comparing(datasets=self.meta.datasets, versions=self.tables, tables=tables)
 
     def bucket(self, url: str) -> Bucket:
         """Open a bucket by URL (`s3://`, `gs://`, `az://`, `file://`). Raises ConfigError."""

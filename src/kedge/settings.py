@@ -60,6 +60,32 @@ def settings(project: Path, *, store: str | None = None, server: str | None = No
     )
 
 
+def secret_in(variable: str, file: str = "", *, folder: Path | None = None) -> str:
+    """Read a secret from an environment variable, or from a file (of `folder`, if its path is relative).
+
+    Raises ConfigError where it is not there, or neither is named.
+    """
+    if variable:
+        if value := os.environ.get(variable, "").strip():
+            return value
+        raise ConfigError(f"the environment variable {variable}, which should hold a secret, is not set")
+    if not file:
+        raise ConfigError('no secret is named: write secret_env = "VARIABLE" or secret_file = "PATH"')
+    path = (folder or Path()) / file
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}, which should hold a secret, cannot be read: {error}") from None
+    if not value:
+        raise ConfigError(f"{path}, which should hold a secret, is empty")
+    return value
+
+
+def webhook_secret(name: str) -> str:
+    """Read the secret of a webhook: KEDGE_WEBHOOK_NAME, its name in capitals, "-" and "." as "_". "" where there is none."""
+    return os.environ.get("KEDGE_WEBHOOK_" + name.upper().replace("-", "_").replace(".", "_"), "")
+
+
 def project_root(start: Path) -> Path:
     """Find the project that a folder belongs to: the nearest one above it with a `.kedge` or a `kedge.toml`, else itself."""
     here = start.resolve()

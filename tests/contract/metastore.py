@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.data import Column, ColumnType, DatasetVersion, Part, Schema, ValidationReport
 from kedge.domain.evaluation import Task, conclude
 from kedge.domain.events import Event, EventKind, Fact
 from kedge.domain.ids import DEFAULT_EXPERIMENT, DatasetName, Digest, ModelName, RunId, digest_of
 from kedge.domain.lineage import Edge, Node, NodeKind
-from kedge.domain.monitoring import Alert, AlertKind, Block, Drift, Health, Risk, StepLosses, VersionHealth, Window
+from kedge.domain.monitoring import Block, Drift, Health, Risk, StepLosses, VersionHealth, Window
 from kedge.domain.registry import AliasMove, ModelVersion, Signature
-from kedge.domain.retraining import LedgerEntry
+from kedge.domain.retraining import LedgerEntry, Trigger
 from kedge.domain.rollout import Deployment, Move, RolloutLook
 from kedge.domain.tracking import Code, Environment, Run, RunStatus, Usage
 
@@ -157,6 +158,11 @@ def health(day: int = 0, *alerts: Alert, model: str = MODEL, **more: object) -> 
         ),
     }
     return Health(**(values | more))  # type: ignore[arg-type]
+
+
+def trigger(number: int, **more: object) -> Trigger:
+    values = {"key": digest_of("trigger", number), "model": MODEL, "kind": "person", "reason": f"reason {number}"}
+    return Trigger(**values | {"actor": "person:ana", "asked_at": NOW} | more)  # type: ignore[arg-type]
 
 
 def entry(step: int, **more: object) -> LedgerEntry:

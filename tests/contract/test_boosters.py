@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from kedge.adapters.lightgbm.format import LightgbmFormat
+from kedge.adapters.lightgbm.format import LightgbmFormat, LightgbmPredictor
 from kedge.adapters.sklearn.format import SklearnFormat
 from kedge.adapters.xgboost.format import XgboostFormat
 from kedge.domain.data import Column, ColumnType
@@ -149,6 +149,14 @@ def test_what_a_booster_format_cannot_keep_is_refused_when_it_is_dumped():
         assert form.accepts(model)
         with pytest.raises(ModelRefused, match=message):
             form.dump(model)
+
+
+def test_what_lightgbm_cannot_answer_is_told_in_our_words():
+    lightgbm = pytest.importorskip("lightgbm")
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    made = lightgbm.LGBMRegressor(n_estimators=2, verbose=-1).fit(rows, rows[:, 0])
+    with pytest.raises(ModelRefused, match="LightGBM failed on these rows"):
+        LightgbmPredictor(made.booster_).predict(np.zeros((1, 3)))
 
 
 def test_native_categories_are_refused():

@@ -156,6 +156,20 @@ def test_a_difference_is_told_for_what_cannot_be_compared():
     assert difference_of(np.array([np.inf]), np.array([np.inf])) == 0
 
 
+@pytest.mark.parametrize("form", [OnnxForm(), TreeliteForm()], ids=lambda form: form.name)
+def test_a_form_that_fails_on_its_rows_says_so_in_our_words(form, monkeypatch):
+    model = HistGradientBoostingClassifier(max_iter=2).fit(X, LATE)
+    loaded = form.load(form.compile("skops", FORMATS[-1].dump(model)).files, columns=4)
+    treelite = importlib.import_module("treelite")
+
+    def failing(*_, **__):
+        raise treelite.TreeliteError("out of leaves")
+
+    monkeypatch.setattr(treelite.gtil, "predict", failing)
+    with pytest.raises(ModelRefused, match="failed on these rows"):
+        loaded.predict(np.zeros((1, 3)))  # onnxruntime minds the width by itself
+
+
 def test_a_damaged_form_is_refused():
     one = asked(MODELS["boosting"]())
     with pytest.raises(ModelRefused):

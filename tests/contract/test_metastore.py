@@ -138,6 +138,7 @@ def test_a_claim_holds_until_it_ends_or_is_released(store: SqlStore) -> None:
     assert not store.runs.claim(key, "you", now=later - timedelta(microseconds=1), seconds=10)
     store.runs.release(key, "you")
     assert not store.runs.claim(key, "you", now=a.NOW, seconds=10)
+    assert (store.runs.holder(key), store.runs.holder(digest_of("other"))) == (("me", later), None)
     assert store.runs.claim(key, "you", now=later, seconds=10)
     store.runs.release(key, "you")
     assert store.runs.claim(key, "me", now=a.NOW, seconds=10)
@@ -230,6 +231,9 @@ def test_looks_are_listed_oldest_first(store: SqlStore) -> None:
     for look in looks:
         store.deployments.add_look(look, a.event(look.window))
     assert store.deployments.looks(MODEL) == looks
+    shorter = {looks[0].window: msgspec.structs.replace(looks[0], reason="forgotten")}
+    assert store.deployments.change_looks(MODEL, lambda look: shorter.get(look.window, look)) == 1
+    assert store.deployments.looks(MODEL) == [*shorter.values(), *looks[1:]]
     with pytest.raises(Conflict):
         store.deployments.add_look(a.look("w1"), a.event("again"))
 
@@ -246,6 +250,8 @@ def test_a_window_comes_back_with_its_alerts_and_the_state_after_it(store: SqlSt
     assert store.watches.find(MODEL, "never") is None
     assert store.watches.list(MODEL) == [first, second]
     assert store.watches.list(MODEL, limit=1) == [second]
+    assert store.watches.list(MODEL, before=second.window) == [first]
+    assert store.watches.list(MODEL, before=first.window) == []
     assert store.watches.state(MODEL) == b"two"
     assert store.watches.alerts(MODEL) == [a.alert("x", 1), a.alert("y", 1)]
 
@@ -255,6 +261,9 @@ def test_a_window_measured_late_does_not_set_the_monitors_back(store: SqlStore) 
     store.watches.put(a.health(3), b"older", event=a.event(3))
     assert store.watches.state(MODEL) == b"newest"
     assert store.watches.list(MODEL) == [a.health(3), a.health(5)]
+    assert store.watches.newest() == {MODEL: a.health(5).window.id}
+    assert store.watches.windows(MODEL) == [a.health(3).window, a.health(5).window]
+    assert store.watches.windows(MODEL, limit=1) == [a.health(5).window]
 
 
 def test_a_window_is_measured_once(store: SqlStore) -> None:
@@ -300,6 +309,21 @@ def test_ledger_entries_come_back_in_order(store: SqlStore) -> None:
     assert store.ledgers.find(MODEL, "window-9") is None
     with pytest.raises(Conflict):
         store.ledgers.put(a.entry(2), a.event("again"))
+
+
+# triggers
+
+
+def test_triggers_wait_until_they_are_taken_and_are_asked_once(store: SqlStore) -> None:
+    for number in (1, 2, 3):
+        assert store.triggers.put(a.trigger(number), a.event(number))
+    assert not store.triggers.put(a.trigger(1), a.event(1))
+    assert store.triggers.waiting(MODEL) == [a.trigger(1), a.trigger(2), a.trigger(3)]
+    store.triggers.take(MODEL, [a.trigger(1).key, a.trigger(3).key], at=a.NOW)
+    store.triggers.take(MODEL, [a.trigger(1).key], at=a.NOW + timedelta(days=1))
+    assert store.triggers.waiting(MODEL) == [a.trigger(2)]
+    assert store.triggers.list(MODEL, limit=2) == [a.trigger(3, taken_at=a.NOW), a.trigger(2)]
+    assert store.triggers.list(ModelName("bikes")) == []
 
 
 # notes

@@ -415,7 +415,7 @@ def plain(points: Iterable[Point]) -> str:
 
 
 @given(batches=st.lists(st.lists(point, max_size=6), max_size=4))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_latest_point_is_the_greatest_by_step_time_and_value(logging: Logging, batches: list[list[Metric]]) -> None:
     run = logging.create_run(DEFAULT_EXPERIMENT).id
     model: dict[str, set[tuple[int, int, float, bool]]] = {}

@@ -114,6 +114,11 @@ def raising():
         (raising, r"raising raised ZeroDivisionError: no rows today \(.*test_tables\.py, line \d+\)"),
         (lambda: 7, "returned something of type int, not a pandas"),
         (lambda: None, "returned something of type NoneType, not a pandas"),
+        (
+            lambda: pd.DataFrame({"n": [1, 2], "x": [1, "a"]}),
+            "column 'x' holds values of types int, str; make each column one",
+        ),
+        (lambda: pd.DataFrame({"n": [1, 2], "x": ["a", 1.5]}), "column 'x' holds values of types float, str; make each"),
         (lambda: pl.LazyFrame({"a": ["x"]}).select(pl.col("b")), "cannot be read: ColumnNotFoundError"),
         ("data.py:constant", "is of type int; name a function"),
     ],

@@ -1,14 +1,12 @@
 """kill -9 at each step of the loop: the same call again ends in the same state as a run that was never killed."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.apart import apart
 from tests.loop.small import played, write
 
-ROOT = Path(__file__).parents[2]
 STEPS = [
     ("Data", "commit", 2),
     ("Data", "require_valid", 2),
@@ -53,6 +51,4 @@ def test_kills_one_after_another_change_nothing(unkilled, tmp_path) -> None:
 
 
 def die(folder: Path, *words: object) -> int:
-    command = [sys.executable, "-m", "tests.faults.killed", str(folder), *map(str, words)]
-    env = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True).returncode
+    return apart("-m", "tests.faults.killed", folder, *words).returncode

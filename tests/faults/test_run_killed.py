@@ -2,13 +2,12 @@
 
 import json
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.faults.test_loop_killed import ROOT, die
+from tests.faults.apart import apart
+from tests.faults.test_loop_killed import die
 from tests.loop.small import DATA, PROJECT, opened, write
 
 from kedge.app import House
@@ -35,9 +34,7 @@ def fresh(folder: Path) -> Path:
 
 def run(folder: Path) -> tuple[int, dict]:
     """Ask for a turn by hand, as a person does; the exit code and what it told."""
-    command = [sys.executable, "-m", "kedge", "run", str(folder), "--json"]
-    env = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    asked = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    asked = apart("-m", "kedge", "run", folder, "--json")
     return asked.returncode, json.loads(asked.stdout)
 
 

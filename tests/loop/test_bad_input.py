@@ -11,8 +11,8 @@ import pytest
 from tests.loop.small import DATA, PROJECT, TRAIN, opened, played, write
 
 from kedge.app import House
+from kedge.domain.alerting import Alert, AlertKind
 from kedge.domain.events import EventKind
-from kedge.domain.monitoring import Alert, AlertKind
 from kedge.domain.tracking import RunStatus
 from kedge.errors import ConfigError, SourceFailed, StoreFull, StoreTooNew
 from kedge.replay.play import NoFirstModel
@@ -202,6 +202,16 @@ def test_a_first_training_that_raises_says_where(tmp_path) -> None:
     train = TRAIN.replace("    model =", "    raise RuntimeError('not today')\n    model =")
     with pytest.raises(NoFirstModel, match=r"train\.py:7: RuntimeError: not today"):
         played(write(tmp_path / "small", train=train))
+
+
+def test_columns_to_watch_that_are_nowhere_stop_the_first_turn_before_it_trains(tmp_path) -> None:
+    project = PROJECT + '[monitoring]\ngroups = ["sight"]\nslices = ["site", "place"]\n'
+    folder = write(tmp_path / "small", project=project)
+    with pytest.raises(ConfigError, match=r"groups 'sight': not in the prediction log.*; slices 'place': the model does"):
+        played(folder)
+    house, _ = opened(folder)
+    assert house.meta.runs.list(house.spec.name) == []
+    house.close()
 
 
 # ---- stores ----

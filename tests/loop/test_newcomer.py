@@ -124,6 +124,11 @@ def test_a_replay_that_compared_nothing_prints_no_prices(tmp_path: Path, capsys:
 
 def test_a_turn_by_hand_over_a_table_that_ended_long_ago_makes_one_model(tmp_path: Path) -> None:
     folder = write(tmp_path / "small")
-    for _ in range(2):  # nothing has become known between the two: the same model, said to be what it is
+    said = (
+        "small v1 passed the gate and is live",
+        "rows and code are those of version 1, deployed before: nothing new was made",
+    )
+    for words in said:  # nothing has become known between the two: the same model, said to be what it is
         asked = CliRunner().invoke(application(["run"]), ["run", str(folder)])
-        assert (asked.exit_code, asked.stdout) == (0, "small v1 passed the gate and is live\n")
+        assert asked.exit_code == 0
+        assert asked.stdout.startswith(words)

@@ -11,6 +11,7 @@ import msgspec
 
 from kedge.domain.data import DatasetVersion
 from kedge.domain.evaluation import Verdict
+from kedge.domain.holdout import served_at_random
 from kedge.domain.ids import Digest, ModelName, PredictionId, RunId, digest_of
 from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind, VersionExplanation
 from kedge.domain.monitoring import PredictionBatch
@@ -79,6 +80,7 @@ class Lineage:
             version=number,
             at=batch.at,
             output=batch.outputs[row],
+            served=served_at_random(batch, row),
             links=(
                 answer_link(logged),
                 route_link(logged, deployment),
@@ -252,13 +254,16 @@ class Lineage:
 
 
 def answer_link(logged: Logged) -> Link:
-    """Tell what was answered, and check that the record agrees with itself."""
+    """Tell what was answered, and check that the record agrees with itself. To who is held out a coin was served, not the
+    model's answer."""
     batch, row = logged.batch, logged.row
-    version = batch.versions[row]
+    version, served = batch.versions[row], served_at_random(batch, row)
+    coin = f" The caller was served a coin instead: {served:g}." if served is not None else ""
     scored = any(number == version and row in rows for number, rows in batch.batches)
     return Link(
         title="answer",
-        summary=f"Version {version} of {batch.model} answered {batch.outputs[row]:.6g} for {batch.at:%Y-%m-%d %H:%M} UTC.",
+        summary=f"Version {version} of {batch.model} answered {batch.outputs[row]:.6g} for {batch.at:%Y-%m-%d %H:%M} UTC."
+        + coin,
         verified=scored,
         check=(
             "The record in the prediction log is whole and says in which batch the row was scored."
@@ -272,6 +277,7 @@ def answer_link(logged: Logged) -> Link:
             "row": batch.rows[row] if batch.rows else row,
             "at": batch.at.isoformat(),
             "entity": batch.entity(row),
+            **({"served at random": served} if served is not None else {}),
             **{f"shadow answer of version {number}": answers[row] for number, answers in batch.shadow.items()},
         },
     )

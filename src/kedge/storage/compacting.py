@@ -6,7 +6,6 @@ that do not. The next run removes whatever does not count, so every record is th
 time holds the folder's lock. The newest segment keeps its name, empty, so that no number is ever used twice.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ import msgspec
 from kedge.domain.predictions import Compacted, Stored, StruckRows
 from kedge.errors import Conflict, StoreBroken
 from kedge.ports import Strike
+from kedge.storage.alone import alone
 from kedge.storage.durable import refusal, sync_folder
 from kedge.storage.journal import CLOSE
 from kedge.storage.segments import HeldSegment, hold, number_of, read_bytes, records_of, segments
@@ -296,17 +296,10 @@ class Compactor:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        descriptor = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(
-                    f"another process compacts or erases in {self._folder}; run the same again when it is done"
-                ) from None
+        with alone(self._folder / _LOCK) as mine:
+            if not mine:
+                raise Conflict(f"another process compacts or erases in {self._folder}; run the same again when it is done")
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _is_closed(path: Path) -> bool:

@@ -66,11 +66,13 @@ class FileJournal:
 
     def _append(self, frames: bytes) -> Position:
         with self._appending:
-            if self._open is not None and (self._open.end >= self._limit or self._open.suspect):
-                self._retire(self._open)
-            if self._open is None:
-                self._open = OwnSegment(self._folder, self._writer)
-            return self._open.append(frames)
+            segment = self._open
+            if segment is not None and (segment.end >= self._limit or segment.suspect):
+                self._retire(segment)
+                segment = None
+            if segment is None:
+                segment = self._open = OwnSegment(self._folder, self._writer)
+            return segment.append(frames)
 
     def _retire(self, segment: OwnSegment) -> None:
         """Put a full segment aside for the next sync to close: an append does not wait for the disk, unless nobody syncs."""

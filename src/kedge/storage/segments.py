@@ -63,7 +63,9 @@ class OwnSegment:
     def append(self, frames: bytes) -> Position:
         """Write whole frames, all or none; give the place after them. Raises StoreFull, StoreBroken."""
         try:
-            write_all(self._descriptor, frames)
+            done = os.write(self._descriptor, frames)
+            if done < len(frames):
+                write_all(self._descriptor, memoryview(frames)[done:])
         except OSError as error:
             os.ftruncate(self._descriptor, self.end)
             raise refusal(error, self._path) from error

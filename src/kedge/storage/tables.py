@@ -228,17 +228,33 @@ def _may_join(one: pl.DataType, other: pl.DataType) -> bool:
 def _polars(table: Any, where: str) -> pl.DataFrame:
     if isinstance(table, pl.DataFrame):
         return table
+    frame = None
     try:
         if any(name is not None for name in getattr(getattr(table, "index", None), "names", ())):
             table = table.reset_index()  # of pandas: a named index is data
         narwhal = nw.from_native(table)
         frame = narwhal.collect() if isinstance(narwhal, nw.LazyFrame) else narwhal
         return frame.to_polars()
-    except TypeError as error:
-        kind = type(table).__name__
-        raise SourceFailed(f"{where} something of type {kind}, not a pandas, Polars or Arrow table") from error
     except Exception as error:  # a lazy table runs the project's own query only now
-        raise SourceFailed(f"{where} a table that cannot be read: {type(error).__name__}: {_brief(error)}") from error
+        if frame is None and isinstance(error, TypeError):
+            kind = type(table).__name__
+            raise SourceFailed(f"{where} something of type {kind}, not a pandas, Polars or Arrow table") from error
+        said = _mixed(frame) if frame is not None else ""
+        said = said or f"{type(error).__name__}: {_brief(error)}"
+        raise SourceFailed(f"{where} a table that cannot be read: {said}") from error
+
+
+def _mixed(frame: nw.DataFrame[Any]) -> str:
+    """Name the columns of a frame whose values are not of one type, and say what to do; "" where none is."""
+    found = []
+    for name in frame.columns:
+        try:
+            frame.select(name).to_polars()
+        except (TypeError, ValueError, OverflowError):  # as Arrow says it
+            kinds = sorted({type(value).__name__ for value in frame[name].to_list() if value is not None})
+            if len(kinds) > 1:
+                found.append(f"column {name!r} holds values of types {', '.join(kinds)}")
+    return f"{'; '.join(found)}; make each column one type, such as astype(str), or leave it out" if found else ""
 
 
 def _line_of(error: BaseException) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kedge.adapters.notify import LogNotifier, SilentNotifier
 from kedge.app import open_house, rehearse
 from kedge.config import Settings
 from kedge.domain.features import FeatureService, FeatureView
@@ -19,12 +18,19 @@ from kedge.replay.clock import SetClock
 SPEC = ProjectSpec(name=ModelName("delay"), data=DataRules(source="rows.csv", time="at", label="late"))
 
 
-@pytest.mark.parametrize(("alerts", "kind"), [(("log",), LogNotifier), ((), SilentNotifier)])
-def test_alerts_go_where_the_project_says(tmp_path: Path, alerts: tuple[str, ...], kind: type) -> None:
+@pytest.mark.parametrize(
+    ("alerts", "kinds"),
+    [
+        (("log",), {"log": "LogChannel"}),
+        ((), {}),
+        (("slack:https://hooks.example/x",), {"slack-5629de": "DocumentChannel"}),
+    ],
+)
+def test_alerts_go_where_the_project_says(tmp_path: Path, alerts: tuple[str, ...], kinds: dict[str, str]) -> None:
     spec = msgspec.structs.replace(SPEC, monitoring=MonitoringRules(alerts=alerts))
     house = open_house(Settings(project=tmp_path, store=str(tmp_path / "store")), spec, writer="test")
     try:
-        assert isinstance(house.notifier, kind)
+        assert {name: type(channel).__name__ for name, channel in house.channels.items()} == kinds
     finally:
         house.close()
 

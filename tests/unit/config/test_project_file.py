@@ -70,6 +70,7 @@ def test_what_is_said_of_predictions_holds_with_a_loop_and_without(folder) -> No
         ("retrain = 40.0", "retrain = 0", 21, "must be above 0"),
         ('"7d"', '"7 days"', 20, 'such as "7d"'),
         ('"7d"', '"36h"', 20, "whole number of monitoring windows"),
+        ("[rollout]", '[monitoring]\nwindow = "90s"\n[rollout]', 16, 'a whole number of minutes, such as "1min"'),
         ('"rows.csv"', '"gone.csv"', 5, "gone.csv does not exist"),
         ('"rows.csv"', '"gone.py:rows"', 5, "gone.py does not exist"),
         ('name = "mine"', 'name = "a b"', 2, "letters, digits"),
@@ -84,8 +85,28 @@ def test_what_is_said_of_predictions_holds_with_a_loop_and_without(folder) -> No
         ('beats = "baseline"', 'beats = "nobody"', 10, "just one of these forms"),
         ("roc_auc", "rock_auc", 10, "is not a metric for classification"),
         ("[rollout]", '[features]\nservice = "code.csv"\n[rollout]', 16, 'write "FILE.py:NAME"'),
+        ("[rollout]", "[serving]\ncall_rows = 0\n[rollout]", 16, "serving.call_rows is 0"),
         ("[rollout]", "[monitoring]\ntolerance = 0.7\n[rollout]", 16, "between 0 and 0.5"),
-        ("[rollout]", '[monitoring]\nalerts = ["pigeon"]\n[rollout]', 16, "'pigeon' is not known"),
+        ("[rollout]", "[monitoring]\ntolerance = { x = 0.9 }\n[rollout]", 16, "monitoring.tolerance.x is"),
+        ("[rollout]", '[monitoring]\ntolerance = { x = "wide" }\n[rollout]', 16, "monitoring.tolerance.x is"),
+        ("[rollout]", '[monitoring]\nalerts = ["pigeon"]\n[rollout]', 16, "'pigeon' is no channel"),
+        ("[rollout]", '[monitoring]\ngroups = ["a+"]\n[rollout]', 16, "'a+' is no column"),
+        ("[rollout]", '[monitoring.business.m]\nper = "day"\nvalue = "1 +"\n[rollout]', 17, "is no SQL expression"),
+        ("[rollout]", '[monitoring.business.m]\nvalue = "SUM(prediction)"\n[rollout]', 16, "takes all rows together"),
+        ("[rollout]", '[monitoring.business.m]\nvalue = "1"\n[rollout]', 16, "reads no column"),
+        ("[rollout]", '[monitoring.business]\n"a b" = { value = "truth" }\n[rollout]', 15, "is no name"),
+        ("[rollout]", '[monitoring.business.m]\nvalue = "truth"\nper = "week"\n[rollout]', 17, "prediction, day, month"),
+        ("[rollout]", "[monitoring]\nintersections = 4\n[rollout]", 16, "1 to 3"),
+        ("[rollout]", '[monitoring]\ngroups = ["a"]\nfairness = { parity = 0.1 }\n[rollout]', 17, "'parity' is not one of"),
+        ("[rollout]", '[monitoring]\ngroups = ["a"]\nfairness = { loss = 0.0 }\n[rollout]', 17, "a difference above 0"),
+        ("[rollout]", "[monitoring]\nfairness = { loss = 0.1 }\n[rollout]", 16, "needs monitoring.groups"),
+        ("[rollout]", '[monitoring]\ngroups = ["a"]\nfairness = { loss = nan }\n[rollout]', 17, "a difference above 0"),
+        ("[rollout]", '[monitoring]\ngroups = ["a"]\nfairness = { equal_opportunity = 1.0 }\n[rollout]', 17, "one below 1"),
+        ("[rollout]", "[monitoring]\nrisk_tolerance = -0.1\n[rollout]", 16, "is -0.1; write a share of 0 or more"),
+        ("[rollout]", "[monitoring]\nrisk_tolerance = nan\n[rollout]", 16, "is nan; write a share of 0 or more"),
+        ("[rollout]", '[monitoring.business.m]\nvalue = "truth"\ntarget = nan\n[rollout]', 17, "is nan; write a number"),
+        ("[rollout]", '[monitoring.business.m]\nvalue = "truth"\nalarm = "sure"\n[rollout]', 17, "write target = NUMBER"),
+        ('policy = "ledger"', 'policy = "ledger"\nmin_labels = -1', 20, "is -1; write 0 or more new labels"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(folder, old, new, line, said) -> None:
@@ -138,3 +159,10 @@ def test_a_folder_without_a_loop_is_served_by_what_its_file_says(tmp_path, text,
 def test_a_project_is_served_under_its_name(folder) -> None:
     (folder / "kedge.toml").write_text(GOOD)
     assert read_serving(folder)[0] == "mine"
+
+
+def test_a_business_metric_without_a_target_is_shown_and_a_loss_may_differ_by_more_than_one(folder) -> None:
+    more = '[monitoring]\ngroups = ["a"]\nfairness = { loss = 1.5 }\n[monitoring.business.m]\nvalue = "truth"\n[rollout]'
+    spec = read(folder, GOOD.replace("[rollout]", more))
+    assert spec.monitoring.fairness == {"loss": 1.5}
+    assert spec.monitoring.business["m"].target is None

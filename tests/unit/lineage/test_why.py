@@ -114,6 +114,16 @@ def test_shadow_answers_are_told(house) -> None:
 # --- why this version -------------------------------------------------------------------------------------------------
 
 
+def test_a_coin_that_was_served_in_the_answer_s_place_is_told(house) -> None:
+    house.answer(tensors={"holdout": [float("nan"), 1.0, 0.0], "propensity": [0.99, 0.005, 0.005]})
+    own, held = house.why(0), house.why(1)
+    assert (own.served, held.served) == (None, 1.0)
+    assert held.output != 1.0
+    assert "coin" not in own.links[0].summary
+    assert held.links[0].summary.endswith("The caller was served a coin instead: 1.")
+    assert held.links[0].facts["served at random"] == 1.0
+
+
 def test_outside_and_within_the_share(house) -> None:
     house.answer()
     outside, within = house.link("route", 0), house.link("route", 1)

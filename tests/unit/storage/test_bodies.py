@@ -48,7 +48,7 @@ wholes = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 @given(wholes)
 def test_what_goes_in_comes_out(value: Whole) -> None:
     assert repr(body.read(body.write(value))) == repr(value)

@@ -338,7 +338,7 @@ TEXT = st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=25).map("".join
 READERS = [runs_query, experiments_query, registered_models_query, model_versions_query]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=TEXT)
 def test_no_text_makes_a_reader_raise_anything_but_its_own_error(text: str) -> None:
     for read in (*READERS, logged_models_query):
@@ -382,7 +382,7 @@ def conditions(draw: st.DrawFn) -> Condition:
     return Condition(D, draw(st.sampled_from(["name", "digest", "context"])), Operator.EQ, draw(VALUES))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(where=st.lists(conditions(), max_size=6))
 @example(where=[Condition(A, "run_id", Operator.IN, ("\\", "", "'", "\n\0"))])
 def test_what_is_written_reads_back_as_the_same(where: list[Condition]) -> None:

@@ -77,14 +77,19 @@ class LightgbmPredictor:
     """A loaded LightGBM model."""
 
     def __init__(self, booster: Any) -> None:
-        self._booster = booster
+        import lightgbm
+
+        self._booster, self._fault = booster, lightgbm.basic.LightGBMError
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value."""
+        """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value; or ModelRefused."""
         if not len(matrix):
             return np.empty(0)
         few = {"num_threads": 1} if len(matrix) <= FEW else {}
-        return np.asarray(self._booster.predict(matrix, **few), dtype=np.float64)
+        try:
+            return np.asarray(self._booster.predict(matrix, **few), dtype=np.float64)
+        except self._fault as error:
+            raise ModelRefused(f"LightGBM failed on these rows: {error}") from error
 
 
 def _booster_of(model: Any) -> Any:
@@ -93,7 +98,8 @@ def _booster_of(model: Any) -> Any:
     classes = getattr(model, "classes_", None)
     if classes is not None and np.asarray(classes).tolist() != [0, 1]:
         raise ModelRefused(
-            f"a classifier here answers classes 0 and 1, this one has {np.asarray(classes).tolist()}; train it on both"
+            f"of LightGBM a classifier of the classes 0 and 1 is kept, this one has {np.asarray(classes).tolist()};"
+            " train it on both, or for several classes export it to ONNX and register that file"
         )
     return model.booster_
 

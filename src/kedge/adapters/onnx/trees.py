@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kedge.adapters.onnx.session import open_session
+from kedge.adapters.onnx.session import faults, open_session
 from kedge.adapters.treelite.reading import Trees, read_model, read_trees
 from kedge.errors import ModelRefused
 from kedge.ports import Compiled
@@ -57,14 +57,19 @@ class OnnxTrees:
     """Trees in onnxruntime."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
-        self._run = session.run
+        import onnxruntime
+
+        self._session, self._faults = session, faults(onnxruntime)
+        self._run, self._names = session.run, [each.name for each in session.get_outputs()]
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Answer rows: float64 (n, inputs) to float64 (n,)."""
+        """Answer rows: float64 (n, inputs) to float64 (n,). Raises ModelRefused with onnxruntime's words."""
         if not len(matrix):
             return np.empty(0)
-        answers: np.ndarray = self._run(None, {_ROWS: matrix})[0]
+        try:
+            answers: np.ndarray = self._run(self._names, {_ROWS: matrix})[0]
+        except self._faults as error:
+            raise ModelRefused(f"onnxruntime failed on these rows: {' '.join(str(error).split())[:300]}") from error
         return answers
 
 

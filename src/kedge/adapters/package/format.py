@@ -92,7 +92,7 @@ class PackageFormat:
             path.write_bytes(files[name])
         try:
             model = _unpickled(files[package.pickle]) if package.pickle else _made(package, Path(folder.name))
-        except Exception as error:  # what signed code raises while it loads is its own matter, and is told
+        except (Exception, SystemExit) as error:  # what signed code raises while it loads is its own matter, and is told
             raise ModelRefused(
                 f"package {package.name!r}, signed by {signer}, fails to load: {type(error).__name__}: {error}"
             ) from error

@@ -58,12 +58,15 @@ class TreelitePredictor:
         self._model, self._rounded = model, rounded
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Answer rows: float64 (n, inputs) to float64 (n,)."""
+        """Answer rows: float64 (n, inputs) to float64 (n,). Raises ModelRefused with treelite's words."""
         import treelite
 
         if not len(matrix):
             return np.empty(0)
         if self._rounded:
             matrix = matrix.astype(np.float32).astype(np.float64)
-        answers = treelite.gtil.predict(self._model, matrix, nthread=1)
+        try:
+            answers = treelite.gtil.predict(self._model, matrix, nthread=1)
+        except treelite.TreeliteError as error:
+            raise ModelRefused(f"treelite failed on these rows: {error}") from error
         return np.ascontiguousarray(answers.reshape(len(matrix), -1)[:, -1], dtype=np.float64)

@@ -161,7 +161,8 @@ def _booster_of(model: Any) -> Any:
     classes = getattr(model, "classes_", None)
     if classes is not None and np.asarray(classes).tolist() != [0, 1]:
         raise ModelRefused(
-            f"a classifier here answers classes 0 and 1, this one has {np.asarray(classes).tolist()}; train it on both"
+            f"of XGBoost a classifier of the classes 0 and 1 is kept, this one has {np.asarray(classes).tolist()};"
+            " train it on both, or for several classes export it to ONNX and register that file"
         )
     return _best_of(model.get_booster())
 

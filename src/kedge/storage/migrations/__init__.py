@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 REVISION_TABLE = "kedge_revision"  # not Alembic's own name: another program's tables may be in the same database
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 FOLDERS = [Path(__file__).parent / "versions"]
 

@@ -1,8 +1,8 @@
 """Deployments, revision by revision, and the looks at rollouts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, select, update
 
 from kedge.domain.events import Event
 from kedge.domain.ids import ModelName
@@ -30,6 +30,7 @@ _all_looks = (
     )
     .order_by(_looks.c.event)
 )
+_rows = select(_looks.c.revision, _looks.c.window, _looks.c.body).where(_looks.c.model == bindparam("model"))
 _newest_look = select(_looks.c.body).where(_looks.c.model == bindparam("model")).order_by(_looks.c.event.desc()).limit(1)
 
 
@@ -104,3 +105,15 @@ class SqlDeployments:
         """List looks, oldest first; of the live ones that decided nothing those since a revision."""
         with self._connections.reading() as connection:
             return [_look.read(body) for body in connection.scalars(_all_looks, {"model": model, "since": live_since})]
+
+    def change_looks(self, model: ModelName, change: Callable[[RolloutLook], RolloutLook]) -> int:
+        """Write looks again where `change` gives another; give how many. The events of looks have nothing of their rows."""
+        with self._connections.writing() as connection:
+            changed = 0
+            for revision, window, body in connection.execute(_rows, {"model": model}).all():
+                look = _look.read(body)
+                if (new := change(look)) != look:
+                    this = (_looks.c.model == model, _looks.c.revision == revision, _looks.c.window == window)
+                    connection.execute(update(_looks).where(*this).values(body=_look.write(new)))
+                    changed += 1
+            return changed

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from kedge.domain.events import Event
 from kedge.domain.ids import Digest, ExperimentId, RunId
@@ -123,6 +123,13 @@ class SqlRuns:
         """Give the right back; nothing happens where another holds it."""
         with self._connections.writing() as connection:
             connection.execute(delete(_leases).where(_leases.c.content_key == content_key, _leases.c.owner == owner))
+
+    def holder(self, content_key: Digest) -> tuple[str, datetime] | None:
+        """Tell who holds a right, and when it ends without being renewed; None where nobody ever took it or gave it back."""
+        query = select(_leases.c.owner, _leases.c.expires_at).where(_leases.c.content_key == content_key)
+        with self._connections.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.owner, row.expires_at)
 
     def add(self, run: Run, event: Event) -> None:
         """Write a client's new run with its params and tags. Raises NotFound or WasDeleted for its experiment, Conflict."""

@@ -489,6 +489,65 @@ alerts = _table(
     Index("alerts_by_time", "model", "raised_at", "event"),
 )
 
+alert_lives = _table(
+    "alert_lives",
+    Column("id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+    Column("revision", Whole, nullable=False),
+    _event(),
+    _body(),
+    Index("alert_lives_by_time", "seen_at", "id"),
+    Index("alert_lives_of_model", "model", "state"),
+)
+
+# what channels are to tell, written with the change that it tells of; `waiting` until its deliveries are written
+alert_notices = _table(
+    "alert_notices",
+    Column("serial", Whole, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("alert", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("waiting", Truth, nullable=False),
+    _body(),
+    _partial("alert_notices_waiting", "serial", where="waiting"),
+)
+
+deliveries = _table(  # `serial` is the notice's
+    "deliveries",
+    Column("id", Text, primary_key=True),
+    Column("serial", Whole, nullable=False),
+    Column("alert", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    _body(),
+    Index("deliveries_of_alert", "alert", "serial"),
+    Index("deliveries_by_state", "state", "channel"),
+    _partial("deliveries_waiting", "serial", where="state = 'waiting'"),
+)
+
+mutes = _table(
+    "mutes",
+    Column("model", Text, primary_key=True),
+    Column("until", Moment, nullable=False),
+    _event(),
+    _body(),
+)
+
+triggers = _table(
+    "triggers",
+    Column("model", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("asked_at", Moment, nullable=False),
+    Column("taken_at", Moment),
+    _event(),
+    _body(),
+    Index("triggers_by_event", "model", "event"),
+)
+
 ledger_entries = _table(
     "ledger_entries",
     Column("model", Text, primary_key=True),

@@ -9,6 +9,7 @@ from kedge.domain.ids import DEFAULT_EXPERIMENT
 from kedge.errors import ConfigError, StoreTooNew
 from kedge.storage import migrations
 from kedge.storage.sql import dialect, schema
+from kedge.storage.sql.alert_lives import SqlAlerts
 from kedge.storage.sql.chunks import SqlChunks
 from kedge.storage.sql.connections import Connections, Plain
 from kedge.storage.sql.datasets import SqlDatasets
@@ -26,6 +27,7 @@ from kedge.storage.sql.points import SqlPoints
 from kedge.storage.sql.registered import SqlRegisteredModels
 from kedge.storage.sql.runs import SqlRuns
 from kedge.storage.sql.tracked import SqlFinder
+from kedge.storage.sql.triggers import SqlTriggers
 from kedge.storage.sql.watches import SqlWatches
 
 
@@ -34,6 +36,7 @@ class SqlStore:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self.alerts = SqlAlerts(connections)
         self.datasets = SqlDatasets(connections)
         self._hot = Hot(connections)
         self.experiments = SqlExperiments(self._hot)
@@ -47,6 +50,7 @@ class SqlStore:
         self.deployments = SqlDeployments(connections)
         self.watches = SqlWatches(connections)
         self.ledgers = SqlLedgers(connections)
+        self.triggers = SqlTriggers(connections)
         self.events = SqlEvents(connections)
         self.files = SqlFiles(connections)
         self.notes = SqlNotes(connections)

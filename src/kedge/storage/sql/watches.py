@@ -1,13 +1,15 @@
-"""Measured windows, the monitors' state after the newest of them, and alerts."""
+"""Measured windows, the monitors' state after the newest of them, and alerts as they were raised."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, insert, select
 
+from kedge.domain.alerting import Alert
 from kedge.domain.events import Event
 from kedge.domain.ids import ModelName
-from kedge.domain.monitoring import Alert, Health
+from kedge.domain.monitoring import Health, Window
 from kedge.storage.sql import dialect, schema
+from kedge.storage.sql.alert_lives import keep_looked, keep_raised
 from kedge.storage.sql.bodies import Body
 from kedge.storage.sql.connections import Connections
 from kedge.storage.sql.events import record
@@ -23,6 +25,17 @@ _newest = (
     .order_by(_windows.c.end_at.desc(), _windows.c.start_at.desc())
     .limit(bindparam("limit"))
 )
+_before = _newest.where(
+    (_windows.c.end_at < bindparam("end"))
+    | ((_windows.c.end_at == bindparam("end")) & (_windows.c.start_at < bindparam("start")))
+)
+_ends = (
+    select(_windows.c.start_at, _windows.c.end_at)
+    .where(_windows.c.model == bindparam("model"))
+    .order_by(_windows.c.end_at.desc(), _windows.c.start_at.desc())
+    .limit(bindparam("limit"))
+)
+_of_states = select(_states.c.model, _states.c.window)
 _state = select(_states.c.state).where(_states.c.model == bindparam("model"))
 _newest_alerts = (
     select(_alerts.c.body)
@@ -47,7 +60,10 @@ class SqlWatches:
             if (serial := record(connection, event)) is not None:
                 _write_window(connection, health, serial=serial)
                 _write_state(connection, health, state=state)
-                dialect.insert_new(connection, _alerts, rows=[_alert_row(alert, serial) for alert in health.alerts])
+                fresh = _new(connection, health.alerts)
+                keep_looked(connection, health, serial=serial)
+                keep_raised(connection, fresh, serial=serial)
+                dialect.insert_new(connection, _alerts, rows=[_alert_row(alert, serial) for alert in fresh])
 
     def find(self, model: ModelName, window: str) -> Health | None:
         """Find a window by its id."""
@@ -60,16 +76,32 @@ class SqlWatches:
         with self._connections.reading() as connection:
             return connection.scalar(_state, {"model": model})
 
-    def list(self, model: ModelName, *, limit: int = 1000) -> Sequence[Health]:
-        """List windows, oldest first, the newest `limit` of them."""
+    def list(self, model: ModelName, *, limit: int = 1000, before: Window | None = None) -> Sequence[Health]:
+        """List windows, oldest first: the newest `limit` of them, or of those before a window."""
+        asked = {"model": model, "limit": limit}
         with self._connections.reading() as connection:
-            bodies = connection.scalars(_newest, {"model": model, "limit": limit}).all()
+            if before is None:
+                bodies = connection.scalars(_newest, asked).all()
+            else:
+                bodies = connection.scalars(_before, asked | {"end": before.end, "start": before.start}).all()
         return [_health.read(body) for body in reversed(bodies)]
+
+    def windows(self, model: ModelName, *, limit: int = 1000) -> Sequence[Window]:
+        """Name the newest windows, oldest first: by the index alone."""
+        with self._connections.reading() as connection:
+            rows = connection.execute(_ends, {"model": model, "limit": limit}).all()
+        return [Window(row.start_at, row.end_at) for row in reversed(rows)]
+
+    def newest(self) -> Mapping[ModelName, str]:
+        """Give the id of the newest window of each model: the one that its monitors' state is after."""
+        with self._connections.reading() as connection:
+            return {ModelName(row.model): row.window for row in connection.execute(_of_states)}
 
     def raise_alert(self, alert: Alert, event: Event) -> None:
         """Write an alert, once per key."""
         with self._connections.writing() as connection:
-            if (serial := record(connection, event)) is not None:
+            if (serial := record(connection, event)) is not None and (fresh := _new(connection, [alert])):
+                keep_raised(connection, fresh, serial=serial)
                 dialect.insert_new(connection, _alerts, rows=[_alert_row(alert, serial)])
 
     def alerts(self, model: ModelName, *, limit: int = 1000) -> Sequence[Alert]:
@@ -77,6 +109,15 @@ class SqlWatches:
         with self._connections.reading() as connection:
             bodies = connection.scalars(_newest_alerts, {"model": model, "limit": limit})
             return [_alert.read(body) for body in bodies]
+
+
+def _new(connection: Connection, alerts: Sequence[Alert]) -> list[Alert]:
+    """Give the alerts whose key is not there yet."""
+    if not alerts:
+        return []
+    known = select(_alerts.c.key).where(_alerts.c.model == alerts[0].model, _alerts.c.key.in_([one.key for one in alerts]))
+    there = set(connection.scalars(known))
+    return [one for one in alerts if one.key not in there]
 
 
 def _write_window(connection: Connection, health: Health, *, serial: int) -> None:
