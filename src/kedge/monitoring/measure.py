@@ -201,6 +201,7 @@ def _drift(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[Window
         parts=_parts(sources),
         outputs=np.concatenate([source.answers[source.versions == number] for source in sources]),
         run_length=run_length,
+        quiet=state.episodes.quiet,
     )
     state.profile = moved.profile
     raised = []
