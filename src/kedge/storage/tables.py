@@ -259,14 +259,14 @@ def _of_columns(columns: Mapping[Any, Any], where: str) -> pl.DataFrame:
         if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
             kind = type(values).__name__
             raise SourceFailed(f"{where} columns by name, of which {name!r} is {kind}, not a list or an array")
-        made.append(_column(name, values, where))
+        made.append(_column(name, values, where=where))
         if len(made[-1]) != len(made[0]):
             lengths = f"{made[0].name!r} has {len(made[0])} rows, {name!r} has {len(made[-1])}"
             raise SourceFailed(f"{where} columns of different lengths: {lengths}")
     return pl.DataFrame(made)
 
 
-def _column(name: str, values: Any, where: str) -> pl.Series:
+def _column(name: str, values: Any, *, where: str) -> pl.Series:
     """Make a column of a list or an array; whole numbers among others are numbers."""
     try:
         numbers = isinstance(values, list | tuple) and all(isinstance(one, int | float | None) for one in values)
