@@ -1,6 +1,7 @@
 """Rollouts by hand over HTTP and on the command line: each verb names who and why; a refusal says what would be right."""
 
 import json
+import re
 
 import pytest
 from litestar.testing import TestClient
