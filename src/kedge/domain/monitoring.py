@@ -324,7 +324,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     risk: Risk | None
     alerts: tuple[Alert, ...]
     loss: float | None
-    metrics: dict[str, float] = {}
     step: StepLosses | None = None
     champion: int | None = None
     fresh_labels: int = 0
