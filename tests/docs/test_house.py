@@ -21,6 +21,7 @@ CATCH_ANYTHING = {
     "serving/follow.py",
     "serving/grpc/door.py",
     "serving/log.py",
+    "serving/shadow.py",
     "adapters/package/format.py",
     "monitoring/telling/messenger.py",
     "teller.py",

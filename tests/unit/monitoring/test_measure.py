@@ -12,7 +12,7 @@ from kedge.domain.alert_life import AlertMove
 from kedge.domain.alerting import AlertKind
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
-from kedge.domain.monitoring import Health
+from kedge.domain.monitoring import COPIED, Health
 from kedge.domain.project import DataRules
 from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.domain.rollout import Strategy
@@ -67,9 +67,12 @@ def test_a_shadow_that_is_slow_does_not_make_the_champion_slow(world) -> None:
     assert [seen.latency_seconds for seen in world.measure(0).versions] == [3.0, 8.0]
 
 
-def test_answers_in_shadow_count_for_their_version(world) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_answers_in_shadow_count_for_their_version(world, later) -> None:
     world.release(2, champion=1)
-    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4})
+    if later:
+        world.ask("a", START, outputs=[0.5] * 4)
+    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4}, variant=COPIED if later else "")
     world.truth([PredictionId(f"flights-a.{row}") for row in range(4)], [1.0] * 4, START + DAY)
     health = world.measure(0)
     assert [(seen.version, seen.rows) for seen in health.versions] == [(1, 4), (2, 4)]

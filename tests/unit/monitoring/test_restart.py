@@ -5,6 +5,7 @@ from tests.unit.memory_journal import MemoryJournal
 from tests.unit.monitoring.world import DAY, START, World, frame
 
 from kedge.domain.ids import PredictionId
+from kedge.domain.monitoring import COPIED
 from kedge.ports import Position
 
 
@@ -17,6 +18,10 @@ def play(world: World, day: int) -> None:
         early = [PredictionId("flights-6-3.1"), PredictionId("flights-nothing.0"), PredictionId("odd")]
         world.truth(early, [1.0, 1.0, 1.0], START + 6 * DAY)
     world.serve(day, requests=6)
+    if day >= 11:  # what a shadow answers, a record later; one is a day late, one is about nothing
+        for name in (f"{day}-1", f"{day}-1", f"{day - 1}-2", f"{day}-nothing"):
+            at = START + int(name.partition("-")[0]) * DAY
+            world.ask(name, at, versions=[2] * 4, shadow={1: [0.25 + day / 100] * 4}, variant=COPIED)
     if day == 4:
         world.serve(4, requests=2)  # the same requests again, after a killed client
     if day == 7:  # late records, for days whose windows were measured
