@@ -23,7 +23,7 @@ from kedge.monitoring.groups.fairness import read_by
 from kedge.monitoring.operations.plane import ToldOf
 from kedge.monitoring.quality.at_gate import AtGate
 from kedge.monitoring.quality.losses import Losses, add_blocks, add_risk
-from kedge.monitoring.quality.naming import concept_of, note_moved, told_of
+from kedge.monitoring.quality.naming import concept_of, note_moved, quality_notes
 from kedge.monitoring.quality.risk import judge
 from kedge.monitoring.quality.slicing import slice_columns
 from kedge.monitoring.quality.trial import add_groups
@@ -142,7 +142,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
             *_notes(view, arrived),
             *faults,
             *(moved.notes if moved else ()),
-            *(told_of(quality) if quality else ()),
+            *(quality_notes(quality) if quality else ()),
         ),
         quality=quality,
     )
