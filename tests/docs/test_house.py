@@ -74,7 +74,7 @@ BY_POSITION_NAMES = {
 }
 # the steps of `loop.py`, which read as a walk
 STEPS = {"turn", "_turn", "watch", "failed", "looked", "refused", "register"}
-STEPS |= {"require_agreement", "start", "take_reference", "turned"}
+STEPS |= {"require_agreement", "start", "take", "turned"}
 
 
 def test_arguments_are_named_from_the_third_on() -> None:
