@@ -36,10 +36,9 @@ class Traces:
         self._tell, self._share, self._slow = tell, share, slow
 
     def end(
-        self, name: str, notes: RequestNotes, *, traceparent: str, failed: bool, began: float, **known: str | int
+        self, name: str, notes: RequestNotes, *, traceparent: str, failed: bool, began: float, known: dict[str, str | int]
     ) -> None:
-        """Tell of a request that has been answered, where it is worth it. `known` is said of it beside its notes, each `__`
-        in a name for a dot."""
+        """Tell of a request that has been answered, where it is worth it. `known` is said of it beside its notes."""
         parent = read_traceparent(traceparent)
         ended = monotonic()
         chosen = parent.sampled if parent else random.random() < self._share  # noqa: S311 - no secret
@@ -56,7 +55,7 @@ class Traces:
                 ended=round(ended * 1e9) + offset,
                 failed=failed,
                 parent=parent,
-                attributes={**{key.replace("__", "."): value for key, value in known.items()}, **notes.attributes},
+                attributes={**known, **notes.attributes},
                 stages=[(name, round(begin * 1e9) + offset, round(end * 1e9) + offset) for name, begin, end in stages],
             )
         )
@@ -91,5 +90,5 @@ class Traced:
                 traceparent=header,
                 failed=status[0] >= 500,
                 began=began,
-                http__response__status_code=status[0],
+                known={"http.response.status_code": status[0]},
             )

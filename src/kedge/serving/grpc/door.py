@@ -114,16 +114,14 @@ class GrpcDoor:
 
     def _tell(self, context: Any, notes: RequestNotes, *, code: grpc.StatusCode, failed: bool, began: float) -> None:
         if self._traces is not None:
+            method = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": "ModelInfer"}
             self._traces.end(
                 f"{SERVICE}/ModelInfer",
                 notes,
                 traceparent=_metadata(context).get("traceparent", ""),
                 failed=failed,
                 began=began,
-                rpc__system="grpc",
-                rpc__service=SERVICE,
-                rpc__method="ModelInfer",
-                rpc__grpc__status_code=code.value[0],
+                known={**method, "rpc.grpc.status_code": code.value[0]},
             )
 
     def _require_token(self, context: Any) -> None:
