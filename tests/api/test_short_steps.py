@@ -28,7 +28,7 @@ def test_the_ledgers_figure_is_as_long_as_its_steps():
     assert drawn.half == STEP / timedelta(days=2)
     assert [round(point.at * 288) for point in drawn.points] == [0, 1, 2, 3, 4, 7]
     wide = figure(drawn).split('class="chart year mid"')[0]
-    assert ">12:00</text>" in wide and ">12:30</text>" in wide and "1 Mar" not in wide
+    assert re.findall(r">(12:00|12:30|1 Mar)</text>", wide) == ["12:00", "12:30"]
 
 
 def test_the_days_of_long_steps_are_named_and_midnight_is_a_day():
@@ -52,4 +52,5 @@ def test_trainings_of_short_steps_lie_apart_and_have_times():
     at = sorted(float(x) for x in re.findall(r'class="dot one" cx="([0-9.]+)"', quick))
     assert at[-1] - at[0] > 600
     named = re.findall(r'class="tick"[^>]*>([^<]+)<', quick)
-    assert named[0] == "01 Mar 11:58" and len(set(named)) == len(named) <= 8
+    assert named[0] == "01 Mar 11:58"
+    assert len(set(named)) == len(named) <= 8

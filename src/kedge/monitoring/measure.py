@@ -305,9 +305,8 @@ def _notes(view: View, arrived: Arrived) -> list[str]:
     elif view.watch is None:
         notes.append(f"version {view.champion.number} has no reference: drift and risk cannot be measured")
     elif view.watch.reference.accepted is None:
-        notes.append(
-            f"version {view.champion.number} has no accepted loss, which takes a gate with labels of two days: risk cannot be measured"
-        )
+        lacks = f"version {view.champion.number} has no accepted loss, which takes a gate with labels of two days"
+        notes.append(f"{lacks}: risk cannot be measured")
     if arrived.missing:
         notes.append(f"{arrived.missing} answered rows are missing from the log, which could not be written")
     if arrived.late_rows:

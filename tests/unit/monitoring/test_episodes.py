@@ -138,7 +138,7 @@ def test_since_when_a_column_moved_begins_anew_where_its_alert_does(calm: str, s
     world = World()
     world.spec = msgspec.structs.replace(SPEC, alerts=AlertRules(calm=calm))
     world.release(1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     since = []
     for day in range(6):
         away = day in (0, 5)

@@ -12,7 +12,7 @@ from kedge.domain.alert_life import AlertMove
 from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
-from kedge.domain.monitoring import Health
+from kedge.domain.monitoring import COPIED, Health
 from kedge.domain.project import DataRules
 from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.domain.rollout import Strategy
@@ -29,7 +29,7 @@ def world() -> World:
 def released() -> World:
     made = World()
     made.release(1)
-    made.monitoring().take_reference(made.spec, made.registry.versions[1], frame())
+    made.references().take(made.spec, made.registry.versions[1], frame())
     return made
 
 
@@ -67,9 +67,12 @@ def test_a_shadow_that_is_slow_does_not_make_the_champion_slow(world) -> None:
     assert [seen.latency_seconds for seen in world.measure(0).versions] == [3.0, 8.0]
 
 
-def test_answers_in_shadow_count_for_their_version(world) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_answers_in_shadow_count_for_their_version(world, later) -> None:
     world.release(2, champion=1)
-    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4})
+    if later:
+        world.ask("a", START, outputs=[0.5] * 4)
+    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4}, variant=COPIED if later else "")
     world.truth([PredictionId(f"flights-a.{row}") for row in range(4)], [1.0] * 4, START + DAY)
     health = world.measure(0)
     assert [(seen.version, seen.rows) for seen in health.versions] == [(1, 4), (2, 4)]
@@ -162,7 +165,7 @@ def test_a_closed_step_compares_the_champion_with_the_retired_one_on_rows_neithe
     for day in range(21):
         if day == 9:
             two = world.release(2, at=START + 9 * DAY)
-            world.monitoring().take_reference(world.spec, two, frame(START + 9 * DAY))
+            world.references().take(world.spec, two, frame(START + 9 * DAY))
         world.serve(day, requests=6)
         if day:
             world.tell(day - 1, requests=6, known=START + (day + 1) * DAY)
@@ -339,7 +342,7 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
     for day in range(12):
         if day == 8:
             two = world.release(2, at=START + 8 * DAY)
-            world.monitoring().take_reference(world.spec, two, frame(START + 8 * DAY))
+            world.references().take(world.spec, two, frame(START + 8 * DAY))
         world.serve(day, rows=40, columns=moved if day >= 2 else None)
         health = world.measure(day)
         told += [(day, alert.kind, alert.subject) for alert in health.alerts]
@@ -357,15 +360,15 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
 def test_a_declared_tolerance_is_taken_as_it_is() -> None:
     world = World(spec=with_rules(SPEC, tolerance=0.3))
     world.release(1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
-    assert set(world.monitoring().reference(MODEL, 1).tolerances["x"]) == {0.3}
+    world.references().take(world.spec, world.registry.versions[1], frame())
+    assert set(world.references().find(MODEL, 1).tolerances["x"]) == {0.3}
 
 
 def test_a_reference_is_taken_once(world) -> None:
-    first = world.monitoring().reference(MODEL, 1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame(seed=9))
-    assert world.monitoring().reference(MODEL, 1) == first
-    assert world.monitoring().reference(MODEL, 7) is None
+    first = world.references().find(MODEL, 1)
+    world.references().take(world.spec, world.registry.versions[1], frame(seed=9))
+    assert world.references().find(MODEL, 1) == first
+    assert world.references().find(MODEL, 7) is None
 
 
 def test_the_newest_profile_is_at_hand(world) -> None:
@@ -375,17 +378,16 @@ def test_the_newest_profile_is_at_hand(world) -> None:
     profile = world.monitoring().newest_profile(MODEL)
     assert [column.name for column in profile.columns] == ["x", "carrier"]
     assert profile.rows == 96
-    assert profile.columns[0].edges == world.monitoring().reference(MODEL, 1).profile.columns[0].edges
+    assert profile.columns[0].edges == world.references().find(MODEL, 1).profile.columns[0].edges
 
 
 def accepting(world: World, upper: float) -> None:
     """Let version 1 have an accepted loss, as if its gate's candidate were at hand."""
-    monitoring = world.monitoring()
+    references = world.references()
     reference = msgspec.structs.replace(
-        monitoring.reference(MODEL, 1), accepted=Accepted(mean=upper, upper=upper, bound=4.6, days=7)
+        references.find(MODEL, 1), accepted=Accepted(mean=upper, upper=upper, bound=4.6, days=7)
     )
-    digest = world.blobs.put(msgspec.msgpack.encode(reference))
-    world.meta.notes.put(f"monitoring:{MODEL}:reference:1", digest.encode())
+    references.point(MODEL, 1, to=references.write(reference))
 
 
 def test_a_risen_loss_is_told_once(world) -> None:
