@@ -130,6 +130,14 @@ class Releases(Protocol):
         ...
 
 
+class Limits(Protocol):
+    """What holds a training back."""
+
+    def held_by(self, spec: ProjectSpec) -> str:
+        """Name the limit that holds a training back that was asked for; "" for none."""
+        ...
+
+
 class House(Protocol):
     """The rooms that the control plane calls."""
 
@@ -141,6 +149,11 @@ class House(Protocol):
     @property
     def meta(self) -> MetaStore:
         """The metadata store."""
+        ...
+
+    @property
+    def retraining(self) -> Limits:
+        """What decides on retraining."""
         ...
 
     @property
