@@ -9,10 +9,10 @@ import pytest
 from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, World, frame, line, with_rules
 
 from kedge.domain.alert_life import AlertMove
-from kedge.domain.alerting import AlertKind
+from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
-from kedge.domain.monitoring import Health
+from kedge.domain.monitoring import COPIED, Health
 from kedge.domain.project import DataRules
 from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.domain.rollout import Strategy
@@ -30,7 +30,7 @@ def world() -> World:
 def released() -> World:
     made = World()
     made.release(1)
-    made.monitoring().take_reference(made.spec, made.registry.versions[1], frame())
+    made.references().take(made.spec, made.registry.versions[1], frame())
     return made
 
 
@@ -68,9 +68,12 @@ def test_a_shadow_that_is_slow_does_not_make_the_champion_slow(world) -> None:
     assert [seen.latency_seconds for seen in world.measure(0).versions] == [3.0, 8.0]
 
 
-def test_answers_in_shadow_count_for_their_version(world) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_answers_in_shadow_count_for_their_version(world, later) -> None:
     world.release(2, champion=1)
-    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4})
+    if later:
+        world.ask("a", START, outputs=[0.5] * 4)
+    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4}, variant=COPIED if later else "")
     world.truth([PredictionId(f"flights-a.{row}") for row in range(4)], [1.0] * 4, START + DAY)
     health = world.measure(0)
     assert [(seen.version, seen.rows) for seen in health.versions] == [(1, 4), (2, 4)]
@@ -177,7 +180,7 @@ def test_a_closed_step_compares_the_champion_with_the_retired_one_on_rows_neithe
     for day in range(21):
         if day == 9:
             two = world.release(2, at=START + 9 * DAY)
-            world.monitoring().take_reference(world.spec, two, frame(START + 9 * DAY))
+            world.references().take(world.spec, two, frame(START + 9 * DAY))
         world.serve(day, requests=6)
         if day:
             world.tell(day - 1, requests=6, known=START + (day + 1) * DAY)
@@ -258,29 +261,44 @@ def test_after_a_roll_back_the_newer_version_is_not_scored(world) -> None:
 
 
 def test_an_empty_window_is_measured_and_a_silence_told_once(world) -> None:
-    world.serve(0)
-    assert world.measure(0).alerts == ()
-    first, second = world.measure(1), world.measure(2)
+    for day in range(7):
+        world.serve(day, requests=2)
+        assert world.measure(day).alerts == ()
+    first, second = world.measure(7), world.measure(8)
     assert (first.rows, first.loss, first.notes[0]) == (0, None, "no predictions in this window")
     assert [(alert.kind, alert.subject) for alert in first.alerts] == [(AlertKind.SILENCE, "predictions")]
+    assert first.alerts[0].message.startswith("no predictions for 1 window, longer than is usual here; the last window")
     assert second.alerts == ()
+    assert first.standing == second.standing == (alert_id(MODEL, AlertKind.SILENCE, subject="predictions"),)
     assert first.drift
     assert all(not one.distances and not one.alarm for one in first.drift)
-    world.serve(3)
-    assert world.measure(3).alerts == ()
-    assert [world.measure(day).alerts for day in (4, 5)] == [(), ()]  # as long as that it has been quiet before
-    assert [alert.kind for alert in world.measure(6).alerts] == [AlertKind.SILENCE]
-    assert [alert.kind for alert in world.raised] == [AlertKind.SILENCE] * 2
+    world.serve(9)
+    assert (world.measure(9).alerts, world.measure(9).standing) == ((), ())
+
+
+def test_a_silence_that_is_usual_is_no_alert_and_stands_for_none(world) -> None:
+    for day in range(28):
+        if day % 7 < 5:
+            world.serve(day, requests=2)
+        health = world.measure(day)
+        assert (health.alerts, health.standing) == ((), ())
+
+
+def test_a_declared_silence_is_told_when_it_is_reached(world) -> None:
+    world.spec = with_rules(world.spec, silence={"predictions": "2d"})
+    world.serve(0, requests=2)
+    told = [[alert.message[:65] for alert in world.measure(day).alerts] for day in range(4)]
+    assert told == [[], [], ["no predictions for 2 windows, as long as monitoring.silence allows"[:65]], []]
 
 
 def test_labels_that_stop_are_a_silence_too(world) -> None:
     told = []
-    for day in range(10):
+    for day in range(20):
         world.serve(day, requests=2)
-        if day in (1, 2, 4, 5):
+        if 1 <= day < 15 and day not in (3, 10):
             world.tell(day - 1, requests=2, known=START + (day + 1) * DAY)
         told += [(day, alert.subject) for alert in world.measure(day).alerts]
-    assert told == [(8, "labels")]  # one quiet day has been seen; the third in a row is told
+    assert told == [(17, "labels")]  # one quiet day is usual; the third in a row is told
 
 
 def test_before_anything_came_nothing_is_silent(world) -> None:
@@ -339,7 +357,7 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
     for day in range(12):
         if day == 8:
             two = world.release(2, at=START + 8 * DAY)
-            world.monitoring().take_reference(world.spec, two, frame(START + 8 * DAY))
+            world.references().take(world.spec, two, frame(START + 8 * DAY))
         world.serve(day, rows=40, columns=moved if day >= 2 else None)
         health = world.measure(day)
         told += [(day, alert.kind, alert.subject) for alert in health.alerts]
@@ -357,15 +375,15 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
 def test_a_declared_tolerance_is_taken_as_it_is() -> None:
     world = World(spec=with_rules(SPEC, tolerance=0.3))
     world.release(1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
-    assert set(world.monitoring().reference(MODEL, 1).tolerances["x"]) == {0.3}
+    world.references().take(world.spec, world.registry.versions[1], frame())
+    assert set(world.references().find(MODEL, 1).tolerances["x"]) == {0.3}
 
 
 def test_a_reference_is_taken_once(world) -> None:
-    first = world.monitoring().reference(MODEL, 1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame(seed=9))
-    assert world.monitoring().reference(MODEL, 1) == first
-    assert world.monitoring().reference(MODEL, 7) is None
+    first = world.references().find(MODEL, 1)
+    world.references().take(world.spec, world.registry.versions[1], frame(seed=9))
+    assert world.references().find(MODEL, 1) == first
+    assert world.references().find(MODEL, 7) is None
 
 
 def test_the_newest_profile_is_at_hand(world) -> None:
@@ -375,17 +393,16 @@ def test_the_newest_profile_is_at_hand(world) -> None:
     profile = world.monitoring().newest_profile(MODEL)
     assert [column.name for column in profile.columns] == ["x", "carrier"]
     assert profile.rows == 96
-    assert profile.columns[0].edges == world.monitoring().reference(MODEL, 1).profile.columns[0].edges
+    assert profile.columns[0].edges == world.references().find(MODEL, 1).profile.columns[0].edges
 
 
 def accepting(world: World, upper: float) -> None:
     """Let version 1 have an accepted loss, as if its gate's candidate were at hand."""
-    monitoring = world.monitoring()
+    references = world.references()
     reference = msgspec.structs.replace(
-        monitoring.reference(MODEL, 1), accepted=Accepted(mean=upper, upper=upper, bound=4.6, days=7)
+        references.find(MODEL, 1), accepted=Accepted(mean=upper, upper=upper, bound=4.6, days=7)
     )
-    digest = world.blobs.put(msgspec.msgpack.encode(reference))
-    world.meta.notes.put(f"monitoring:{MODEL}:reference:1", digest.encode())
+    references.point(MODEL, 1, to=references.write(reference))
 
 
 def test_a_risen_loss_is_told_once(world) -> None:
@@ -413,6 +430,7 @@ def test_risk_counts_the_champions_rows_only(world) -> None:
 
 
 def test_what_people_are_to_be_told_is_written_once_with_the_window(world) -> None:
+    world.spec = with_rules(world.spec, silence="1d")
     world.serve(0)
     world.measure(0)
 

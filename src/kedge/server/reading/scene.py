@@ -201,7 +201,7 @@ def _with_shapes(scene: Scene, house: House) -> Scene:
     """Add the profiles that the monitors keep: the champion's reference, and the newest window."""
     if scene.deployment is None:
         return scene
-    normal = house.monitoring.reference(scene.model, scene.deployment.champion)
+    normal = house.references.find(scene.model, scene.deployment.champion)
     newest = house.monitoring.newest_profile(scene.model)
     return msgspec.structs.replace(scene, reference=normal.profile if normal else None, newest=newest)
 
