@@ -134,7 +134,7 @@ class Releases(Protocol):
         ...
 
 
-class Limits(Protocol):
+class HoldingBack(Protocol):
     """What holds a training back."""
 
     def held_by(self, spec: ProjectSpec) -> str:
@@ -156,7 +156,7 @@ class House(Protocol):
         ...
 
     @property
-    def retraining(self) -> Limits:
+    def retraining(self) -> HoldingBack:
         """What decides on retraining."""
         ...
 
