@@ -56,7 +56,7 @@ def test_any_values_and_borders(values, borders) -> None:
     edges = np.sort(np.array(borders, dtype=np.float64))
     edges = edges[np.append(True, edges[1:] > edges[:-1])] if edges.size else edges
     for at_once in (8, 16_384):
-        with mock.patch.object(binning, "_AT_ONCE", at_once):
+        with mock.patch.object(binning, "_AT_ONCE", at_once), mock.patch.object(binning, "_GRIDDED", at_once):
             found = count_in(values, edges)
         assert found.bins.tolist() == searched(values, edges)
         assert found.missing == np.isnan(values).sum()
@@ -68,3 +68,15 @@ def test_the_grid_is_used_for_usual_columns_and_left_for_a_search_where_borders_
         for name, values in COLUMNS.items()
     }
     assert plain == dict.fromkeys(COLUMNS, False) | {"much skewed": True, "huge and tiny": True}
+
+
+def test_borders_that_share_a_cell_are_told_apart_in_blocks_of_any_size(monkeypatch) -> None:
+    monkeypatch.setattr(binning, "_GRIDDED", 1000)
+    edges = np.sort(np.append(np.linspace(0, 1, 60), [0.5 + 1e-6, 0.5 + 2e-6]))
+    values = np.concatenate([RNG.random(9000), np.repeat(edges, 7), edges - 1e-9, [np.nan, np.inf, -np.inf, 3.0, -3.0]])
+    grid = binning._Grid.over(edges)
+    assert not grid.plain and not grid.alone
+    for at_once in (100, 5000, 131_072):
+        monkeypatch.setattr(binning, "_AT_ONCE", at_once)
+        found = count_in(values, edges)
+        assert found.bins.tolist() == searched(values, edges) and found.missing == 1
