@@ -5,12 +5,16 @@ falls as a value rises, so whoever lies below the first border of its cell is in
 hundred, are in the bin above, or searched for where borders share a cell (much skewed columns).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 _CELLS = 4096
 _GRIDDED = 32_768  # values from which a grid is laid sooner than each is searched for
+_PLACED = 256  # values that are placed by a grid sooner than by a search, where the grid is laid already
+_PLACED_AT_ONCE = 16_384
+_KEPT_CELLS = 1024
 _AT_ONCE = 131_072  # values that stay in the processor's cache, and so many that threads seldom wait for each other
 _CROWDED = 0.25  # share of the borders that are not alone in their cells from which a search is sooner done
 _FEW = 4  # borders that are searched sooner than a grid is laid
@@ -48,6 +52,27 @@ def count_in(values: np.ndarray, edges: np.ndarray) -> BinCounts:
     return BinCounts(counting.bins(), missing, *tally.figures(grid))
 
 
+def places_in(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+    """Give the bin of each number (any real dtype) between rising borders, as a search from the right does: int64
+    (values,). NaN lies above all borders."""
+    borders, grid = _kept_grid(edges)
+    if values.size < _PLACED or grid.plain:
+        return np.searchsorted(borders, values, side="right")
+    found, counting = np.empty(values.size, dtype=np.int64), _Counting(grid, borders, room=min(values.size, _PLACED_AT_ONCE))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first in range(0, values.size, _PLACED_AT_ONCE):
+            counting.place(values[first : first + _PLACED_AT_ONCE], found[first : first + _PLACED_AT_ONCE])
+    return found
+
+
+@lru_cache(maxsize=256)
+def _kept_grid(edges: tuple[float, ...]) -> tuple[np.ndarray, "_Grid"]:
+    """Lay a grid that is used again, window after window; a coarse one, of 16 kB."""
+    borders = np.array(edges, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return borders, _Grid.over(borders, size=_KEPT_CELLS)
+
+
 class _Counting:
     """Counts values block by block; what is written for each value is written over at the next block."""
 
@@ -69,13 +94,33 @@ class _Counting:
         if self._grid.plain:
             self._search(some)
             return
-        cells, border, beyond = _cells(scaled), self._border[: some.size], self._beyond[: some.size]
-        np.take(self._grid.border, cells, out=border, mode="clip")
-        np.greater_equal(some, border, out=beyond)
-        self._cells += np.bincount(cells, minlength=_CELLS)
-        self._above += np.bincount(cells[beyond], minlength=_CELLS)
+        cells, beyond = self._parted(some, scaled)
+        self._cells += np.bincount(cells, minlength=self._cells.size)
+        self._above += np.bincount(cells[beyond], minlength=self._above.size)
         if not self._grid.alone:
             self._search(some[beyond])
+
+    def place(self, some: np.ndarray, bins: np.ndarray) -> None:
+        """Write the bin of each value into `bins`."""
+        cells, beyond = self._parted(some, self.scale(some))
+        np.take(self._grid.bin, cells, out=bins, mode="clip")
+        if self._grid.alone:
+            bins += beyond
+        else:
+            bins[beyond] = np.searchsorted(self._edges, some[beyond], side="right")
+        missing = np.isnan(some, out=beyond)
+        if missing.any():
+            bins[missing] = self._edges.size
+
+    def _parted(self, some: np.ndarray, scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give the cell of each value, and whether it lies at the first border of its cell or above."""
+        cells, border, beyond = (
+            _cells(scaled, last=self._grid.bin.size - 1),
+            self._border[: some.size],
+            self._beyond[: some.size],
+        )
+        np.take(self._grid.border, cells, out=border, mode="clip")
+        return cells, np.greater_equal(some, border, out=beyond)
 
     def _search(self, some: np.ndarray) -> None:
         self._searched += np.bincount(np.searchsorted(self._edges, some, side="right"), minlength=self._searched.size)
@@ -90,9 +135,9 @@ class _Counting:
         return bins
 
 
-def _cells(scaled: np.ndarray) -> np.ndarray:
+def _cells(scaled: np.ndarray, *, last: int) -> np.ndarray:
     """Give the cell of each place along the grid, in its own memory: int64, from 0 to the last."""
-    np.clip(scaled, 0.0, _CELLS - 1, out=scaled)
+    np.clip(scaled, 0.0, last, out=scaled)
     scaled += _WHOLE
     cells = scaled.view(np.int64)
     cells -= _WHOLE_BITS
@@ -112,18 +157,18 @@ class _Grid(NamedTuple):
     alone: bool = True
 
     @classmethod
-    def over(cls, edges: np.ndarray) -> "_Grid":
+    def over(cls, edges: np.ndarray, *, size: int = _CELLS) -> "_Grid":
         """Lay the grid between the second and the last but one border: what is rare lies outside."""
         low, high = (float(edges[1]), float(edges[-2])) if edges.size >= _FEW else (0.0, 0.0)
-        scale = (_CELLS - 3) / (high - low) if high > low else 0.0
+        scale = (size - 3) / (high - low) if high > low else 0.0
         shift = 1.0 - low * scale
         if not (scale > 0 and np.isfinite(scale) and np.isfinite(shift) and abs(shift) < 1e12):
             return cls.bare(edges)
-        cells = _cells(edges * scale + shift)
-        many = np.bincount(cells, minlength=_CELLS)
+        cells = _cells(edges * scale + shift, last=size - 1)
+        many = np.bincount(cells, minlength=size)
         if many[many > 1].sum() > _CROWDED * edges.size:
             return cls.bare(edges)
-        border = np.full(_CELLS, np.nan)
+        border = np.full(size, np.nan)
         border[cells[::-1]] = edges[::-1]
         return cls(scale, shift, border, np.cumsum(many) - many, False, bool(many.max() <= 1))
 
