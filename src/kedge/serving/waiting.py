@@ -57,6 +57,7 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     versions: list[int] = []
     outputs: Any = None
     batches: list[tuple[int, list[int]]] = []
+    """The runs of rows that went through a version in one call, but for that of `version`."""
     shadow: dict[int, list[float]] = {}
     errors: dict[int, str] = {}
     began: float = 0.0
