@@ -134,7 +134,7 @@ def take_up(house: House) -> None:
         version = house.data.commit(spec)
         return house.features.training_frame(spec, version, upto=champion.trained_upto)
 
-    house.monitoring.take_up(spec, champion, frame=frame)
+    house.references.take_up(spec, champion, frame=frame)
 
 
 def watch_given(house: House) -> dict[str, Turned]:
@@ -147,7 +147,7 @@ def watch_given(house: House) -> dict[str, Turned]:
             continue
         spec = rules_for(house, champion)
         for window in closed_windows(house, model):
-            house.references.take_own(spec, champion, upto=window.start, answers=house.answers)
+            house.given_references.take_own(spec, champion, upto=window.start, answers=house.answers)
             health = house.monitoring.measure(spec, window)
             house.messenger.calm_down(model, at=window.end)
             house.rollout.settle(spec, health)

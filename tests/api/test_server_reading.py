@@ -140,7 +140,27 @@ def test_a_shadow_is_called_one(scene):
 def test_a_trial_says_how_it_stands(scene):
     assert trial_verdict(scene).say == "v6 is on trial with a quarter of the traffic; so far it loses 0.011 less than v5."
     unseen = replace(scene, looks=())
-    assert "the first look at it comes" in trial_verdict(unseen).say
+    assert trial_verdict(unseen).say.endswith("; nobody has looked at it yet.")
+
+
+def test_a_trial_is_not_told_by_looks_at_an_earlier_one_of_the_same_version(scene):
+    ended = replace(scene.deployment, challenger=None, revision=scene.deployment.revision + 1)
+    again = replace(
+        scene.deployment, salt="another", strategy=Strategy.BLUE_GREEN, step=0, share=1.0, revision=ended.revision + 1
+    )
+    anew = replace(scene, deployments=(*scene.deployments, ended, again))
+    assert trial_verdict(anew).say == "v6 is on trial with all of the traffic; nobody has looked at it yet."
+    assert [fact.name for fact in glance(anew, open_store("sqlite://").events).trial.facts] == ["Step"]
+    assert model_page(anew).rollout[0].say == "Running; no look yet"
+
+
+def test_a_live_look_does_not_hide_what_the_labels_said(scene):
+    live = replace(scene.looks[-1], live=True, difference=None, days=0, labels=0)
+    assert trial_verdict(replace(scene, looks=(*scene.looks, live))).say == trial_verdict(scene).say
+    alone = replace(scene.looks[-1], difference=None, days=0, labels=40)
+    said = trial_verdict(replace(scene, looks=(alone, live))).say
+    assert said.endswith("; 40 labels so far, too few beside v5 to compare.")
+    assert trial_verdict(replace(scene, looks=(live,))).say.endswith("; no labels have come for it yet.")
 
 
 def test_ten_stations_in_the_order_of_the_loop(scene):

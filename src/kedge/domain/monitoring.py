@@ -81,6 +81,10 @@ class Matrix(msgspec.Struct, frozen=True):
     values: Any
 
 
+COPIED = "shadow"
+"""The `variant` of a record that says an answered request again, with what a version in shadow answered to a copy of it."""
+
+
 class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     """One request as it was answered: the record of the prediction log. Columns are lists of one value per row; who
     writes one may give arrays as well (`features`, `outputs`, `tensors`), and a `matrix` in place of `features`.
@@ -91,6 +95,8 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     `inputs` what the request brought and `features` does not show: entity keys, and columns that only `derive` reads.
     `roles` and `forms` say by version as what it answered ("champion", "challenger") and in which compiled form, where
     it was not the original; `variant` is the role that a tester asked for by name: such a request is outside the split.
+    A version in shadow answers later than the champion: then a second record has the request again, with `shadow`, and
+    COPIED for its `variant`. The first record is the answer; who does not look for shadows takes that one alone.
     `calls` names by version the call that several requests shared: its id, this request's place, how many they were.
     `tensors` holds outputs besides the first. `rows` has the numbers of the rows in their request where some are not
     kept (empty: all are), `share` the share of entities that is kept. A record without rows whose `missing` is above 0
@@ -323,7 +329,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     risk: Risk | None
     alerts: tuple[Alert, ...]
     loss: float | None
-    metrics: dict[str, float] = {}
     step: StepLosses | None = None
     champion: int | None = None
     fresh_labels: int = 0

@@ -211,9 +211,12 @@ class SliceLook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShadowCompared(msgspec.Struct, frozen=True, kw_only=True):
-    """A shadow compared row by row: pairs, those on which the decisions differ, the mean difference of the answers, how
-    far the two distributions are apart (population stability index, Kolmogorov-Smirnov), and the rows furthest apart."""
+    """A shadow compared row by row: the rows that the champion answered (0 in looks of older releases), the pairs among
+    them (a shadow that cannot keep up leaves rows out), those on which the decisions differ, the mean difference of the
+    answers, how far the two distributions are apart (population stability index, Kolmogorov-Smirnov), and the rows furthest
+    apart."""
 
+    rows: int = 0
     pairs: int
     disagreed: int
     mean_difference: float

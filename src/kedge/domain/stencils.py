@@ -47,6 +47,11 @@ class LikeRecord(msgspec.Struct, frozen=True, gc=False):
         return self.stencil.example.revision
 
     @property
+    def variant(self) -> str:
+        """Tell its variant, as a batch does."""
+        return self.stencil.example.variant
+
+    @property
     def count(self) -> int:
         """Count the rows."""
         return self.stencil.count
@@ -85,7 +90,7 @@ class Stencil:
         """Give the runs of bytes between what differs; None where that is not all there is to it: numbers of another type,
         or another order of bytes."""
         example, whole = self.example, encode_batch(self.example)
-        if example.matrix is None or isinstance(example.outputs, list):
+        if example.matrix is None or not hasattr(example.outputs, "dtype"):
             return None
         raw = as_logged(whole)
         ((names, tag, shape, _),) = msgspec.msgpack.decode(raw.features, type=_Blocks)

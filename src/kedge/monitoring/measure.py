@@ -22,7 +22,7 @@ from kedge.monitoring.drift.window import Watched, WindowDrift, look
 from kedge.monitoring.groups.fairness import read_by
 from kedge.monitoring.operations.plane import ToldOf
 from kedge.monitoring.quality.at_gate import AtGate
-from kedge.monitoring.quality.losses import Losses, add_blocks, add_risk, metrics_of
+from kedge.monitoring.quality.losses import Losses, add_blocks, add_risk
 from kedge.monitoring.quality.naming import concept_of, note_moved, told_of
 from kedge.monitoring.quality.risk import judge
 from kedge.monitoring.quality.slicing import slice_columns
@@ -129,7 +129,6 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
         business=declared.business,
         operations=declared.operations,
         loss=losses.mean,
-        metrics=metrics_of(losses, spec.data.task, threshold=spec.gate.threshold),
         champion=view.champion.number if view.champion else None,
         fresh_labels=state.labels_after(view.champion.trained_upto) if view.champion else 0,
         join=arrived.odd,
@@ -202,6 +201,7 @@ def _drift(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[Window
         parts=_parts(sources),
         outputs=np.concatenate([source.answers[source.versions == number] for source in sources]),
         run_length=run_length,
+        quiet=state.episodes.quiet,
     )
     state.profile = moved.profile
     raised = []
@@ -300,7 +300,8 @@ def _notes(view: View, arrived: Arrived) -> list[str]:
     elif view.watch is None:
         notes.append(f"version {view.champion.number} has no reference: drift and risk cannot be measured")
     elif view.watch.reference.accepted is None:
-        notes.append(f"version {view.champion.number} has no accepted loss: risk cannot be measured")
+        lacks = f"version {view.champion.number} has no accepted loss, which takes a gate with labels of two days"
+        notes.append(f"{lacks}: risk cannot be measured")
     if arrived.missing:
         notes.append(f"{arrived.missing} answered rows are missing from the log, which could not be written")
     if arrived.late_rows:

@@ -108,7 +108,7 @@ def judge(
 
 def _without_harm(deployment: Deployment, health: Health, *, rules: RolloutRules, seen: Seen) -> tuple[Move, str]:
     """Decide where no guard accuses: hold, ask, advance or promote."""
-    traffic = health.rows if deployment.strategy is Strategy.SHADOW else seen.challenger.rows + seen.challenger.errors
+    traffic = seen.challenger.rows + seen.challenger.errors
     step = [look for look in seen.before if look.step == deployment.step]
     traffic += sum(look.rows + look.errors for look in step)
     skew = _skew(deployment, health, rules=rules, seen=seen)

@@ -17,7 +17,7 @@ from time import monotonic
 from uuid import uuid4
 
 from kedge.domain.ids import ModelName, RequestId
-from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.monitoring import COPIED, PredictionBatch
 from kedge.domain.predictions import Ack, WhenFull
 from kedge.domain.stencils import Loggable, encode
 from kedge.errors import KedgeError
@@ -180,7 +180,7 @@ class PredictionLog:
             return False
         rows = batches[0].count if len(batches) == 1 else sum([batch.count for batch in batches])
         self._appended += rows + gaps
-        self.logged_rows += rows
+        self.logged_rows += rows - sum([batch.count for batch in batches if batch.variant == COPIED])
         if self._oldest is None:
             self._oldest = monotonic()
         if self._appended - self._synced >= self._rows and not self._wake.is_set():
@@ -191,9 +191,13 @@ class PredictionLog:
         """Count rows that are not logged, by model, revision and hour: bounded, however long it lasts."""
         rows = 0
         for batch in batches:
+            if batch.variant == COPIED:
+                continue  # its answer is another record
             hour = batch.at.replace(minute=0, second=0, microsecond=0)
             self._count_lost({(batch.model, batch.revision, hour): batch.count})
             rows += batch.count
+        if not rows:
+            return
         self.gap_rows += rows
         self._untold += rows
         if monotonic() >= self._tell_again:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from kedge.app import House
     from kedge.serving.grpc.door import GrpcDoor
 
+_LAST_COPIES = 1.0
+
 
 def serve(
     house: "House",
@@ -92,7 +94,7 @@ def serve_on(
             bounds=Bounds.of(rules),
             ending=ending,
             ready=ready,
-            beside=[_Grpc(listener.getsockname()[0], port, make=grpc)] if port else [],
+            beside=[*([_Grpc(listener.getsockname()[0], port, make=grpc)] if port else []), _LastCopies(models)],
             supervisor=supervisor,
             options={"http": Connection, "ws": "none"},
         )
@@ -141,6 +143,20 @@ class _Grpc:
         """Finish what is in flight."""
         if self._door is not None:
             await self._door.stop(seconds)
+
+
+class _LastCopies:
+    """What was copied to versions in shadow and is not answered when the process ends: it has a moment left."""
+
+    def __init__(self, models: Host) -> None:
+        self._models = models
+
+    async def start(self) -> None:
+        """Do nothing: copies come with requests."""
+
+    async def stop(self, seconds: float) -> None:
+        """Let them be answered, for a second at most; the others are not compared."""
+        await self._models.settled(min(seconds, _LAST_COPIES))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 from tests.unit.monitoring.test_business_metrics import selling, serve
+from tests.unit.monitoring.world import SPEC, World, frame
 
 from kedge.domain.alerting import AlertKind
 from kedge.domain.channels import AlertRules, calm_windows
@@ -70,3 +71,19 @@ def test_what_comes_back_after_its_alert_could_resolve_is_told_again(calm: str, 
         serve(world, day, good=0.2 if day in (1, 5) else 1.0)
         days += [day for alert in world.measure(day).alerts if alert.kind is AlertKind.BUSINESS]
     assert days == told
+
+
+@pytest.mark.parametrize(("calm", "same"), [("", True), ("2d", False), ("30d", True)])
+def test_since_when_a_column_moved_begins_anew_where_its_alert_does(calm: str, same: bool) -> None:
+    world = World()
+    world.spec = msgspec.structs.replace(SPEC, alerts=AlertRules(calm=calm))
+    world.release(1)
+    world.references().take(world.spec, world.registry.versions[1], frame())
+    since = []
+    for day in range(6):
+        away = day in (0, 5)
+        world.serve(day, rows=100, columns=(lambda found: found | {"x": [0.05] * 100}) if away else None)
+        (x,) = (one for one in world.measure(day).drift if one.column == "x")
+        assert x.alarm is away
+        since += [x.since] if away else []
+    assert (since[0] == since[1]) is same

@@ -6,7 +6,7 @@ The first rule that holds speaks; those below it may add to the second line.
 """
 
 from kedge.domain.alerting import Alert, AlertKind
-from kedge.domain.rollout import Deployment, Move, Strategy
+from kedge.domain.rollout import Deployment, Move, RolloutLook, Strategy
 from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Sentence, State
@@ -228,14 +228,15 @@ def trial_verdict(scene: Scene) -> Sentence:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return verdict(scene)
-    look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
+    looks = scene.trial_looks
+    look = looks[-1] if looks else None
     opening = f"v{deployment.challenger} is on trial with {traffic(deployment)}"
     if look is None:
-        say = f"{opening}; the first look at it comes when this window closes."
+        say = f"{opening}; nobody has looked at it yet."
     elif look.move is Move.ROLL_BACK:
         say = f"v{look.challenger} is being rolled back: {look.reason}."
     else:
-        say = f"{opening}; {_so_far(look.difference, deployment.champion)}."
+        say = f"{opening}; {_so_far(looks, deployment.champion)}."
     return Sentence(
         state=State.TRIAL,
         say=say,
@@ -244,9 +245,15 @@ def trial_verdict(scene: Scene) -> Sentence:
     )
 
 
-def _so_far(difference: float | None, champion: int) -> str:
+def _so_far(looks: tuple[RolloutLook, ...], champion: int) -> str:
+    difference = next((look.difference for look in reversed(looks) if look.difference is not None), None)
     if difference is None:
-        return "no labels have come for it yet"
+        labels = next((look.labels for look in reversed(looks) if not look.live), 0)
+        return (
+            f"{words.many(labels, 'label')} so far, too few beside v{champion} to compare"
+            if labels
+            else "no labels have come for it yet"
+        )
     if difference < 0:
         return f"so far it loses {words.loss(-difference)} less than v{champion}"
     return f"so far it loses {words.loss(difference)} more than v{champion}, no harm shown"
