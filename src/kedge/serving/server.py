@@ -23,7 +23,7 @@ from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.plane import Limits
-from kedge.serving.tracing import Traced
+from kedge.serving.tracing import Traced, Traces
 from kedge.serving.worker import Bounds, answer
 from kedge.version import installed
 
@@ -83,12 +83,13 @@ def serve_on(
     port = rules.grpc_port
     hosts = (ANY,) if token else (*LOOPBACK, listener.getsockname()[0])
     known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
-    grpc = partial(open_door, models, shared=bool(supervisor), **known)
-    with _awake(models), _traced(house, rules, app=HttpDoor(models, hosts=hosts, **known)) as app:
+    door = HttpDoor(models, hosts=hosts, **known)
+    with _awake(models), _traces(house, rules) as traces:
+        grpc = partial(open_door, models, shared=bool(supervisor), traces=traces, **known)
         gc.collect()
         gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
-            app,
+            door if traces is None else Traced(door, traces),
             listener,
             metrics=metrics,
             bounds=Bounds.of(rules),
@@ -101,17 +102,17 @@ def serve_on(
 
 
 @contextmanager
-def _traced(house: "House", rules: ServingRules, *, app: HttpDoor) -> Iterator[HttpDoor | Traced]:
-    """Tell of requests where an address is given; else leave the door as it is."""
+def _traces(house: "House", rules: ServingRules) -> Iterator[Traces | None]:
+    """Give what tells of requests where an address is given; else None, and the doors are left as they are."""
     if not rules.traces:
-        yield app
+        yield None
         return
-    traces = house.traces(rules.traces)
+    sent = house.traces(rules.traces)
     try:
         share = share_of(rules.trace_share) if rules.trace_share else 0.0
-        yield Traced(app, traces, share=share, slow=seconds_of(rules.trace_slow))
+        yield Traces(sent, share=share, slow=seconds_of(rules.trace_slow))
     finally:
-        traces.close()
+        sent.close()
 
 
 def limits_of(rules: ServingRules) -> Limits:
