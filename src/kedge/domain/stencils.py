@@ -95,13 +95,13 @@ class Stencil:
         raw = as_logged(whole)
         ((names, tag, shape, _),) = msgspec.msgpack.decode(raw.features, type=_Blocks)
         shared = (
-            _run(raw, "model", "model"),
-            _run(raw, "revision", "versions"),
-            _run(raw, "shadow", "errors"),
-            _run(raw, "rows", "hidden"),
+            _run(raw, ("model", "model")),
+            _run(raw, ("revision", "versions")),
+            _run(raw, ("shadow", "errors")),
+            _run(raw, ("rows", "hidden")),
             msgspec.Raw(_encode([(names, tag, shape, b"")]).removesuffix(_encode(b""))),
-            _run(raw, "service", "forms"),
-            _run(raw, "tensors", "tensors"),
+            _run(raw, ("service", "forms")),
+            _run(raw, ("tensors", "tensors")),
         )
         more = (example.seconds, example.entities, example.matrix.values, example.calls)
         same = LikeRecord(self, example.request, example.at, example.outputs, *more)
@@ -140,7 +140,8 @@ def _filled(shared: tuple[msgspec.Raw, ...], record: LikeRecord) -> bytes:
     return _HEAD + _encode(some)[1:]
 
 
-def _run(raw: AsLogged, first: str, last: str) -> msgspec.Raw:
-    """Give the bytes of some elements in a row."""
-    names = _FIELDS[_FIELDS.index(first) : _FIELDS.index(last) + 1]
+def _run(raw: AsLogged, ends: tuple[str, str]) -> msgspec.Raw:
+    """Give the bytes of the elements from one to another."""
+    first, last = map(_FIELDS.index, ends)
+    names = _FIELDS[first : last + 1]
     return msgspec.Raw(b"".join(bytes(getattr(raw, name)) for name in names))
