@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from kedge.monitoring.causes.asked import Explaining
     from kedge.monitoring.comparing.logged import LoggedSides
     from kedge.monitoring.given import GivenReferences
+    from kedge.monitoring.references import References
     from kedge.monitoring.room import Monitoring
     from kedge.monitoring.telling.desk import AlertDesk
     from kedge.monitoring.telling.messenger import Messenger
@@ -234,13 +235,8 @@ class House:
         """Score and judge."""
         from kedge.evaluation.room import Evaluation
 
-        return Evaluation(
-            blobs=self.blobs,
-            loader=self.loader,
-            events=self.meta.events,
-            clock=self.clock,
-            compare=self.examiner.compare,
-        )
+        meta, compare = self.meta, self.examiner.compare
+        return Evaluation(blobs=self.blobs, loader=self.loader, events=meta.events, clock=self.clock, compare=compare)
 
     @cached_property
     def registry(self) -> Registry:
@@ -317,12 +313,8 @@ class House:
         """Replace one version by another."""
         from kedge.rollout.room import Rollout
 
-        return Rollout(
-            deployments=self.meta.deployments,
-            registry=self.registry,
-            watches=self.meta.watches,
-            clock=self.clock,
-        )
+        meta = self.meta
+        return Rollout(deployments=meta.deployments, registry=self.registry, watches=meta.watches, clock=self.clock)
 
     @cached_property
     def live(self) -> LiveLooks:
@@ -351,8 +343,7 @@ class House:
             registry=self.registry,
             runs=self.meta.runs,
             deployments=self.meta.deployments,
-            blobs=self.blobs,
-            notes=self.meta.notes,
+            references=self.references,
             clock=self.clock,
             serves=self.serves,
             parity=lambda: self.parity,
@@ -361,12 +352,27 @@ class House:
         )
 
     @cached_property
-    def references(self) -> GivenReferences:
+    def references(self) -> References:
+        """Keep what versions call normal."""
+        from kedge.monitoring.references import References
+
+        return References(
+            evaluation=self.evaluation,
+            runs=self.meta.runs,
+            watches=self.meta.watches,
+            blobs=self.blobs,
+            notes=self.meta.notes,
+            clock=self.clock,
+            serves=self.serves,
+        )
+
+    @cached_property
+    def given_references(self) -> GivenReferences:
         """Take what a version calls normal from rows that are given."""
         from kedge.monitoring.given import GivenReferences
 
         return GivenReferences(
-            evaluation=self.evaluation, events=self.meta.events, notes=self.meta.notes, blobs=self.blobs, clock=self.clock
+            references=self.references, evaluation=self.evaluation, events=self.meta.events, clock=self.clock
         )
 
     @cached_property
@@ -403,7 +409,7 @@ class House:
         """Read what was logged as a side of a comparison."""
         from kedge.monitoring.comparing.logged import LoggedSides
 
-        return LoggedSides(answers=self.answers, monitoring=self.monitoring, registry=self.registry)
+        return LoggedSides(answers=self.answers, references=self.references, registry=self.registry)
 
     @cached_property
     def explaining(self) -> Explaining:
@@ -411,7 +417,7 @@ class House:
         from kedge.monitoring.causes.asked import Explaining
 
         return Explaining(
-            answers=self.answers, monitoring=self.monitoring, registry=self.registry, watches=self.meta.watches
+            answers=self.answers, references=self.references, registry=self.registry, watches=self.meta.watches
         )
 
     @cached_property

@@ -44,7 +44,7 @@ def _turn(house: House, spec: ProjectSpec, because: Retrain) -> Turned:
     if not verdict.passed:                                                       # ... which is what was tested
         return house.retraining.refused(spec, because, candidate, verdict)
     challenger = house.registry.register(spec, final, candidate, verdict, frame)  # 7 immutable model version
-    house.monitoring.take_reference(spec, challenger, frame)                     #   and what it calls normal
+    house.references.take(spec, challenger, frame)                               #   and what it calls normal
     house.rollout.start(spec, challenger, because)                               # 8 shadow or canary; guarded by watch()
     return house.retraining.turned(spec, because, challenger)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kedge.adapters.clock import SystemClock
-from kedge.errors import ConfigError, NotFound
+from kedge.errors import ConfigError, NotFound, RequestInvalid
 from kedge.ports import Bucket, Clock, DataStore, MetaStore
 from kedge.settings import Settings
 from kedge.storage.blobs.chunks import ChunkStore
@@ -165,7 +165,7 @@ class Records:
         return Quality(
             datasets=self.meta.datasets,
             versions=self.tables,
-            tables=PolarsTables(self.settings.project, None),
+            tables=PolarsTables(Path(), None),
             project=FolderProject(self.settings.project),
             foreign=PanderaSchemas(),
             clock=self.clock,
@@ -177,7 +177,7 @@ class Records:
         from kedge.monitoring.comparing.room import Comparing
         from kedge.storage.tables import PolarsTables
 
-        tables = PolarsTables(self.settings.project, None)
+        tables = PolarsTables(Path(), None)  # a file is where whoever names it stands
         return Comparing(datasets=self.meta.datasets, versions=self.tables, tables=tables)
 
     def bucket(self, url: str) -> Bucket:
@@ -206,6 +206,21 @@ def open_records(settings: Settings, *, clock: Clock | None = None, make: bool =
         ) from None
     meta = open_store(settings.url)
     return Records(settings=settings, meta=meta, blobs=ChunkStore(folder, meta.chunks), clock=clock or SystemClock())
+
+
+@contextmanager
+def naming_tables(*tables: object) -> Iterator[None]:
+    """Say of a name that no dataset has, and a file, that such files are no tables. Raises RequestInvalid."""
+    try:
+        yield
+    except NotFound:
+        from kedge.data.quality.room import FILES, is_file
+
+        for name in tables:
+            if isinstance(name, str) and not is_file(name) and Path(name).is_file():
+                told = f"{name} is a file, and no table that can be read: those end with {', '.join(FILES)}"
+                raise RequestInvalid(f"{told}; no dataset has this name either") from None
+        raise
 
 
 @contextmanager

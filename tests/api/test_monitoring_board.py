@@ -58,7 +58,7 @@ def exposed() -> dict[str, set[str]]:
         move=AlertMove.RAISED,
         next_at=notice.at,
     )
-    house.meta.alerts.spread(serial, [made])
+    house.meta.alerts.spread([serial], [made])
     with TestClient(application(house), base_url="http://127.0.0.1:8400") as client:
         families = list(read(client.get("/metrics").text))
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}

@@ -1,6 +1,7 @@
 """Rollouts by hand over HTTP and on the command line: each verb names who and why; a refusal says what would be right."""
 
 import json
+import re
 
 import pytest
 from litestar.testing import TestClient
@@ -199,6 +200,7 @@ def test_the_form_deploys_by_the_rules_that_it_was_given(client, house):
     revision = str(house.meta.deployments.find("flights").revision)
     sent = {"token": token, "revision": revision, "version": "1", "strategy": "canary", "steps": "10%, 100%"}
     sent |= {"hold": "2d", "bake": "", "approve": "1", "reason": "once more"}
+    assert re.findall(r"<option.*?>(.*?)</option>", form) == [one.value for one in Strategy]
     wrong = client.post("/models/flights/deploy", data=sent | {"strategy": "hope"})
     assert (wrong.status_code, "none of all-at-once, blue-green, canary, shadow" in wrong.text) == (409, True)
     done = client.post("/models/flights/deploy", data=sent, follow_redirects=False)

@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse, fortnight, year
 from tests.ui.seed import DAY, END, MODEL, START
 
-from kedge.domain.alerting import Alert, AlertKind
+from kedge.domain.alerting import Alert, AlertKind, alert_id
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task
 from kedge.domain.ids import digest_of
@@ -118,9 +118,25 @@ def test_a_replay_is_seen_in_its_own_time():
 
 
 def test_silence_is_no_health(scene):
-    quiet = replace(scene, healths=(*scene.healths[:-1], replace(scene.health, rows=0, drift=())))
-    assert verdict(quiet).state is State.WATCH
-    assert verdict(quiet).say.startswith("v5 is loaded but nobody asks it")
+    def silent(**more):
+        found = replace(scene.health.operations, plane=None)
+        still = replace(scene.health, rows=0, answered=0, missing=0, drift=(), operations=found, **more)
+        return replace(scene, healths=(*scene.healths[:-1], still))
+
+    night = silent()
+    assert verdict(night).state is State.HOLDS
+    assert verdict(night).say.startswith("v5 is loaded but nobody asks it")
+    assert "nobody was told" in verdict(night).sub
+    told = silent(standing=(alert_id(MODEL, AlertKind.SILENCE, subject="predictions"),))
+    assert verdict(told).state is State.ALARM
+    assert "nobody was told" not in verdict(told).sub
+
+
+def test_answers_beside_an_empty_log_are_no_night(scene):
+    lost = replace(scene.health, rows=0, answered=0, drift=())
+    assert lost.operations.plane.rows > 0
+    seen = verdict(replace(scene, healths=(*scene.healths[:-1], lost)))
+    assert (seen.state, seen.say) == (State.ALARM, "v5 answers, and the prediction log has nothing of the last window.")
 
 
 def test_a_refused_candidate_is_a_watch_while_the_champion_is_well(scene):
@@ -140,7 +156,27 @@ def test_a_shadow_is_called_one(scene):
 def test_a_trial_says_how_it_stands(scene):
     assert trial_verdict(scene).say == "v6 is on trial with a quarter of the traffic; so far it loses 0.011 less than v5."
     unseen = replace(scene, looks=())
-    assert "the first look at it comes" in trial_verdict(unseen).say
+    assert trial_verdict(unseen).say.endswith("; nobody has looked at it yet.")
+
+
+def test_a_trial_is_not_told_by_looks_at_an_earlier_one_of_the_same_version(scene):
+    ended = replace(scene.deployment, challenger=None, revision=scene.deployment.revision + 1)
+    again = replace(
+        scene.deployment, salt="another", strategy=Strategy.BLUE_GREEN, step=0, share=1.0, revision=ended.revision + 1
+    )
+    anew = replace(scene, deployments=(*scene.deployments, ended, again))
+    assert trial_verdict(anew).say == "v6 is on trial with all of the traffic; nobody has looked at it yet."
+    assert [fact.name for fact in glance(anew, open_store("sqlite://").events).trial.facts] == ["Step"]
+    assert model_page(anew).rollout[0].say == "Running; no look yet"
+
+
+def test_a_live_look_does_not_hide_what_the_labels_said(scene):
+    live = replace(scene.looks[-1], live=True, difference=None, days=0, labels=0)
+    assert trial_verdict(replace(scene, looks=(*scene.looks, live))).say == trial_verdict(scene).say
+    alone = replace(scene.looks[-1], difference=None, days=0, labels=40)
+    said = trial_verdict(replace(scene, looks=(alone, live))).say
+    assert said.endswith("; 40 labels so far, too few beside v5 to compare.")
+    assert trial_verdict(replace(scene, looks=(live,))).say.endswith("; no labels have come for it yet.")
 
 
 def test_ten_stations_in_the_order_of_the_loop(scene):

@@ -100,7 +100,9 @@ def test_a_canary_is_sticky_and_a_row_says_its_version() -> None:
 def test_a_shadow_answers_nothing_and_is_logged() -> None:
     around = Around().deployed(1, 2, share=1.0, strategy=Strategy.SHADOW)
     assert around.infer(body_of(2)).output("version") == [1, 1]
-    assert around.logged()[0].shadow == {2: [0.2, 0.2]}
+    answer, copy = around.logged()
+    assert (answer.shadow, answer.variant) == ({}, "")
+    assert (copy.shadow, copy.variant, copy.request) == ({2: [0.2, 0.2]}, "shadow", answer.request)
 
 
 def test_a_challenger_that_fails_harms_nobody() -> None:

@@ -308,3 +308,24 @@ def test_a_body_is_read_beside_an_offer_of_another_protocol(ports: Ports, name: 
             wire.sendall(request)
             assert wire.recv(65536).startswith(b"HTTP/1.1 200")
     assert exchange(ports, infer(body, name + b": h2c", b"Connection: close")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: x\r\nHost: x\r\n", b"Host: x\r\nhost: y\r\n"])
+def test_a_request_names_one_host(ports: Ports, hosts: bytes) -> None:
+    count = hosts.lower().count(b"host:")
+    body = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(GOOD), GOOD)
+    for request in (
+        b"GET /v2/health/live HTTP/1.1\r\n" + hosts + b"\r\n",
+        INFER.splitlines(keepends=True)[0] + hosts + body,
+    ):
+        answer = exchange(ports, request + LAST)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer
+        assert f"the request has {count} Host headers, and needs one".encode() in answer
+        assert answer.count(b"HTTP/1.1") == 1, "nothing behind it is answered"
+    alive(ports)
+
+
+def test_a_host_is_asked_of_http_1_1_alone(ports: Ports) -> None:
+    assert exchange(ports, b"GET /v2/health/live HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert exchange(ports, b"GET /v2/health/live HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n").startswith(b"HTTP/1.1 400 ")

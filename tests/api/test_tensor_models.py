@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tests.contract.metastore import event
+from tests.unit.serving.fakes import settled
 
 from kedge.adapters.jobs import InlineRunner
 from kedge.app import open_house
@@ -83,7 +84,9 @@ def question(image=IMAGE, id=ID, **more):
 
 def asked(host, *questions):
     async def all_of_them():
-        return await asyncio.gather(*(host.ask(each) for each in questions), return_exceptions=True)
+        answers = await asyncio.gather(*(host.ask(each) for each in questions), return_exceptions=True)
+        await settled(host)
+        return answers
 
     return asyncio.run(all_of_them())
 
@@ -147,7 +150,9 @@ def test_a_version_on_trial_answers_its_share_and_a_shadow_answers_unused(house)
     host = host_of(house)
     (answer,) = asked(host, question())
     assert answer.version == "1"
-    assert logged(house)[-1].shadow == {2: [15.0, 55.0, 95.0]}
+    one, copy = logged(house)[-2:]
+    assert (one.shadow, copy.shadow, copy.variant) == ({}, {2: [15.0, 55.0, 95.0]}, "shadow")
+    assert msgspec.structs.replace(copy, shadow={}, variant="", batches=one.batches, seconds=one.seconds) == one
     before = len(logged(house))
     (probe,) = asked(host, question(version=2))
     assert (probe.version, probe.parameters["logged"], len(logged(house))) == ("2", False, before)

@@ -13,7 +13,7 @@ from kedge.domain.alerting import AlertSeverity
 from kedge.domain.backtest import KeptBacktest
 from kedge.domain.events import EventKind
 from kedge.domain.ids import ModelName, digest_of
-from kedge.domain.monitoring import Window
+from kedge.domain.monitoring import Risk, Window
 from kedge.domain.quality import Banded, HeldOutQuality
 from kedge.errors import NotFound, RequestInvalid
 from kedge.server.application import application
@@ -23,6 +23,7 @@ from kedge.server.reading.lanes import AlertHeld, lanes_of
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.sentence import monitoring_verdict, verdict
 from kedge.server.reading.state import State
+from kedge.server.reading.stations import stations
 from kedge.server.reading.watching import MonitoringPage, WindowHistory, address_of, history, monitoring_page, window_of
 from kedge.server.reading.watchlist import Watchlist, state_of
 from kedge.server.reading.window import WindowPage, window_page
@@ -109,6 +110,35 @@ def test_an_objective_that_is_missed_is_an_alarm_with_its_figures(scene):
     assert monitoring_verdict(wrong).state is State.ALARM
     assert [one.word for one in lanes_of(wrong, []) if one.name == "operations"] == ["alarm"]
     assert state_of(wrong.health) == (State.ALARM, "objective missed")
+
+
+def test_a_loss_above_its_limit_is_said_before_the_alarm_is_sure_of_it(scene):
+    calm = [replace(one, alarm=False) for one in scene.health.drift]
+    found = replace(scene.health.operations, objectives=())
+    risk = Risk(accepted=0.4, limit=0.42, mean=0.41, lower=0.3, days=12, alarm=False)
+    fit = {"drift": tuple(calm), "operations": found, "fairness": None, "business": (), "skew": None, "quality": None}
+
+    def stands(loss, **more):
+        return newest(scene, **fit, alerts=(), loss=loss, risk=replace(risk, **more))
+
+    def loss_lane(stood):
+        return next((one.state, one.word) for one in lanes_of(stood, []) if one.kind == "risk")
+
+    def station(stood):
+        return next((one.state, one.figure) for one in stations(stood) if one.name == "Monitoring")
+
+    within, chance = stands(0.40), stands(0.45)
+    assert state_of(within.health) == (State.WELL, "well")
+    assert state_of(chance.health) == (State.WELL, "loss within limit on average")
+    assert station(chance)[0] is State.WELL
+    above = stands(0.40, mean=0.45)
+    assert state_of(above.health) == (State.WATCH, "loss above limit, not yet sure")
+    assert loss_lane(above) == (State.WATCH, "watch")
+    assert station(above) == (State.WATCH, "loss above limit, not yet sure")
+    sure = stands(0.40, mean=0.45, lower=0.43, alarm=True)
+    assert state_of(sure.health) == (State.ALARM, "loss above limit")
+    unknown = stands(None, mean=0.0, lower=0.0, days=0)
+    assert loss_lane(unknown) == (State.HOLDS, "no evidence")  # no day of labels has closed: that is not well
 
 
 def test_what_data_planes_tell_is_on_the_page(client):

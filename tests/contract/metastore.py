@@ -152,7 +152,6 @@ def health(day: int = 0, *alerts: Alert, model: str = MODEL, **more: object) -> 
         "risk": Risk(accepted=0.4, limit=0.42, mean=0.41, lower=0.39, days=12, alarm=False),
         "alerts": alerts,
         "loss": 0.45,
-        "metrics": {"roc_auc": 0.7},
         "step": StepLosses(
             start=start, end=window.end, rows=880, champion=1, losses={1: 0.45, 2: 0.44}, ages={1: 3.0, 2: 1.0}
         ),

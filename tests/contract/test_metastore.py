@@ -285,12 +285,12 @@ def test_an_alert_is_raised_once_per_model_and_key(store: SqlStore) -> None:
 
 
 def test_what_is_not_a_number_does_not_make_a_window_unreadable(store: SqlStore) -> None:
-    health = a.health(metrics={"roc_auc": math.nan, "loss": math.inf})
+    health = a.health(evidence={"data": math.nan, "prediction": math.inf})
     store.watches.put(health, b"", event=a.event(1))
     found = store.watches.find(MODEL, health.window.id)
     assert found is not None
-    assert math.isnan(found.metrics["roc_auc"])
-    assert found.metrics["loss"] == math.inf
+    assert math.isnan(found.evidence["data"])
+    assert found.evidence["prediction"] == math.inf
     assert found.step == health.step
     assert found.window == health.window
 

@@ -115,8 +115,8 @@ def test_a_notice_becomes_deliveries_once(store: SqlStore) -> None:
     store.watches.raise_alert(a.alert("x"), a.event(1))
     ((serial, notice),) = store.alerts.notices()
     made = [delivery(serial, notice.id), delivery(serial, notice.id, "log")]
-    store.alerts.spread(serial, made)
-    store.alerts.spread(serial, [delivery(serial, "other")])
+    store.alerts.spread([serial], made)
+    store.alerts.spread([serial], [delivery(serial, "other")])
     assert store.alerts.notices() == []
     assert [one.channel for one in store.alerts.waiting()] == ["log", "ops"]
     assert {one.id for one in store.alerts.deliveries(RISK)} == {one.id for one in made}
@@ -126,7 +126,7 @@ def test_a_delivery_belongs_to_one_sender_until_its_time_is_up(store: SqlStore) 
     store.watches.raise_alert(a.alert("x"), a.event(1))
     ((serial, notice),) = store.alerts.notices()
     one = delivery(serial, notice.id)
-    store.alerts.spread(serial, [one])
+    store.alerts.spread([serial], [one])
     taken = store.alerts.take(one, "a", now=a.NOW, seconds=60)
     assert taken is not None
     assert (taken.attempts, taken.first_at) == (1, a.NOW)
@@ -144,12 +144,27 @@ def test_a_delivery_belongs_to_one_sender_until_its_time_is_up(store: SqlStore) 
     assert store.alerts.waiting() == []
 
 
+def test_the_end_of_one_delivery_is_written_as_the_next_is_taken(store: SqlStore) -> None:
+    for number in range(2):
+        alert = msgspec.structs.replace(a.alert(f"x{number}"), subject=f"n{number}")
+        store.watches.raise_alert(alert, a.event(number))
+    notices = store.alerts.notices()
+    first, second = (delivery(serial, notice.id) for serial, notice in notices)
+    store.alerts.spread([serial for serial, _ in notices], [first, second])
+    taken = store.alerts.take(first, "a", now=a.NOW, seconds=60)
+    assert taken is not None
+    ended = msgspec.structs.replace(taken, state=DeliveryState.SENT, answer="200")
+    assert store.alerts.take(second, "a", now=a.NOW, seconds=60, ended=ended) is not None
+    states = {one.id: (one.state, one.owner) for one in store.alerts.deliveries(RISK)}
+    assert states == {first.id: (DeliveryState.SENT, ""), second.id: (DeliveryState.WAITING, "a")}
+
+
 def test_of_many_who_take_a_delivery_at_once_one_has_it(shared_url: str) -> None:
     store = open_store(shared_url)
     store.watches.raise_alert(a.alert("x"), a.event(1))
     ((serial, notice),) = store.alerts.notices()
     one = delivery(serial, notice.id)
-    store.alerts.spread(serial, [one])
+    store.alerts.spread([serial], [one])
     found, barrier = [], Barrier(8)
 
     def take(owner: str) -> None:
@@ -168,7 +183,7 @@ def test_of_many_who_take_a_delivery_at_once_one_has_it(shared_url: str) -> None
 def test_counts_are_of_what_is_open_and_of_deliveries_by_state(store: SqlStore) -> None:
     store.watches.raise_alert(a.alert("x"), a.event(1))
     ((serial, notice),) = store.alerts.notices()
-    store.alerts.spread(serial, [delivery(serial, notice.id), delivery(serial, notice.id, "log")])
+    store.alerts.spread([serial], [delivery(serial, notice.id), delivery(serial, notice.id, "log")])
     counts = store.alerts.counts()
     assert counts.open == {(a.MODEL, "risk", "critical", "firing"): 1}
     assert counts.deliveries == {("ops", "waiting"): 1, ("log", "waiting"): 1}

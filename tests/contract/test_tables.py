@@ -121,6 +121,14 @@ def raising():
         (lambda: pd.DataFrame({"n": [1, 2], "x": ["a", 1.5]}), "column 'x' holds values of types float, str; make each"),
         (lambda: pl.LazyFrame({"a": ["x"]}).select(pl.col("b")), "cannot be read: ColumnNotFoundError"),
         ("data.py:constant", "is of type int; name a function"),
+        (lambda: {"a": [1, 2], "b": [1]}, "columns of different lengths: 'a' has 2 rows, 'b' has 1"),
+        (lambda: {"a": 5}, "of which 'a' is int, not a list or an array"),
+        (lambda: {"a": "text"}, "of which 'a' is str, not a list or an array"),
+        (lambda: {"a": [1, "x"]}, "of which 'a' cannot be read: it holds values of types int, str; make it one type"),
+        (lambda: {"a": [object()]}, "of which 'a' cannot be read: it holds values of types object; make it one type"),
+        (lambda: {"a": np.array([[1, 2], [3]], dtype=object)}, "of which 'a' cannot be read: "),
+        (lambda: {3: [1]}, "of which one is no text: 3"),
+        (lambda: pa.array([1]), "something of type Int64Array, not a pandas"),
     ],
 )
 def test_what_is_wrong_with_a_source_is_said(tables, tmp_path, source, message):
@@ -230,3 +238,19 @@ def test_a_late_row_may_say_what_a_column_of_a_csv_is(tmp_path, monkeypatch, fir
     rows = PolarsTables(tmp_path, None).source("late.csv")
     assert rows.schema == {"id": pl.Int64, "v": kind}
     assert rows["v"].null_count() == (0 if first not in ("NA", "") else 5)
+
+
+@pytest.mark.parametrize(
+    "brought",
+    [
+        {"a": [1, 2.5, None], "b": ["x", "y", None]},
+        {"a": pd.Series([1, 2.5, None]), "b": pa.array(["x", "y", None])},
+        {"a": pl.Series([1.0, 2.5, None]), "b": np.array(["x", "y", None], dtype=object)},
+        pa.RecordBatch.from_pydict({"a": [1, 2.5, None], "b": ["x", "y", None]}),
+        pa.table({"a": [1, 2.5, None], "b": ["x", "y", None]}),
+        pl.LazyFrame({"a": [1, 2.5, None], "b": ["x", "y", None]}, strict=False),
+    ],
+)
+def test_columns_by_name_and_record_batches_are_tables_too(tables, brought):
+    read = tables.frame(brought, "what was given is").with_columns(pl.col("a").fill_nan(None))
+    assert read.to_dict(as_series=False) == {"a": [1.0, 2.5, None], "b": ["x", "y", None]}

@@ -16,13 +16,15 @@ from kedge.cli.run import command as run
 from kedge.data.room import Data
 from kedge.evaluation.room import Evaluation
 from kedge.features.room import Features
+from kedge.monitoring.references import References
 from kedge.monitoring.room import Monitoring
 from kedge.pipelines.room import Pipelines
 from kedge.registry.room import Registry
 from kedge.retraining.room import Retraining
 from kedge.rollout.room import Rollout
 
-ROOMS = {kind.__name__: kind for kind in (Data, Evaluation, Features, Monitoring, Pipelines, Registry, Retraining, Rollout)}
+KINDS = (Data, Evaluation, Features, Monitoring, Pipelines, References, Registry, Retraining, Rollout)
+ROOMS = {kind.__name__: kind for kind in KINDS}
 
 
 def arm(room: str, method: str, calls: int, when: str) -> None:

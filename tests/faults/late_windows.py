@@ -44,7 +44,7 @@ def opened(folder: Path, *, writer: str = "measurer", spec: ProjectSpec = SPEC) 
     world.meta = open_store(f"sqlite:///{folder / 'kedge.db'}")
     if new:
         world.release(1)
-        world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
+        world.references().take(world.spec, world.registry.versions[1], frame())
     else:
         from tests.unit.monitoring.world import START, version
 

@@ -16,7 +16,7 @@ STEPS = [
     ("Evaluation", "gate", 2),
     ("Evaluation", "require_agreement", 1),
     ("Registry", "register", 2),
-    ("Monitoring", "take_reference", 2),
+    ("References", "take", 2),
     ("Registry", "promote", 1),
     ("Rollout", "start", 1),
     ("Retraining", "turned", 1),

@@ -41,7 +41,7 @@ def test_the_newest_window_is_compared_with_what_its_champion_was_judged_on(hous
     found = made(house, reference, window_of(house, -1))
     inputs = [column.name for column in house.registry.get(house.spec.name, champion).signature.inputs]
     assert {column.name for column in found.columns} == {*inputs, "prediction"}
-    kept = house.monitoring.at_gate(house.spec.name, champion)
+    kept = house.references.at_gate(house.spec.name, champion)
     assert found.rows_reference == len(kept.sample()[1])
     assert found.rows_current == house.meta.watches.list(house.spec.name, limit=1)[0].rows
     rows = house.sides.rows(reference, answers=True).rows

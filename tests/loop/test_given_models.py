@@ -175,9 +175,9 @@ def test_rows_that_cannot_be_normal_are_refused(served, rows, given, said):
     spec = rules_for(served.house, version)
     asked = GivenRows(source="rows", actor="person:ana", **given)
     with pytest.raises(DataInvalid, match=said):
-        served.house.references.take(spec, version, rows=served.rows(rows), given=asked)
+        served.house.given_references.take(spec, version, rows=served.rows(rows), given=asked)
     with pytest.raises(DataInvalid, match="reads columns that these rows lack: miles"):
-        served.house.references.take(
+        served.house.given_references.take(
             spec, version, rows=served.rows(50).drop("miles"), given=GivenRows(source="rows", actor="person:ana")
         )
 
@@ -206,6 +206,6 @@ def test_columns_of_a_version_that_answers_tensors_are_watched(served):
     tensors = replace(version, signature=replace(version.signature, inputs=()))
     rows = served.rows(200).with_columns(site=pl.Series(["n", "s"] * 100), bad=pl.lit(1.0))
     given = GivenRows(source="rows", actor="person:ana", label="bad")
-    reference = served.house.references.take(rules_for(served.house, version), tensors, rows=rows, given=given)
+    reference = served.house.given_references.take(rules_for(served.house, version), tensors, rows=rows, given=given)
     assert [column.name for column in reference.profile.columns] == ["hour", "miles", "site"]
     assert reference.answers is None

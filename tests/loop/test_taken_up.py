@@ -42,7 +42,7 @@ def world(tmp_path: Path) -> tuple[House, SetClock]:
 
 
 def reference(house: House) -> Reference | None:
-    return house.monitoring.reference(house.spec.name, 1)
+    return house.references.find(house.spec.name, 1)
 
 
 def told(house: House) -> list[str]:

@@ -204,7 +204,7 @@ class FilledHouse:
             home=self.spec.name,
         )
         self.hostile, self.broken = hostile, False
-        self.lineage = self.monitoring = self.rollout = self
+        self.lineage = self.monitoring = self.references = self.rollout = self
         self.replayed: Callable[[], dict[str, object]] = lambda: {
             "again": 0.7134251,
             "logged": 0.7134251,
@@ -225,8 +225,8 @@ class FilledHouse:
     def record_truth(self, batch: TruthBatch) -> None:
         self.truths.append(batch)
 
-    def reference(self, model: ModelName, version: int) -> SimpleNamespace | None:
-        return SimpleNamespace(profile=profile(0.0, hostile=self.hostile)) if version else None
+    def find(self, model: ModelName, number: int) -> SimpleNamespace | None:
+        return SimpleNamespace(profile=profile(0.0, hostile=self.hostile)) if number else None
 
     def newest_profile(self, model: ModelName) -> Profile | None:
         return profile(1.0, hostile=self.hostile)

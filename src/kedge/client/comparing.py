@@ -15,7 +15,7 @@ from kedge.domain.monitoring import Profile
 from kedge.errors import RequestInvalid
 from kedge.monitoring.comparing.room import MOST_ROWS, CompareWishes, Comparing
 from kedge.monitoring.drift.profile import merge as add
-from kedge.records import records_if_any
+from kedge.records import naming_tables, records_if_any
 from kedge.settings import project_root, settings
 
 
@@ -94,7 +94,8 @@ def _named(table: Any) -> Any:
 def _comparing(*tables: Any, store: str | None) -> Iterator[Comparing]:
     """Give what compares: with the store where a version is named, else with one that goes at the end."""
     if any(isinstance(table, str) and not is_file(table) for table in tables):
-        yield datasets.opened_records(store).comparing
+        with naming_tables(*tables):
+            yield datasets.opened_records(store).comparing
         return
     with records_if_any(settings(project_root(Path()), store=store)) as records:
         yield records.comparing

@@ -224,14 +224,15 @@ def _version(reference: Reference, *, as_of: datetime | date | str | None, store
 def _quality(table: Any, store: str | None) -> Iterator[Quality]:
     """Give what asks a table: a version in the store; a frame or file in the store if there is one, else without."""
     from kedge.data.quality.room import is_file
-    from kedge.records import records_if_any
+    from kedge.records import naming_tables, records_if_any
 
     found = settings(project_root(Path()), store=store)
-    if found.has_store or (isinstance(table, str) and not is_file(table)):
-        yield _records(store, make=False).quality
-        return
-    with records_if_any(found) as records:
-        yield records.quality
+    with naming_tables(table):
+        if found.has_store or (isinstance(table, str) and not is_file(table)):
+            yield _records(store, make=False).quality
+            return
+        with records_if_any(found) as records:
+            yield records.quality
 
 
 def _records(store: str | None, *, make: bool = True) -> Records:

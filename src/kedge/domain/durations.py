@@ -20,6 +20,13 @@ def span_of(text: str) -> timedelta:
     return timedelta(seconds=seconds_of(text))
 
 
+def roughly(seconds: float) -> str:
+    """Say a duration in a sentence, in whole days, hours or minutes, one at least: "9 days", "1 hour", "25 minutes"."""
+    size, unit = next((one for one in ((86400, "day"), (3600, "hour")) if seconds >= 1.5 * one[0]), (60, "minute"))
+    number = max(1, round(seconds / size))
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
 def share_of(text: str) -> float:
     """Read a share such as "5%" as 0.05, in (0, 1]. ValueError says what would be right."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)

@@ -37,9 +37,14 @@ def named(declared: Tolerance) -> tuple[str, ...]:
     return tuple(name for name in declared if name != DEFAULT) if isinstance(declared, dict) else ()
 
 
+COMING = ("predictions", "labels")
+"""What is heard of as long as it comes."""
+
+
 class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The monitoring of a project: `window` and `tolerance` (for all columns, or by column), and one false alarm in
-    `run_length` windows. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm.
+    `run_length` windows. `silence` is how long nothing may come before people are told: learnt, or declared, for predictions
+    and labels alike or each. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm.
 
     `groups` are columns, or intersections "a+b", between whose values answers are compared; `intersections` crosses up to
     so many of them; `fairness` gives the greatest difference that is no alarm, by measure; `business` names what answers
@@ -50,6 +55,7 @@ class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     window: str = "1d"
     tolerance: Tolerance = "auto"
+    silence: str | dict[str, str] = "auto"
     run_length: int = 1000
     risk_tolerance: float = 0.05
     alerts: tuple[str, ...] = ("log",)
@@ -81,6 +87,10 @@ class Matrix(msgspec.Struct, frozen=True):
     values: Any
 
 
+COPIED = "shadow"
+"""The `variant` of a record that says an answered request again, with what a version in shadow answered to a copy of it."""
+
+
 class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     """One request as it was answered: the record of the prediction log. Columns are lists of one value per row; who
     writes one may give arrays as well (`features`, `outputs`, `tensors`), and a `matrix` in place of `features`.
@@ -91,6 +101,8 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     `inputs` what the request brought and `features` does not show: entity keys, and columns that only `derive` reads.
     `roles` and `forms` say by version as what it answered ("champion", "challenger") and in which compiled form, where
     it was not the original; `variant` is the role that a tester asked for by name: such a request is outside the split.
+    A version in shadow answers later than the champion: then a second record has the request again, with `shadow`, and
+    COPIED for its `variant`. The first record is the answer; who does not look for shadows takes that one alone.
     `calls` names by version the call that several requests shared: its id, this request's place, how many they were.
     `tensors` holds outputs besides the first. `rows` has the numbers of the rows in their request where some are not
     kept (empty: all are), `share` the share of entities that is kept. A record without rows whose `missing` is above 0
@@ -124,6 +136,11 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     missing: int = 0
     hidden: list[str] = []
     matrix: Matrix | None = None
+
+    @property
+    def count(self) -> int:
+        """Count the rows."""
+        return len(self.versions)
 
     def prediction(self, place: int) -> PredictionId:
         """Name the prediction at a place in the record: by its row's number, of which some may not be kept."""
@@ -318,7 +335,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     risk: Risk | None
     alerts: tuple[Alert, ...]
     loss: float | None
-    metrics: dict[str, float] = {}
     step: StepLosses | None = None
     champion: int | None = None
     fresh_labels: int = 0

@@ -135,14 +135,19 @@ def champion_since(revisions: Sequence[Deployment]) -> datetime | None:
 
 def trial_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
     """Give the revisions of the trial that runs, oldest first; `revisions` are oldest first. Empty where none runs."""
-    if not revisions or revisions[-1].challenger is None:
-        return ()
-    newest, trial = revisions[-1], []
+    return standing_of(revisions) if revisions and revisions[-1].challenger is not None else ()
+
+
+def standing_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Give the newest revisions that have the same champion, challenger and salt: the trial that runs, or what has been
+    served since the last one ended. Oldest first, as `revisions` are."""
+    standing: list[Deployment] = []
     for revision in reversed(revisions):
+        newest = revisions[-1]
         if (revision.champion, revision.challenger, revision.salt) != (newest.champion, newest.challenger, newest.salt):
             break
-        trial.append(revision)
-    return tuple(reversed(trial))
+        standing.append(revision)
+    return tuple(reversed(standing))
 
 
 def newest_trial(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
@@ -211,9 +216,12 @@ class SliceLook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShadowCompared(msgspec.Struct, frozen=True, kw_only=True):
-    """A shadow compared row by row: pairs, those on which the decisions differ, the mean difference of the answers, how
-    far the two distributions are apart (population stability index, Kolmogorov-Smirnov), and the rows furthest apart."""
+    """A shadow compared row by row: the rows that the champion answered (0 in looks of older releases), the pairs among
+    them (a shadow that cannot keep up leaves rows out), those on which the decisions differ, the mean difference of the
+    answers, how far the two distributions are apart (population stability index, Kolmogorov-Smirnov), and the rows furthest
+    apart."""
 
+    rows: int = 0
     pairs: int
     disagreed: int
     mean_difference: float

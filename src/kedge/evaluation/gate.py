@@ -120,7 +120,8 @@ def not_worse_than_champion(evidence: Evidence, rules: GateRules, check: Check) 
     days = len(np.unique(evidence.blocks[rows]))
     if days < FEWEST_DAYS:
         reason = (
-            f"only {days} days have labels that champion {champion.number} has not seen, and {FEWEST_DAYS} are needed:"
+            f"only {days} {'day has' if days == 1 else 'days have'} labels that champion {champion.number} has not seen,"
+            f" and {FEWEST_DAYS} are needed:"
             " wait for labels, or make [retraining] step longer"
         )
         return Finding(check=name, outcome=Outcome.HELD, reason=reason, rows=int(rows.sum()))

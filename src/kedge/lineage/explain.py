@@ -16,7 +16,7 @@ from kedge.domain.ids import Digest, ModelName, PredictionId, RunId, digest_of
 from kedge.domain.lineage import Edge, Explanation, Link, Node, NodeKind, VersionExplanation
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.registry import CHAMPION, AliasMove, CatalogVersion, HistoryEntry, ModelVersion
-from kedge.domain.rollout import Deployment
+from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import NotFound, StoreBroken
 from kedge.lineage.graph import sources_of, uses_of
 from kedge.lineage.made import (
@@ -28,7 +28,7 @@ from kedge.lineage.made import (
     run_link,
     verdict_link,
 )
-from kedge.lineage.prediction import Logged, find_call, find_prediction
+from kedge.lineage.prediction import Logged, find_call, find_copied, find_prediction
 from kedge.lineage.route import route_link
 from kedge.lineage.version import (
     client_run_links,
@@ -72,6 +72,10 @@ class Lineage:
         logged = self.get(prediction)
         batch, row = logged.batch, logged.row
         deployment = self._deployments.find(batch.model, batch.revision)
+        if deployment is not None and deployment.strategy is Strategy.SHADOW and not batch.shadow:
+            copied = find_copied(self._predictions, batch)
+            if copied is not None and copied.versions == batch.versions:
+                logged = msgspec.structs.replace(logged, batch=msgspec.structs.replace(batch, shadow=copied.shadow))
         number = batch.versions[row]
         version = self._models.find(batch.model, number)
         return Explanation(

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from kedge.domain.ids import Digest, PredictionId, digest_bytes, split_prediction_id
-from kedge.domain.monitoring import PredictionBatch
-from kedge.domain.records import decode_batch
+from kedge.domain.monitoring import COPIED, PredictionBatch
+from kedge.domain.records import decode_answers, decode_batch
 from kedge.domain.rows import place_of
 from kedge.errors import NotFound, StoreBroken
 from kedge.ports import Journal
@@ -39,6 +39,15 @@ def find_call(journal: Journal, batch: PredictionBatch, *, version: int) -> Sequ
             " in the prediction log: the call cannot be made again as it was"
         )
     return [found[place] for place in sorted(found)]
+
+
+def find_copied(journal: Journal, batch: PredictionBatch) -> PredictionBatch | None:
+    """Find the record that says a request again, with what a version in shadow answered; None where it was not copied."""
+    mark = batch.request.encode()
+    for _, payload in journal.scan(since=batch.at):
+        if mark in payload and (other := decode_answers(payload)).variant == COPIED and other.request == batch.request:
+            return decode_batch(payload)
+    return None
 
 
 def find_prediction(journal: Journal, prediction: PredictionId) -> Logged:

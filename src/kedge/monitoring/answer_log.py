@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 from kedge.domain.durations import span_of
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
-from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.monitoring import COPIED, PredictionBatch
 from kedge.domain.predictions import Compacted, ErasedAnswers, PredictionRules, Stored, hashed
 from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.domain.rows import taken
@@ -146,7 +146,7 @@ class AnswerLog:
         if frame is None:
             frame = pl.DataFrame(schema={"id": pl.String, "model": pl.String, "answered_at": pl.Datetime("us", "UTC")})
         else:
-            frame = frame.sort("segment", "segment_end", "place").unique("id", keep="first", maintain_order=True)
+            frame = _with_shadows(frame.sort("segment", "segment_end", "place"))
         frame = self._with_truths(frame)
         if question.where:
             frame = _where(frame, question.where)
@@ -225,6 +225,18 @@ def _together(tables: Sequence[pl.LazyFrame]) -> pl.DataFrame | None:
     """Read tables and put them under one another; None where no row is left."""
     frames = [frame for frame in pl.collect_all(tables) if len(frame)]
     return pl.concat(frames, how="diagonal_relaxed") if frames else None
+
+
+def _with_shadows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give each prediction once, its first record, with what a version in shadow answered to it in another."""
+    again = pl.col("asked_variant").eq_missing(COPIED) if "asked_variant" in frame.columns else pl.lit(value=False)
+    first = frame.filter(~again).unique("id", keep="first", maintain_order=True)
+    copies = frame.filter(again).unique("id", keep="first", maintain_order=True)
+    if copies.is_empty():
+        return first
+    told = [name for name in frame.columns if name.startswith("shadow_") or name in ("error", "seconds_challenger")]
+    joined = first.join(copies.select("id", *told), on="id", how="left", suffix=COPIED, maintain_order="left")
+    return joined.with_columns(pl.coalesce(name, f"{name}{COPIED}").alias(name) for name in told).select(frame.columns)
 
 
 def _where(frame: pl.DataFrame, condition: str) -> pl.DataFrame:

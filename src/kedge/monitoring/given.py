@@ -22,8 +22,8 @@ from kedge.evaluation.room import Evaluation
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
 from kedge.monitoring.drift.reference import MOST_ROWS, Reference, day_numbers, take_given
 from kedge.monitoring.quality.risk import Accepted, accept
-from kedge.monitoring.room import reference_note
-from kedge.ports import BlobStore, Clock, Events, Notes
+from kedge.monitoring.references import References
+from kedge.ports import Clock, Events
 
 FEWEST_ROWS = 30
 OWN_ROWS, OWN_WINDOWS = 1000, 3
@@ -45,9 +45,8 @@ class GivenRows(msgspec.Struct, frozen=True, kw_only=True):
 class GivenReferences:
     """Takes references from rows that are given."""
 
-    def __init__(self, *, evaluation: Evaluation, events: Events, notes: Notes, blobs: BlobStore, clock: Clock) -> None:
-        self._evaluation, self._events, self._notes = evaluation, events, notes
-        self._blobs, self._clock = blobs, clock
+    def __init__(self, *, references: References, evaluation: Evaluation, events: Events, clock: Clock) -> None:
+        self._references, self._evaluation, self._events, self._clock = references, evaluation, events, clock
 
     def take(self, spec: ProjectSpec, version: ModelVersion, *, rows: pl.DataFrame, given: GivenRows) -> Reference:
         """Take what a version calls normal, in place of what was taken before; its answers are asked for where they are not
@@ -66,15 +65,15 @@ class GivenReferences:
             answers=answers,
             accepted=_accepted(spec, version, rows=rows, given=given, answers=answers),
         )
-        digest = self._blobs.put(msgspec.msgpack.encode(reference))
+        digest = self._references.write(reference)
         self._events.append(self._event(version, given, rows=len(rows), key=digest))
-        self._notes.put(reference_note(spec.name, version.number), digest.encode())
+        self._references.point(spec.name, version.number, to=digest)
         return reference
 
     def take_own(self, spec: ProjectSpec, version: ModelVersion, *, upto: datetime, answers: AnswerLog) -> Reference | None:
         """Take the windows that a version answered before a moment as normal, if it has no reference and they are enough;
         None where not."""
-        if self._notes.get(reference_note(spec.name, version.number)) is not None:
+        if self._references.has(spec.name, version.number):
             return None
         rows = answers.select(PredictionQuery(model=spec.name, version=version.number, until=upto))
         if len(rows) < OWN_ROWS:

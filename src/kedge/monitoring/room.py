@@ -1,4 +1,4 @@
-"""The room's door: take ground truth in, keep what each version calls normal, measure a window of what is served.
+"""The room's door: take ground truth in, measure a window of what is served against what its version calls normal.
 
 `measure` is incremental and happens once per window: health, alerts, what people are to be told of them and the monitors'
 state are one write. A process that was killed reads the state, reads back from the journals what the state refers to, and
@@ -7,56 +7,44 @@ goes on to the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from kedge.domain.alerting import raised
-from kedge.domain.durations import span_of
 from kedge.domain.features import FeatureService
-from kedge.domain.ids import Digest, ModelName
+from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Health, Profile, StepLosses, TruthBatch, Window
-from kedge.domain.normal import CalledNormal
 from kedge.domain.predictions import hashed
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import encode_truth
-from kedge.domain.registry import Candidate, ModelVersion, candidate_of, misfit
-from kedge.errors import DataInvalid, NotFound, SourceFailed, StoreBroken
+from kedge.domain.registry import ModelVersion, misfit
+from kedge.domain.rollout import standing_of
+from kedge.errors import StoreBroken
 from kedge.evaluation.metrics import loss_name
 from kedge.evaluation.room import Evaluation
 from kedge.monitoring.causes.recent import explain_recent, explainable
 from kedge.monitoring.columns import Plain
-from kedge.monitoring.deployed import rollout_began, trial_of
-from kedge.monitoring.drift.normal import normal_of
-from kedge.monitoring.drift.reference import Reference, take
 from kedge.monitoring.drift.window import Watched, watched
-from kedge.monitoring.gate_rows import ask_at_gate
 from kedge.monitoring.measure import Arrived, View, features_read, measure_window
 from kedge.monitoring.measured import measured_event
 from kedge.monitoring.operations.plane import ToldOf, told_of
 from kedge.monitoring.quality.at_gate import AtGate
 from kedge.monitoring.quality.losses import Score, losses_of, step_losses
 from kedge.monitoring.quality.skew import Rejoining
+from kedge.monitoring.references import References
 from kedge.monitoring.served import ServedRows
 from kedge.monitoring.skewing import Replaying, sample_due, with_skew
 from kedge.monitoring.state import MonitorState, decode_state, encode_state, steps_closed
-from kedge.monitoring.telling import alerts
 from kedge.monitoring.truth.horizon import horizon_of
-from kedge.monitoring.truth.join_labels import LabelJoin
+from kedge.monitoring.truth.join_labels import Answered, LabelJoin, Labelled
 from kedge.monitoring.watchable import require_watchable
-from kedge.ports import BlobStore, Clock, Deployments, Journal, Notes, PlaneReports, Runs, Watches
+from kedge.ports import Clock, Deployments, Journal, PlaneReports, Runs, Watches
 from kedge.registry.room import Registry
-
-if TYPE_CHECKING:
-    from kedge.features.frame import TrainingFrame
 
 SHADOW_STEPS = 8
 """How long a retired champion is scored beside the new one."""
-TRIED_ROWS = 1000
-"""How many of the newest rows a champion that the loop has not made is asked, to see whether it can answer them."""
 RUNS_COUNTED = 50
 """How many of the newest runs are looked through for those of a window."""
 
@@ -74,8 +62,7 @@ class Monitoring:
         registry: Registry,
         deployments: Deployments,
         runs: Runs,
-        blobs: BlobStore,
-        notes: Notes,
+        references: References,
         clock: Clock,
         serves: bool = True,
         secret: Callable[[], bytes] | None = None,
@@ -84,7 +71,7 @@ class Monitoring:
     ) -> None:
         self._watches, self._predictions, self._truths = watches, predictions, truths
         self._evaluation, self._registry, self._deployments, self._runs = evaluation, registry, deployments, runs
-        self._blobs, self._notes, self._clock = blobs, notes, clock
+        self._references, self._clock = references, clock
         self._serves, self._secret, self._parity, self._planes = serves, secret, parity, planes
         self._watched: dict[tuple[ModelName, int], Watched | None] = {}
         self._gates: dict[tuple[ModelName, int], AtGate | None] = {}
@@ -97,68 +84,6 @@ class Monitoring:
     def require_watchable(self, spec: ProjectSpec, service: FeatureService) -> None:
         """Check that what is to be watched by column is read or logged. Raises ConfigError."""
         require_watchable(spec.monitoring, read=service.columns(), logged=service.logged())
-
-    def take_reference(self, spec: ProjectSpec, version: ModelVersion, frame: TrainingFrame) -> None:
-        """Keep what a version calls normal: the profile and own movement of its training rows, and the answers and the
-        loss of the candidate that went through its gate on the newest step's rows. Once per version."""
-        note = reference_note(spec.name, version.number)
-        if self._notes.get(note) is not None:
-            return
-        asked = ask_at_gate(self._candidate(version), frame, evaluation=self._evaluation)
-        taught = asked.taught(spec, version, evaluation=self._evaluation) if asked is not None and self._serves else None
-        if taught is not None:
-            self._notes.put(_gate_note(spec.name, version.number), self._blobs.put(msgspec.msgpack.encode(taught)).encode())
-        reference = take(
-            frame,
-            version=version.number,
-            columns=[column.name for column in version.signature.inputs],
-            window=span_of(spec.monitoring.window),
-            tolerance=spec.monitoring.tolerance,
-            answers=asked.answers if asked is not None else None,
-            accepted=asked.accepted(spec) if asked is not None else None,
-        )
-        self._notes.put(note, self._blobs.put(msgspec.msgpack.encode(reference)).encode())
-
-    def take_up(self, spec: ProjectSpec, champion: ModelVersion, *, frame: Callable[[], TrainingFrame]) -> str:
-        """Take a reference of a champion that the loop has not made, on the project's rows that were known when it was
-        registered; tell people, once, what it lacks for being compared and watched. Gives that; "" for nothing."""
-        if self._notes.get(reference_note(spec.name, champion.number)) is not None:
-            return ""
-        task, rows = spec.data.task, None
-        lacks = misfit(champion, task)
-        try:
-            if not lacks:
-                known = frame()
-                lacks = misfit(champion, task, columns=known.rows.columns)
-                rows = None if lacks else known
-        except (DataInvalid, SourceFailed) as error:
-            lacks = str(error)
-        if rows is not None and len(rows):
-            _, lacks = self._evaluation.try_score(champion, rows.rows.tail(TRIED_ROWS), task=task)
-        if lacks:
-            at, number = self._clock.now(), champion.number
-            alert = alerts.unwatched_alert(spec.name, number, at=at, lacks=lacks, drift=rows is not None)
-            self._watches.raise_alert(alert, raised(alert))
-        if rows is not None:
-            self.take_reference(spec, champion, rows)
-        return lacks
-
-    def reference(self, model: ModelName, version: int) -> Reference | None:
-        """Find what a version calls normal."""
-        digest = self._notes.get(reference_note(model, version))
-        return msgspec.msgpack.decode(self._blobs.get(Digest(digest.decode())), type=Reference) if digest else None
-
-    def normal(self, model: ModelName, version: int) -> CalledNormal:
-        """Say what a version calls normal. Raises NotFound where it has no reference."""
-        reference = self.reference(model, version)
-        if reference is None:
-            raise NotFound(
-                f"version {version} of {model!r} has no reference; the loop takes one when it releases a version, and for a "
-                f"model registered by hand rows of the time when it was fit say it: kedge monitor normal {model} ROWS",
-                what="reference",
-                id=f"{model}/{version}",
-            )
-        return normal_of(reference)
 
     def newest_profile(self, model: ModelName) -> Profile | None:
         """Find the profile of the newest measured window, counted in the bins of the champion's reference."""
@@ -182,19 +107,14 @@ class Monitoring:
         state.crown(champion.number if champion else None, shadow_steps=SHADOW_STEPS)
         ceiling = max(window.end, self._clock.now()) + horizon_of(spec)
         odd = join.read(self._predictions, self._truths, floor=window.start - step, ceiling=ceiling)
+        view = self._view(spec, window, champion=champion)
         metric = loss_name(spec.gate.metric, spec.data.task)
         served = ServedRows(join.answered(window.start, window.end))
-        losses = losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold, names=self._features_read(spec))
-        arrived = Arrived(served, losses, odd, ServedRows(join.late()))
-        health = measure_window(self._view(spec, window, champion=champion), state, arrived=arrived)
-        if self._serves and champion is not None and state.explained_step != state.steps and explainable(health):
-            state.explained_step = state.steps
-            gate = self._gate_of(spec.name, champion.number)
-            causes = explain_recent(spec, health, champion=champion, recent=join.recent(), gate=gate)
-            health = msgspec.structs.replace(health, causes=causes)
-        if self._serves and self._parity is not None and sample_due(state):
-            found = Replaying(self._parity, lambda number: self._registry.find(spec.name, number), self._evaluation.score)
-            health = with_skew(spec, state, health=health, answers=served.requests, replaying=found, at=self._clock.now())
+        losses = losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold, names=_features_read(view))
+        health = measure_window(view, state, arrived=Arrived(served, losses, odd, ServedRows(join.late())))
+        if self._serves:
+            health = self._explained(view, state, health=health, recent=join.recent())
+            health = self._replayed(view, state, health=health, answers=served.requests)
         closed = steps_closed(state.first, window, step=step)
         if closed > state.steps:
             health = msgspec.structs.replace(
@@ -207,13 +127,21 @@ class Monitoring:
         self._joins[spec.name] = (written, join)
         return health
 
-    def _features_read(self, spec: ProjectSpec) -> frozenset[str] | None:
-        """Name the features of labelled rows that anything reads; None for all."""
-        trial = trial_of(self._deployments, spec.name)
-        rules = (trial.rules or spec.rollout) if trial is not None else None
-        if rules is not None and (rules.slices or rules.value):
-            return None
-        return features_read(spec) if self._serves else frozenset()
+    def _explained(self, view: View, state: MonitorState, *, health: Health, recent: Sequence[Labelled]) -> Health:
+        """Say what moved and why it matters, once a step, where a window gives a reason to ask."""
+        if view.champion is None or state.explained_step == state.steps or not explainable(health):
+            return health
+        state.explained_step = state.steps
+        causes = explain_recent(view.spec, health, champion=view.champion, recent=recent, gate=view.gate)
+        return msgspec.structs.replace(health, causes=causes)
+
+    def _replayed(self, view: View, state: MonitorState, *, health: Health, answers: Sequence[Answered]) -> Health:
+        """Replay a sample of what was answered, where one is due."""
+        if self._parity is None or not sample_due(state):
+            return health
+        model = view.spec.name
+        asked = Replaying(self._parity, lambda number: self._registry.find(model, number), self._evaluation.score)
+        return with_skew(view.spec, state, health=health, answers=answers, replaying=asked, at=view.at)
 
     def _resume(self, spec: ProjectSpec, window: Window) -> tuple[MonitorState, LabelJoin]:
         """Take up the state after the last window and what is remembered with it; read it back where it is not at hand.
@@ -229,14 +157,15 @@ class Monitoring:
         return state, join
 
     def _view(self, spec: ProjectSpec, window: Window, *, champion: ModelVersion | None) -> View:
+        standing = standing_of(self._deployments.list(spec.name))
         return View(
             spec=spec,
             window=window,
             at=self._clock.now(),
             champion=champion,
             watch=self._watch_of(spec.name, champion.number) if champion else None,
-            rollout_began=rollout_began(self._deployments, spec.name),
-            trial=trial_of(self._deployments, spec.name),
+            rollout_began=standing[0].revision if standing else 0,
+            trial=standing[-1] if standing and standing[-1].challenger is not None else None,
             deployment_at=lambda revision: self._deployments.find(spec.name, revision),
             shown=self._serves,
             gate=self._gate_of(spec.name, champion.number) if champion and self._serves else None,
@@ -271,14 +200,14 @@ class Monitoring:
         """Read what a version's gate taught, once per process."""
         key = (model, version)
         if key not in self._gates:
-            self._gates = {key: self.at_gate(model, version)}
+            self._gates = {key: self._references.at_gate(model, version)}
         return self._gates[key]
 
     def _watch_of(self, model: ModelName, version: int) -> Watched | None:
         """Compile the bets on a version's reference, once per process."""
         key = (model, version)
         if key not in self._watched:
-            reference = self.reference(model, version)  # asked again where there is none: it may be taken meanwhile
+            reference = self._references.find(model, version)  # asked again where there is none: it may be taken meanwhile
             self._watched = {key: watched(reference)} if reference is not None else {}
         return self._watched.get(key)
 
@@ -322,25 +251,10 @@ class Monitoring:
 
         return scored
 
-    # ---- references ----
 
-    def at_gate(self, model: ModelName, version: int) -> AtGate | None:
-        """Find what the gate's rows taught about a version."""
-        digest = self._notes.get(_gate_note(model, version))
-        return msgspec.msgpack.decode(self._blobs.get(Digest(digest.decode())), type=AtGate) if digest else None
-
-    def _candidate(self, version: ModelVersion) -> Candidate | None:
-        """Read the gate's candidate from its run; None where the run or its model is gone."""
-        try:
-            return candidate_of(self._runs.get(version.candidate_run))
-        except NotFound:
-            return None
-
-
-def _gate_note(model: ModelName, version: int) -> str:
-    return f"monitoring:{model}:gate:{version}"
-
-
-def reference_note(model: ModelName, version: int) -> str:
-    """Name the note that says where a version's reference is."""
-    return f"monitoring:{model}:reference:{version}"
+def _features_read(view: View) -> frozenset[str] | None:
+    """Name the features of labelled rows that anything reads; None for all."""
+    rules = (view.trial.rules or view.spec.rollout) if view.trial is not None else None
+    if rules is not None and (rules.slices or rules.value):
+        return None
+    return features_read(view.spec) if view.shown else frozenset()

@@ -443,14 +443,17 @@ class Alerts(Protocol):
         """List (serial, notice) whose deliveries are not written yet, oldest first."""
 
     def notice(self, serial: int) -> Notice: ...
-    def spread(self, serial: int, deliveries: Sequence[AlertDelivery]) -> None:
-        """Write the deliveries of a notice, once."""
+    def spread(self, serials: Sequence[int], deliveries: Sequence[AlertDelivery]) -> None:
+        """Write the deliveries of notices, by their serials, once; all in one transaction."""
 
     def waiting(self, *, limit: int = 1000) -> Sequence[AlertDelivery]:
         """List deliveries that are under way, oldest first."""
 
-    def take(self, delivery: AlertDelivery, owner: str, *, now: datetime, seconds: float) -> AlertDelivery | None:
-        """Take the right to send a delivery; None where another has it or it has ended."""
+    def take(
+        self, delivery: AlertDelivery, owner: str, *, now: datetime, seconds: float, ended: AlertDelivery | None = None
+    ) -> AlertDelivery | None:
+        """Take the right to send a delivery; None where another has it or it has ended. What became of the one `ended`
+        before is written in the same transaction."""
 
     def end(self, delivery: AlertDelivery) -> None:
         """Write what became of a delivery, if its owner still has it."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kedge.domain.alerting import AlertKind
-from kedge.domain.durations import seconds_of, span_of
+from kedge.domain.durations import roughly, seconds_of, span_of
 from kedge.domain.monitoring import Health
 from kedge.domain.retraining import LedgerEntry, RetrainingRules
 from kedge.errors import ConfigError
@@ -50,7 +50,7 @@ def by_ledger(situation: Situation) -> Wish:
     if entry.window and not entry.rows:
         return Wish(False, f"no labels in this step; regret stays at {entry.regret:.1f} of {entry.price:.1f}")
     left = steps_left(entry) * step
-    when = f"retrains in about {_days(left)} at this rate" if left < 10 * 366 * 86400 else "does not rise"
+    when = f"retrains in about {roughly(left)} at this rate" if left < 10 * 366 * 86400 else "does not rise"
     if left <= step:
         when = "retrains after the next step at this rate"
     return Wish(False, f"regret {entry.regret:.1f} of {entry.price:.1f}: {when}")
@@ -103,7 +103,9 @@ def every(age: timedelta) -> Policy:
         last = max(situation.released_at, situation.tried_at or situation.released_at)
         due = last + age
         if situation.health.window.end >= due:
-            return Wish(True, f"the champion was released {_days((situation.health.window.end - last).total_seconds())} ago")
+            return Wish(
+                True, f"the champion was released {roughly((situation.health.window.end - last).total_seconds())} ago"
+            )
         return Wish(False, f"the next training is due {due:%Y-%m-%d %H:%M}")
 
     return by_age
@@ -134,8 +136,3 @@ def policy_of(name: str) -> Policy:
         with suppress(ValueError):  # no duration: said below, with what would be right
             return every(span_of(length))
     raise ConfigError(f'retraining.policy is {name!r}; choose one of {", ".join(POLICIES)} or "every 30d"')
-
-
-def _days(seconds: float) -> str:
-    days = seconds / 86400
-    return f"{days:.0f} days" if days >= 2 else f"{seconds / 3600:.0f} hours"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import isfinite
 
+from kedge.domain.durations import roughly
 from kedge.domain.project import ProjectSpec
 from kedge.domain.retraining import LedgerEntry, RetrainingStanding, TurnEnd
 from kedge.retraining.ledger import PRIOR_SLOPE, PRIOR_WEIGHT, RETRAIN, TURNED, steps_left
@@ -37,7 +38,7 @@ def _words(spec: ProjectSpec, entry: LedgerEntry, *, days: float | None, ended: 
         came = ended.words if ended is not None else "it has not ended yet"
         return f"a training was ordered ({entry.reason}); {came}; the regret starts again from 0"
     said = [f"regret {entry.regret:.1f} of {entry.price:.1f}, the price of a retraining"]
-    said.append(f"retrains in about {max(1, round(days))} days at this rate" if days is not None else "it does not rise")
+    said.append(f"retrains in about {roughly(86400 * days)} at this rate" if days is not None else "it does not rise")
     return "; ".join([*said, slope_words(entry)])
 
 

@@ -288,6 +288,7 @@ def _skew(tally: Tally, current: Deployment, *, odds: float | None, rules: Rollo
 def _comparison(tally: Tally) -> ShadowCompared:
     apart = stability_of(tally.ours.bins, tally.theirs.bins)
     return ShadowCompared(
+        rows=tally.answered,
         pairs=tally.pairs,
         disagreed=tally.disagreed,
         mean_difference=tally.ours.mean - tally.theirs.mean,

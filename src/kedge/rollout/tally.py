@@ -15,8 +15,8 @@ import msgspec
 
 from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import Task
-from kedge.domain.ids import RequestId, prediction_id
-from kedge.domain.monitoring import Value, own_seconds
+from kedge.domain.ids import prediction_id
+from kedge.domain.monitoring import COPIED, Value, own_seconds
 from kedge.domain.records import Answers, decode_entities, decode_features
 from kedge.domain.rollout import GROUPS, Apart, Deployment, RolloutRules, Strategy, entity_hash, takes_challenger
 from kedge.rollout.evidence import Bets
@@ -94,7 +94,8 @@ class Beside(msgspec.Struct):
 
 class Tally(msgspec.Struct):
     """What the looks of one trial, which began with revision `began`, have read. `places` is where they stand in the
-    journal; `seen` marks the entities of the step `step`, of which `fresh` came, `fresh_ours` to the challenger."""
+    journal; `seen` marks the entities of the step `step`, of which `fresh` came, `fresh_ours` to the challenger. In a shadow
+    the champion answered `answered` rows, and the sides have those that both answered, `pairs` and the shadow's failures."""
 
     began: int
     looks: int = 0
@@ -106,6 +107,7 @@ class Tally(msgspec.Struct):
     latency: Bets = msgspec.field(default_factory=Bets)
     beside: Beside = msgspec.field(default_factory=Beside)
     disagreement: Bets = msgspec.field(default_factory=Bets)
+    answered: int = 0
     pairs: int = 0
     disagreed: int = 0
     largest: list[Apart] = []
@@ -162,10 +164,12 @@ class TallyReader:
     def add(self, answers: Answers, payload: bytes) -> None:
         """Add one answered request, if it is of this trial and was not sent before."""
         deployment = self._trial.get(answers.revision)
-        if deployment is None or not answers.versions or self._repeated(answers.request):
+        copied = answers.variant == COPIED
+        name = f"{answers.request} {COPIED}" if copied else answers.request
+        if deployment is None or not answers.versions or self._repeated(name):
             return
         tally = self._tally
-        if answers.variant:
+        if answers.variant and not copied:
             tally.overridden += len(answers.versions)
             return
         if deployment.step != tally.step:
@@ -173,11 +177,15 @@ class TallyReader:
             self._seen = bytearray(SEEN_BITS // 8)
         rows = _rows_of(answers, decode_entities(payload))
         if deployment.strategy is Strategy.SHADOW:
-            self._add_shadow(answers, rows, deployment=deployment, payload=payload)
+            if not copied:
+                self._add_answered(answers, rows, deployment=deployment)
+            # only rows that both answered are compared, however many the shadow had to leave out
+            if answers.shadow or answers.errors:
+                self._add_copied(answers, rows, deployment=deployment, payload=payload)
         else:
             self._add_split(answers, rows, deployment=deployment, payload=payload)
 
-    def _repeated(self, request: RequestId) -> bool:
+    def _repeated(self, request: str) -> bool:
         """Say whether a request was read before, among the last few thousand; remember it."""
         mark = blake2b(request.encode(), digest_size=8).digest()
         if mark in self._recent:
@@ -223,8 +231,13 @@ class TallyReader:
             numbers = {row.number for row in assigned}
             self._add_slices(rows, payload, ours=numbers, failed=failed, disagreed=set(), both=False)
 
-    def _add_shadow(self, answers: Answers, rows: list[LoggedRow], *, deployment: Deployment, payload: bytes) -> None:
-        """Add a request that both sides answered, row by row."""
+    def _add_answered(self, answers: Answers, rows: list[LoggedRow], *, deployment: Deployment) -> None:
+        """Add a request that the champion answered, in a shadow's trial: of what is not copied only the rows are counted."""
+        self._tally.answered += len(rows)
+        self._tally.misrouted += sum(version != deployment.champion for version in answers.versions)
+
+    def _add_copied(self, answers: Answers, rows: list[LoggedRow], *, deployment: Deployment, payload: bytes) -> None:
+        """Add a request that the shadow answered, too, row by row: a record of its own, or that of the answer."""
         tally, task = self._tally, self._asked.task
         copied = answers.shadow.get(deployment.challenger or 0)
         failed = {row.number for row in rows if row.place in answers.errors}
@@ -233,7 +246,6 @@ class TallyReader:
         tally.step_rows += len(rows)
         tally.ours.errors += len(failed)
         for index, (row, output) in enumerate(zip(rows, answers.outputs, strict=True)):
-            tally.misrouted += answers.versions[index] != deployment.champion
             tally.theirs.add(output, row.group, place=_bin(output, task))
             if copied is None or row.number in failed:
                 continue

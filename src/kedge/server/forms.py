@@ -27,12 +27,14 @@ Page = Response[bytes]
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A field of a form: `kind` is text, area, check or hidden; `code` is what the label asks to type."""
+    """A field of a form: `kind` is text, area, check, hidden, or choice among `choices`; `code` is what the label asks to
+    type."""
 
     name: str
     label: str = ""
     value: str = ""
     kind: str = "text"
+    choices: tuple[str, ...] = ()
     code: str = ""
     hint: str = ""
     required: bool = False

@@ -52,19 +52,23 @@ class Normal(Protocol):
         ...
 
 
+class KeptReferences(Protocol):
+    """Knows what versions call normal."""
+
+    def find(self, model: ModelName, number: int) -> Normal | None:
+        """Find what a version calls normal."""
+        ...
+
+    def normal(self, model: ModelName, number: int) -> CalledNormal:
+        """Say what a version calls normal. Raises NotFound where it has no reference."""
+        ...
+
+
 class Watching(Protocol):
     """Takes ground truth, and knows the shapes of what was seen."""
 
     def record_truth(self, batch: TruthBatch) -> None:
         """Keep facts; the same ids again count once."""
-        ...
-
-    def reference(self, model: ModelName, version: int) -> Normal | None:
-        """Find what a version calls normal."""
-        ...
-
-    def normal(self, model: ModelName, version: int) -> CalledNormal:
-        """Say what a version calls normal. Raises NotFound where it has no reference."""
         ...
 
     def newest_profile(self, model: ModelName) -> Profile | None:
@@ -191,6 +195,11 @@ class House(Protocol):
     @property
     def ground_truth(self) -> Facts:
         """Ground truth as it arrives."""
+        ...
+
+    @property
+    def references(self) -> KeptReferences:
+        """What versions call normal."""
         ...
 
     @property

@@ -12,6 +12,8 @@ from kedge.web.year import Point, Sign, Year
 DAY = timedelta(days=1)
 _FAR = 1.2
 _HALF_STEP = 0.5
+_AHEAD = 4
+"""Steps that the figure of the ledger shows ahead, beside a fifth of what lies behind."""
 
 
 def course_chart(page: MonitoringPage) -> Year | None:
@@ -78,12 +80,12 @@ def ledger_chart(page: RetrainingPage) -> Year | None:
     start = course[0].at
     last = course[-1]
     ends = [(after.at - before.at) / DAY for before, after in pairwise(course)]
-    half = (min(ends) if ends else 1.0) * _HALF_STEP
-    span = max(1.0, _days(last.at, start))
+    step = min(ends) if ends else 1.0
+    span = _days(last.at, start)
     points = [Point(_days(one.at, start), one.regret, None, None, None, price) for one in course]
     if page.ahead is not None and not last.trained and _days(page.ahead, start) > span:
         points[-1] = points[-1]._replace(estimate=last.regret)
-        met, way = _days(page.ahead, start), _FAR * span + 28
+        met, way = _days(page.ahead, start), _FAR * span + _AHEAD * step
         meets = price if met <= way else last.regret + (price - last.regret) * (way - span) / (met - span)
         points.append(Point(min(met, way), None, None, None, None, price, meets))
     return Year(
@@ -99,7 +101,7 @@ def ledger_chart(page: RetrainingPage) -> Year | None:
             f"Regret against the price of a retraining over {words.many(len(course), 'step')}: now "
             f"{words.number(last.regret)} of {words.number(price)}"
         ),
-        half=half,
+        half=step * _HALF_STEP,
         estimated="at this rate",
         limited="price",
     )

@@ -1,7 +1,7 @@
 """From answered requests to their callers: one write to the log for all of them, then the answers, then the counters."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -11,10 +11,12 @@ import numpy as np
 
 from kedge.domain.holdout import HOLDOUT, NOT_RANDOM, PROPENSITY, coin, is_held, propensity
 from kedge.domain.ids import ModelName, prediction_id
-from kedge.domain.monitoring import Matrix, PredictionBatch
+from kedge.domain.monitoring import COPIED, Matrix, PredictionBatch
 from kedge.domain.predictions import Ack
 from kedge.domain.rollout import Strategy
+from kedge.domain.stencils import LikeRecord, Loggable, Stencil, batch_of
 from kedge.serving.batch import Group
+from kedge.serving.loader import Active
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import ModelMetrics, VersionMetrics
 from kedge.serving.recent import Recent
@@ -28,11 +30,20 @@ class Finish:
     """Logs, answers and counts what a model answered. In the loop's thread."""
 
     def __init__(
-        self, model: ModelName, *, log: PredictionLog, metrics: ModelMetrics, recent: Recent, holdout: float = 0.0
+        self,
+        model: ModelName,
+        *,
+        log: PredictionLog,
+        metrics: ModelMetrics,
+        recent: Recent,
+        shadow: Callable[[Sequence[Waiting]], None],
+        holdout: float = 0.0,
     ) -> None:
-        self._holdout = holdout
+        self._holdout, self._shadow = holdout, shadow
         self._model, self._log, self._metrics, self._recent = model, log, metrics, recent
         self._numbers: dict[tuple[int, int], Tensor] = {}
+        self._stencils: dict[tuple[int, int], Stencil] = {}
+        self._stencils_of: Active | None = None
         self._syncing: set[asyncio.Future[None]] = set()
 
     def __call__(self, group: Group) -> None:
@@ -50,7 +61,10 @@ class Finish:
             if self._holdout and self._draws(asked):
                 asked.coins = self._coins(asked)
             if not asked.probe:
-                records.append(self._record(asked))
+                record = self._record(asked)
+                records.append(record)
+                if asked.deployment.challenger is not None and asked.deployment.strategy is Strategy.SHADOW:
+                    asked.record = record
         began = monotonic()
         logged = bool(records) and self._log.append_all(records)
         if logged and self._log.ack is Ack.SYNCED:
@@ -86,17 +100,46 @@ class Finish:
             asked.future.set_result(answer)
             if asked.exact is not None and logged and asked.question.version is None:
                 self._recent.keep(asked.exact, asked.told, answer=answer)
-        # After the answers have left: who waits for one does not wait for the counting.
+        # After the answers have left: who waits for one does not wait for the counting, nor for a shadow.
         count = partial(self._count, group, by, logged=ended - began, now=ended)
-        asyncio.get_running_loop().call_soon(count)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(count)
+        if logged and (copies := [_copy(asked) for asked in group if asked.record is not None]):
+            loop.call_soon(self._shadow, copies)
 
-    def _record(self, asked: Waiting) -> PredictionBatch:
-        """Make the record of an answer for the prediction log."""
-        active, version, waited = asked.active, asked.version, asked.began - asked.arrived - asked.features_seconds
+    def copied(self, group: Sequence[Waiting]) -> None:
+        """Log and count what a version in shadow answered to copies."""
+        records = [_copied(asked) for asked in group]
+        if not self._log.append_all(records):
+            self._metrics.left_out.add(sum(asked.count for asked in group))
+        for asked in group:
+            counted = self._metrics.version(asked.deployment.challenger or 0, COPIED)
+            counted.row_errors.add(len(asked.errors))
+            counted.stages["predict"].observe(asked.trial_seconds or 0.0)
+
+    def _record(self, asked: Waiting) -> Loggable:
+        """Make the record of an answer for the prediction log: like those before it where one version gave it all."""
+        waited = asked.began - asked.arrived - asked.features_seconds
         seconds = {"queue": waited, "features": asked.features_seconds, "predict": asked.predict_seconds}
         if asked.trial_seconds is not None:
             seconds["challenger"] = asked.trial_seconds
-        record = PredictionBatch(
+        version, matrix = asked.version, asked.matrix
+        apart = asked.errors or asked.question.variant or self._holdout
+        if version is None or matrix is None or apart or asked.count > _KEPT:
+            return self._batch(asked, seconds)
+        if asked.active is not self._stencils_of:
+            self._stencils, self._stencils_of = {}, asked.active
+        stencil = self._stencils.get((version, asked.count))
+        if stencil is None:
+            stencil = self._stencils[version, asked.count] = Stencil(self._batch(asked, seconds))
+        return LikeRecord(stencil, asked.name, asked.at, asked.outputs, seconds, asked.entities, matrix, asked.calls)
+
+    def _batch(self, asked: Waiting, seconds: dict[str, float]) -> PredictionBatch:
+        """Make the whole record of an answer."""
+        active, version, batches = asked.active, asked.version, asked.batches
+        if version is not None:
+            batches = [(version, [*range(asked.count)]), *batches]
+        return PredictionBatch(
             request=asked.name,
             model=self._model,
             at=asked.at,
@@ -107,24 +150,17 @@ class Finish:
             features=asked.features,
             as_of=asked.as_of,
             outputs=asked.outputs,
-            batches=asked.batches,
+            batches=batches,
             seconds=seconds,
             forms=active.forms,
             roles=active.roles,
             matrix=None if asked.matrix is None else Matrix(active.inputs.names, asked.matrix),
+            calls=asked.calls,
+            errors=asked.errors,
+            inputs=asked.inputs,
+            variant=asked.question.variant or "",
+            tensors=self._drawn(asked) if self._holdout else {},
         )
-        # Most requests have none of these, and each field that is named costs as much as three that are not.
-        if asked.calls or asked.shadow or asked.errors or asked.inputs or asked.question.variant or self._holdout:
-            return msgspec.structs.replace(
-                record,
-                calls=asked.calls,
-                shadow=asked.shadow,
-                errors=asked.errors,
-                inputs=asked.inputs,
-                variant=asked.question.variant or "",
-                tensors=self._drawn(asked) if self._holdout else {},
-            )
-        return record
 
     def _draws(self, asked: Waiting) -> bool:
         """Say whether the hold-out is drawn: who asks for a version or a side of a trial gets what was asked for."""
@@ -206,23 +242,17 @@ class Finish:
             sums = tally.setdefault(counted, [0, 0])
             sums[0] += 1
             sums[1] += asked.count
-            if asked.trial_seconds is not None:
-                self._count_trial(asked)
+            if asked.errors:
+                self._count_errors(asked)
         for counted, (requests, rows) in tally.items():
             counted.requests[200].add(requests)
             counted.rows.add(rows)
             counted.stages["log"].observe(logged, times=requests)
 
-    def _count_trial(self, asked: Waiting) -> None:
-        """Count what the version on trial did beside the answer: where it failed, and how long a shadow took."""
-        challenger, shadow = asked.deployment.challenger, asked.deployment.strategy is Strategy.SHADOW
-        if challenger is None:
-            return
-        counted = self._metrics.version(challenger, "shadow" if shadow else "challenger")
-        if asked.errors:
-            counted.row_errors.add(len(asked.errors))
-        if shadow and asked.trial_seconds is not None:
-            counted.stages["predict"].observe(asked.trial_seconds)
+    def _count_errors(self, asked: Waiting) -> None:
+        """Count the rows that the version on trial failed on."""
+        if (challenger := asked.deployment.challenger) is not None:
+            self._metrics.version(challenger, "challenger").row_errors.add(len(asked.errors))
 
     def _counted(self, asked: Waiting) -> VersionMetrics:
         """Give the counters of a request: of the version that answered it, or of both that did."""
@@ -233,6 +263,26 @@ class Finish:
             return self._metrics.version(asked.deployment.champion, "mixed")
         version = versions.pop()
         return self._metrics.version(version, asked.active.roles[version])
+
+
+def _copy(asked: Waiting) -> Waiting:
+    """Make what a version in shadow is to answer: the same rows, with nothing become of them yet."""
+    return msgspec.structs.replace(asked, calls={}, batches=[], errors={}, began=0.0, predict_seconds=0.0)
+
+
+def _copied(asked: Waiting) -> PredictionBatch:
+    """Say the record of an answer again, with what a version in shadow made of its copy."""
+    assert asked.record is not None  # noqa: S101 - only what has one is copied
+    record = batch_of(asked.record)
+    return msgspec.structs.replace(
+        record,
+        shadow=asked.shadow,
+        errors=asked.errors,
+        batches=[*record.batches, *asked.batches],
+        calls={**record.calls, **asked.calls},
+        seconds={**record.seconds, "challenger": asked.trial_seconds or 0.0},
+        variant=COPIED,
+    )
 
 
 def _note(asked: Waiting, *, written: float, logged: float) -> None:

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from math import ceil
 from time import monotonic
 
+from kedge.domain.rollout import Strategy
 from kedge.errors import DeadlineExceeded, Overloaded
 from kedge.serving.waiting import Waiting
 
@@ -153,10 +154,12 @@ class Queue:
 
 
 def _seconds(asked: Waiting) -> float:
-    """Tell how long a request should take: what its versions took when they were warmed."""
+    """Tell how long a request should take: what its versions took when they were warmed, but for one in shadow."""
     deployment, versions = asked.deployment, asked.active.versions
     seconds = versions[deployment.champion].seconds(asked.count)
-    return seconds if deployment.challenger is None else seconds + versions[deployment.challenger].seconds(asked.count)
+    if deployment.challenger is None or deployment.strategy is Strategy.SHADOW:
+        return seconds
+    return seconds + versions[deployment.challenger].seconds(asked.count)
 
 
 def _fail(group: Group, error: BaseException) -> None:

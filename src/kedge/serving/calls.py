@@ -23,9 +23,9 @@ Part = tuple[Waiting, list[int] | None]
 
 def answer(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
     """Answer requests of one revision: fill in what has become of each. Nothing is raised but faults of ours."""
-    if len(group) == 1 and group[0].deployment.challenger is None:
+    if len(group) == 1 and not _splits(group[0]):
         _one(group[0])
-    elif all(asked.deployment.challenger is None for asked in group):
+    elif not any(map(_splits, group)):
         parts: dict[int, list[Part]] = {}
         for asked in group:
             parts.setdefault(asked.deployment.champion, []).append((asked, None))
@@ -35,19 +35,34 @@ def answer(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
         _parted(group, new_id=new_id)
 
 
+def copied(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
+    """Let the challenger answer a copy of requests of one revision that are answered: what it said, or why it failed."""
+    version = group[0].deployment.challenger
+    parts: list[Part] = [(asked, None) for asked in group]
+    for (asked, _), outputs in zip(parts, _call(parts, version, new_id=new_id) if version else (), strict=True):
+        rows = list(range(asked.count))
+        if failed := _failures(rows, outputs, version=version or 0):
+            asked.errors = failed
+        if version and not isinstance(outputs, BaseException):
+            asked.shadow = {version: outputs.tolist()}
+            asked.batches = [(version, rows)]
+
+
+def _splits(asked: Waiting) -> bool:
+    """Say whether the challenger may answer rows of a request; one in shadow answers later, and nobody."""
+    deployment = asked.deployment
+    return deployment.challenger is not None and deployment.strategy is not Strategy.SHADOW
+
+
 def _parted(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
     """Answer requests of a revision that has a version on trial."""
     tried: dict[int, list[Part]] = {}
     own: dict[int, list[Part]] = {}
-    copied: dict[int, list[Part]] = {}
     for asked in group:
         deployment = asked.deployment
         challenger = deployment.challenger
-        if challenger is None:
+        if challenger is None or not _splits(asked):
             own.setdefault(deployment.champion, []).append((asked, None))
-        elif deployment.strategy is Strategy.SHADOW:
-            own.setdefault(deployment.champion, []).append((asked, None))
-            copied.setdefault(challenger, []).append((asked, None))
         else:
             rows = [row for row, entity in enumerate(asked.entities) if takes_challenger(deployment, entity)]
             if rows:
@@ -59,8 +74,6 @@ def _parted(group: Sequence[Waiting], *, new_id: Callable[[], str]) -> None:
             own.setdefault(part[0].deployment.champion, []).append(part)
     for version, parts in own.items():
         _own(parts, version, new_id=new_id)
-    for version, parts in copied.items():
-        _copied([part for part in parts if part[0].error is None], version, new_id=new_id)
 
 
 def _tried(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> list[Part]:
@@ -107,24 +120,10 @@ def _settle(asked: Waiting, rows: list[int] | None, *, version: int, outputs: Nu
         asked.error = ModelRefused(f"the model's answer to row {row} is not a finite number")
     elif rows is None and not asked.versions:
         asked.version, asked.outputs = version, outputs
-        asked.batches = [(version, [*range(asked.count)])]
     else:
         mine = list(range(asked.count)) if rows is None else rows
         asked.batches.append((version, mine))
         _take(asked, version, rows=mine, outputs=outputs)
-
-
-def _copied(parts: list[Part], version: int, *, new_id: Callable[[], str]) -> None:
-    """Let the challenger answer a copy of all rows, unused."""
-    if not parts:
-        return
-    for (asked, _), outputs in zip(parts, _call(parts, version, new_id=new_id), strict=True):
-        rows = list(range(asked.count))
-        if failed := _failures(rows, outputs, version=version):
-            asked.errors = failed
-        if not isinstance(outputs, BaseException):
-            asked.shadow = {version: outputs.tolist()}
-            asked.batches = [*asked.batches, (version, rows)]
 
 
 def _failures(rows: list[int], outputs: Numbers | BaseException, *, version: int) -> dict[int, str]:

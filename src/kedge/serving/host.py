@@ -137,6 +137,10 @@ class Host:
         """Count a request that got no answer, with the HTTP status that it got; answers are counted where they are made."""
         (self._planes[model].metrics.unanswered if model in self._planes else self.metrics.nowhere)[status].add()
 
+    async def settled(self, seconds: float) -> bool:
+        """Wait until what was copied to versions in shadow is logged, no longer than so many seconds; say whether it is."""
+        return all(await asyncio.gather(*(plane.settled(seconds) for plane in self.planes)))
+
     def exposition(self, accept: str = "") -> tuple[str, bytes]:
         """Write the metrics: content type and body, in the format that an Accept header asks for."""
         return exposition(self.metrics, accept=accept)

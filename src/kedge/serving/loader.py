@@ -6,7 +6,7 @@ What a revision no longer names stays loaded until its bake ends, so that going 
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -21,7 +21,7 @@ from kedge.domain.evaluation import Task
 from kedge.domain.features import FeatureService
 from kedge.domain.ids import ModelName
 from kedge.domain.registry import ORIGINAL, Servable, Signature
-from kedge.domain.rollout import Deployment
+from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import FAILURES, ModelRefused, NotFound, StoreBroken
 from kedge.evaluation.load import answers_of, predicted
 from kedge.features.encode import encode
@@ -99,6 +99,13 @@ class Loaded:
         return encode(self.servable.table, columns)
 
 
+def _rows_within(named: Sequence[Loaded]) -> int:
+    """Tell on how many rows calls of all these versions take no longer than `INLINE_SECONDS` together."""
+    left = INLINE_SECONDS - sum(each.call_seconds for each in named)
+    row = sum(each.row_seconds for each in named)
+    return 0 if left < 0 else MOST_ROWS if row * MOST_ROWS <= left else int(left / row)
+
+
 @dataclass(frozen=True)
 class Active:
     """One revision ready to answer. Never changed: a new revision is a new value, and the swap is one assignment."""
@@ -124,11 +131,16 @@ class Active:
     @cached_property
     def inline_rows(self) -> int:
         """How many rows a call may have that holds the event loop: for no longer than `INLINE_SECONDS`, its trial's call
-        included."""
-        named = [self.versions[number] for number in self.roles]
-        left = INLINE_SECONDS - sum(each.call_seconds for each in named)
-        row = sum(each.row_seconds for each in named)
-        return 0 if left < 0 else MOST_ROWS if row * MOST_ROWS <= left else int(left / row)
+        included, but for one in shadow."""
+        deployment = self.deployment
+        beside = {deployment.challenger} if deployment.strategy is Strategy.SHADOW else set()
+        return _rows_within([self.versions[number] for number in self.roles if number not in beside])
+
+    @cached_property
+    def copied_rows(self) -> int:
+        """How many rows one call of a version in shadow may have: a call may hold the interpreter, and with it the loop."""
+        challenger = self.deployment.challenger
+        return 0 if challenger is None else _rows_within([self.versions[challenger]])
 
     def metadata(self) -> ModelMetadata:
         """Describe the model as the protocol does."""

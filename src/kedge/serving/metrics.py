@@ -45,6 +45,7 @@ FAMILIES = (
     Family("kedge_request_seconds", "histogram", (*_VERSION, "stage"), "Seconds of answered requests.", bounds=SECONDS),
     Family("kedge_batch_rows", "histogram", _MODEL, "Rows in one call of a model.", bounds=ROWS),
     Family("kedge_queue_requests", "gauge", _MODEL, "Requests that wait for a model."),
+    Family("kedge_shadow_left_out_rows_total", "counter", _MODEL, "Rows not copied to a shadow that could not keep up."),
     Family("kedge_repeated_requests_total", "counter", _MODEL, "Requests sent again, answered as before, counted once."),
     Family("kedge_gone_requests_total", "counter", _MODEL, "Requests not computed, because the caller had gone."),
     Family("kedge_loads_total", "counter", _MODEL, "Versions loaded, verified and warmed."),
@@ -153,6 +154,7 @@ class ModelMetrics:
         self._versions: dict[tuple[int, str], VersionMetrics] = {}
         self._batch = metrics.histogram("kedge_batch_rows", model)
         self.queue = metrics.gauge("kedge_queue_requests", model)
+        self.left_out = metrics.counter("kedge_shadow_left_out_rows_total", model)
         self.repeated = metrics.counter("kedge_repeated_requests_total", model)
         self.gone = metrics.counter("kedge_gone_requests_total", model)
         self.loads = metrics.counter("kedge_loads_total", model)

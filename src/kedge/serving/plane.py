@@ -34,6 +34,7 @@ from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import Metrics
 from kedge.serving.pending import Pending
 from kedge.serving.recent import Recent
+from kedge.serving.shadow import Shadow
 from kedge.serving.tensors import TensorCalls
 from kedge.serving.tracing import NOTES
 from kedge.serving.waiting import Waiting
@@ -104,12 +105,26 @@ class Plane:
         self._extras: dict[int, Active] = {}
         self._wanted = 0
         self.used = monotonic()
+        self._finish = Finish(
+            model,
+            log=log,
+            metrics=self.metrics,
+            recent=self._recent,
+            shadow=self._copy,
+            holdout=0.0 if lazy else limits.holdout,
+        )
+        left_out = self.metrics.left_out.add
+        self._shadow = Shadow[Waiting](
+            model,
+            call=partial(calls.copied, new_id=new_id),
+            done=self._finish.copied,
+            left_out=left_out,
+            most_rows=limits.call_rows,
+        )
         self._queue = Queue(
             model,
             call=partial(calls.answer, new_id=new_id),
-            finish=Finish(
-                model, log=log, metrics=self.metrics, recent=self._recent, holdout=0.0 if lazy else limits.holdout
-            ),
+            finish=self._finish,
             most=limits.queue,
             most_rows=limits.call_rows,
             called=calling,
@@ -119,6 +134,7 @@ class Plane:
             log=log,
             metrics=self.metrics,
             most=limits.queue,
+            most_copied=limits.call_rows,
             patience=limits.patience,
             called=calling,
         )
@@ -211,6 +227,14 @@ class Plane:
                 self._active = None
             self._loader.drop(keep=self._needed(), everything=True)
             return before - self.weight
+
+    async def settled(self, seconds: float) -> bool:
+        """Wait until what was copied to a version in shadow is logged, no longer than so many seconds; say whether it is."""
+        both = await asyncio.gather(self._shadow.settled(seconds), self._tensors.settled(seconds))
+        return all(both)
+
+    def _copy(self, copies: Sequence[Waiting]) -> None:
+        self._shadow.put(copies)
 
     def _sample(self) -> None:
         self.metrics.queue.set(self._queue.pending)

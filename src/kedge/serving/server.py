@@ -23,13 +23,15 @@ from kedge.serving.host import Host, host_of
 from kedge.serving.listening import listen, require_token, url_of
 from kedge.serving.metrics import Metrics
 from kedge.serving.plane import Limits
-from kedge.serving.tracing import Traced
+from kedge.serving.tracing import Traced, Traces
 from kedge.serving.worker import Bounds, answer
 from kedge.version import installed
 
 if TYPE_CHECKING:
     from kedge.app import House
     from kedge.serving.grpc.door import GrpcDoor
+
+_LAST_COPIES = 1.0
 
 
 def serve(
@@ -81,35 +83,36 @@ def serve_on(
     port = rules.grpc_port
     hosts = (ANY,) if token else (*LOOPBACK, listener.getsockname()[0])
     known: dict[str, Any] = {"token": token, "version": installed(), "body_limit": bytes_of(rules.body_limit)}
-    grpc = partial(open_door, models, shared=bool(supervisor), **known)
-    with _awake(models), _traced(house, rules, app=HttpDoor(models, hosts=hosts, **known)) as app:
+    door = HttpDoor(models, hosts=hosts, **known)
+    with _awake(models), _traces(house, rules) as traces:
+        grpc = partial(open_door, models, shared=bool(supervisor), traces=traces, **known)
         gc.collect()
         gc.freeze()  # what is loaded now stays: no later collection needs to look at it
         answer(
-            app,
+            door if traces is None else Traced(door, traces),
             listener,
             metrics=metrics,
             bounds=Bounds.of(rules),
             ending=ending,
             ready=ready,
-            beside=[_Grpc(listener.getsockname()[0], port, make=grpc)] if port else [],
+            beside=[*([_Grpc(listener.getsockname()[0], port, make=grpc)] if port else []), _LastCopies(models)],
             supervisor=supervisor,
             options={"http": Connection, "ws": "none"},
         )
 
 
 @contextmanager
-def _traced(house: "House", rules: ServingRules, *, app: HttpDoor) -> Iterator[HttpDoor | Traced]:
-    """Tell of requests where an address is given; else leave the door as it is."""
+def _traces(house: "House", rules: ServingRules) -> Iterator[Traces | None]:
+    """Give what tells of requests where an address is given; else None, and the doors are left as they are."""
     if not rules.traces:
-        yield app
+        yield None
         return
-    traces = house.traces(rules.traces)
+    sent = house.traces(rules.traces)
     try:
         share = share_of(rules.trace_share) if rules.trace_share else 0.0
-        yield Traced(app, traces, share=share, slow=seconds_of(rules.trace_slow))
+        yield Traces(sent, share=share, slow=seconds_of(rules.trace_slow))
     finally:
-        traces.close()
+        sent.close()
 
 
 def limits_of(rules: ServingRules) -> Limits:
@@ -141,6 +144,20 @@ class _Grpc:
         """Finish what is in flight."""
         if self._door is not None:
             await self._door.stop(seconds)
+
+
+class _LastCopies:
+    """What was copied to versions in shadow and is not answered when the process ends: it has a moment left."""
+
+    def __init__(self, models: Host) -> None:
+        self._models = models
+
+    async def start(self) -> None:
+        """Do nothing: copies come with requests."""
+
+    async def stop(self, seconds: float) -> None:
+        """Let them be answered, for a second at most; the others are not compared."""
+        await self._models.settled(min(seconds, _LAST_COPIES))
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from time import monotonic
 
 import msgspec
 import numpy as np
 
 from kedge.domain.ids import ModelName, RequestId, prediction_id
-from kedge.domain.monitoring import PredictionBatch, Value
+from kedge.domain.monitoring import COPIED, PredictionBatch, Value
 from kedge.domain.predictions import Ack
 from kedge.domain.rollout import Deployment, Strategy, takes_challenger
 from kedge.domain.serving import TensorSignature, TensorSpec
@@ -27,6 +28,7 @@ from kedge.serving.inputs import column_of, require_whole
 from kedge.serving.loader import Active, Loaded
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import ModelMetrics
+from kedge.serving.shadow import Shadow
 from kedge.serving.wire.questions import OURS, InferRequest, InferResponse, Tensor
 
 Arrays = Mapping[str, np.ndarray]
@@ -37,14 +39,31 @@ _LATE = "the time was up before the model had answered; give it more, or ask aga
 
 
 class TensorsAnswered(msgspec.Struct, kw_only=True, gc=False):
-    """What the model's thread made of a question: the version that answered and its answers, those that were not used, why
-    the challenger failed, the seconds of the record."""
+    """What the model's thread made of a question: the version that answered and its answers, why the challenger failed,
+    the seconds of the record."""
 
     version: int
     answers: dict[str, np.ndarray] = {}
-    shadow: dict[int, dict[str, np.ndarray]] = {}
     failure: str = ""
     seconds: dict[str, float]
+
+
+class TensorsCopied(msgspec.Struct, kw_only=True, gc=False):
+    """A question that was answered, and what version `number` makes of it in shadow: its answers, or why it failed."""
+
+    active: Active
+    number: int
+    bare: PredictionBatch
+    answered: TensorsAnswered
+    inputs: Arrays
+    answers: dict[str, np.ndarray] = {}
+    failure: str = ""
+    seconds: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """Tell how many rows it has."""
+        return len(self.bare.versions)
 
 
 class TensorCalls:
@@ -56,6 +75,7 @@ class TensorCalls:
         log: PredictionLog,
         metrics: ModelMetrics,
         most: int,
+        most_copied: int,
         patience: float,
         called: Callable[[bool], None],
     ) -> None:
@@ -64,6 +84,13 @@ class TensorCalls:
         self._called = called
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kedge-tensors")
         self.pending = 0
+        self._shadow = Shadow[TensorsCopied](
+            "tensors", call=self._answer_copies, done=self._log_copies, left_out=metrics.left_out.add, most_rows=most_copied
+        )
+
+    async def settled(self, seconds: float) -> bool:
+        """Wait until what was copied to a version in shadow is logged, no longer than so many seconds; say whether it is."""
+        return await self._shadow.settled(seconds)
 
     async def ask(
         self,
@@ -112,6 +139,10 @@ class TensorCalls:
                 variant=question.variant or "",
             )
             logged = await self._kept(bare, lambda record: _filled(record, done, inputs=inputs, signature=signature))
+            challenger = deployment.challenger
+            if logged and challenger is not None and deployment.strategy is Strategy.SHADOW:
+                copy = TensorsCopied(active=active, number=challenger, bare=bare, answered=done, inputs=inputs)
+                asyncio.get_running_loop().call_soon(self._shadow.put, [copy])
         self._count(done, active, deployment=deployment, rows=rows, arrived=arrived)
         return InferResponse(
             model=question.model,
@@ -156,8 +187,8 @@ class TensorCalls:
         if began > deadline:
             raise DeadlineExceeded(_LATE)
         done = TensorsAnswered(version=deployment.champion, seconds={"queue": began - arrived, "predict": 0.0})
-        challenger, shadow = deployment.challenger, deployment.strategy is Strategy.SHADOW
-        if challenger is not None and not shadow and takes_challenger(deployment, entity):
+        challenger = deployment.challenger
+        if challenger is not None and deployment.strategy is not Strategy.SHADOW and takes_challenger(deployment, entity):
             try:
                 done.answers = self._timed(done, active.versions[challenger], inputs=inputs, trial=True)
                 done.version = challenger
@@ -169,12 +200,27 @@ class TensorCalls:
                 done.answers = self._timed(done, active.versions[deployment.champion], inputs=inputs, trial=False)
             except FAILURES as error:
                 raise refused("the model failed on these inputs", error) from error
-        if challenger is not None and shadow:
-            try:
-                done.shadow[challenger] = self._timed(done, active.versions[challenger], inputs=inputs, trial=True)
-            except FAILURES as error:
-                done.failure = f"{type(error).__name__}: {error}"
         return done
+
+    def _answer_copies(self, copies: Sequence[TensorsCopied]) -> None:
+        """Let the version in shadow answer, in its thread."""
+        for copy in copies:
+            began = monotonic()
+            try:
+                copy.answers = self._run(copy.active.versions[copy.number], copy.inputs)
+            except FAILURES as error:
+                copy.failure = f"{type(error).__name__}: {error}"
+            copy.seconds = monotonic() - began
+
+    def _log_copies(self, copies: Sequence[TensorsCopied]) -> None:
+        """Say each record again, with what the version in shadow answered, and count it."""
+        for copy in copies:
+            bare = msgspec.structs.replace(copy.bare, variant=COPIED)
+            if not self._log.append_filled(bare, partial(_copied, copy=copy)):
+                self._metrics.left_out.add(copy.count)
+            counted = self._metrics.version(copy.number, COPIED)
+            counted.row_errors.add(copy.count if copy.failure else 0)
+            counted.stages["predict"].observe(copy.seconds)
 
     def _timed(self, done: TensorsAnswered, loaded: Loaded, *, inputs: Arrays, trial: bool) -> dict[str, np.ndarray]:
         """Call one version, and note what its own call took."""
@@ -193,8 +239,7 @@ class TensorCalls:
         counted.stages["predict"].observe(done.seconds["predict"])
         counted.stages["total"].observe(monotonic() - arrived)
         if deployment.challenger is not None and done.failure:
-            role = "shadow" if deployment.strategy is Strategy.SHADOW else "challenger"
-            self._metrics.version(deployment.challenger, role).row_errors.add(rows)
+            self._metrics.version(deployment.challenger, "challenger").row_errors.add(rows)
 
 
 def _run(loaded: Loaded, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -210,8 +255,21 @@ def _filled(
         record,
         features=_columns(inputs, rows=rows),
         outputs=_watched(done.answers, signature, rows=rows),
-        shadow={number: _watched(each, signature, rows=rows) for number, each in done.shadow.items()},
         tensors=_columns({name: array for name, array in done.answers.items() if name != watched}, rows=rows),
+    )
+
+
+def _copied(record: PredictionBatch, copy: TensorsCopied) -> PredictionBatch:
+    """Fill a record that is said again, with what the version in shadow made of the question."""
+    rows, signature, number = copy.count, tensors_of(copy.active), copy.number
+    filled = _filled(record, copy.answered, inputs=copy.inputs, signature=signature)
+    everything = list(range(rows))
+    return msgspec.structs.replace(
+        filled,
+        shadow={} if copy.failure else {number: _watched(copy.answers, signature, rows=rows)},
+        errors=dict.fromkeys(everything, copy.failure) if copy.failure else {},
+        batches=filled.batches if copy.failure else [*filled.batches, (number, everything)],
+        seconds={**filled.seconds, "challenger": copy.seconds},
     )
 
 

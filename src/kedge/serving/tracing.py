@@ -28,12 +28,44 @@ class RequestNotes:
 NOTES: ContextVar[RequestNotes | None] = ContextVar("kedge.request", default=None)
 
 
-class Traced:
-    """An ASGI application (version 3) whose POST requests are told. `share` of them by chance, in [0, 1]; those of `slow`
-    seconds and more in any case."""
+class Traces:
+    """Tells of requests, of either door. `share` of them by chance, in [0, 1]; those of `slow` seconds and more in any case,
+    and those that failed."""
 
-    def __init__(self, app: Any, tell: Tell, *, share: float, slow: float) -> None:
-        self._app, self._tell, self._share, self._slow = app, tell, share, slow
+    def __init__(self, tell: Tell, *, share: float, slow: float) -> None:
+        self._tell, self._share, self._slow = tell, share, slow
+
+    def end(
+        self, name: str, notes: RequestNotes, *, traceparent: str, failed: bool, began: float, known: dict[str, str | int]
+    ) -> None:
+        """Tell of a request that has been answered, where it is worth it. `known` is said of it beside its notes."""
+        parent = read_traceparent(traceparent)
+        ended = monotonic()
+        chosen = parent.sampled if parent else random.random() < self._share  # noqa: S311 - no secret
+        if not (chosen or failed or ended - began >= self._slow):
+            return
+        offset = time_ns() - round(ended * 1e9)
+        stages = [("parse", began, notes.stages[0][1]), *notes.stages] if notes.stages else []
+        if stages:
+            stages.append(("serialize", stages[-1][2], ended))
+        self._tell(
+            TracedRequest(
+                name=name,
+                began=round(began * 1e9) + offset,
+                ended=round(ended * 1e9) + offset,
+                failed=failed,
+                parent=parent,
+                attributes={**known, **notes.attributes},
+                stages=[(name, round(begin * 1e9) + offset, round(end * 1e9) + offset) for name, begin, end in stages],
+            )
+        )
+
+
+class Traced:
+    """An ASGI application (version 3) whose POST requests are told."""
+
+    def __init__(self, app: Any, traces: Traces) -> None:
+        self._app, self._traces = app, traces
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, and tell of it where it is worth it."""
@@ -51,27 +83,12 @@ class Traced:
         try:
             await self._app(scope, receive, noted)
         finally:
-            self._end(scope, notes, status=status[0], began=began)
-
-    def _end(self, scope: Any, notes: RequestNotes, *, status: int, began: float) -> None:
-        header = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
-        parent = read_traceparent(header.decode("latin-1"))
-        ended, failed = monotonic(), status >= 500
-        chosen = parent.sampled if parent else random.random() < self._share  # noqa: S311 - no secret
-        if not (chosen or failed or ended - began >= self._slow):
-            return
-        offset = time_ns() - round(ended * 1e9)
-        stages = [("parse", began, notes.stages[0][1]), *notes.stages] if notes.stages else []
-        if stages:
-            stages.append(("serialize", stages[-1][2], ended))
-        self._tell(
-            TracedRequest(
-                name=f"POST {scope['path']}",
-                began=round(began * 1e9) + offset,
-                ended=round(ended * 1e9) + offset,
-                failed=failed,
-                parent=parent,
-                attributes={"http.response.status_code": status, **notes.attributes},
-                stages=[(name, round(begin * 1e9) + offset, round(end * 1e9) + offset) for name, begin, end in stages],
+            header = next((value for name, value in scope["headers"] if name == b"traceparent"), b"").decode("latin-1")
+            self._traces.end(
+                f"POST {scope['path']}",
+                notes,
+                traceparent=header,
+                failed=status[0] >= 500,
+                began=began,
+                known={"http.response.status_code": status[0]},
             )
-        )

@@ -7,7 +7,8 @@
 
 `rest` is the record without what the columns have; the same for most records, so that it costs nothing. A record that its
 columns do not give back byte for byte (text among numbers) stands whole in `record`, in its first row. Gaps (records
-without rows) have a table of their own.
+without rows) have a table of their own, and so have the records that say a request again with its shadow's answers: a
+model's table has each prediction once.
 """
 
 import struct
@@ -21,6 +22,7 @@ import msgspec
 
 from kedge.domain.buffers import Block, columns_of, packed
 from kedge.domain.ids import ModelName, RequestId, prediction_id, split_prediction_id
+from kedge.domain.monitoring import COPIED
 from kedge.domain.records import (
     PredictionRecord,
     decode_answers,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 GAPS = "_gaps"
+SHADOWS = "_shadows"
 _LONGEST = 200
 _UTC = "UTC"
 
@@ -54,6 +57,8 @@ class PredictionRows:
         rows: list[tuple[object, ...]] = []
         for recorded in records:
             answers, entities = decode_answers(recorded.payload), decode_entities(recorded.payload)
+            if answers.variant == COPIED:
+                continue  # its predictions are those of another record
             for place, version in enumerate(answers.versions):
                 name = prediction_id(answers.request, answers.rows[place] if answers.rows else place)
                 entity = entities[place] if entities else None
@@ -68,6 +73,8 @@ class PredictionRows:
             old = is_old(recorded.payload)
             record = decode_record(encode_batch(decode_batch(recorded.payload)) if old else recorded.payload)
             folder = folder_of(record.model) if record.count else GAPS
+            if record.variant == COPIED:
+                folder = f"{SHADOWS}/{folder}"
             made.setdefault(folder, _Table()).add(recorded, record, whole=old or not record.count)
         return {folder: self._checked(table.frame(), table.recorded) for folder, table in made.items()}
 

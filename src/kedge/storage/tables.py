@@ -5,7 +5,7 @@ same frame always gives the same bytes.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -229,6 +229,10 @@ def _polars(table: Any, where: str) -> pl.DataFrame:
     if isinstance(table, pl.DataFrame):
         return table
     frame = None
+    if isinstance(table, Mapping):
+        return _of_columns(table, where)
+    if hasattr(table, "__arrow_c_array__") and hasattr(table, "schema"):  # a record batch, of whichever library
+        return pl.DataFrame(table)
     try:
         if any(name is not None for name in getattr(getattr(table, "index", None), "names", ())):
             table = table.reset_index()  # of pandas: a named index is data
@@ -238,10 +242,49 @@ def _polars(table: Any, where: str) -> pl.DataFrame:
     except Exception as error:  # a lazy table runs the project's own query only now
         if frame is None and isinstance(error, TypeError):
             kind = type(table).__name__
-            raise SourceFailed(f"{where} something of type {kind}, not a pandas, Polars or Arrow table") from error
+            raise SourceFailed(
+                f"{where} something of type {kind}, not a pandas, Polars or Arrow table, nor columns by name"
+            ) from error
         said = _mixed(frame) if frame is not None else ""
         said = said or f"{type(error).__name__}: {_brief(error)}"
         raise SourceFailed(f"{where} a table that cannot be read: {said}") from error
+
+
+def _of_columns(columns: Mapping[Any, Any], where: str) -> pl.DataFrame:
+    """Make a table of lists and arrays by name, of any library. Raises SourceFailed where one is neither, or longer."""
+    made: list[pl.Series] = []
+    for name, values in columns.items():
+        if not isinstance(name, str):
+            raise SourceFailed(f"{where} columns by name, of which one is no text: {name!r}")
+        if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or not hasattr(values, "__iter__"):
+            kind = type(values).__name__
+            raise SourceFailed(f"{where} columns by name, of which {name!r} is {kind}, not a list or an array")
+        made.append(_column(name, values, where=where))
+        if len(made[-1]) != len(made[0]):
+            lengths = f"{made[0].name!r} has {len(made[0])} rows, {name!r} has {len(made[-1])}"
+            raise SourceFailed(f"{where} columns of different lengths: {lengths}")
+    return pl.DataFrame(made)
+
+
+def _column(name: str, values: Any, *, where: str) -> pl.Series:
+    """Make a column of a list or an array; whole numbers among others are numbers."""
+    try:
+        numbers = isinstance(values, list | tuple) and all(isinstance(one, int | float | None) for one in values)
+        if numbers and any(isinstance(one, float) for one in values):
+            values = [None if one is None else float(one) for one in values]
+        made = pl.Series(name, values)
+    except Exception as error:  # what holds the values may raise anything
+        raise SourceFailed(f"{where} columns by name, of which {name!r} cannot be read: {_kinds(values, error)}") from error
+    if made.dtype == pl.Object:
+        raise SourceFailed(f"{where} columns by name, of which {name!r} cannot be read: {_kinds(values)}")
+    return made
+
+
+def _kinds(values: Any, error: Exception | None = None) -> str:
+    kinds = sorted({type(value).__name__ for value in values if value is not None})
+    if len(kinds) > 1 or error is None:
+        return f"it holds values of types {', '.join(kinds)}; make it one type of number, text or time"
+    return f"{type(error).__name__}: {_brief(error)}"
 
 
 def _mixed(frame: nw.DataFrame[Any]) -> str:

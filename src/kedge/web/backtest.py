@@ -4,8 +4,7 @@ The figures are SVG with a title on each mark; the style sheets of the UI are in
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
-from math import log
+from math import ceil, log
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -16,7 +15,6 @@ from kedge.web import charts, curves, words
 from kedge.web.assets import HERE
 from kedge.web.charts import Frame
 from kedge.web.curves import Curves, Line, colour_of
-from kedge.web.year import ticks
 
 STYLES = ("tokens", "ground", "frame", "parts", "charts", "tracking")
 DRAWN = ("ledger", "best interval in hindsight", "oracle", "square-root interval", "risk")
@@ -98,19 +96,20 @@ FILTERS = {"costs_say": sentence, "costs_scale": scale_of, "costs_drawn": drawn}
 def decisions(made: Backtest, policies: Sequence[PolicyCost]) -> Markup:
     """Draw when each policy trained: a row each, a mark for each training."""
     height = ROW * len(policies) + 28
-    days = [(begin - made.begins[0]).total_seconds() / 86400 for begin in made.begins]
-    frame = Frame(left=LEFT, right=WIDTH - 16, top=8, bottom=height - 20, x=(0, max(days[-1], 1)), y=(0, len(policies)))
+    seconds = [(begin - made.begins[0]).total_seconds() for begin in made.begins]
+    named = "%d %b %H:%M" if seconds[-1] < 4 * 86400 else "%d %b %y"
+    frame = Frame(left=LEFT, right=WIDTH - 40, top=8, bottom=height - 20, x=(0, max(seconds[-1], 1)), y=(0, len(policies)))
     parts = []
     for place, one in enumerate(policies):
         y = 8 + ROW * place + ROW / 2
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{frame.right}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text class="name" x="{LEFT - 10}" y="{y + 4}" text-anchor="end">{escape(one.policy)}</text>')
         for at in one.trained:
-            x = frame.x((at - made.begins[0]).total_seconds() / 86400)
-            parts.append(f'<circle class="dot one" cx="{x:.1f}" cy="{y}" r="3"><title>{at:%Y-%m-%d}</title></circle>')
-    for day in ticks(0, days[-1], most=8):
-        text = f"{made.begins[0] + timedelta(days=day):%d %b %y}"
-        parts.append(f'<text class="tick" x="{frame.x(day):.1f}" y="{height - 4}" text-anchor="middle">{text}</text>')
+            x = frame.x((at - made.begins[0]).total_seconds())
+            parts.append(f'<circle class="dot one" cx="{x:.1f}" cy="{y}" r="3"><title>{words.utc(at)}</title></circle>')
+    for begin in made.begins[:: ceil(len(made.begins) / 8)]:
+        x = frame.x((begin - made.begins[0]).total_seconds())
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 4}" text-anchor="middle">{begin:{named}}</text>')
     box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     body = "".join(parts)
     return Markup(f'<svg class="chart decisions" {box} role="img" aria-label="When each policy trained">{body}</svg>')  # noqa: S704 - numbers, our own classes, and escaped text only

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from kedge.domain.durations import floor_to
 from kedge.web import words
 from kedge.web.charts import Frame, polylines, runs_of
 
@@ -51,6 +52,8 @@ class Year(NamedTuple):
 
 
 DAILY, LATE = 100, 10
+SHORTEST = 1 / 1440  # a minute, in days
+HOURLY = 3  # days up to which the axis names times of the day, where a point stands for less than a day
 WIDTHS = (("wide", 1320, 300), ("mid", 760, 290), ("narrow", 326, 270))
 
 
@@ -61,7 +64,7 @@ def figure(year: Year) -> Markup:
 
 def _drawn(year: Year, name: str, *, width: int, height: int) -> Markup:
     low, high = bounds(year.points)
-    days = max(1.0, year.points[-1].at + year.half)
+    days = max(SHORTEST, year.points[-1].at + year.half)
     frame = Frame(
         left=42, right=width - (16 if name == "narrow" else 118), top=26, bottom=height - 26, x=(0, days), y=(low, high)
     )
@@ -69,7 +72,9 @@ def _drawn(year: Year, name: str, *, width: int, height: int) -> Markup:
     body = "".join(
         (
             _grid(frame, low, high=high),
-            _days(frame, year.start, days=days, narrow=name == "narrow")
+            _hours(frame, year.start, days=days, narrow=name == "narrow")
+            if days < HOURLY and year.half < 0.5
+            else _days(frame, year.start, days=days, narrow=name == "narrow")
             if days <= DAILY
             else _months(frame, year.start, days=days, every=2 if name == "narrow" else 1),
             _band(frame, year.points),
@@ -115,6 +120,25 @@ def _grid(frame: Frame, low: float, *, high: float) -> str:
         f'<text x="{frame.left - 8}" y="{frame.y(value) + 4:.1f}" text-anchor="end">{words.fixed(value, places)}</text>'
         for value in values
     )
+
+
+def _hours(frame: Frame, start: datetime, *, days: float, narrow: bool) -> str:
+    """Name some times of the day, and the day at midnight, where there are too few days to name."""
+    most, minutes = (3 if narrow else 8), 1440 * days
+    step = next(
+        size for size in (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440) if minutes / size <= most or size == 1440
+    )
+    parts = [f'<line class="axis" x1="{frame.left}" x2="{frame.right}" y1="{frame.bottom}" y2="{frame.bottom}"/>']
+    at = floor_to(start, timedelta(minutes=step))
+    while (day := (at - start) / timedelta(days=1)) <= days:
+        x = frame.x(day)
+        if x >= frame.left:
+            parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.bottom}" y2="{frame.bottom + 4}"/>')
+            if x < frame.right - 30:
+                text = f"{at.day} {at:%b}" if at.hour == at.minute == 0 else f"{at:%H:%M}"
+                parts.append(f'<text x="{x + 3:.1f}" y="{frame.bottom + 17}">{text}</text>')
+        at += timedelta(minutes=step)
+    return "".join(parts)
 
 
 def _days(frame: Frame, start: datetime, *, days: float, narrow: bool) -> str:

@@ -72,7 +72,7 @@ def test_versions_by_name_and_frames_of_pandas_and_arrow(here) -> None:
     with pytest.raises(SourceFailed, match="current frame"):
         kedge.monitoring.compare(OLD, pandas.DataFrame([[1, 2]], columns=["a", "a"]))
     with pytest.raises(SourceFailed, match="current frame"):
-        kedge.monitoring.compare(OLD, {"a": [1, 2]})
+        kedge.monitoring.compare(OLD, [{"a": 1}])
 
 
 def test_more_rows_than_are_measured_are_sampled_evenly_and_that_is_said(here) -> None:
@@ -114,3 +114,42 @@ def test_a_path_is_a_file_too(here) -> None:
     assert kedge.monitoring.profile(here / "old.parquet").rows == 400
     with pytest.raises(RequestInvalid, match=r"notes\.txt is no Parquet or CSV file"):
         kedge.monitoring.profile(here / "notes.txt")
+
+
+def test_what_people_bring_is_compared(here) -> None:
+    columns = OLD.to_dict(as_series=False)
+    for brought in (columns, {"a": OLD["a"].to_numpy(), "k": columns["k"]}, OLD.to_arrow().to_batches()[0], OLD.lazy()):
+        assert not kedge.monitoring.compare("old.parquet", brought).moved
+        assert kedge.monitoring.compare(brought, NEW).moved
+
+
+@pytest.mark.parametrize("with_store", [False, True])
+def test_a_file_that_is_no_table_is_said_to_be_one(here, with_store) -> None:
+    if with_store:
+        kedge.data.commit(OLD, "known")
+    (here / "notes.txt").write_text("no table")
+    said = r"notes.txt is a file, and no table that can be read: those end with \.parquet, \.csv, "
+    for sides in (("notes.txt", "old.parquet"), ("old.parquet", "notes.txt")):
+        with pytest.raises(RequestInvalid, match=said):
+            run(*sides)
+        with pytest.raises(RequestInvalid, match=said):
+            kedge.monitoring.compare(*sides)
+    with pytest.raises(RequestInvalid, match=said):
+        kedge.data.profile("notes.txt")
+    with pytest.raises(NotFound, match="there is no dataset 'other'" if with_store else "there is no store"):
+        run("other", "old.parquet")
+
+
+def test_a_dataset_may_bear_the_name_of_a_file(here) -> None:
+    kedge.data.commit(OLD, "people")
+    (here / "people").write_text("no table")
+    assert "none of 2 columns moved" in run("people", "old.parquet")
+
+
+def test_files_are_those_of_the_folder_where_one_stands(here, monkeypatch) -> None:
+    (here / "kedge.toml").write_text('[project]\nname = "mine"\n')
+    (here / "below").mkdir()
+    NEW.write_parquet(here / "below/old.parquet")
+    monkeypatch.chdir(here / "below")
+    assert "2 of 2 columns moved" in run("../old.parquet", "old.parquet")
+    assert kedge.data.profile("old.parquet").columns[0].name == "a"

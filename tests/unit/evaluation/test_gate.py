@@ -114,7 +114,7 @@ def test_a_small_but_sure_loss_is_refused_and_an_equal_or_better_candidate_passe
 def test_fewer_than_seven_days_that_the_champion_has_not_seen_hold():
     verdict = gate(evidence(TRUTH, champion(TRUTH, unseen=BLOCKS < 6)), Check(not_worse_than="champion"))
     assert verdict.outcome is Outcome.HELD
-    assert "only 6 days" in verdict.reasons[0]
+    assert "only 6 days have labels" in verdict.reasons[0]
 
 
 def test_a_champion_that_cannot_answer_holds():

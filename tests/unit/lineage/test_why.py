@@ -9,6 +9,7 @@ from kedge.domain.evaluation import Finding, Outcome, Verdict
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_bytes, digest_of
 from kedge.domain.lineage import Node, NodeKind
+from kedge.domain.monitoring import COPIED
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import NotFound, StoreBroken
 from kedge.lineage.made import approver_link, code_link, environment_link, run_link, verdict_link
@@ -163,6 +164,11 @@ def test_a_shadow_answers_nobody(house) -> None:
     house.answer(revision=3, versions=[1, 1, 1], batches=[(1, [0, 1, 2])])
     assert "challenger 2 only ran in its shadow" in house.link("route", 1).summary
     assert house.link("route", 1).verified is True
+    assert "shadow answer of version 2" not in house.link("answer", 1).facts
+    before = house.link("answer", 1).digest
+    house.answer(revision=3, versions=[1, 1, 1], shadow={2: [0.1, 0.2, 0.3]}, variant=COPIED)
+    link = house.link("answer", 1)
+    assert (link.facts["shadow answer of version 2"], link.digest) == (0.2, before)
 
 
 def test_a_revision_that_is_not_there(house) -> None:

@@ -9,7 +9,7 @@ from tests.unit.storage.answers import START, answered
 
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import PredictionId
-from kedge.domain.monitoring import TruthBatch
+from kedge.domain.monitoring import COPIED, TruthBatch
 from kedge.domain.predictions import PredictionRules, hashed
 from kedge.domain.records import decode_batch, encode_batch, encode_truth
 from kedge.domain.rollout import Apart, Deployment, Move, RolloutLook, ShadowCompared
@@ -277,3 +277,27 @@ def test_an_archive_belongs_to_one_store(tmp_path):
     (tmp_path / "bucket" / "predictions" / "owner.json").write_text("{")
     with pytest.raises(StoreBroken, match="cannot be read"):
         LogFolder(tmp_path / "second" / "predictions", PredictionRows(), rules=rules).archive.stored()
+
+
+def test_a_shadows_answers_stand_beside_the_prediction_compacted_or_not_and_are_erased_with_it(world):
+    first = answered(6, versions=[3, 3])
+    again = msgspec.structs.replace(first, variant=COPIED, shadow={5: [0.1, 0.2]}, errors={1: "boom"})
+    world.answer(first)
+    world.answer(again, again)
+    asked = {
+        "since": first.at,
+        "until": first.at + timedelta(seconds=1),
+        "columns": ("id", "shadow_5", "error", "asked_variant"),
+    }
+    told = [("r-6.0", 0.1, None, None), ("r-6.1", 0.2, "boom", None)]
+    assert world.log.select(PredictionQuery(**asked)).rows() == told
+    world.log.compact(PredictionRules())
+    assert world.log.select(PredictionQuery(**asked)).rows() == told
+    folder = world.folder / "predictions" / "compacted"
+    flights = pl.read_parquet(folder / "flights" / "*.parquet", glob=True)
+    assert flights["id"].is_unique().all(), "a model's files have each prediction once"
+    assert pl.read_parquet(folder / "_shadows" / "flights" / "*.parquet")["shadow_5"].to_list() == [0.1, 0.2] * 2
+    assert world.log.erase("e6-1", actor="ada", reason="asked for").predictions == 1
+    assert world.log.select(PredictionQuery(**asked)).rows() == told[:1]
+    left = [decode_batch(payload) for _, payload in world.predictions.journal("r").scan()]
+    assert [len(one.versions) for one in left if one.request == "r-6"] == [1, 1, 1]

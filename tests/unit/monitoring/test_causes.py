@@ -14,13 +14,13 @@ from kedge.domain.monitoring import Drift
 from kedge.domain.registry import Signature
 from kedge.errors import NotFound
 from kedge.evaluation.metrics import log_losses
-from kedge.monitoring import room as room_module
 from kedge.monitoring.answer_log import AnswerLog
 from kedge.monitoring.causes.asked import Explaining
 from kedge.monitoring.causes.explain import LabelledRows, causes_of, features_of, since_window
 from kedge.monitoring.causes.items import items_of
 from kedge.monitoring.causes.search import stray_of
 from kedge.monitoring.quality.at_gate import AtGate
+from kedge.monitoring.references import References
 from kedge.rollout.forgetting import TrialRows
 from kedge.storage.log_folder import LogFolder
 from kedge.storage.prediction_rows import PredictionRows
@@ -188,10 +188,10 @@ def test_since_is_the_start_of_the_last_stretch() -> None:
 
 
 def hurt_world(monkeypatch) -> World:
-    monkeypatch.setattr(room_module.Monitoring, "_candidate", lambda self, version: object())
+    monkeypatch.setattr(References, "_candidate", lambda self, version: object())
     world = World()
     world.release(1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame(days=60, rows=400))
+    world.references().take(world.spec, world.registry.versions[1], frame(days=60, rows=400))
     return world
 
 
@@ -248,7 +248,7 @@ def test_a_window_is_explained_on_demand_from_the_log(monkeypatch, tmp_path) -> 
         secret=lambda: b"k",
         clock=world.clock,
     )
-    asked = Explaining(answers=log, monitoring=world.monitoring(), registry=world.registry, watches=world.meta.watches)
+    asked = Explaining(answers=log, references=world.references(), registry=world.registry, watches=world.meta.watches)
     found = asked.explain(world.spec, windows=4)
     assert (found.rows, found.version) == (800, 1)
     assert any("carrier=AA" in one.slice for one in found.slices)
@@ -264,7 +264,7 @@ def test_a_window_is_explained_on_demand_from_the_log(monkeypatch, tmp_path) -> 
 
 def test_the_gate_teaches_what_features_are_worth(monkeypatch) -> None:
     world = hurt_world(monkeypatch)
-    learnt = world.monitoring().at_gate(world.spec.name, 1)
+    learnt = world.references().at_gate(world.spec.name, 1)
     assert learnt.worth["x"] > 0.01
     assert learnt.worth["carrier"] == 0.0  # the line reads x alone
     matrix, losses = learnt.sample()

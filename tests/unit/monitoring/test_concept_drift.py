@@ -8,19 +8,19 @@ from tests.unit.monitoring.world import DAY, SPEC, START, World, frame, line
 
 from kedge.domain.alerting import AlertKind
 from kedge.domain.ids import PredictionId
-from kedge.monitoring import room as room_module
 from kedge.monitoring.quality.at_gate import Bias
 from kedge.monitoring.quality.concept import BETS, BiasDays, add_biases, evidence_of, since_when, tolerance_of
+from kedge.monitoring.references import References
 
 HOURS, ROWS = 4, 60
 
 
 @pytest.fixture
 def world(monkeypatch) -> World:
-    monkeypatch.setattr(room_module.Monitoring, "_candidate", lambda self, version: object())
+    monkeypatch.setattr(References, "_candidate", lambda self, version: object())
     made = World()
     made.release(1)
-    made.monitoring().take_reference(made.spec, made.registry.versions[1], frame(days=60, rows=400))
+    made.references().take(made.spec, made.registry.versions[1], frame(days=60, rows=400))
     return made
 
 
@@ -198,7 +198,7 @@ def test_a_process_that_starts_again_comes_to_the_same_quality(world) -> None:
     def played(*, fresh: bool) -> list:
         made = World()
         made.release(1)
-        made.monitoring().take_reference(made.spec, made.registry.versions[1], frame(days=60, rows=400))
+        made.references().take(made.spec, made.registry.versions[1], frame(days=60, rows=400))
         monitoring, seen = made.monitoring(), []
         for day in range(24):
             play(made, day, truth=lambda x, day=day: np.clip(line(0, x) + (0.3 if day >= 8 else 0), 0, 1))

@@ -384,6 +384,6 @@ def test_intersections_are_crossed_once() -> None:
 
 def test_the_reference_does_not_matter_to_groups() -> None:
     world = watching("carrier")
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     world.serve(0)
     assert {one.group for one in world.measure(0).fairness.window} == {"AA", "UA"}

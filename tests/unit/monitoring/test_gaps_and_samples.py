@@ -14,7 +14,7 @@ from kedge.domain.rows import taken
 def world() -> World:
     made = World()
     made.release(1)
-    made.monitoring().take_reference(made.spec, made.registry.versions[1], frame())
+    made.references().take(made.spec, made.registry.versions[1], frame())
     return made
 
 

@@ -9,9 +9,10 @@ import pytest
 from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, World, frame, line, with_rules
 
 from kedge.domain.alert_life import AlertMove
-from kedge.domain.alerting import AlertKind
+from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
+from kedge.domain.monitoring import COPIED, Health
 from kedge.domain.project import DataRules
 from kedge.domain.records import decode_batch, decode_truth, encode_batch, encode_truth
 from kedge.domain.rollout import Strategy
@@ -28,7 +29,7 @@ def world() -> World:
 def released() -> World:
     made = World()
     made.release(1)
-    made.monitoring().take_reference(made.spec, made.registry.versions[1], frame())
+    made.references().take(made.spec, made.registry.versions[1], frame())
     return made
 
 
@@ -66,9 +67,12 @@ def test_a_shadow_that_is_slow_does_not_make_the_champion_slow(world) -> None:
     assert [seen.latency_seconds for seen in world.measure(0).versions] == [3.0, 8.0]
 
 
-def test_answers_in_shadow_count_for_their_version(world) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_answers_in_shadow_count_for_their_version(world, later) -> None:
     world.release(2, champion=1)
-    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4})
+    if later:
+        world.ask("a", START, outputs=[0.5] * 4)
+    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4}, variant=COPIED if later else "")
     world.truth([PredictionId(f"flights-a.{row}") for row in range(4)], [1.0] * 4, START + DAY)
     health = world.measure(0)
     assert [(seen.version, seen.rows) for seen in health.versions] == [(1, 4), (2, 4)]
@@ -101,13 +105,18 @@ def test_blocks_begin_with_the_rollout_and_are_cut_by_the_day_of_the_answer(worl
     assert world.measure(6).blocks == ()
 
 
+def known(health: Health, *names: str) -> dict[str, float]:
+    assert health.quality is not None
+    return {name: health.quality.known[name].value for name in names if name in health.quality.known}
+
+
 def test_loss_and_metrics_are_those_of_the_labels_that_arrived(world) -> None:
     world.ask("a", START, outputs=[0.8, 0.4, 0.6, 0.1])
     world.truth([PredictionId(f"flights-a.{row}") for row in range(4)], [1.0, 0.0, 0.0, 0.0], START + DAY)
     health = world.measure(0)
     assert health.labels == 4
     assert health.loss == pytest.approx(-np.log([0.8, 0.6, 0.4, 0.9]).mean())
-    assert health.metrics == pytest.approx(
+    assert known(health, "log_loss", "brier", "roc_auc") == pytest.approx(
         {"log_loss": health.loss, "brier": (0.04 + 0.16 + 0.36 + 0.01) / 4, "roc_auc": 1.0}
     )
 
@@ -115,7 +124,7 @@ def test_loss_and_metrics_are_those_of_the_labels_that_arrived(world) -> None:
 def test_labels_of_one_class_leave_out_what_they_do_not_define(world) -> None:
     world.ask("a", START)
     world.truth([PredictionId("flights-a.0")], [1.0], START + DAY)
-    assert set(world.measure(0).metrics) == {"log_loss", "brier"}
+    assert known(world.measure(0), "log_loss", "brier", "roc_auc").keys() == {"log_loss", "brier"}
 
 
 def test_labels_are_counted_when_they_are_known_and_fresh_ones_apart(world) -> None:
@@ -144,7 +153,8 @@ def test_regression_takes_any_finite_fact() -> None:
     world.truth([PredictionId(f"flights-a.{row}") for row in range(3)], [1.5, float("inf"), -3.0], START + DAY)
     health = world.measure(0)
     assert (health.labels, health.join.invalid_labels) == (2, 1)
-    assert health.metrics == pytest.approx({"squared_error": (0.25 + 36) / 2, "absolute_error": 3.25})
+    found = known(health, "squared_error", "absolute_error")
+    assert found == pytest.approx({"squared_error": (0.25 + 36) / 2, "absolute_error": 3.25})
 
 
 # ---- steps ----
@@ -155,7 +165,7 @@ def test_a_closed_step_compares_the_champion_with_the_retired_one_on_rows_neithe
     for day in range(21):
         if day == 9:
             two = world.release(2, at=START + 9 * DAY)
-            world.monitoring().take_reference(world.spec, two, frame(START + 9 * DAY))
+            world.references().take(world.spec, two, frame(START + 9 * DAY))
         world.serve(day, requests=6)
         if day:
             world.tell(day - 1, requests=6, known=START + (day + 1) * DAY)
@@ -236,29 +246,44 @@ def test_after_a_roll_back_the_newer_version_is_not_scored(world) -> None:
 
 
 def test_an_empty_window_is_measured_and_a_silence_told_once(world) -> None:
-    world.serve(0)
-    assert world.measure(0).alerts == ()
-    first, second = world.measure(1), world.measure(2)
+    for day in range(7):
+        world.serve(day, requests=2)
+        assert world.measure(day).alerts == ()
+    first, second = world.measure(7), world.measure(8)
     assert (first.rows, first.loss, first.notes[0]) == (0, None, "no predictions in this window")
     assert [(alert.kind, alert.subject) for alert in first.alerts] == [(AlertKind.SILENCE, "predictions")]
+    assert first.alerts[0].message.startswith("no predictions for 1 window, longer than is usual here; the last window")
     assert second.alerts == ()
+    assert first.standing == second.standing == (alert_id(MODEL, AlertKind.SILENCE, subject="predictions"),)
     assert first.drift
     assert all(not one.distances and not one.alarm for one in first.drift)
-    world.serve(3)
-    assert world.measure(3).alerts == ()
-    assert [world.measure(day).alerts for day in (4, 5)] == [(), ()]  # as long as that it has been quiet before
-    assert [alert.kind for alert in world.measure(6).alerts] == [AlertKind.SILENCE]
-    assert [alert.kind for alert in world.raised] == [AlertKind.SILENCE] * 2
+    world.serve(9)
+    assert (world.measure(9).alerts, world.measure(9).standing) == ((), ())
+
+
+def test_a_silence_that_is_usual_is_no_alert_and_stands_for_none(world) -> None:
+    for day in range(28):
+        if day % 7 < 5:
+            world.serve(day, requests=2)
+        health = world.measure(day)
+        assert (health.alerts, health.standing) == ((), ())
+
+
+def test_a_declared_silence_is_told_when_it_is_reached(world) -> None:
+    world.spec = with_rules(world.spec, silence={"predictions": "2d"})
+    world.serve(0, requests=2)
+    told = [[alert.message[:65] for alert in world.measure(day).alerts] for day in range(4)]
+    assert told == [[], [], ["no predictions for 2 windows, as long as monitoring.silence allows"[:65]], []]
 
 
 def test_labels_that_stop_are_a_silence_too(world) -> None:
     told = []
-    for day in range(10):
+    for day in range(20):
         world.serve(day, requests=2)
-        if day in (1, 2, 4, 5):
+        if 1 <= day < 15 and day not in (3, 10):
             world.tell(day - 1, requests=2, known=START + (day + 1) * DAY)
         told += [(day, alert.subject) for alert in world.measure(day).alerts]
-    assert told == [(8, "labels")]  # one quiet day has been seen; the third in a row is told
+    assert told == [(17, "labels")]  # one quiet day is usual; the third in a row is told
 
 
 def test_before_anything_came_nothing_is_silent(world) -> None:
@@ -317,7 +342,7 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
     for day in range(12):
         if day == 8:
             two = world.release(2, at=START + 8 * DAY)
-            world.monitoring().take_reference(world.spec, two, frame(START + 8 * DAY))
+            world.references().take(world.spec, two, frame(START + 8 * DAY))
         world.serve(day, rows=40, columns=moved if day >= 2 else None)
         health = world.measure(day)
         told += [(day, alert.kind, alert.subject) for alert in health.alerts]
@@ -335,15 +360,15 @@ def test_drift_is_told_once_per_episode_and_detectors_start_again_with_a_new_cha
 def test_a_declared_tolerance_is_taken_as_it_is() -> None:
     world = World(spec=with_rules(SPEC, tolerance=0.3))
     world.release(1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
-    assert set(world.monitoring().reference(MODEL, 1).tolerances["x"]) == {0.3}
+    world.references().take(world.spec, world.registry.versions[1], frame())
+    assert set(world.references().find(MODEL, 1).tolerances["x"]) == {0.3}
 
 
 def test_a_reference_is_taken_once(world) -> None:
-    first = world.monitoring().reference(MODEL, 1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame(seed=9))
-    assert world.monitoring().reference(MODEL, 1) == first
-    assert world.monitoring().reference(MODEL, 7) is None
+    first = world.references().find(MODEL, 1)
+    world.references().take(world.spec, world.registry.versions[1], frame(seed=9))
+    assert world.references().find(MODEL, 1) == first
+    assert world.references().find(MODEL, 7) is None
 
 
 def test_the_newest_profile_is_at_hand(world) -> None:
@@ -353,17 +378,16 @@ def test_the_newest_profile_is_at_hand(world) -> None:
     profile = world.monitoring().newest_profile(MODEL)
     assert [column.name for column in profile.columns] == ["x", "carrier"]
     assert profile.rows == 96
-    assert profile.columns[0].edges == world.monitoring().reference(MODEL, 1).profile.columns[0].edges
+    assert profile.columns[0].edges == world.references().find(MODEL, 1).profile.columns[0].edges
 
 
 def accepting(world: World, upper: float) -> None:
     """Let version 1 have an accepted loss, as if its gate's candidate were at hand."""
-    monitoring = world.monitoring()
+    references = world.references()
     reference = msgspec.structs.replace(
-        monitoring.reference(MODEL, 1), accepted=Accepted(mean=upper, upper=upper, bound=4.6, days=7)
+        references.find(MODEL, 1), accepted=Accepted(mean=upper, upper=upper, bound=4.6, days=7)
     )
-    digest = world.blobs.put(msgspec.msgpack.encode(reference))
-    world.meta.notes.put(f"monitoring:{MODEL}:reference:1", digest.encode())
+    references.point(MODEL, 1, to=references.write(reference))
 
 
 def test_a_risen_loss_is_told_once(world) -> None:
@@ -391,6 +415,7 @@ def test_risk_counts_the_champions_rows_only(world) -> None:
 
 
 def test_what_people_are_to_be_told_is_written_once_with_the_window(world) -> None:
+    world.spec = with_rules(world.spec, silence="1d")
     world.serve(0)
     world.measure(0)
 

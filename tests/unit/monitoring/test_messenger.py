@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy
+from sqlalchemy import Connection, Engine
 
 from kedge.domain.alert_life import AlertMove, AlertState, looked
 from kedge.domain.alerting import Alert, AlertKind, AlertSeverity
-from kedge.domain.channels import AlertRules, ChannelKind, ChannelRules, DeliveryState, Message
+from kedge.domain.channels import AlertDelivery, AlertRules, ChannelKind, ChannelRules, DeliveryState, Message
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
-from kedge.errors import ConfigError, Conflict, NotFound, NotTold, RequestInvalid
+from kedge.errors import ConfigError, Conflict, NotFound, NotTold, RequestInvalid, StoreBroken
 from kedge.monitoring.telling.desk import AlertDesk
 from kedge.monitoring.telling.messenger import LEASE, Messenger, quiet_until, retry_after
 from kedge.storage.sql import open_store
@@ -365,6 +368,62 @@ def test_who_has_no_lease_sends_nothing() -> None:
     assert telling.meta.runs.claim(LEASE, "another", now=START, seconds=60)
     assert telling.tick() == []
     assert telling.tick(timedelta(seconds=61)) == [DeliveryState.SENT]
+
+
+def test_a_delivery_costs_one_commit() -> None:
+    telling = Telling()
+    for number in range(20):
+        telling.fire(AlertKind.BUSINESS, f"metric {number}")
+    began: list[bool] = []
+
+    def note(connection: Connection) -> None:
+        began.append(bool(connection.get_execution_options().get("writes")))
+
+    sqlalchemy.event.listen(Engine, "begin", note)
+    try:
+        assert telling.tick() == [DeliveryState.SENT] * 20
+    finally:
+        sqlalchemy.event.remove(Engine, "begin", note)
+    assert sum(began) == 20 + 4, "the lease, the deliveries made, 20 taken, the last one ended, the lease given back"
+
+
+def test_an_end_is_written_even_where_the_next_one_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    telling = Telling()
+    first, _ = telling.fire(AlertKind.BUSINESS, "a"), telling.fire(AlertKind.BUSINESS, "b")
+    take = telling.meta.alerts.take
+
+    def broken(one: AlertDelivery, owner: str, **more: Any) -> AlertDelivery | None:
+        if one.alert != first:
+            raise StoreBroken("gone")
+        return take(one, owner, **more)
+
+    monkeypatch.setattr(telling.meta.alerts, "take", broken)
+    with pytest.raises(StoreBroken):
+        telling.tick()
+    assert telling.meta.alerts.deliveries(first)[0].state is DeliveryState.SENT
+
+
+def test_what_began_and_ended_between_two_ticks_is_told_in_order() -> None:
+    telling = Telling(first={"ops": WEBHOOK, "chat": SLACK})
+    telling.desk.resolve(telling.fire(), **BY)
+    assert telling.tick() == [DeliveryState.SENT] * 4
+    assert telling.ops.moves == telling.receivers["chat"].moves == [AlertMove.RAISED, AlertMove.RESOLVED]
+
+
+def test_a_sender_that_is_slow_renews_its_lease_and_stops_where_another_has_it() -> None:
+    telling = Telling()
+    for number in range(3):
+        telling.fire(AlertKind.BUSINESS, f"metric {number}")
+    send = telling.ops.send
+
+    def slowly(message: Message) -> str:
+        telling.time += timedelta(seconds=61)
+        assert telling.meta.runs.claim(LEASE, "another", now=telling.time, seconds=60)
+        return send(message)
+
+    telling.ops.send = slowly  # type: ignore[method-assign]
+    assert telling.tick() == [DeliveryState.SENT]
+    assert telling.meta.alerts.counts().deliveries == {("ops", "sent"): 1, ("ops", "waiting"): 2}
 
 
 def test_a_delivery_of_a_process_that_died_is_sent_when_its_time_is_up() -> None:

@@ -19,7 +19,7 @@ from kedge.monitoring.state import decode_state, encode_state
 def world_of(**rules) -> World:
     made = World(spec=with_rules(SPEC, **rules))
     made.release(1)
-    made.monitoring().take_reference(made.spec, made.registry.versions[1], frame())
+    made.references().take(made.spec, made.registry.versions[1], frame())
     return made
 
 

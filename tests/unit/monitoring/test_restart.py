@@ -5,6 +5,7 @@ from tests.unit.memory_journal import MemoryJournal
 from tests.unit.monitoring.world import DAY, START, World, frame
 
 from kedge.domain.ids import PredictionId
+from kedge.domain.monitoring import COPIED
 from kedge.ports import Position
 
 
@@ -12,11 +13,15 @@ def play(world: World, day: int) -> None:
     """One day with everything odd in it: labels before predictions, late ones, repeated and contradicting ones."""
     if day == 9:
         two = world.release(2, at=START + 9 * DAY)
-        world.monitoring().take_reference(world.spec, two, frame(START + 9 * DAY, seed=2))
+        world.references().take(world.spec, two, frame(START + 9 * DAY, seed=2))
     if day == 5:  # a label that comes before its prediction, and one that comes for nothing
         early = [PredictionId("flights-6-3.1"), PredictionId("flights-nothing.0"), PredictionId("odd")]
         world.truth(early, [1.0, 1.0, 1.0], START + 6 * DAY)
     world.serve(day, requests=6)
+    if day >= 11:  # what a shadow answers, a record later; one is a day late, one is about nothing
+        for name in (f"{day}-1", f"{day}-1", f"{day - 1}-2", f"{day}-nothing"):
+            at = START + int(name.partition("-")[0]) * DAY
+            world.ask(name, at, versions=[2] * 4, shadow={1: [0.25 + day / 100] * 4}, variant=COPIED)
     if day == 4:
         world.serve(4, requests=2)  # the same requests again, after a killed client
     if day == 7:  # late records, for days whose windows were measured
@@ -57,7 +62,7 @@ def run(fresh, journal=MemoryJournal) -> list:
     world = World(predictions=journal(), truths=journal())
     world.release(1)
     monitoring = world.monitoring()
-    monitoring.take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     seen = []
     for day in range(30):
         play(world, day)
@@ -88,7 +93,7 @@ def test_oddities_are_counted_once() -> None:
 def test_a_window_measured_twice_is_measured_once() -> None:
     world = World()
     world.release(1)
-    world.monitoring().take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     world.serve(0)
     first = world.measure(0)
     world.serve(1)
@@ -100,7 +105,7 @@ def test_a_measurement_that_fails_halfway_leaves_nothing_behind(monkeypatch) -> 
     world = World()
     world.release(1)
     monitoring = world.monitoring()
-    monitoring.take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     whole = run(lambda day: False)
     for day in range(9):
         play(world, day)

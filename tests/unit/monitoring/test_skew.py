@@ -46,7 +46,7 @@ def run(joined: Joined, days: int, *, answer=lambda x: line(1, x)) -> list:
     world.release(1)
     monitoring = world.monitoring()
     monitoring._parity = lambda: joined
-    monitoring.take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     seen = []
     for day in range(days):
         for hour in range(4):
@@ -99,7 +99,7 @@ def test_calm_is_seen_in_samples_and_not_taken_for_granted() -> None:
     world.release(1)
     monitoring = world.monitoring()
     monitoring._parity = lambda: joined
-    monitoring.take_reference(world.spec, world.registry.versions[1], frame())
+    world.references().take(world.spec, world.registry.versions[1], frame())
     seen = []
     for day in range(20):
         joined.wrong = day < 3

@@ -10,7 +10,7 @@ from tests.unit.evaluation.toys import spec
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import PredictionBatch
 from kedge.domain.records import decode_answers, encode_batch
-from kedge.domain.rollout import Deployment, RolloutRules, group_of
+from kedge.domain.rollout import Deployment, RolloutRules, Strategy, group_of
 from kedge.errors import RequestInvalid
 from kedge.evaluation.value import value_rows
 from kedge.monitoring.quality.losses import losses_of
@@ -74,6 +74,13 @@ def test_a_shadows_copies_count_for_their_version():
     state = summed(labelled("r", versions=(1, 1), shadow={2: [0.5, float("nan")]}))
     rows = {(one.version, one.group): one.rows for one in state.groups if not one.slice}
     assert rows == {(1, group_of("r-a")): 1, (1, group_of("r-b")): 1, (2, group_of("r-a")): 1}
+
+
+def test_in_a_shadow_only_pairs_are_compared():
+    shadow = msgspec.structs.replace(TRIAL, strategy=Strategy.SHADOW)
+    both, one = labelled("r", versions=(1, 1), shadow={2: [0.5, 0.4]}), labelled("left-out", versions=(1, 1))
+    rows = [(one.version, one.group, one.rows) for one in summed(both, one, trial=shadow).groups if not one.slice]
+    assert rows == [(version, group_of(entity), 1) for entity in ("r-a", "r-b") for version in (1, 2)]
 
 
 def test_testers_and_rows_from_before_the_trial_do_not_count_and_without_a_trial_nothing_is_kept():

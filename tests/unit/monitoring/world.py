@@ -18,6 +18,7 @@ from kedge.domain.registry import ModelVersion, Signature
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.errors import NotFound
 from kedge.features.frame import TrainingFrame
+from kedge.monitoring.references import References
 from kedge.monitoring.room import Monitoring
 from kedge.storage.sql.store import open_store
 
@@ -173,10 +174,19 @@ class World:
             registry=self.registry,
             deployments=self.meta.deployments,
             runs=NoRuns(),
+            references=self.references(),
+            clock=self.clock,
+            planes=self.planes,
+        )
+
+    def references(self) -> References:
+        return References(
+            evaluation=self.evaluation,
+            runs=NoRuns(),
+            watches=self.meta.watches,
             blobs=self.blobs,
             notes=self.meta.notes,
             clock=self.clock,
-            planes=self.planes,
         )
 
     @property

@@ -198,6 +198,9 @@ def test_every_policy_is_walked_and_priced() -> None:
     assert costs["ledger"].low <= costs["ledger"].difference <= costs["ledger"].high
     assert costs["ledger"].worst_group.name == "site=a"
     assert costs["never"].worst_step.name == f"{begins[-1]:%Y-%m-%d}"
+    short = [START + step * WEEK / 2016 for step in range(24)]
+    within = {one.policy: one for one in compare(whole, terms, against="never", begins=short)}
+    assert within["never"].worst_step.name == f"{short[-1]:%Y-%m-%d %H:%M}"
     assert costs["never"].by_step[-1] == pytest.approx(1.0)
     with pytest.raises(ConfigError, match="'monthly' is not among the policies"):
         compare(whole, terms, against="monthly", begins=begins)

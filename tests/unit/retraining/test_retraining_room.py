@@ -532,6 +532,8 @@ def test_where_retraining_stands_is_said_in_words() -> None:
     assert found.words.startswith("regret 35.0 of 4000.0, the price of a retraining; retrains in about 95 days")
     assert "every 15.1 steps would be best; 0 % of that slope is measured here, the rest is the prior of 1 %" in found.words
     assert found.days_left == pytest.approx(95, abs=0.5)
+    quick = standing(spec_of("ledger", step="5min"), made.meta.ledgers.list(MODEL))
+    assert "retrains in about 68 minutes at this rate" in quick.words
     assert (found.course, len(found.decisions)) == ((35.0,), 1)
     by_hand = spec_of("manual")
     assert standing(by_hand, found.decisions).days_left is None

@@ -12,7 +12,7 @@ from tests.unit.rollout.health import START
 from tests.unit.rollout.test_rollout_room import MODEL, Killed, Ports, World
 
 from kedge.domain.alerting import AlertKind
-from kedge.domain.monitoring import PredictionBatch
+from kedge.domain.monitoring import COPIED, PredictionBatch
 from kedge.domain.records import decode_batch, encode_batch
 from kedge.domain.rollout import Move, RolloutRules, Strategy, TrialQuestion, takes_challenger
 from kedge.domain.rows import taken
@@ -36,6 +36,7 @@ class Traffic:
 
     def __init__(self, score=better, **rules):
         self.world, self.log, self.score, self.sent = World(), MemoryJournal(), score, 0
+        self.later = []
         self.rng = np.random.default_rng(5)
         self.world.start(1)
         self.world.rollout.deploy(self.world.versions[2], rules=RolloutRules(**rules), **BY)
@@ -54,10 +55,11 @@ class Traffic:
             clock=world.clock,
         )
 
-    def ask(self, requests=100, rows=1, seconds=0.01, variant="", entities=None, shift=False, slow=None):
-        """Send requests as the data plane answers and logs them."""
+    def ask(self, requests=100, rows=1, seconds=0.01, variant="", entities=None, shift=False, slow=None, copied=None):
+        """Send requests as the data plane answers and logs them; of those of a shadow the first `copied` are answered
+        twice, in records of their own. None: in that of the answer, as a rehearsal does."""
         deployment = self.world.now
-        for _ in range(requests):
+        for place in range(requests):
             name = f"r{self.sent}"
             self.sent += 1
             x = self.rng.random(rows)
@@ -84,7 +86,18 @@ class Traffic:
                 seconds=slow(found.versions) if slow else {"predict": seconds},
                 variant=variant,
             )
-            self.log.append(encode_batch(batch))
+            if copied is None:
+                self.log.append(encode_batch(batch))
+                continue
+            self.log.append(encode_batch(msgspec.structs.replace(batch, shadow={}, errors={})))
+            if place < copied:
+                self.later.append(encode_batch(msgspec.structs.replace(batch, variant=COPIED)))
+
+    def catch_up(self):
+        """Log what the shadow answered."""
+        for payload in self.later:
+            self.log.append(payload)
+        self.later.clear()
 
     def look(self, after=10.0):
         self.world.clock.time += after * SECOND
@@ -227,6 +240,40 @@ def test_a_shadow_is_compared_row_by_row():
     strict.ask(100, rows=4)
     assert "it decides otherwise on" in strict.look().reason
     assert strict.world.now.challenger is None
+
+
+def test_a_shadow_that_answers_later_and_not_all_is_compared_by_what_both_answered():
+    def other(version, rows):
+        x = np.asarray(rows["x"])
+        return x if version == 1 else np.where(x > 0.9, 0.1, x)
+
+    looks = []
+    for copied in (None, 60):
+        traffic = Traffic(other, strategy=Strategy.SHADOW, slices=("carrier",), min_group=50)
+        traffic.ask(60, rows=4, copied=copied)
+        traffic.ask(0 if copied is None else 40, rows=4, copied=0)
+        first = traffic.look()
+        traffic.catch_up()
+        traffic.catch_up()
+        traffic.open()
+        looks.append(traffic.look())
+    assert (first.comparison.rows, first.comparison.pairs, first.champion_rows) == (400, 0, 0)
+    assert "has had no traffic" in first.reason, "nothing was compared yet"
+    inline, later = looks
+    assert (inline.comparison.rows, later.comparison.rows, later.comparison.pairs) == (240, 400, 240)
+    same = {"looked_at": inline.looked_at, "comparison": msgspec.structs.replace(later.comparison, rows=240)}
+    assert msgspec.structs.replace(later, **same) == inline
+
+
+def test_a_record_of_a_copy_that_is_read_twice_counts_once():
+    traffic = Traffic(failing, strategy=Strategy.SHADOW)
+    traffic.ask(3, copied=3)
+    twice = list(traffic.later)
+    traffic.catch_up()
+    for payload in twice:
+        traffic.log.append(payload)
+    look = traffic.look()
+    assert (look.comparison.rows, look.errors, look.requests, look.overridden) == (3, 3, 3, 0)
 
 
 def test_an_erased_row_does_not_come_back_from_what_a_process_has_read():

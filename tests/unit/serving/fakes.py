@@ -246,7 +246,7 @@ class Around:
         return [decode_batch(payload) for _, payload in self.journal.scan()]
 
     def call(self, method: str, path: str, body: Any = b"", **more: Any) -> "Response":
-        return call(self.app, method, path, body, **more)
+        return call(self.app, method, path, body, host=self.host, **more)
 
     def infer(self, body: Any, **more: Any) -> "Response":
         return self.call("POST", "/v2/models/flights/infer", body, **more)
@@ -275,8 +275,9 @@ def call(
     headers: Mapping[str, str] | None = None,
     client: tuple[str, int] | None = ("127.0.0.1", 1),
     messages: list[dict[str, Any]] | None = None,
+    host: Host | None = None,
 ) -> Response:
-    """Call an ASGI application in this process."""
+    """Call an ASGI application in this process, and wait for the shadows of its host."""
     data = body if isinstance(body, bytes) else msgspec.json.encode(body)
     waiting = messages or [{"type": "http.request", "body": data, "more_body": False}]
     sent: list[dict[str, Any]] = []
@@ -295,10 +296,22 @@ def call(
         "headers": [(name.lower().encode(), value.encode()) for name, value in wire.items() if value],
         "client": client,
     }
-    asyncio.run(app(scope, receive, send))
+
+    async def answered() -> None:
+        await app(scope, receive, send)
+        if host is not None:
+            await settled(host)
+
+    asyncio.run(answered())
     if not sent:
         return Response(0, {}, b"")
     return Response(sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"])
+
+
+async def settled(host: Host) -> None:
+    """Wait until what was copied to versions in shadow is logged."""
+    await asyncio.sleep(0)  # copies leave after the answers
+    assert await host.settled(60.0)
 
 
 def version_of(number: int, signature: Signature, model: ModelName = MODEL) -> Servable:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, question_of, tensor
+from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, question_of, settled, tensor
 
+from kedge.domain.monitoring import COPIED
 from kedge.domain.predictions import Ack
 from kedge.domain.project import ServingRules
 from kedge.domain.rollout import Strategy
@@ -37,7 +38,9 @@ def together(around: Around, *questions: InferRequest) -> list[Any]:
     """Ask in one turn of the loop; give answers or errors."""
 
     async def ask() -> list[Any]:
-        return await asyncio.gather(*map(waiting, questions), return_exceptions=True)
+        answers = await asyncio.gather(*map(waiting, questions), return_exceptions=True)
+        await settled(around.host)
+        return answers
 
     async def waiting(question: InferRequest) -> InferResponse:
         return await around.host.ask(question)
@@ -72,7 +75,8 @@ def test_each_version_of_a_joint_turn_is_timed_by_its_own_call() -> None:
         around.deployments.deploy(1, 2, share=1.0, strategy=strategy)
         around.plane.refresh()
         together(around, asked((1, 2)), asked((3, 4), id="tester", variant="champion"))
-        ours, theirs = (batch.seconds for batch in around.logged())
+        logged = {(batch.request == "tester", batch.variant == COPIED): batch.seconds for batch in around.logged()}
+        ours, theirs = logged[False, strategy is Strategy.SHADOW], logged[True, False]
         assert ours["challenger"] >= 0.05
         assert (ours["predict"] >= 0.05) is (strategy is Strategy.BLUE_GREEN), "a shadow is none of the answer's time"
         assert "challenger" not in theirs
@@ -99,6 +103,20 @@ def test_a_request_alone_is_no_part_of_a_call() -> None:
     around = numbers()
     together(around, asked((1, 2)))
     assert around.logged()[0].calls == {}
+
+
+def test_records_that_are_alike_say_each_their_own() -> None:
+    around = numbers()
+    for turn in range(2):  # the second time, what they share is known
+        together(around, asked((1 + turn, 2)), asked((3, 4), (5, 6), id=f"both-{turn}", entity="e"))
+        around.deployments.deploy(1)
+        around.plane.refresh()
+    first, both, second, again = around.logged()
+    assert [batch.features["a"] for batch in (first, both, second, again)] == [[1.0], [3.0, 5.0], [2.0], [3.0, 5.0]]
+    assert (both.request, again.request, again.entities) == ("both-0", "both-1", ["e", "e"])
+    assert again.batches == both.batches == [(1, [0, 1])]
+    assert [batch.revision for batch in (both, again)] == [1, 2], "another revision shares other things"
+    assert first.calls != second.calls
 
 
 def test_only_the_request_that_the_model_cannot_bear_fails() -> None:
@@ -141,7 +159,10 @@ def test_a_trial_is_two_calls_for_all_requests(strategy: Strategy) -> None:
     answers = together(around, *questions)
     assert len(around.evaluation.calls) == 2
     assert sorted(version for version, _ in around.evaluation.calls) == [1, 2]
-    for turn, (answer, batch) in enumerate(zip(answers, around.logged(), strict=True)):
+    logged = around.logged()
+    if strategy is Strategy.SHADOW:
+        logged = logged[len(questions) :]  # the same again, with what the shadow said
+    for turn, (answer, batch) in enumerate(zip(answers, logged, strict=True)):
         sums = [float(row + turn) for row in range(4)]
         assert values(answer) == [-s if v == 2 else s for s, v in zip(sums, answer.outputs[1].data.tolist(), strict=True)]
         if strategy is Strategy.SHADOW:

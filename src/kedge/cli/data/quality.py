@@ -1,7 +1,7 @@
 """`kedge data validate`, `suggest` and `profile`: what is expected of a table, and what it holds."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from kedge.data.quality.validation import Judged
 from kedge.data.references import split
 from kedge.domain.counts import count
 from kedge.errors import ConfigError
-from kedge.records import Records
+from kedge.records import Records, naming_tables
 
 Table = Annotated[str, typer.Argument(help="A dataset (NAME, NAME@v3, NAME@TAG), or a Parquet or CSV file.")]
 Expectations = Annotated[
@@ -98,9 +98,11 @@ def profile(
         show_profile(found)
 
 
-def asked_of(name: str, store: str | None) -> AbstractContextManager[Records]:
+@contextmanager
+def asked_of(name: str, store: str | None) -> Iterator[Records]:
     """Open what a question about a table needs: of a version its store, of a file none."""
-    return recorded_if_any(store) if is_file(name) else recorded(store)
+    with naming_tables(name), recorded_if_any(store) if is_file(name) else recorded(store) as records:
+        yield records
 
 
 def _expected(records: Records, name: str, *, given: str) -> object:

@@ -25,7 +25,7 @@ def reference(
     """Show what a version calls normal: per column the tolerance, the reference's error, and what can be heard."""
     with opened(project, store, writer="monitor", bare=True, make=False) as house:
         name, number = asked_version(house, model)
-        normal = house.monitoring.normal(name, number)
+        normal = house.references.normal(name, number)
     if as_json:
         print_json(normal)
         return

@@ -17,6 +17,7 @@ from kedge.domain.comparing import ComparedColumn, FrameComparison, is_logged
 from kedge.errors import RequestInvalid
 from kedge.monitoring.comparing.room import MOST_ROWS, CompareWishes, NamedRows
 from kedge.monitoring.comparing.wording import chance_words, change_words, measure_words, sizes, summary, together_words
+from kedge.records import naming_tables
 
 Side = Annotated[
     str,
@@ -70,7 +71,7 @@ def compare(
     if len(logged) == 1 and not column:  # a table holds keys and labels, too; of a window only features are compared
         wishes = wishes._replace(columns=tuple(logged[0].rows.columns))
     needed = [side for side in sides if isinstance(side, str) and not is_file(side)]
-    with recorded(store) if needed else recorded_if_any(store) as records:
+    with naming_tables(*needed), recorded(store) if needed else recorded_if_any(store) as records:
         found = records.comparing.compare(sides[0], sides[1], wishes=wishes)
     if html is not None:
         _write(found, html)

@@ -32,7 +32,7 @@ def normal(
             raise NotFound(f"there is no version {model!r} that answers; `kedge models list` shows those there are")
         given = GivenRows(source=rows, actor=person(), time=time, label=label)
         spec = rules_for(house, version)
-        reference = house.references.take(spec, version, rows=house.records.comparing.rows(rows), given=given)
+        reference = house.given_references.take(spec, version, rows=house.records.comparing.rows(rows), given=given)
     if as_json:
         print_json({"model": name, "version": version.number, "rows": reference.profile.rows})
         return

@@ -16,7 +16,7 @@ from kedge.errors import NotFound
 from kedge.evaluation.metrics import Vector, loss_name, loss_rows
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
 from kedge.monitoring.causes.explain import LabelledRows, causes_of
-from kedge.monitoring.room import Monitoring
+from kedge.monitoring.references import References
 from kedge.ports import Watches
 from kedge.registry.room import Registry
 
@@ -28,8 +28,8 @@ NEWEST = 100
 class Explaining:
     """Says what moved and why it matters, when asked."""
 
-    def __init__(self, *, answers: AnswerLog, monitoring: Monitoring, registry: Registry, watches: Watches) -> None:
-        self._answers, self._monitoring, self._registry, self._watches = answers, monitoring, registry, watches
+    def __init__(self, *, answers: AnswerLog, references: References, registry: Registry, watches: Watches) -> None:
+        self._answers, self._references, self._registry, self._watches = answers, references, registry, watches
 
     def explain(self, spec: ProjectSpec, window: str = "", *, windows: int = 7) -> Causes:
         """Explain a measured window (the newest in which rows came, unless named by its id or its start): the answers of
@@ -53,7 +53,7 @@ class Explaining:
         return causes_of(
             _labelled(spec, rows.sort("answered_at", "id")),
             champion,
-            gate=self._monitoring.at_gate(spec.name, champion.number),
+            gate=self._references.at_gate(spec.name, champion.number),
             drift=health.drift,
             window=length,
             min_group=spec.gate.min_group,

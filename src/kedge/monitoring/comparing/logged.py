@@ -22,7 +22,7 @@ from kedge.errors import NotFound, RequestInvalid
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
 from kedge.monitoring.comparing.room import MOST_ROWS, NamedRows
 from kedge.monitoring.quality.at_gate import AtGate
-from kedge.monitoring.room import Monitoring
+from kedge.monitoring.references import References
 from kedge.registry.room import Registry
 
 ANSWER = "prediction"
@@ -32,8 +32,8 @@ _FEATURE = "feature_"
 class LoggedSides:
     """Reads such sides."""
 
-    def __init__(self, *, answers: AnswerLog, monitoring: Monitoring, registry: Registry) -> None:
-        self._answers, self._monitoring, self._registry = answers, monitoring, registry
+    def __init__(self, *, answers: AnswerLog, references: References, registry: Registry) -> None:
+        self._answers, self._references, self._registry = answers, references, registry
 
     def read(self, names: Sequence[str]) -> list[str | NamedRows]:
         """Read those of two sides that are logged, under their features' own names; and where both are, what was answered.
@@ -69,7 +69,7 @@ class LoggedSides:
             raise RequestInvalid(f"{side}: write such as reference:MODEL@v3")
         model = ModelName(logged_parts(side)[0])
         version = self._registry.find(model, int(number))
-        kept = self._monitoring.at_gate(model, int(number)) if version is not None else None
+        kept = self._references.at_gate(model, int(number)) if version is not None else None
         if version is None or kept is None or not kept.columns:
             raise NotFound(
                 f"{side}: no rows of the gate are kept of that version; they are of versions that the loop makes. List them "

@@ -9,9 +9,6 @@ from kedge.monitoring.drift import detect, joint
 from kedge.monitoring.drift.detect import Capital, Watch
 from kedge.monitoring.drift.joint import JointMemory
 
-EPISODE_WINDOWS = 7
-"""For how many windows a column that moved may be silent before its next move counts as another."""
-
 
 class DetectorsKept(msgspec.Struct):
     """One family of detectors (the columns, or the answers), float64 bytes; empty before the first window."""
@@ -38,10 +35,11 @@ class DriftState(msgspec.Struct):
     answers: DetectorsKept = msgspec.field(default_factory=DetectorsKept)
     moved: dict[str, MovedSince] = {}
 
-    def began(self, column: str, since: datetime, *, number: int) -> datetime:
-        """Note that a column is listed in a window, and say since when it moved: within an episode, since its first."""
+    def began(self, column: str, since: datetime, *, number: int, quiet: int) -> datetime:
+        """Note that a column is listed in a window, and say since when it moved: within an episode, since its first. More
+        than `quiet` windows in which it is not listed end the episode."""
         known = self.moved.get(column)
-        first = known.since if known is not None and number - known.last <= EPISODE_WINDOWS else since
+        first = known.since if known is not None and number - known.last <= quiet else since
         self.moved[column] = MovedSince(first, number)
         return first
 

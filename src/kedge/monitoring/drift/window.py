@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
+from kedge.domain.channels import CALM_WINDOWS
 from kedge.domain.monitoring import ColumnProfile, Drift, Profile, Window
 from kedge.monitoring.drift import detect, joint
 from kedge.monitoring.drift.distances import distances
@@ -68,13 +69,15 @@ def look(
     parts: Iterable[Gathered],
     outputs: Sequence[float] | np.ndarray,
     run_length: float,
+    quiet: int = CALM_WINDOWS,
 ) -> WindowDrift:
-    """Take the window with this number into the detectors and say what moved. `outputs` are the champion's own answers.
+    """Take the window with this number into the detectors and say what moved. `outputs` are the champion's own answers;
+    more than `quiet` windows in which a column is not listed end its episode.
 
     After an alarm the family that alarmed starts again from nothing.
     """
     limit = run_length * max(1, watch.families)
-    looking = _Looking(state, at=window.start, number=number, limit=limit)
+    looking = _Looking(state, at=window.start, number=number, limit=limit, quiet=quiet)
     known = watch.reference.profile.columns
     data = looking.family(watch.data, state.data, references=known, parts=parts)
     state.data = data.kept
@@ -121,8 +124,8 @@ class _Counted(msgspec.Struct, frozen=True, eq=False):
 class _Looking:
     """What all columns of a look share: the window, the limit, and the episodes."""
 
-    def __init__(self, state: DriftState, *, at: datetime, number: int, limit: float) -> None:
-        self._state, self._at, self._number, self._limit = state, at.timestamp(), number, limit
+    def __init__(self, state: DriftState, *, at: datetime, number: int, limit: float, quiet: int) -> None:
+        self._state, self._at, self._number, self._limit, self._quiet = state, at.timestamp(), number, limit, quiet
 
     def family(
         self, watch: detect.Watch, kept: DetectorsKept, *, references: Sequence[ColumnProfile], parts: Iterable[Gathered]
@@ -171,7 +174,8 @@ class _Looking:
         )
 
     def _since(self, column: str, seconds: float) -> datetime:
-        return self._state.began(column, datetime.fromtimestamp(round(seconds), UTC), number=self._number)
+        at = datetime.fromtimestamp(round(seconds), UTC)
+        return self._state.began(column, at, number=self._number, quiet=self._quiet)
 
 
 def _count(known: Sequence[ColumnProfile], parts: Iterable[Gathered], *, width: int, planned: joint.JointBets) -> _Counted:

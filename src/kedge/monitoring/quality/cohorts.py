@@ -75,10 +75,10 @@ def count_answered(state: QualityState, served: ServedRows, *, unit: timedelta) 
     rows = np.bincount(places, weights=served.sizes, minlength=len(starts))
     for start, count in zip(starts, rows.tolist(), strict=True):
         if count:
-            day_at(state, start).answered += int(count)
+            block_at(state, start).answered += int(count)
 
 
-def day_at(state: QualityState, start: datetime) -> QualityDay:
+def block_at(state: QualityState, start: datetime) -> QualityDay:
     """Give the block that begins at a time, made where there is none."""
     for day in reversed(state.days):
         if day.start == start:
@@ -94,7 +94,7 @@ def day_at(state: QualityState, start: datetime) -> QualityDay:
 def add_tallies(state: QualityState, starts: Sequence[datetime], *, sums: Sums) -> None:
     """Add tallies to their blocks."""
     for start, added in zip(starts, sums, strict=True):
-        day = day_at(state, start)
+        day = block_at(state, start)
         day.sums = packed(unpacked(day.sums, (added.size,)) + added)
 
 
@@ -112,7 +112,7 @@ def add_slices(state: QualityState, starts: Sequence[datetime], *, heads: Sums, 
     kept = [index for index, name in enumerate(names) if name in places]
     where = [places[names[index]] for index in kept]
     for start, added in zip(starts, heads, strict=True):
-        day = day_at(state, start)
+        day = block_at(state, start)
         whole = unpacked_rows(day.slices, count=len(state.slices), width=added.shape[1])
         whole[where] += added[kept]
         day.slices = packed(whole)
@@ -122,7 +122,7 @@ def add_held_out(state: QualityState, starts: Sequence[datetime], *, sums: Sums)
     """Add tallies of rows that were served at random to the first blocks, to those that have any."""
     for start, added in zip(starts, sums, strict=False):
         if added[0]:
-            day = day_at(state, start)
+            day = block_at(state, start)
             day.held_out = packed(unpacked(day.held_out, (added.size,)) + added)
 
 

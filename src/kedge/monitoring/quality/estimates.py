@@ -15,7 +15,7 @@ from kedge.errors import RequestInvalid
 from kedge.evaluation.metrics import Vector
 from kedge.features.encode import encode
 from kedge.monitoring.quality.at_gate import AtGate
-from kedge.monitoring.quality.cohorts import QualityState, day_at, starts_of, tallies_of
+from kedge.monitoring.quality.cohorts import QualityState, block_at, starts_of, tallies_of
 from kedge.monitoring.quality.expected import estimated
 from kedge.monitoring.quality.measures import measured
 from kedge.monitoring.served import ServedRows
@@ -46,7 +46,7 @@ def take_estimates(
         else:
             estimates, count = _of_numbers(served, rows, champion=champion, gate=gate)
         if estimates:
-            day = day_at(state, start)
+            day = block_at(state, start)
             day.estimates = weighted([(day.estimates, day.estimated), (estimates, count)])
             day.estimated += count
             found.append((estimates, count))

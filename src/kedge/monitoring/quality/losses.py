@@ -8,20 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
-from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import StepLosses
 from kedge.domain.registry import ModelVersion
-from kedge.evaluation.metrics import METRICS, loss_rows
+from kedge.evaluation.metrics import loss_rows
 from kedge.monitoring.columns import Plain, plain
 from kedge.monitoring.served import ServedRows
 from kedge.monitoring.state import MonitorState
 from kedge.monitoring.truth.days import day_at, day_known, day_number, day_of
 from kedge.monitoring.truth.join_labels import Labelled
 
-SHOWN = {
-    Task.CLASSIFICATION: ("log_loss", "brier", "roc_auc"),
-    Task.REGRESSION: ("squared_error", "absolute_error"),
-}
 Score = Callable[[ModelVersion, Mapping[str, Plain]], np.ndarray]
 
 
@@ -88,16 +83,6 @@ def _losses(metric: str, facts: np.ndarray, *, answers: np.ndarray, threshold: f
     if known.any():
         losses[known] = loss_rows(metric, facts[known], p=answers[known], threshold=threshold)
     return losses
-
-
-def metrics_of(losses: Losses, task: Task, *, threshold: float) -> dict[str, float]:
-    """Measure the metrics that are shown; those that the rows do not define are left out."""
-    usable = losses.usable
-    if not usable.any():
-        return {}
-    facts, answers = losses.facts[usable], losses.answers[usable]
-    measured = {name: METRICS[name](facts, answers, threshold) for name in SHOWN[task]}
-    return {name: value for name, value in measured.items() if np.isfinite(value)}
 
 
 def add_blocks(state: MonitorState, losses: Losses, *, metric: str, threshold: float) -> None:

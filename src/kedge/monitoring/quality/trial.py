@@ -14,7 +14,7 @@ from kedge.domain.ids import prediction_id
 from kedge.domain.monitoring import GroupLoss
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import decode_entities
-from kedge.domain.rollout import Deployment, RolloutRules, group_of
+from kedge.domain.rollout import Deployment, RolloutRules, Strategy, group_of
 from kedge.errors import RequestInvalid
 from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.value import columns_read, value_rows
@@ -38,6 +38,8 @@ def add_groups(
         state.groups = []
         return ()
     places = [place for place, one in enumerate(losses.rows) if one.answered.revision >= began and not one.answered.variant]
+    if trial.strategy is Strategy.SHADOW:  # pairs alone: what it had to leave out is compared with nothing
+        places = [place for place in places if trial.challenger in losses.rows[place].answered.shadow]
     if not places:
         return ()
     sums = {(one.day, one.slice, one.version, one.group): (one.rows, one.loss, one.value) for one in state.groups}

@@ -2,12 +2,13 @@
 
     alert + notice (one transaction, with what raised it) -> deliveries (one transaction) -> taken -> sent -> ended
 Each arrow may be where the process is killed: what was not done is done by the next one. A message that was sent, whose
-end was not written, is sent again under the same id, so that its receiver can drop it.
+end was not written, is sent again under the same id, so that its receiver can drop it. The end of one delivery is written
+with the taking of the next: each costs one commit, and only the one under way may come twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -79,6 +80,7 @@ class Messenger:
         self._first, self._rules, self._channels = first, rules, channels
         self._window, self._project, self._clock, self._owner = span_of(window), project, clock, owner
         self._aging = aging_of(rules, self._window)
+        self._renew_at: datetime | None = None
 
     def tick(self) -> list[AlertDelivery]:
         """Do all that is due, where this process holds the lease; give the deliveries that were tried."""
@@ -89,6 +91,7 @@ class Messenger:
             self._spread()
             return self._send()
         finally:
+            self._renew_at = None
             self._runs.release(LEASE, self._owner)
 
     def calm_down(self, model: ModelName, *, at: datetime) -> None:
@@ -110,7 +113,12 @@ class Messenger:
         return any(self._aged(life, now)[0] is not life for life in self._alerts.list(resolved=False))
 
     def _leads(self) -> bool:
-        return self._runs.claim(LEASE, self._owner, now=self._clock.now(), seconds=LEASE_SECONDS)
+        """Hold the lease, renewed when a third of it has passed. A delivery belongs to one sender in any case."""
+        now = self._clock.now()
+        if self._renew_at is not None and now < self._renew_at:
+            return True
+        self._renew_at = now + timedelta(seconds=LEASE_SECONDS / 3)
+        return self._runs.claim(LEASE, self._owner, now=now, seconds=LEASE_SECONDS)
 
     def _age(self) -> None:
         """Let time do what is due to each alert."""
@@ -151,10 +159,12 @@ class Messenger:
     # ---- deliveries ----
 
     def _spread(self) -> None:
-        """Make the deliveries of each notice."""
-        for serial, notice in self._alerts.notices():
+        """Make the deliveries of the notices that have none."""
+        notices = self._alerts.notices()
+        made: list[AlertDelivery] = []
+        for serial, notice in notices:
             hold = self._held_until(notice)
-            made = [
+            made += [
                 AlertDelivery(
                     id=delivery_id(notice.id, name),
                     serial=serial,
@@ -165,26 +175,27 @@ class Messenger:
                     next_at=hold or self._clock.now(),
                     held=hold is not None,
                 )
-                for name in self._meant(notice)
+                for name in self._meant(notice, made)
             ]
-            self._alerts.spread(serial, made)
+        if notices:
+            self._alerts.spread([serial for serial, _ in notices], made)
 
-    def _meant(self, notice: Notice) -> list[str]:
-        """Name the channels that a notice is for."""
+    def _meant(self, notice: Notice, made: Sequence[AlertDelivery]) -> list[str]:
+        """Name the channels that a notice is for; `made` are deliveries that are not written yet."""
         life = notice.life
         if self._is_played(life.model, notice.at):
             return []
         if notice.move in (AlertMove.ACKNOWLEDGED, AlertMove.RESOLVED):
-            told, known = self._told(life), {**self._rules.channels, **self._first}
+            told, known = self._told(life, made), {**self._rules.channels, **self._first}
             kinds = ROBOTS if notice.move is AlertMove.ACKNOWLEDGED else tuple(ChannelKind)
             return [name for name, rules in known.items() if name in told and rules.kind in kinds]
         names = {**self._first, **{name: self._rules.channels[name] for name in self._rules.escalate_to[: life.level]}}
         return [name for name, rules in names.items() if _takes(rules, life)]
 
-    def _told(self, life: AlertLife) -> set[str]:
+    def _told(self, life: AlertLife, made: Sequence[AlertDelivery]) -> set[str]:
         """Name the channels that were told of this episode, or will be."""
         alive = (DeliveryState.SENT, DeliveryState.WAITING)
-        of = self._alerts.deliveries(life.id, limit=1000)
+        of = [*self._alerts.deliveries(life.id, limit=1000), *(one for one in made if one.alert == life.id)]
         return {one.channel for one in of if one.episode == life.episode and one.state in alive}
 
     def _held_until(self, notice: Notice) -> datetime | None:
@@ -205,26 +216,31 @@ class Messenger:
     def _send(self) -> list[AlertDelivery]:
         """Send what is due, in order for each alert and channel; a channel that fails is left alone until the next tick."""
         tried: list[AlertDelivery] = []
+        unwritten: AlertDelivery | None = None
         blocked: set[tuple[str, str]] = set()
         failing: set[str] = set()
         channels = self._channels()
-        for one in self._alerts.waiting():
-            place = (one.channel, one.alert)
-            if place in blocked or one.channel in failing or one.next_at > self._clock.now():
-                blocked.add(place)
-                continue
-            if not self._leads():
-                break
-            taken = self._alerts.take(one, self._owner, now=self._clock.now(), seconds=OWNED_SECONDS)
-            if taken is None:
-                blocked.add(place)
-                continue
-            ended = self._sent(taken, channels.get(taken.channel))
-            self._alerts.end(ended)
-            tried.append(ended)
-            if ended.state is DeliveryState.WAITING:
-                blocked.add(place)
-                failing.add(ended.channel)
+        try:
+            for one in self._alerts.waiting():
+                place, now = (one.channel, one.alert), self._clock.now()
+                if place in blocked or one.channel in failing or one.next_at > now:
+                    blocked.add(place)
+                    continue
+                if not self._leads():
+                    break
+                taken = self._alerts.take(one, self._owner, now=now, seconds=OWNED_SECONDS, ended=unwritten)
+                unwritten = None
+                if taken is None:
+                    blocked.add(place)
+                    continue
+                unwritten = self._sent(taken, channels.get(taken.channel))
+                tried.append(unwritten)
+                if unwritten.state is DeliveryState.WAITING:
+                    blocked.add(place)
+                    failing.add(unwritten.channel)
+        finally:
+            if unwritten is not None:
+                self._alerts.end(unwritten)
         return tried
 
     def _sent(self, delivery: AlertDelivery, channel: AlertChannel | None) -> AlertDelivery:

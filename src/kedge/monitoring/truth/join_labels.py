@@ -2,7 +2,8 @@
 
     prediction record --read--> remembered --all its rows labelled and their step closed--> forgotten
     truth record      --read--> attached to its prediction, or waiting for it
-The first record of an id wins. What is remembered is exactly the accepted records that lie between `keep` and `read`
+The first record of an id wins; what a version in shadow answered comes in one of its own, and is added to it.
+What is remembered is exactly the accepted records that lie between `keep` and `read`
 of each journal, so a process that starts again reads them back and stands where the killed one stood. Records (or
 single labels) in that span that were *not* accepted are named in `skipped`: they need not be judged a second time.
 Nothing here points in circles, so the many small structs are kept out of the garbage collector's rounds (half the time).
@@ -17,7 +18,7 @@ import msgspec
 
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import ModelName, PredictionId, RequestId, prediction_id, split_prediction_id
-from kedge.domain.monitoring import JoinReport
+from kedge.domain.monitoring import COPIED, JoinReport
 from kedge.domain.records import Answers, decode_answers, decode_truth
 from kedge.domain.rows import place_of
 from kedge.ports import Journal
@@ -103,7 +104,7 @@ class LabelJoin:
         self._model, self._task, self._standing = model, task, standing
         self._requests: dict[RequestId, Answered] = {}
         self._waiting: dict[PredictionId, Label] = {}
-        self._answers: dict[str, deque[Answered]] = {}
+        self._answers: dict[str, deque[tuple[Record, Answered]]] = {}
         self._truths: dict[str, deque[Record]] = {}
         self._uncounted: list[Labelled] = []
         self._step: list[Labelled] = []
@@ -147,6 +148,9 @@ class LabelJoin:
         answers = decode_answers(payload)
         if answers.model != self._model:
             return
+        if answers.variant == COPIED:
+            self._add_shadow(record, answers)
+            return
         why = self._refused(answers, floor=floor, ceiling=ceiling)
         if why:
             self._odd[why] += len(answers.versions)
@@ -168,8 +172,19 @@ class LabelJoin:
             return "future_predictions"
         return "repeated_predictions" if answers.request in self._requests else ""
 
+    def _add_shadow(self, record: Record, answers: Answers) -> None:
+        """Add to a request what a version in shadow answered to it, once; nothing to one that is not remembered."""
+        answered = self._requests.get(answers.request)
+        if answered is None or answered.shadow or answered.errors or answered.versions != answers.versions:
+            return
+        answered.shadow, answered.errors, answered.seconds = answers.shadow, answers.errors, answers.seconds
+        self._answers.setdefault(record.segment, deque()).append((record, answered))
+
     def _remember(self, record: Record, payload: bytes, *, answers: Answers) -> None:
         if answers.model != self._model:
+            return
+        if answers.variant == COPIED:
+            self._add_shadow(record, answers)
             return
         answered = Answered(
             record=record,
@@ -191,7 +206,7 @@ class LabelJoin:
             variant=answers.variant,
         )
         self._requests[answered.request] = answered
-        self._answers.setdefault(record.segment, deque()).append(answered)
+        self._answers.setdefault(record.segment, deque()).append((record, answered))
         self._pending.append(answered)
 
     def _attach_waiting(self, answered: Answered) -> None:
@@ -337,8 +352,8 @@ class LabelJoin:
         that waited since before `horizon` is given up.
         """
         for queue in self._answers.values():
-            while queue and (queue[0].at < horizon or (queue[0].at < floor and queue[0].open == 0)):
-                self._forget(queue.popleft())
+            while queue and ((one := queue[0][1]).at < horizon or (one.at < floor and one.open == 0)):
+                self._forget(queue.popleft()[1])
         for prediction in [name for name, label in self._waiting.items() if label.known_at < horizon]:
             self._waiting.pop(prediction).record.held -= 1
             self._standing.given_up += 1
@@ -348,13 +363,14 @@ class LabelJoin:
         standing = self._standing
         standing.measured_upto = upto
         standing.waiting = sorted(self._waiting)
-        starts = {segment: queue[0].record.start for segment, queue in self._answers.items() if queue}
+        starts = {segment: queue[0][0].start for segment, queue in self._answers.items() if queue}
         _keep_from(standing.predictions, starts)
         _keep_from(standing.truths, {segment: records[0].start for segment, records in self._truths.items() if records})
         return standing
 
     def _forget(self, answered: Answered) -> None:
-        del self._requests[answered.request]
+        if self._requests.pop(answered.request, None) is None:
+            return  # forgotten with its answer: this was its shadow's record
         for label in answered.labels.values():
             label.record.held -= 1
             label.done = True

@@ -1,7 +1,7 @@
 """All policies on one matrix, on the same terms: what each cost, and how sure the differences are."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -115,7 +115,9 @@ def _worst_step(losses: Vector, matrix: LossMatrix, *, begins: Sequence[datetime
     sums = np.bincount(matrix.answered.step, weights=losses, minlength=matrix.steps)
     means = np.where(rows > 0, sums / np.maximum(rows, 1), -np.inf)
     step = int(np.argmax(means))
-    return Worst(name=f"{begins[step]:%Y-%m-%d}", loss=float(means[step]), rows=int(rows[step]))
+    within_a_day = len(begins) > 1 and begins[1] - begins[0] < timedelta(days=1)
+    name = f"{begins[step]:%Y-%m-%d %H:%M}" if within_a_day else f"{begins[step]:%Y-%m-%d}"
+    return Worst(name=name, loss=float(means[step]), rows=int(rows[step]))
 
 
 def _worst_group(course: Course, matrix: LossMatrix) -> Worst | None:

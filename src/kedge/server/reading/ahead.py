@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from kedge.domain.durations import span_of
+from kedge.domain.durations import roughly, span_of
 from kedge.domain.rollout import Deployment
 from kedge.retraining.ledger import RETRAIN, steps_left
 from kedge.rollout.steps import hold_of, rules_of, steps_of
@@ -83,8 +83,11 @@ def _retraining(scene: Scene) -> Next | None:
     if steps > _FAR_STEPS:
         return Next(what="Retraining", then=f"not at this rate: {ledger}, and nothing is lost by waiting")
     span = timedelta(seconds=steps * scene.spec.step_seconds)
-    days = words.many(max(1, round(span / timedelta(days=1))), "day")
-    return Next(what="Retraining", then=f"in about {days} at this rate: {ledger}", at=entry.decided_at + span)
+    return Next(
+        what="Retraining",
+        then=f"in about {roughly(span.total_seconds())} at this rate: {ledger}",
+        at=entry.decided_at + span,
+    )
 
 
 def _cooldown(scene: Scene) -> Next | None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from kedge.domain.backtest import KeptBacktest, backtest_note
+from kedge.domain.durations import roughly
 from kedge.domain.ids import ModelName
 from kedge.domain.retraining import LedgerEntry, RetrainingStanding, Trigger
 from kedge.errors import NotFound
@@ -157,7 +158,7 @@ def _by_regret(entry: LedgerEntry, stood: str, *, days: float | None) -> Sentenc
         held = f", but {entry.bound}" if entry.bound else ""
         state, say = State.WATCH, f"A retraining is due{held}: {stood}."
     else:
-        say = f"It retrains in about {words.many(max(1, round(days)), 'day')} at this rate: {stood}."
+        say = f"It retrains in about {roughly(86400 * days)} at this rate: {stood}."
     return Sentence(state=state, say=say, sub=words.sentence(slope_words(entry)))
 
 

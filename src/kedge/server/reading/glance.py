@@ -180,14 +180,16 @@ def trial(scene: Scene) -> Trial | None:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return None
-    look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
+    looks = scene.trial_looks
+    look = looks[-1] if looks else None
+    compared = next((each.difference for each in reversed(looks) if each.difference is not None), None)
     rules = rules_of(deployment, scene.spec)
     limit = limit_of(rules)
     steps = len(steps_of(rules, deployment.strategy))
     evidence = look.evidence if look else None
     facts = [Figure(name="Step", text=f"{deployment.step + 1} of {steps}")]
     if look is not None:
-        labelled = Figure(name=f"Loss against v{deployment.champion}", text=words.signed(look.difference))
+        labelled = Figure(name=f"Loss against v{deployment.champion}", text=words.signed(compared))
         seen = Figure(name="Share seen", text=words.percent(look.share_seen), unit="%")
         facts += [
             labelled,

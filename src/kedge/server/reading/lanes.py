@@ -15,7 +15,7 @@ from kedge.domain.monitoring import ANSWERS, Health
 from kedge.domain.operations import Objective
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import State
-from kedge.server.reading.watchlist import skewed
+from kedge.server.reading.watchlist import above_unsure, skewed
 from kedge.server.reading.wrongs import Wrong, wrongs
 from kedge.web import words
 
@@ -159,9 +159,9 @@ def _tell_answers(health: Health) -> tuple[str, str]:
 
 def _loss(health: Health) -> State | None:
     risk = health.risk
-    if risk is None:
+    if risk is None or not risk.days:
         return None
-    return State.ALARM if risk.alarm else State.WATCH if risk.mean > risk.limit else State.WELL
+    return State.ALARM if risk.alarm else State.WATCH if above_unsure(health) else State.WELL
 
 
 def _fairness(health: Health) -> State | None:

@@ -258,7 +258,7 @@ def _rollout(scene: Scene) -> tuple[RolloutStep, ...]:
 
 
 def _step(scene: Scene, deployment: Deployment, *, index: int, share: float) -> RolloutStep:
-    looks = [look for look in scene.looks if look.challenger == deployment.challenger and look.step == index]
+    looks = [look for look in scene.trial_looks if look.step == index]
     look = looks[-1] if looks else None
     if index > deployment.step:
         say = (

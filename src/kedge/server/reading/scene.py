@@ -21,7 +21,7 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.quality import Cohort
 from kedge.domain.registry import CHAMPION, AliasMove, ModelVersion
 from kedge.domain.retraining import LedgerEntry, TurnEnd
-from kedge.domain.rollout import Deployment, RolloutLook, newest_trial
+from kedge.domain.rollout import Deployment, RolloutLook, newest_trial, trial_of
 from kedge.domain.tracking import Run
 from kedge.ports import MetaStore
 from kedge.retraining.ended import turn_end
@@ -64,6 +64,12 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     def health(self) -> Health | None:
         """Give the newest window."""
         return self.healths[-1] if self.healths else None
+
+    @property
+    def trial_looks(self) -> tuple[RolloutLook, ...]:
+        """List the looks at the trial that runs; those at an earlier trial of the same version are not its own."""
+        trial = trial_of(self.deployments)
+        return tuple(look for look in self.looks if look.revision >= trial[0].revision) if trial else ()
 
     @property
     def drift(self) -> tuple[Drift, ...]:
@@ -195,7 +201,7 @@ def _with_shapes(scene: Scene, house: House) -> Scene:
     """Add the profiles that the monitors keep: the champion's reference, and the newest window."""
     if scene.deployment is None:
         return scene
-    normal = house.monitoring.reference(scene.model, scene.deployment.champion)
+    normal = house.references.find(scene.model, scene.deployment.champion)
     newest = house.monitoring.newest_profile(scene.model)
     return msgspec.structs.replace(scene, reference=normal.profile if normal else None, newest=newest)
 

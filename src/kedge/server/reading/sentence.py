@@ -5,8 +5,8 @@ The first rule that holds speaks; those below it may add to the second line.
     nothing live -> nothing watched -> risk alarm -> silence -> loss unknown, above, within; on trial or not
 """
 
-from kedge.domain.alerting import Alert, AlertKind
-from kedge.domain.rollout import Deployment, Move, Strategy
+from kedge.domain.alerting import Alert, AlertKind, alert_id
+from kedge.domain.rollout import Deployment, Move, RolloutLook, Strategy
 from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import Sentence, State
@@ -122,10 +122,20 @@ def _silence(scene: Scene) -> Sentence | None:
     health, deployment = scene.health, scene.deployment
     if health is None or deployment is None or health.rows:
         return None
+    plane = health.operations.plane if health.operations is not None else None
+    if health.answered or (plane is not None and plane.rows):
+        return Sentence(
+            state=State.ALARM,
+            say=f"v{deployment.champion} answers, and the prediction log has nothing of the last window.",
+            sub="What is in no log is in no figure, so rollouts and retraining hold. See the server's own log for why.",
+        )
+    told = alert_id(health.model, AlertKind.SILENCE, subject="predictions") in health.standing
+    loud = told or scene.recent(AlertKind.SILENCE) is not None
+    rest = "" if loud else " A silence as long as this is usual here, or none was seen yet to tell: nobody was told."
     return Sentence(
-        state=State.WATCH if scene.recent(AlertKind.SILENCE) is None else State.ALARM,
+        state=State.ALARM if loud else State.HOLDS,
         say=f"v{deployment.champion} is loaded but nobody asks it: no prediction in the last window.",
-        sub="Without predictions there is no evidence, so rollouts and retraining hold.",
+        sub=f"Without predictions there is no evidence, so rollouts and retraining hold.{rest}",
     )
 
 
@@ -228,14 +238,15 @@ def trial_verdict(scene: Scene) -> Sentence:
     deployment = scene.deployment
     if deployment is None or deployment.challenger is None:
         return verdict(scene)
-    look = next((look for look in reversed(scene.looks) if look.challenger == deployment.challenger), None)
+    looks = scene.trial_looks
+    look = looks[-1] if looks else None
     opening = f"v{deployment.challenger} is on trial with {traffic(deployment)}"
     if look is None:
-        say = f"{opening}; the first look at it comes when this window closes."
+        say = f"{opening}; nobody has looked at it yet."
     elif look.move is Move.ROLL_BACK:
         say = f"v{look.challenger} is being rolled back: {look.reason}."
     else:
-        say = f"{opening}; {_so_far(look.difference, deployment.champion)}."
+        say = f"{opening}; {_so_far(looks, deployment.champion)}."
     return Sentence(
         state=State.TRIAL,
         say=say,
@@ -244,9 +255,15 @@ def trial_verdict(scene: Scene) -> Sentence:
     )
 
 
-def _so_far(difference: float | None, champion: int) -> str:
+def _so_far(looks: tuple[RolloutLook, ...], champion: int) -> str:
+    difference = next((look.difference for look in reversed(looks) if look.difference is not None), None)
     if difference is None:
-        return "no labels have come for it yet"
+        labels = next((look.labels for look in reversed(looks) if not look.live), 0)
+        return (
+            f"{words.many(labels, 'label')} so far, too few beside v{champion} to compare"
+            if labels
+            else "no labels have come for it yet"
+        )
     if difference < 0:
         return f"so far it loses {words.loss(-difference)} less than v{champion}"
     return f"so far it loses {words.loss(difference)} more than v{champion}, no harm shown"

@@ -7,6 +7,7 @@ from kedge.domain.tracking import RunStatus
 from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
 from kedge.server.reading.state import State, Station
+from kedge.server.reading.watchlist import above_unsure
 from kedge.web import words
 
 
@@ -109,6 +110,8 @@ def _monitoring(scene: Scene) -> _Seen:
         return State.ALARM, "alarm", "loss above limit"
     if moved or health.alerts:
         return State.WATCH, "watch", figure
+    if above_unsure(health):
+        return State.WATCH, "watch", "loss above limit, not yet sure"
     return State.WELL, "well", figure
 
 

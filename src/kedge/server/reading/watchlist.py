@@ -87,6 +87,12 @@ _RULES: tuple[tuple[Callable[[Health], bool], State, str], ...] = (
 )
 
 
+def above_unsure(health: Health) -> bool:
+    """Say whether the champion's mean loss is above its limit, which is not beyond doubt: no alarm yet."""
+    risk = health.risk
+    return risk is not None and risk.mean > risk.limit and not risk.alarm
+
+
 def _drifting(health: Health) -> tuple[State, str]:
     moved = sum(drift.alarm for drift in health.drift if drift.column != ANSWERS)
     if moved:
@@ -95,4 +101,14 @@ def _drifting(health: Health) -> tuple[State, str]:
         return State.WATCH, "answers drift"
     if not health.drift and health.risk is None:
         return State.HOLDS, "not measured"
+    return _within(health)
+
+
+def _within(health: Health) -> tuple[State, str]:
+    """Say how a window stands in which nothing is wrong beyond doubt. One window's own loss may be above the limit by
+    chance: that is said, and is nothing to watch while the mean over the days is within it."""
+    if above_unsure(health):
+        return State.WATCH, "loss above limit, not yet sure"
+    if health.risk is not None and health.loss is not None and health.loss > health.risk.limit:
+        return State.WELL, "loss within limit on average"
     return State.WELL, "well"

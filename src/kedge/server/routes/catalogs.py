@@ -240,7 +240,7 @@ class Catalogs(Controller):
     @get("/models/{model:str}/versions/{number:int}/normal", sync_to_thread=True, responses=ANSWERS)
     def normal(self, house: TheHouse, model: FromPath[str], number: FromPath[int]) -> CalledNormal:
         """Say what a version calls normal: each column's tolerance, the error of its reference, what it cannot tell."""
-        return house.monitoring.normal(ModelName(model), number)
+        return house.references.normal(ModelName(model), number)
 
     @put("/models/{model:str}/aliases/{alias:str}", sync_to_thread=True, responses=ANSWERS)
     def set_alias(

@@ -122,7 +122,13 @@ def _deploying(house: House, model: str, *, version: int) -> Asking:
     fields = (
         Field(name="revision", value=str(deployment.revision if deployment else 0), kind="hidden"),
         Field(name="version", value=str(version), kind="hidden"),
-        Field(name="strategy", label="Strategy", value=rules.strategy.value, hint=", ".join(one.value for one in Strategy)),
+        Field(
+            name="strategy",
+            label="Strategy",
+            value=rules.strategy.value,
+            kind="choice",
+            choices=tuple(one.value for one in Strategy),
+        ),
         Field(name="steps", label="Steps of a canary", value=", ".join(rules.steps)),
         Field(name="hold", label="Each step holds for", value=rules.hold),
         Field(name="bake", label="All traffic holds for", value=rules.bake, hint="Left out: as every step"),

@@ -39,6 +39,7 @@ class Connection(HttpToolsProtocol):
         self._carries = {CARRIER: self}
         self._state, self._timed = "waiting", ""
         self._head_size = 0
+        self._wrong = ""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -134,7 +135,11 @@ class Connection(HttpToolsProtocol):
         self._state, self._head_size = "head", 0
 
     def on_headers_complete(self) -> None:
-        """Have a request's head whole: see which way it goes."""
+        """Have a request's head whole: see which way it goes. Raises ValueError for one that names no host, or several."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._wrong = f"the request has {hosts} Host headers, and needs one (RFC 9112, section 3.2)"
+            raise ValueError(self._wrong)
         self._state = "body"
         if self._goes_direct():
             return
@@ -187,7 +192,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, in the shape of every other error."""
-        self._refuse(400, f"this is not a whole HTTP request: {msg}")
+        self._refuse(400, self._wrong or f"this is not a whole HTTP request: {msg}")
 
     def _time(self, what: str, seconds: float) -> None:
         if self._timer is not None:

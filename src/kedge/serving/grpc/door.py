@@ -20,6 +20,7 @@ from kedge.serving.door.application import EXTENSIONS
 from kedge.serving.door.reading import BODY_LIMIT
 from kedge.serving.grpc.contents import parameters_of, response_of, tensors_of, wanted_of
 from kedge.serving.grpc.messages import METHODS, SERVICE, message
+from kedge.serving.tracing import NOTES, RequestNotes, Traces
 from kedge.serving.wire.faults import fault_of
 from kedge.serving.wire.limits import deadline_of, variant_of
 from kedge.serving.wire.questions import InferRequest, ServingHost
@@ -33,7 +34,7 @@ _Answer = Callable[[Any, Any], Awaitable[Any]]
 
 class GrpcDoor:
     """The gRPC server over what answers. With a token, all but live and ready ask for it in `authorization`. `shared`: other
-    processes of the same supervisor listen on the port, too; else nobody else may."""
+    processes of the same supervisor listen on the port, too; else nobody else may. `traces` is told of inferences."""
 
     def __init__(
         self,
@@ -43,8 +44,9 @@ class GrpcDoor:
         version: str = "",
         body_limit: int = BODY_LIMIT,
         shared: bool = False,
+        traces: Traces | None = None,
     ) -> None:
-        self._host, self._version = host, version
+        self._host, self._version, self._traces = host, version, traces
         self._bearer = f"Bearer {token}".encode() if token else None
         # Names and numbers beside the tensors are given room of their own.
         self._shared = shared
@@ -86,6 +88,10 @@ class GrpcDoor:
 
         async def answered(raw: bytes, context: Any) -> Any:
             model = ""
+            notes, began = RequestNotes(), time.monotonic()
+            status, code, said = 200, grpc.StatusCode.OK, ""
+            if tells := self._traces is not None and name == "ModelInfer":
+                NOTES.set(notes)
             try:
                 if name not in _OPEN:
                     self._require_token(context)
@@ -93,14 +99,30 @@ class GrpcDoor:
                 model = request.model_name if name == "ModelInfer" else ""
                 return (await answer(request, context)).SerializeToString()
             except (CancelledError, grpc.aio.AbortError):
+                code = grpc.StatusCode.CANCELLED
                 raise
             except Exception as error:  # the request door
                 status, code, said = _apology(error)
+            finally:
+                if tells:
+                    self._tell(context, notes, code=code, failed=status >= 500, began=began)
             if name == "ModelInfer":
                 self._host.refused(model, status=status)
             await context.abort(code, said[:_MOST_WORDS])
 
         return grpc.unary_unary_rpc_method_handler(answered)
+
+    def _tell(self, context: Any, notes: RequestNotes, *, code: grpc.StatusCode, failed: bool, began: float) -> None:
+        if self._traces is not None:
+            method = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": "ModelInfer"}
+            self._traces.end(
+                f"{SERVICE}/ModelInfer",
+                notes,
+                traceparent=_metadata(context).get("traceparent", ""),
+                failed=failed,
+                began=began,
+                known={**method, "rpc.grpc.status_code": code.value[0]},
+            )
 
     def _require_token(self, context: Any) -> None:
         if self._bearer is None:

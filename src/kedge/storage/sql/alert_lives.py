@@ -147,22 +147,28 @@ class SqlAlerts:
         with self._connections.reading() as connection:
             return _notice.read(connection.execute(_by_serial, {"serial": serial}).scalar_one())
 
-    def spread(self, serial: int, deliveries: Sequence[AlertDelivery]) -> None:
-        """Write the deliveries of a notice, once."""
+    def spread(self, serials: Sequence[int], deliveries: Sequence[AlertDelivery]) -> None:
+        """Write the deliveries of notices, by their serials, once; all in one transaction."""
+        of_these = _notices.c.serial.in_(serials) & _notices.c.waiting
         with self._connections.writing() as connection:
-            done = update(_notices).where((_notices.c.serial == serial) & _notices.c.waiting).values(waiting=False)
-            if connection.execute(done).rowcount:
-                dialect.insert_new(connection, _deliveries, rows=[_delivery_row(one) for one in deliveries])
+            done = connection.scalars(update(_notices).where(of_these).values(waiting=False).returning(_notices.c.serial))
+            now = set(done)
+            dialect.insert_new(connection, _deliveries, rows=[_delivery_row(one) for one in deliveries if one.serial in now])
 
     def waiting(self, *, limit: int = 1000) -> Sequence[AlertDelivery]:
         """List deliveries that are under way, oldest first."""
         with self._connections.reading() as connection:
             return [_delivery.read(body) for body in connection.scalars(_under_way, {"limit": limit})]
 
-    def take(self, delivery: AlertDelivery, owner: str, *, now: datetime, seconds: float) -> AlertDelivery | None:
-        """Take the right to send a delivery; None where another has it or it has ended."""
+    def take(
+        self, delivery: AlertDelivery, owner: str, *, now: datetime, seconds: float, ended: AlertDelivery | None = None
+    ) -> AlertDelivery | None:
+        """Take the right to send a delivery; None where another has it or it has ended. What became of the one `ended`
+        before is written in the same transaction."""
         with self._connections.writing() as connection:
-            found = self._found(connection, delivery.id)
+            if ended is not None:
+                _end(connection, ended)
+            found = _found(connection, delivery.id)
             owned = found.owned_until is not None and found.owned_until > now and found.owner != owner
             if found.state is not DeliveryState.WAITING or owned:
                 return None
@@ -176,9 +182,7 @@ class SqlAlerts:
     def end(self, delivery: AlertDelivery) -> None:
         """Write what became of a delivery, if its owner still has it."""
         with self._connections.writing() as connection:
-            found = self._found(connection, delivery.id)
-            if found.state is DeliveryState.WAITING and found.owner in ("", delivery.owner):
-                _rewrite(connection, msgspec.structs.replace(delivery, owner="", owned_until=None))
+            _end(connection, delivery)
 
     def deliveries(self, alert: str, *, limit: int = 100) -> Sequence[AlertDelivery]:
         """List the deliveries of an alert, newest first."""
@@ -214,11 +218,18 @@ class SqlAlerts:
             if connection.execute(delete(_mutes).where(_mutes.c.model == model)).rowcount == 0:
                 raise NotFound(f"model {model!r} is not muted")
 
-    def _found(self, connection: Connection, id: str) -> AlertDelivery:
-        wanted = select(_deliveries.c.body).where(_deliveries.c.id == id)
-        if connection.dialect.name == "postgresql":
-            wanted = wanted.with_for_update()
-        return _delivery.read(connection.execute(wanted).scalar_one())
+
+def _found(connection: Connection, id: str) -> AlertDelivery:
+    wanted = select(_deliveries.c.body).where(_deliveries.c.id == id)
+    if connection.dialect.name == "postgresql":
+        wanted = wanted.with_for_update()
+    return _delivery.read(connection.execute(wanted).scalar_one())
+
+
+def _end(connection: Connection, delivery: AlertDelivery) -> None:
+    found = _found(connection, delivery.id)
+    if found.state is DeliveryState.WAITING and found.owner in ("", delivery.owner):
+        _rewrite(connection, msgspec.structs.replace(delivery, owner="", owned_until=None))
 
 
 def _rewrite(connection: Connection, delivery: AlertDelivery) -> None:
