@@ -20,7 +20,7 @@ from kedge.domain.durations import seconds_of, share_of
 from kedge.domain.evaluation import GateRules, Task
 from kedge.domain.fairness import CLASS_GAPS, CROSS, NUMBER_GAPS, RATE_GAPS
 from kedge.domain.ids import ModelName
-from kedge.domain.monitoring import MonitoringRules
+from kedge.domain.monitoring import COMING, MonitoringRules
 from kedge.domain.predictions import PredictionRules
 from kedge.domain.project import DataRules, FeatureRules, ProjectSpec, ReplayRules, ServingRules, TrainingRules
 from kedge.domain.retraining import RetrainingRules
@@ -223,6 +223,7 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
         if tolerance != "auto" if isinstance(tolerance, str) else not 0 < tolerance < 0.5:
             said = f"monitoring.tolerance.{name}" if name else "monitoring.tolerance"
             document.fail(("monitoring", "tolerance"), f'{said} is "auto" or a share of ranks between 0 and 0.5')
+    _check_silence(document, spec.monitoring.silence)
     risk = spec.monitoring.risk_tolerance
     if not 0 <= risk < math.inf:
         document.fail(
@@ -237,6 +238,20 @@ def _check_choices(document: Document, spec: ProjectSpec) -> None:
         document.fail(("serving", "holdout"), "serving.holdout serves a coin, which is no answer to a regression; leave it")
     if spec.training.half_life is not None and spec.training.half_life <= 0:
         document.fail(("training", "half_life"), "training.half_life must be above 0 steps")
+
+
+def _check_silence(document: Document, declared: str | dict[str, str]) -> None:
+    for what, text in (declared if isinstance(declared, dict) else {"": declared}).items():
+        said = f"monitoring.silence.{what}" if what else "monitoring.silence"
+        if what and what not in COMING:
+            document.fail(
+                ("monitoring", "silence"), f"{said} is not known; those that may be silent are: {', '.join(COMING)}"
+            )
+        try:
+            if text != "auto":
+                seconds_of(text)
+        except ValueError as error:
+            document.fail(("monitoring", "silence"), f'{said} is "auto" or a duration: {error}')
 
 
 def _check_fairness(document: Document, spec: ProjectSpec) -> None:

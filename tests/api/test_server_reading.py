@@ -9,7 +9,7 @@ from litestar.testing import TestClient
 from tests.ui.filled import FilledHouse, fortnight, year
 from tests.ui.seed import DAY, END, MODEL, START
 
-from kedge.domain.alerting import Alert, AlertKind
+from kedge.domain.alerting import Alert, AlertKind, alert_id
 from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Outcome, Task
 from kedge.domain.ids import digest_of
@@ -118,9 +118,25 @@ def test_a_replay_is_seen_in_its_own_time():
 
 
 def test_silence_is_no_health(scene):
-    quiet = replace(scene, healths=(*scene.healths[:-1], replace(scene.health, rows=0, drift=())))
-    assert verdict(quiet).state is State.WATCH
-    assert verdict(quiet).say.startswith("v5 is loaded but nobody asks it")
+    def silent(**more):
+        found = replace(scene.health.operations, plane=None)
+        still = replace(scene.health, rows=0, answered=0, missing=0, drift=(), operations=found, **more)
+        return replace(scene, healths=(*scene.healths[:-1], still))
+
+    night = silent()
+    assert verdict(night).state is State.HOLDS
+    assert verdict(night).say.startswith("v5 is loaded but nobody asks it")
+    assert "nobody was told" in verdict(night).sub
+    told = silent(standing=(alert_id(MODEL, AlertKind.SILENCE, subject="predictions"),))
+    assert verdict(told).state is State.ALARM
+    assert "nobody was told" not in verdict(told).sub
+
+
+def test_answers_beside_an_empty_log_are_no_night(scene):
+    lost = replace(scene.health, rows=0, answered=0, drift=())
+    assert lost.operations.plane.rows > 0
+    seen = verdict(replace(scene, healths=(*scene.healths[:-1], lost)))
+    assert (seen.state, seen.say) == (State.ALARM, "v5 answers, and the prediction log has nothing of the last window.")
 
 
 def test_a_refused_candidate_is_a_watch_while_the_champion_is_well(scene):

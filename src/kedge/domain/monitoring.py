@@ -37,9 +37,14 @@ def named(declared: Tolerance) -> tuple[str, ...]:
     return tuple(name for name in declared if name != DEFAULT) if isinstance(declared, dict) else ()
 
 
+COMING = ("predictions", "labels")
+"""What is heard of as long as it comes."""
+
+
 class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The monitoring of a project: `window` and `tolerance` (for all columns, or by column), and one false alarm in
-    `run_length` windows. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm.
+    `run_length` windows. `silence` is how long nothing may come before people are told: learnt, or declared, for predictions
+    and labels alike or each. `risk_tolerance` is the rise over the accepted loss, as a share of it, that is no alarm.
 
     `groups` are columns, or intersections "a+b", between whose values answers are compared; `intersections` crosses up to
     so many of them; `fairness` gives the greatest difference that is no alarm, by measure; `business` names what answers
@@ -50,6 +55,7 @@ class MonitoringRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     window: str = "1d"
     tolerance: Tolerance = "auto"
+    silence: str | dict[str, str] = "auto"
     run_length: int = 1000
     risk_tolerance: float = 0.05
     alerts: tuple[str, ...] = ("log",)
@@ -130,6 +136,11 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     missing: int = 0
     hidden: list[str] = []
     matrix: Matrix | None = None
+
+    @property
+    def count(self) -> int:
+        """Count the rows."""
+        return len(self.versions)
 
     def prediction(self, place: int) -> PredictionId:
         """Name the prediction at a place in the record: by its row's number, of which some may not be kept."""

@@ -110,7 +110,7 @@ def _operations(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[O
     answered = arrived.answered
     if found.missing > UNLOGGED * answered:
         raised.append(unlogged_alert(model, window, at=view.at, missing=found.missing, answered=answered))
-    return found, _begun([*raised, *_unheard(view, state, found=found)], state)
+    return found, _begun([*raised, *_unheard(view, state, arrived=arrived, found=found)], state)
 
 
 def _begun(raised: Sequence[Alert], state: MonitorState) -> list[Alert]:
@@ -120,19 +120,20 @@ def _begun(raised: Sequence[Alert], state: MonitorState) -> list[Alert]:
 
 def _plane_view(view: View, arrived: Arrived) -> PlaneView:
     """Gather what is known of the data planes. Whether the log has all rows is known where all are logged; what it lacks
-    is told by the hour."""
+    is told by the hour, so of windows that are no whole hours it is known only where the log has nothing at all."""
     whole = share_of(view.spec.predictions.sample) == 1 and all(one.share == 1 for one in arrived.answers)
     hours = not (view.window.end - view.window.start) % HOUR
+    in_log = arrived.answered + arrived.odd.repeated_predictions
     return PlaneView(
         model=view.spec.name,
         told=view.told,
         cpu_hour=view.spec.retraining.price.cpu_hour,
-        in_log=arrived.answered + arrived.odd.repeated_predictions if whole and hours else None,
+        in_log=in_log if whole and (hours or not in_log) else None,
         training_cpu_seconds=view.training_cpu_seconds,
     )
 
 
-def _unheard(view: View, state: MonitorState, *, found: Operations) -> list[Alert]:
+def _unheard(view: View, state: MonitorState, *, arrived: Arrived, found: Operations) -> list[Alert]:
     """Hear which data planes do not tell of themselves any more, and whether answers that they counted are in no log."""
     told, model, window = view.told, view.spec.name, view.window
     if told is None or told.fault:
@@ -141,6 +142,7 @@ def _unheard(view: View, state: MonitorState, *, found: Operations) -> list[Aler
     raised = [silent_plane_alert(model, window, at=view.at, host=host, since=since) for host, since in silent.items()]
     plane = found.plane
     lost = plane.unlogged or 0 if plane is not None else 0
-    if plane is not None and lost >= max(FEWEST_UNLOGGED, UNLOGGED * plane.rows):
+    fewest = max(FEWEST_UNLOGGED, UNLOGGED * plane.rows) if plane is not None and arrived.answered else 1
+    if plane is not None and lost >= fewest:  # of an empty log any answer says that it is no night
         raised.append(lost_answers_alert(model, window, at=view.at, lost=lost, rows=plane.rows))
     return raised

@@ -4,14 +4,14 @@ The state is moved on by the same call: detectors, risk, blocks, silences. Same 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
 
 from kedge.domain.alerting import Alert, AlertKind, alert_id
 from kedge.domain.channels import calm_windows
-from kedge.domain.monitoring import Health, JoinReport, Risk, Window
+from kedge.domain.monitoring import COMING, Health, JoinReport, Risk, Window
 from kedge.domain.project import ProjectSpec
 from kedge.domain.quality import ModelQuality
 from kedge.domain.registry import ModelVersion
@@ -23,7 +23,7 @@ from kedge.monitoring.groups.fairness import read_by
 from kedge.monitoring.operations.plane import ToldOf
 from kedge.monitoring.quality.at_gate import AtGate
 from kedge.monitoring.quality.losses import Losses, add_blocks, add_risk
-from kedge.monitoring.quality.naming import concept_of, note_moved, told_of
+from kedge.monitoring.quality.naming import concept_of, note_moved, quality_notes
 from kedge.monitoring.quality.risk import judge
 from kedge.monitoring.quality.slicing import slice_columns
 from kedge.monitoring.quality.trial import add_groups
@@ -31,10 +31,14 @@ from kedge.monitoring.quality.window import quality_of
 from kedge.monitoring.served import Gathered, ServedRows, versions_of
 from kedge.monitoring.state import MonitorState
 from kedge.monitoring.telling import alerts
+from kedge.monitoring.telling.episodes import silence_declared
 from kedge.monitoring.truth.join_labels import Answered
 from kedge.monitoring.worth.business import read_by_worth
 
-LABEL_PATIENCE = 2
+FIRST_SILENCE = {"predictions": timedelta(days=3), "labels": timedelta(days=8)}
+"""How long nothing may come while no week has been seen: a weekend and a night, labels that are told once a week."""
+LEAST_SILENCE = {"predictions": 0, "labels": 1}
+"""For how many windows nothing may come in any case: labels come in lumps."""
 
 
 class View(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -121,7 +125,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
         versions=versions_of(arrived.served, view.deployment_at),
         blocks=state.blocks_since(view.rollout_began),
         groups=tuple(state.groups),
-        standing=_standing(view, state, silent={"predictions": not arrived.answered, "labels": not losses.rows}),
+        standing=_standing(view, state, silent={"predictions": state.predictions.told, "labels": state.labels.told}),
         drift=moved.drift if moved else (),
         risk=risk,
         alerts=(*raised, *risen, *drifted, *named, *declared.alerts),
@@ -142,7 +146,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
             *_notes(view, arrived),
             *faults,
             *(moved.notes if moved else ()),
-            *(told_of(quality) if quality else ()),
+            *(quality_notes(quality) if quality else ()),
         ),
         quality=quality,
     )
@@ -160,14 +164,15 @@ def _standing(view: View, state: MonitorState, *, silent: dict[str, bool]) -> tu
 
 def _silences(view: View, state: MonitorState, *, rows: int, labels: int) -> list[Alert]:
     """Hear whether predictions and labels still come."""
-    raised = []
-    for what, silence, count, patience in (
-        ("predictions", state.predictions, rows, 1),
-        ("labels", state.labels, labels, LABEL_PATIENCE),
-    ):
-        if silence.heard(count, patience=patience):
-            quiet = silence.quiet
-            raised.append(alerts.silence_alert(view.spec.name, view.window, at=view.at, what=what, windows=quiet))
+    raised, length = [], view.window.end - view.window.start
+    for what, silence, count in zip(COMING, (state.predictions, state.labels), (rows, labels), strict=True):
+        declared = silence_declared(view.spec.monitoring, what)
+        if silence.heard(count, window=length, first=FIRST_SILENCE[what], least=LEAST_SILENCE[what], declared=declared):
+            raised.append(
+                alerts.silence_alert(
+                    view.spec.name, view.window, at=view.at, what=what, windows=silence.quiet, declared=declared is not None
+                )
+            )
     return raised
 
 

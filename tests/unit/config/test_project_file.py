@@ -102,6 +102,13 @@ def test_what_is_said_of_predictions_holds_with_a_loop_and_without(folder) -> No
         ("[rollout]", "[monitoring]\nfairness = { loss = 0.1 }\n[rollout]", 16, "needs monitoring.groups"),
         ("[rollout]", '[monitoring]\ngroups = ["a"]\nfairness = { loss = nan }\n[rollout]', 17, "a difference above 0"),
         ("[rollout]", '[monitoring]\ngroups = ["a"]\nfairness = { equal_opportunity = 1.0 }\n[rollout]', 17, "one below 1"),
+        (
+            "[rollout]",
+            '[monitoring]\nsilence = "long"\n[rollout]',
+            16,
+            "monitoring.silence is \"auto\" or a duration: 'long'",
+        ),
+        ("[rollout]", '[monitoring]\nsilence = { rows = "1h" }\n[rollout]', 16, "silence.rows is not known; those that"),
         ("[rollout]", "[monitoring]\nrisk_tolerance = -0.1\n[rollout]", 16, "is -0.1; write a share of 0 or more"),
         ("[rollout]", "[monitoring]\nrisk_tolerance = nan\n[rollout]", 16, "is nan; write a share of 0 or more"),
         ("[rollout]", '[monitoring.business.m]\nvalue = "truth"\ntarget = nan\n[rollout]', 17, "is nan; write a number"),

@@ -9,8 +9,9 @@ from tests.unit.monitoring.world import SPEC, World, frame
 
 from kedge.domain.alerting import AlertKind
 from kedge.domain.channels import AlertRules, calm_windows
+from kedge.domain.monitoring import COMING, MonitoringRules
 from kedge.domain.worth import BusinessRules, MissedWhen, Per
-from kedge.monitoring.telling.episodes import Episodes, Silence
+from kedge.monitoring.telling.episodes import Episodes, Silence, silence_declared
 from kedge.monitoring.telling.messenger import aging_of
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -55,22 +56,81 @@ def test_a_new_champion_begins_anew_but_not_what_is_of_the_service() -> None:
     assert not episodes.begins(AlertKind.SILENCE, 2, subject="fewer labels")
 
 
-def test_a_silence_is_told_once_and_the_longest_so_far_is_normal() -> None:
-    silence = Silence()
-    assert [silence.heard(count) for count in (0, 5, 0, 0, 5, 0, 0, 0, 0)] == [
-        False, False, True, False, False, False, False, True, False
-    ]  # fmt: skip
+def told(counts, *, window: timedelta = HOUR, silence: Silence | None = None, **more) -> list[int]:
+    """Give the numbers of the windows in which a silence is told."""
+    silence = silence or Silence()
+    rules = {"first": 3 * DAY, **more}
+    return [place for place, count in enumerate(counts) if silence.heard(count, window=window, **rules)]
 
 
-@pytest.mark.parametrize(("calm", "told"), [("", [1]), ("2d", [1, 5])])
-def test_what_comes_back_after_its_alert_could_resolve_is_told_again(calm: str, told: list[int]) -> None:
+def office(weeks: int, *, rows: int = 5) -> list[int]:
+    """Hours from a Monday on: asked from nine to six on working days."""
+    return [rows if 9 <= hour % 24 < 18 and hour // 24 % 7 < 5 else 0 for hour in range(168 * weeks)]
+
+
+@pytest.mark.parametrize("first_day", range(7))
+def test_nights_and_weekends_wake_nobody_whatever_day_it_begins(first_day: int) -> None:
+    assert told(office(9)[24 * first_day :]) == []
+    assert told([int(hour % 24 == 3) for hour in range(168 * 4)]) == []  # once a day
+    working_days = [5 * (day % 7 < 5) for day in range(first_day, 63)]
+    assert told(working_days, window=DAY) == []
+
+
+def test_a_silence_is_told_once_when_it_is_twice_as_long_as_usual() -> None:
+    usual = office(4)
+    last = max(place for place, count in enumerate(usual) if count)
+    weekend = 2 * 24 + 15
+    assert told([*usual, *[0] * 400]) == [last + 2 * weekend + 1]
+    again = [*usual, *[0] * 336, *office(1), *[0] * 400]
+    assert len(told(again)) == 2
+
+
+def test_what_never_was_silent_is_told_of_at_the_first_empty_window_once_a_week_is_known() -> None:
+    assert told([9] * 168 + [0] * 5) == [168]
+    assert told([9] * 100 + [0] * 200) == [100 + 72]  # before, after three days
+    assert told([0] * 300 + [9] + [0] * 200) == [301 + 72]  # nothing is silent before it came
+    assert told([9] * 168 + [0, 0, 9], least=1) == [169]
+    assert told([9] * 7 + [0], window=DAY) == [7]
+    assert told([9, 0], window=7 * DAY) == [1]
+
+
+def test_one_outage_teaches_nothing_and_two_do() -> None:
+    whole, outage = [9] * 168, [9] * 68 + [0] * 100
+    assert told([*whole, *outage, *whole, *outage]) == [168 + 68, 3 * 168 + 68]
+    assert told([*outage, *outage, *outage]) == [68 + 72]  # more than three days in the first week
+    forgotten = [*outage, *outage, *whole * 9, *outage]
+    assert told(forgotten)[-1] == 11 * 168 + 68
+
+
+def test_what_is_declared_is_held_plainly() -> None:
+    assert told([9] * 30 + [0] * 9, declared=6 * HOUR) == [35]
+    assert told(office(3), declared=6 * HOUR)[0] == 18 + 5
+    assert told([9, 0], declared=HOUR, least=1) == [1]
+
+
+def test_predictions_and_labels_may_be_declared_each() -> None:
+    each = MonitoringRules(silence={"labels": "30d"})
+    assert [silence_declared(each, what) for what in COMING] == [None, 30 * DAY]
+    both = MonitoringRules(silence="2h")
+    assert [silence_declared(both, what) for what in COMING] == [2 * HOUR] * 2
+    assert silence_declared(MonitoringRules(), "labels") is None
+
+
+def test_a_silence_from_before_this_rule_is_taken_up() -> None:
+    old = msgspec.msgpack.encode({"came": True, "quiet": 2, "longest": 14, "told": False})
+    taken = msgspec.msgpack.decode(old, type=Silence)
+    assert told([0] * 200, silence=taken) == [72 - 2]
+
+
+@pytest.mark.parametrize(("calm", "days_told"), [("", [1]), ("2d", [1, 5])])
+def test_what_comes_back_after_its_alert_could_resolve_is_told_again(calm: str, days_told: list[int]) -> None:
     world = selling(sold=SOLD)
     world.spec = msgspec.structs.replace(world.spec, alerts=AlertRules(calm=calm))
     days = []
     for day in range(6):
         serve(world, day, good=0.2 if day in (1, 5) else 1.0)
         days += [day for alert in world.measure(day).alerts if alert.kind is AlertKind.BUSINESS]
-    assert days == told
+    assert days == days_told
 
 
 @pytest.mark.parametrize(("calm", "same"), [("", True), ("2d", False), ("30d", True)])

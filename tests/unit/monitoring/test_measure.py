@@ -9,7 +9,7 @@ import pytest
 from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, World, frame, line, with_rules
 
 from kedge.domain.alert_life import AlertMove
-from kedge.domain.alerting import AlertKind
+from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.evaluation import Task
 from kedge.domain.ids import PredictionId
 from kedge.domain.monitoring import COPIED, Health
@@ -246,29 +246,44 @@ def test_after_a_roll_back_the_newer_version_is_not_scored(world) -> None:
 
 
 def test_an_empty_window_is_measured_and_a_silence_told_once(world) -> None:
-    world.serve(0)
-    assert world.measure(0).alerts == ()
-    first, second = world.measure(1), world.measure(2)
+    for day in range(7):
+        world.serve(day, requests=2)
+        assert world.measure(day).alerts == ()
+    first, second = world.measure(7), world.measure(8)
     assert (first.rows, first.loss, first.notes[0]) == (0, None, "no predictions in this window")
     assert [(alert.kind, alert.subject) for alert in first.alerts] == [(AlertKind.SILENCE, "predictions")]
+    assert first.alerts[0].message.startswith("no predictions for 1 window, longer than is usual here; the last window")
     assert second.alerts == ()
+    assert first.standing == second.standing == (alert_id(MODEL, AlertKind.SILENCE, subject="predictions"),)
     assert first.drift
     assert all(not one.distances and not one.alarm for one in first.drift)
-    world.serve(3)
-    assert world.measure(3).alerts == ()
-    assert [world.measure(day).alerts for day in (4, 5)] == [(), ()]  # as long as that it has been quiet before
-    assert [alert.kind for alert in world.measure(6).alerts] == [AlertKind.SILENCE]
-    assert [alert.kind for alert in world.raised] == [AlertKind.SILENCE] * 2
+    world.serve(9)
+    assert (world.measure(9).alerts, world.measure(9).standing) == ((), ())
+
+
+def test_a_silence_that_is_usual_is_no_alert_and_stands_for_none(world) -> None:
+    for day in range(28):
+        if day % 7 < 5:
+            world.serve(day, requests=2)
+        health = world.measure(day)
+        assert (health.alerts, health.standing) == ((), ())
+
+
+def test_a_declared_silence_is_told_when_it_is_reached(world) -> None:
+    world.spec = with_rules(world.spec, silence={"predictions": "2d"})
+    world.serve(0, requests=2)
+    told = [[alert.message[:65] for alert in world.measure(day).alerts] for day in range(4)]
+    assert told == [[], [], ["no predictions for 2 windows, as long as monitoring.silence allows"[:65]], []]
 
 
 def test_labels_that_stop_are_a_silence_too(world) -> None:
     told = []
-    for day in range(10):
+    for day in range(20):
         world.serve(day, requests=2)
-        if day in (1, 2, 4, 5):
+        if 1 <= day < 15 and day not in (3, 10):
             world.tell(day - 1, requests=2, known=START + (day + 1) * DAY)
         told += [(day, alert.subject) for alert in world.measure(day).alerts]
-    assert told == [(8, "labels")]  # one quiet day has been seen; the third in a row is told
+    assert told == [(17, "labels")]  # one quiet day is usual; the third in a row is told
 
 
 def test_before_anything_came_nothing_is_silent(world) -> None:
@@ -400,6 +415,7 @@ def test_risk_counts_the_champions_rows_only(world) -> None:
 
 
 def test_what_people_are_to_be_told_is_written_once_with_the_window(world) -> None:
+    world.spec = with_rules(world.spec, silence="1d")
     world.serve(0)
     world.measure(0)
 

@@ -2,10 +2,12 @@
 
 from datetime import datetime, timedelta
 
+import msgspec
 import pytest
 from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, World, replace, with_rules
 
 from kedge.domain.alerting import AlertKind, alert_id
+from kedge.domain.monitoring import Window
 from kedge.domain.operations import OperationsRules
 from kedge.domain.plane_reports import ModelCounts, PlaneReport
 from kedge.domain.retraining import Price
@@ -154,6 +156,23 @@ def test_answers_that_were_counted_and_are_in_no_log_are_told() -> None:
     assert silences(health) == ["answers that are in no log"]
     (alert,) = health.alerts
     assert "at least 1,343 of 1,440 rows" in alert.message
+
+
+@pytest.mark.parametrize("length", [timedelta(minutes=5), timedelta(hours=1), DAY])
+def test_an_answer_beside_an_empty_log_is_told_at_once(length: timedelta) -> None:
+    one, minutes = world(), length // MINUTE
+    for number in range(2):
+        window = Window(START + number * length, START + (number + 1) * length)
+        one.clock.time = window.end
+        one.planes.tell("a", range(number * minutes + 1, (number + 1) * minutes + 1))
+        if number:  # a single row, in the middle
+            one.planes.reports[-2 if minutes < 10 else -30] = replace_rows(one.planes.reports[-2], rows=1)
+        health = one.monitoring().measure(one.spec, window)
+        assert silences(health) == (["answers that are in no log"] if number else [])
+
+
+def replace_rows(report: PlaneReport, *, rows: int) -> PlaneReport:
+    return msgspec.structs.replace(report, models={MODEL: ModelCounts(rows=rows)})
 
 
 def test_a_log_that_says_what_it_lacks_or_is_sampled_has_lost_nothing() -> None:

@@ -157,14 +157,17 @@ def skew_alert(model: ModelName, window: Window, *, at: datetime, skew: Skew) ->
     )
 
 
-def silence_alert(model: ModelName, window: Window, *, at: datetime, what: str, windows: int) -> Alert:
-    """Tell that predictions or labels stopped coming."""
+def silence_alert(
+    model: ModelName, window: Window, *, at: datetime, what: str, windows: int, declared: bool = False
+) -> Alert:
+    """Tell that predictions or labels stopped coming, for longer than is usual or declared."""
+    than = "as long as monitoring.silence allows" if declared else "longer than is usual here"
     return in_window(
         AlertKind.SILENCE,
         window,
         model=model,
         at=at,
-        message=f"no {what} for {windows} {'window' if windows == 1 else 'windows'}, longer than ever before; the last "
+        message=f"no {what} for {windows} {'window' if windows == 1 else 'windows'}, {than}; the last "
         f"window ended {window.end:%Y-%m-%d %H:%M}. See whether who sends them still reaches the server",
         subject=what,
     )

@@ -5,11 +5,20 @@ after each alarm, and a feature that stays away from its reference would otherwi
 alert that tells of it end by one rule (`calm_windows`), so that whatever begins anew is told anew.
 """
 
+from datetime import timedelta
+
 import msgspec
 
 from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.channels import CALM_WINDOWS
+from kedge.domain.durations import span_of
 from kedge.domain.ids import ModelName
+from kedge.domain.monitoring import MonitoringRules
+
+WEEK = timedelta(days=7)
+WEEKS_REMEMBERED = 8
+USUAL_TIMES = 2
+"""A silence of so many times the usual longest one is told."""
 
 OF_THE_SERVICE = {AlertKind.SILENCE, AlertKind.OPERATIONS, AlertKind.BUSINESS}
 """Kinds of alarm that are about what is served, whichever version is champion."""
@@ -48,30 +57,54 @@ class Episodes(msgspec.Struct):
 
 
 class Silence(msgspec.Struct):
-    """How long something has not come, in windows, and the longest that it ever stayed away and came back."""
+    """How long something has not come, in windows, whether that was told, and how long it stayed away before, in seconds:
+    at most in the week under way, of which `known` are seen, and in each whole week before, the newest last."""
 
     came: bool = False
     quiet: int = 0
-    longest: int = 0
     told: bool = False
+    known: float = 0.0
+    gap: float = 0.0
+    weeks: list[float] = []
 
-    def heard(self, count: int, *, patience: int = 1) -> bool:
-        """Take one window, and say whether the silence is longer than any before and not told yet.
+    def heard(
+        self, count: int, *, window: timedelta, first: timedelta, least: int = 0, declared: timedelta | None = None
+    ) -> bool:
+        """Take one window, and say whether the silence is longer than any that is usual, and not told yet.
 
-        Once anything has come, `patience` times the longest quiet so far is normal (at least `patience` - 1 windows):
-        nights and weekends are learnt.
+        Twice the usual longest silence is normal: that is the second longest of eight weeks' longest, so that one outage
+        teaches nothing, and nights and weekends do. Until a week has been seen, as much as `first` is. At `least` so many
+        windows are normal. What is `declared` is held plainly instead.
         """
+        length = window.total_seconds()
         if count:
-            self.longest = max(self.longest, self.quiet)
+            self.gap = max(self.gap, self.quiet * length)
             self.came, self.quiet, self.told = True, 0, False
-            return False
+        elif self.came:
+            self.quiet += 1
         if not self.came:
             return False
-        self.quiet += 1
-        if self.told or self.quiet <= max(patience * self.longest, patience - 1):
-            return False
-        self.told = True
-        return True
+        silent = self.quiet * length
+        long = self._is_usual_twice(silent, first=first) if declared is None else silent >= declared.total_seconds()
+        tells = not self.told and self.quiet > (least if declared is None else 0) and long
+        self.told = self.told or tells
+        self.known += length
+        if count and self.known >= WEEK.total_seconds():  # a week ends when something comes: a longer silence is one
+            self.weeks = [*self.weeks, self.gap][-WEEKS_REMEMBERED:]
+            self.known = self.gap = 0.0
+        return tells
+
+    def _is_usual_twice(self, silent: float, *, first: timedelta) -> bool:
+        if not self.weeks:
+            return silent > first.total_seconds()
+        longest = sorted(self.weeks, reverse=True)
+        return silent > USUAL_TIMES * longest[min(1, len(longest) - 1)]
+
+
+def silence_declared(rules: MonitoringRules, what: str) -> timedelta | None:
+    """Give how long something may stay away; None where that is to be learnt."""
+    text = rules.silence if isinstance(rules.silence, str) else rules.silence.get(what, "auto")
+    return None if text == "auto" else span_of(text)
 
 
 def _episode(kind: AlertKind, subject: str) -> str:

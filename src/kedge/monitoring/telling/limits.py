@@ -139,8 +139,8 @@ def lost_answers_alert(model: ModelName, window: Window, *, at: datetime, lost: 
         model=model,
         at=at,
         message=f"at least {lost:,} of {rows:,} rows that data planes counted as answered are not in the prediction log, in "
-        f"the window that ended {window.end:%Y-%m-%d %H:%M}, and nothing says why: were files of it lost or removed? They "
-        "are in no figure, and their truth finds nothing",
+        f"the window that ended {window.end:%Y-%m-%d %H:%M}, and no gap in it says why: see the server's own log, and "
+        "whether files were lost or removed. They are in no figure, and their truth finds nothing",
         subject=LOST_ANSWERS,
         evidence=lost / rows,
         limit=UNLOGGED,

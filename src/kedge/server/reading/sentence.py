@@ -5,7 +5,7 @@ The first rule that holds speaks; those below it may add to the second line.
     nothing live -> nothing watched -> risk alarm -> silence -> loss unknown, above, within; on trial or not
 """
 
-from kedge.domain.alerting import Alert, AlertKind
+from kedge.domain.alerting import Alert, AlertKind, alert_id
 from kedge.domain.rollout import Deployment, Move, RolloutLook, Strategy
 from kedge.retraining.ledger import RETRAIN
 from kedge.server.reading.scene import Scene
@@ -122,10 +122,20 @@ def _silence(scene: Scene) -> Sentence | None:
     health, deployment = scene.health, scene.deployment
     if health is None or deployment is None or health.rows:
         return None
+    plane = health.operations.plane if health.operations is not None else None
+    if health.answered or (plane is not None and plane.rows):
+        return Sentence(
+            state=State.ALARM,
+            say=f"v{deployment.champion} answers, and the prediction log has nothing of the last window.",
+            sub="What is in no log is in no figure, so rollouts and retraining hold. See the server's own log for why.",
+        )
+    told = alert_id(health.model, AlertKind.SILENCE, subject="predictions") in health.standing
+    loud = told or scene.recent(AlertKind.SILENCE) is not None
+    rest = "" if loud else " A silence as long as this is usual here, or none was seen yet to tell: nobody was told."
     return Sentence(
-        state=State.WATCH if scene.recent(AlertKind.SILENCE) is None else State.ALARM,
+        state=State.ALARM if loud else State.HOLDS,
         say=f"v{deployment.champion} is loaded but nobody asks it: no prediction in the last window.",
-        sub="Without predictions there is no evidence, so rollouts and retraining hold.",
+        sub=f"Without predictions there is no evidence, so rollouts and retraining hold.{rest}",
     )
 
 
