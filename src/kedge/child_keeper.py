@@ -15,8 +15,6 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 
-from kedge.errors import KedgeError
-
 NICE = 10
 LONGEST_REST = 300.0
 """A command that fails again and again is run again after twice the time, up to so many seconds."""
@@ -74,7 +72,7 @@ class ChildKeeper(ABC):
         _, told = self._child.communicate()
         busy = self._busy is not None and self._busy in told
         failed = bool(self._child.returncode) and not busy and not self._stopping.is_set()
-        self._rest = min(LONGEST_REST, max(self._seconds, 2 * self._rest)) if failed else 0.0
+        self._rest = self._longer() if failed else 0.0
         if failed:
             self.failed(told.decode(errors="replace").strip())
         return True
@@ -83,9 +81,14 @@ class ChildKeeper(ABC):
         """Tell that the command failed, and what it said last."""
         self._log.error("%s: %s", self._complaint, told[-500:])
 
+    def _longer(self) -> float:
+        """Give the seconds to rest after one more failure."""
+        return min(LONGEST_REST, max(self._seconds, 2 * self._rest))
+
     def _run(self) -> None:
         while not self._stopping.wait(self._seconds + self._rest):
             try:
                 self.look()
-            except (KedgeError, OSError) as error:
+            except Exception as error:  # this thread's door: if it died, the command would never be run again
+                self._rest = self._longer()
                 self._log.error("%s: %s", self._complaint, error)

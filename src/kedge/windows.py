@@ -7,6 +7,7 @@ does, which ends a minute after its machine was lost.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from kedge.features.frame import TrainingFrame
 
 LEASE_SECONDS = 60.0
+_log = logging.getLogger("kedge.loop")
 
 
 @contextmanager
@@ -49,7 +51,11 @@ def leading(house: House) -> Iterator[bool]:
 
         def renew() -> None:
             while not ended.wait(LEASE_SECONDS / 3):
-                runs.claim(lease, owner, now=clock.now(), seconds=LEASE_SECONDS)
+                try:
+                    if not runs.claim(lease, owner, now=clock.now(), seconds=LEASE_SECONDS):
+                        _log.error("another process has taken over the loop of %s, as this one was silent", house.spec.name)
+                except Exception as error:  # this thread's door: if it died, another machine would take over meanwhile
+                    _log.error("the right to watch was not renewed, it is tried again: %s", error)
 
         renewing = threading.Thread(target=renew, name="kedge-lease", daemon=True)
         renewing.start()

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from tests.loop.small import opened, write
 
+from kedge import windows
 from kedge.domain.alerting import AlertKind
 from kedge.domain.ids import Digest
 from kedge.domain.retraining import Retrain
@@ -67,6 +70,39 @@ def test_one_watches_at_a_time_and_a_lost_machine_is_followed(small):
     clock.set(clock.now() + timedelta(seconds=LEASE_SECONDS + 1))
     with leading(house) as mine:
         assert mine
+
+
+def test_a_store_that_is_gone_for_a_while_ends_neither_the_keeper_nor_the_lease(small, monkeypatch):
+    house, _ = small
+    back, gone = threading.Event(), iter(range(3))
+    keeper = LoopKeeper(house, seconds=0.01)
+
+    def due() -> bool:
+        if next(gone, None) is not None:
+            raise OperationalError("SELECT", {}, Exception("server closed the connection"))
+        back.set()
+        return False
+
+    keeper.due = due
+    keeper.start()
+    assert back.wait(30), "it looks again"
+    keeper.stop()
+
+    monkeypatch.setattr(windows, "LEASE_SECONDS", 0.03)
+    claim, renewed, calls = house.meta.runs.claim, threading.Event(), iter(range(100))
+
+    def claimed(*about, **more) -> bool:
+        call = next(calls)
+        if call == 1:
+            raise OperationalError("INSERT", {}, Exception("server closed the connection"))
+        if call > 1:
+            renewed.set()
+        return claim(*about, **more)
+
+    monkeypatch.setattr(house.meta.runs, "claim", claimed)
+    with leading(house) as mine:
+        assert mine
+        assert renewed.wait(30), "it is renewed after the fault"
 
 
 def test_the_child_makes_what_was_asked_for(small):

@@ -135,14 +135,19 @@ def champion_since(revisions: Sequence[Deployment]) -> datetime | None:
 
 def trial_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
     """Give the revisions of the trial that runs, oldest first; `revisions` are oldest first. Empty where none runs."""
-    if not revisions or revisions[-1].challenger is None:
-        return ()
-    newest, trial = revisions[-1], []
+    return standing_of(revisions) if revisions and revisions[-1].challenger is not None else ()
+
+
+def standing_of(revisions: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Give the newest revisions that have the same champion, challenger and salt: the trial that runs, or what has been
+    served since the last one ended. Oldest first, as `revisions` are."""
+    standing: list[Deployment] = []
     for revision in reversed(revisions):
+        newest = revisions[-1]
         if (revision.champion, revision.challenger, revision.salt) != (newest.champion, newest.challenger, newest.salt):
             break
-        trial.append(revision)
-    return tuple(reversed(trial))
+        standing.append(revision)
+    return tuple(reversed(standing))
 
 
 def newest_trial(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:

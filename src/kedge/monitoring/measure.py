@@ -23,7 +23,7 @@ from kedge.monitoring.groups.fairness import read_by
 from kedge.monitoring.operations.plane import ToldOf
 from kedge.monitoring.quality.at_gate import AtGate
 from kedge.monitoring.quality.losses import Losses, add_blocks, add_risk
-from kedge.monitoring.quality.naming import concept_of, note_moved, told_of
+from kedge.monitoring.quality.naming import concept_of, note_moved, quality_notes
 from kedge.monitoring.quality.risk import judge
 from kedge.monitoring.quality.slicing import slice_columns
 from kedge.monitoring.quality.trial import add_groups
@@ -109,7 +109,8 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
     spec, losses = view.spec, arrived.losses
     state.episodes.quiet = calm_windows(spec.alerts, view.window.end - view.window.start)
     moments, places = losses.moments
-    state.count_labels(moments, np.bincount(places, minlength=len(moments)).tolist())
+    counts = np.bincount(places, minlength=len(moments)).tolist()
+    state.count_labels(moments, counts, span=view.window.end - view.window.start)
     add_blocks(state, losses, metric=loss_name(spec.gate.metric, spec.data.task), threshold=spec.gate.threshold)
     faults = add_groups(state, losses, trial=view.trial, began=view.rollout_began, spec=spec)
     raised = _silences(view, state, rows=arrived.answered, labels=len(losses.rows))
@@ -146,7 +147,7 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
             *_notes(view, arrived),
             *faults,
             *(moved.notes if moved else ()),
-            *(told_of(quality) if quality else ()),
+            *(quality_notes(quality) if quality else ()),
         ),
         quality=quality,
     )

@@ -7,7 +7,7 @@ goes on to the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -20,12 +20,12 @@ from kedge.domain.predictions import hashed
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import encode_truth
 from kedge.domain.registry import ModelVersion, misfit
+from kedge.domain.rollout import standing_of
 from kedge.errors import StoreBroken
 from kedge.evaluation.metrics import loss_name
 from kedge.evaluation.room import Evaluation
 from kedge.monitoring.causes.recent import explain_recent, explainable
 from kedge.monitoring.columns import Plain
-from kedge.monitoring.deployed import rollout_began, trial_of
 from kedge.monitoring.drift.window import Watched, watched
 from kedge.monitoring.measure import Arrived, View, features_read, measure_window
 from kedge.monitoring.measured import measured_event
@@ -38,7 +38,7 @@ from kedge.monitoring.served import ServedRows
 from kedge.monitoring.skewing import Replaying, sample_due, with_skew
 from kedge.monitoring.state import MonitorState, decode_state, encode_state, steps_closed
 from kedge.monitoring.truth.horizon import horizon_of
-from kedge.monitoring.truth.join_labels import LabelJoin
+from kedge.monitoring.truth.join_labels import Answered, LabelJoin, Labelled
 from kedge.monitoring.watchable import require_watchable
 from kedge.ports import Clock, Deployments, Journal, PlaneReports, Runs, Watches
 from kedge.registry.room import Registry
@@ -107,19 +107,14 @@ class Monitoring:
         state.crown(champion.number if champion else None, shadow_steps=SHADOW_STEPS)
         ceiling = max(window.end, self._clock.now()) + horizon_of(spec)
         odd = join.read(self._predictions, self._truths, floor=window.start - step, ceiling=ceiling)
+        view = self._view(spec, window, champion=champion)
         metric = loss_name(spec.gate.metric, spec.data.task)
         served = ServedRows(join.answered(window.start, window.end))
-        losses = losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold, names=self._features_read(spec))
-        arrived = Arrived(served, losses, odd, ServedRows(join.late()))
-        health = measure_window(self._view(spec, window, champion=champion), state, arrived=arrived)
-        if self._serves and champion is not None and state.explained_step != state.steps and explainable(health):
-            state.explained_step = state.steps
-            gate = self._gate_of(spec.name, champion.number)
-            causes = explain_recent(spec, health, champion=champion, recent=join.recent(), gate=gate)
-            health = msgspec.structs.replace(health, causes=causes)
-        if self._serves and self._parity is not None and sample_due(state):
-            found = Replaying(self._parity, lambda number: self._registry.find(spec.name, number), self._evaluation.score)
-            health = with_skew(spec, state, health=health, answers=served.requests, replaying=found, at=self._clock.now())
+        losses = losses_of(join.labelled(window.end), metric, threshold=spec.gate.threshold, names=_features_read(view))
+        health = measure_window(view, state, arrived=Arrived(served, losses, odd, ServedRows(join.late())))
+        if self._serves:
+            health = self._explained(view, state, health=health, recent=join.recent())
+            health = self._replayed(view, state, health=health, answers=served.requests)
         closed = steps_closed(state.first, window, step=step)
         if closed > state.steps:
             health = msgspec.structs.replace(
@@ -132,13 +127,21 @@ class Monitoring:
         self._joins[spec.name] = (written, join)
         return health
 
-    def _features_read(self, spec: ProjectSpec) -> frozenset[str] | None:
-        """Name the features of labelled rows that anything reads; None for all."""
-        trial = trial_of(self._deployments, spec.name)
-        rules = (trial.rules or spec.rollout) if trial is not None else None
-        if rules is not None and (rules.slices or rules.value):
-            return None
-        return features_read(spec) if self._serves else frozenset()
+    def _explained(self, view: View, state: MonitorState, *, health: Health, recent: Sequence[Labelled]) -> Health:
+        """Say what moved and why it matters, once a step, where a window gives a reason to ask."""
+        if view.champion is None or state.explained_step == state.steps or not explainable(health):
+            return health
+        state.explained_step = state.steps
+        causes = explain_recent(view.spec, health, champion=view.champion, recent=recent, gate=view.gate)
+        return msgspec.structs.replace(health, causes=causes)
+
+    def _replayed(self, view: View, state: MonitorState, *, health: Health, answers: Sequence[Answered]) -> Health:
+        """Replay a sample of what was answered, where one is due."""
+        if self._parity is None or not sample_due(state):
+            return health
+        model = view.spec.name
+        asked = Replaying(self._parity, lambda number: self._registry.find(model, number), self._evaluation.score)
+        return with_skew(view.spec, state, health=health, answers=answers, replaying=asked, at=view.at)
 
     def _resume(self, spec: ProjectSpec, window: Window) -> tuple[MonitorState, LabelJoin]:
         """Take up the state after the last window and what is remembered with it; read it back where it is not at hand.
@@ -154,14 +157,15 @@ class Monitoring:
         return state, join
 
     def _view(self, spec: ProjectSpec, window: Window, *, champion: ModelVersion | None) -> View:
+        standing = standing_of(self._deployments.list(spec.name))
         return View(
             spec=spec,
             window=window,
             at=self._clock.now(),
             champion=champion,
             watch=self._watch_of(spec.name, champion.number) if champion else None,
-            rollout_began=rollout_began(self._deployments, spec.name),
-            trial=trial_of(self._deployments, spec.name),
+            rollout_began=standing[0].revision if standing else 0,
+            trial=standing[-1] if standing and standing[-1].challenger is not None else None,
             deployment_at=lambda revision: self._deployments.find(spec.name, revision),
             shown=self._serves,
             gate=self._gate_of(spec.name, champion.number) if champion and self._serves else None,
@@ -246,3 +250,11 @@ class Monitoring:
             return answers if answers is not None else np.full(len(next(iter(columns.values()))), np.nan)
 
         return scored
+
+
+def _features_read(view: View) -> frozenset[str] | None:
+    """Name the features of labelled rows that anything reads; None for all."""
+    rules = (view.trial.rules or view.spec.rollout) if view.trial is not None else None
+    if rules is not None and (rules.slices or rules.value):
+        return None
+    return features_read(view.spec) if view.shown else frozenset()

@@ -5,6 +5,7 @@ A run is one training: a release takes two of them (a candidate and its refit), 
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -49,18 +50,33 @@ def exhausted(budget: Budget, used: Spent, *, needed: int = 1) -> str:
     return ""
 
 
-def warned(budget: Budget, used: Spent, *, now: datetime) -> dict[str, str]:
-    """Say of which limits 80 % or all is used, each under a key that is another only with the period and the level."""
+class NearLimit(NamedTuple):
+    """A limit of which much is used: its name, the period, how much ("80 %" or "all"), and that as a sentence."""
+
+    limit: str
+    period: str
+    level: str
+    message: str
+
+    @property
+    def key(self) -> str:
+        """Name it: another only with the period and the level."""
+        return f"{self.limit}/{self.period}/{self.level}"
+
+
+def warned(budget: Budget, used: Spent, *, now: datetime) -> list[NearLimit]:
+    """Say of which limits 80 % or all is used."""
     week = now.isocalendar()
     limits = (
         ("cpu_hours", used.cpu_hours, budget.cpu_hours, f"{used.month:%Y-%m}", "this month"),
         ("runs_per_week", used.runs, budget.runs_per_week, f"{week.year}-W{week.week:02d}", "in the last seven days"),
     )
-    told = {}
+    told = []
     for name, so_far, most, period, when in limits:
         if most and so_far >= WARNED_AT * most:
             level, after = ("all", "nothing more is trained before that falls") if so_far >= most else ("80 %", "it goes on")
-            told[f"{name}/{period}/{level}"] = f"{so_far:.4g} of {most:g} {name} are used {when}; {after}"
+            message = f"{so_far:.4g} of {most:g} {name} are used {when}; {after}"
+            told.append(NearLimit(name, period, level, message))
     return told
 
 

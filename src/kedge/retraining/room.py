@@ -81,10 +81,9 @@ class Retraining:
             return self._first(spec, health)
         entry = self._entry(spec, health)
         facts = self._limit_facts(spec, health, deployment=deployment)
-        for key, message in warned(spec.training.budget, facts.spent, now=facts.now).items():
-            limit, _, level = key.split("/")
-            about = f"{level} of {limit}"
-            self._tell(spec.name, AlertKind.COST, subject=about, content=digest_of(key), message=message)
+        for near in warned(spec.training.budget, facts.spent, now=facts.now):
+            about = f"{near.level} of {near.limit}"
+            self._tell(spec.name, AlertKind.COST, subject=about, content=digest_of(near.key), message=near.message)
         looks = spec.retraining.policy == "ledger" and entry.age * spec.step_seconds < seconds_of(spec.retraining.longest)
         called = self._called(spec, health)
         if looks and health.step is not None and look_due(entry, called=bool(called)):
@@ -108,7 +107,7 @@ class Retraining:
     def is_asked(self, spec: ProjectSpec) -> bool:
         """Say whether a training was asked for that may be made now, or one that was ordered has not ended."""
         self._asking.look(spec)
-        return self._asking.is_under_way(spec.name) or (bool(self._asking.of(spec.name)) and not self._bound_now(spec))
+        return self._asking.is_under_way(spec.name) or (bool(self._asking.of(spec.name)) and not self.held_by(spec))
 
     def asked(self, spec: ProjectSpec) -> Wait | Retrain | None:
         """Decide on what asked for a training besides the policy; None where nothing waits. The limits hold for it, too; an
@@ -118,12 +117,12 @@ class Retraining:
             return begun
         if not (waiting := self._asking.of(spec.name)):
             return None
-        if bound := self._bound_now(spec):
+        if bound := self.held_by(spec):
             return Wait(f"{waiting[0].reason}: a training was asked for, and waits: {bound}")
         return self._asking.order(spec.name, waiting, at=self._clock.now())
 
-    def _bound_now(self, spec: ProjectSpec) -> str:
-        """Name the limit that holds a training back between windows; "" for none."""
+    def held_by(self, spec: ProjectSpec) -> str:
+        """Name the limit that holds a training back that was asked for, between windows; "" for none."""
         newest = self._watches.list(spec.name, limit=1)
         health = newest[0] if newest else None
         return binds_training(self._limit_facts(spec, health, deployment=self._deployments.find(spec.name)))
@@ -181,7 +180,7 @@ class Retraining:
         if health.step is not None or decided.decision == RETRAIN:
             self._ledgers.put(decided, _decision_event(decided))
         elif spec.retraining.policy not in ASKED_AT_STEPS:
-            self._events.append(_decision_event(decided, key="waited"))
+            self._events.append(_decision_event(decided, between_steps=True))
         if decided.decision != RETRAIN:
             return Wait(decided.reason)
         return Retrain(decided.reason, _actor(decided.policy), decided.decided_at)
@@ -198,7 +197,7 @@ class Retraining:
         )
         decided = _decided(entry, wish, bound=bound)
         if bound:
-            self._events.append(_decision_event(decided, key="waited"))
+            self._events.append(_decision_event(decided, between_steps=True))
             return Wait(decided.reason)
         self._ledgers.put(decided, _decision_event(decided))
         return Retrain(decided.reason, _actor(decided.policy), decided.decided_at)
@@ -403,7 +402,7 @@ def _hand_note(model: ModelName) -> str:
     return f"turn by hand:{model}"
 
 
-def _decision_event(entry: LedgerEntry, *, key: str = "decide") -> Event:
+def _decision_event(entry: LedgerEntry, *, between_steps: bool = False) -> Event:
     facts: dict[str, Fact] = {
         "decision": entry.decision,
         "regret": entry.regret,
@@ -417,11 +416,11 @@ def _decision_event(entry: LedgerEntry, *, key: str = "decide") -> Event:
         "looked": entry.looked,
         "bound": entry.bound,
     }
-    if key == "waited":
+    if between_steps:
         facts["between_steps"] = True
     verb = "Retrain" if entry.decision == RETRAIN else "Wait"
     return Event(
-        key=digest_of(key, entry.model, entry.window),
+        key=digest_of("waited" if between_steps else "decide", entry.model, entry.window),
         kind=EventKind.RETRAINING_DECIDED,
         at=entry.decided_at,
         subject=entry.model,

@@ -18,7 +18,7 @@ import numpy as np
 from kedge.domain.durations import seconds_of
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import Block, GroupLoss, VersionHealth
-from kedge.domain.rollout import GROUPS, RolloutLook, RolloutRules
+from kedge.domain.rollout import GROUPS, GuardOdds, RolloutLook, RolloutRules
 from kedge.rollout.evidence import SURE, Cells, Estimate, mean_exp, mixture_odds, stratified
 
 ERROR_TOLERANCE = 0.01
@@ -43,15 +43,7 @@ class Seen:
     shadow: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Odds:
-    """What a guard found: the odds against "no harm", and what that is in words."""
-
-    odds: float
-    reason: str
-
-
-def guard_errors(seen: Seen) -> Odds | None:
+def guard_errors(seen: Seen) -> GuardOdds | None:
     """Compare rows failed on with the champion's rate plus 1 % of rows, by likelihood ratios against greater rates.
 
     The allowed rate of a window is the greater of the champion's in it and in the trial so far: an outage that hits both
@@ -69,20 +61,20 @@ def guard_errors(seen: Seen) -> Odds | None:
             rate = allowed + step * (1 - allowed)
             wealth[step] += failed * math.log(rate / allowed) + answered * math.log((1 - rate) / (1 - allowed))
     reason = f"it failed on {seen.challenger.errors} of {seen.challenger.rows + seen.challenger.errors} rows"
-    return Odds(odds=mean_exp(list(wealth.values())), reason=f"{reason}; the champion on {seen.champion.errors}")
+    return GuardOdds(odds=mean_exp(list(wealth.values())), reason=f"{reason}; the champion on {seen.champion.errors}")
 
 
-def guard_latency(seen: Seen) -> Odds | None:
+def guard_latency(seen: Seen) -> GuardOdds | None:
     """Hold the mean request to the declared limit, unless the champion breaks it too: then the machine is slow."""
     limit = seconds_of(seen.rules.max_latency)
     slow = seen.challenger.rows > 0 and seen.challenger.latency_seconds > limit
     if not slow or (seen.champion.rows and seen.champion.latency_seconds > limit):
         return None
     seconds = seen.challenger.latency_seconds
-    return Odds(odds=SURE, reason=f"a request takes {seconds:.3g} s, and at most {limit:.3g} s are allowed")
+    return GuardOdds(odds=SURE, reason=f"a request takes {seconds:.3g} s, and at most {limit:.3g} s are allowed")
 
 
-def guard_answers(seen: Seen) -> Odds | None:
+def guard_answers(seen: Seen) -> GuardOdds | None:
     """Compare the mean answers of both sides: harm is a mean far outside, not a new opinion.
 
     Forgiven is half a standard deviation of a yes-or-no fact with the champion's mean answer, and for numbers twice the
@@ -90,7 +82,7 @@ def guard_answers(seen: Seen) -> Odds | None:
     """
     ours, theirs = seen.challenger, seen.champion
     if ours.rows and not math.isfinite(ours.mean_output):
-        return Odds(odds=SURE, reason="its mean answer is not a finite number")
+        return GuardOdds(odds=SURE, reason="its mean answer is not a finite number")
     scales = _answer_scales(seen)
     if not ours.rows or not theirs.rows or scales is None:
         return None
@@ -100,10 +92,10 @@ def guard_answers(seen: Seen) -> Odds | None:
     looks = len(seen.before) + 1
     tail = max(apart, 0.0) / error if error > 0 else 0.0
     odds = min(math.exp(min(tail**2 / 2, 50.0)) / (2 * looks * (looks + 1)), SURE)
-    return Odds(odds=odds, reason=f"its mean answer is {ours.mean_output:.4g}, the champion's {theirs.mean_output:.4g}")
+    return GuardOdds(odds=odds, reason=f"its mean answer is {ours.mean_output:.4g}, the champion's {theirs.mean_output:.4g}")
 
 
-def guard_loss(seen: Seen) -> Odds | None:
+def guard_loss(seen: Seen) -> GuardOdds | None:
     """Compare mean losses within days, the champion's plus 5 % forgiven, by groups of entities and days."""
     compared = compare_losses(seen)
     if compared is None:
@@ -111,10 +103,10 @@ def guard_loss(seen: Seen) -> Odds | None:
     found, mean, ours_mean, days = compared
     excess = Estimate(value=found.value - LOSS_TOLERANCE * mean, variance=found.variance, freedom=found.freedom)
     reason = f"its mean {seen.metric} is {ours_mean:.4g} over {days} days, the champion's {mean:.4g}"
-    return Odds(odds=mixture_odds(excess, mean), reason=reason)
+    return GuardOdds(odds=mixture_odds(excess, mean), reason=reason)
 
 
-def guard_value(seen: Seen) -> Odds | None:
+def guard_value(seen: Seen) -> GuardOdds | None:
     """Compare what the answers were worth, where the rules say it; 5 % of the champion's mean value is forgiven."""
     cells = cells_of(seen, value=True)
     if not seen.rules.value or cells is None or cells[0].rows.sum() < FEWEST_LABELS:
@@ -127,10 +119,10 @@ def guard_value(seen: Seen) -> Odds | None:
     scale = max(abs(mean), math.sqrt(found.variance))
     excess = Estimate(value=found.value - LOSS_TOLERANCE * abs(mean), variance=found.variance, freedom=found.freedom)
     reason = f"an answer of it was worth {mean - found.value:.4g}, of the champion {mean:.4g}"
-    return Odds(odds=mixture_odds(excess, scale), reason=reason)
+    return GuardOdds(odds=mixture_odds(excess, scale), reason=reason)
 
 
-def guard_slices(seen: Seen) -> Odds | None:
+def guard_slices(seen: Seen) -> GuardOdds | None:
     """Compare mean losses slice by slice: the n-th slice seen has 1 / (n (n + 1)) of the capital, and is judged with
     enough labelled rows on both sides."""
     found = []
@@ -148,7 +140,7 @@ def guard_slices(seen: Seen) -> Odds | None:
         return None
     _, name, ours_mean, mean = max(found)
     reason = f"where {name} its mean {seen.metric} is {ours_mean:.4g}, the champion's {mean:.4g}"
-    return Odds(odds=min(sum(one[0] for one in found), SURE), reason=reason)
+    return GuardOdds(odds=min(sum(one[0] for one in found), SURE), reason=reason)
 
 
 def better_odds(seen: Seen) -> float:
@@ -207,7 +199,7 @@ def _bounded(metric: str, days: Sequence[tuple[Block, Block]], *, mean: float) -
     return Estimate(value=float(weights @ apart), variance=variance, freedom=1000.0)
 
 
-GUARDS: dict[str, Callable[[Seen], Odds | None]] = {
+GUARDS: dict[str, Callable[[Seen], GuardOdds | None]] = {
     "errors": guard_errors,
     "latency": guard_latency,
     "answers": guard_answers,

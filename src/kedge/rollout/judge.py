@@ -19,14 +19,12 @@ from datetime import datetime, timedelta
 from kedge.domain.durations import span_of
 from kedge.domain.evaluation import Task
 from kedge.domain.monitoring import Block, Health, VersionHealth
-from kedge.domain.rollout import PROMOTE, Deployment, GuardOdds, Move, RolloutLook, RolloutRules, Strategy, TrialQuestion
+from kedge.domain.rollout import PROMOTE, Deployment, Move, RolloutLook, RolloutRules, Strategy, TrialQuestion
 from kedge.rollout.evidence import stratified
 from kedge.rollout.guards import FEWEST_LABELS, GUARDS, Seen, better_odds, cells_of, paired_days
 from kedge.rollout.steps import hold_of, next_of, steps_of, waits_for_person
 
 ALIKE_ROWS = 10  # rows of one entity go to one side: so many rows count as one draw in the check of the split
-
-
 GUARD_COUNT = 11  # of the windows' looks and the live ones together: each has its part of the level
 
 
@@ -102,7 +100,7 @@ def judge(
         labels=labels_of(seen),
         better=better_odds(seen) if rules.question is TrialQuestion.SUPERIORITY else None,
         value_difference=_value_difference(seen),
-        guards={name: GuardOdds(odds=odds.odds, reason=odds.reason) for name, odds in found.items()},
+        guards=found,
     )
 
 

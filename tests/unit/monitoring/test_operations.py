@@ -10,7 +10,7 @@ from tests.unit.monitoring.world import DAY, MODEL, SPEC, START, World, with_rul
 from kedge.domain.alerting import AlertKind, alert_id
 from kedge.domain.monitoring import Window
 from kedge.domain.operations import OperationsRules
-from kedge.monitoring.operations.burn import KEPT_SLOTS, BurnSlots, OperationsState, burns_of
+from kedge.monitoring.operations.burn import KEPT_SLOTS, BurnSlots, OperationsState, burn_of
 from kedge.monitoring.operations.figures import PlaneView, operations_of
 from kedge.monitoring.operations.rhythm import hear
 from kedge.monitoring.operations.times import BINS, added, bins_of_seconds, quantile_of
@@ -81,9 +81,9 @@ def test_errors_have_a_budget_too() -> None:
 def test_a_few_bad_requests_are_no_alarm_whatever_their_share() -> None:
     table = np.zeros((KEPT_SLOTS, 2))
     table[-1] = (5, 5)
-    assert not burns_of(table, 0.01, slots=12)["alarm"]
+    assert not burn_of(table, 0.01, slots=12).alarm
     table[-1] = (20, 20)
-    assert burns_of(table, 0.01, slots=12)["alarm"]
+    assert burn_of(table, 0.01, slots=12).alarm
 
 
 def test_slots_go_on_over_windows_and_are_bounded() -> None:

@@ -10,7 +10,8 @@ MONTH = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def keys(runs: int, hours: float, **budget) -> list[str]:
-    return [*warned(Budget(**budget), Spent(runs=runs, cpu_hours=hours, month=MONTH), now=NOW)]
+    near = warned(Budget(**budget), Spent(runs=runs, cpu_hours=hours, month=MONTH), now=NOW)
+    return [one.key for one in near]
 
 
 def test_each_limit_is_told_at_80_percent_and_at_all() -> None:

@@ -9,7 +9,7 @@ on. What is declared is held plainly; with fewer than `FEWEST_BAD` bad ones in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,9 +53,17 @@ class OperationsState(msgspec.Struct):
     planes: dict[str, LastHeard] = {}
 
 
-def burns_of(table: np.ndarray, budget: float, *, slots: int) -> Mapping[str, float]:
-    """Give how fast the budget burns: "burn" over three days at the end, "worst" over an hour among the last `slots`, and
-    "alarm" 1 where both spans of a pair burn too fast at the end of any of these slots."""
+class Burn(NamedTuple):
+    """How many times too fast a budget goes: over the last three days, over the worst hour; and whether it alarms."""
+
+    days: float
+    worst: float
+    alarm: bool
+
+
+def burn_of(table: np.ndarray, budget: float, *, slots: int) -> Burn:
+    """Give how fast the budget burns: the worst hour is one of those that end in the last `slots`; it alarms where both
+    spans of a pair burn too fast at the end of any of these slots."""
     sums = np.concatenate([np.zeros((1, 2)), np.cumsum(table, axis=0)])
     ends = np.arange(max(len(table) - slots, 0) + 1, len(table) + 1)
 
@@ -69,8 +77,4 @@ def burns_of(table: np.ndarray, budget: float, *, slots: int) -> Mapping[str, fl
         alarm |= (slow >= factor) & (over(short)[0] >= factor) & (bad >= FEWEST_BAD)
     hour, bad = over(12)
     worst = hour[bad >= FEWEST_BAD]
-    return {
-        "burn": float(over(KEPT_SLOTS)[0][-1]),
-        "worst": float(worst.max()) if worst.size else 0.0,
-        "alarm": float(alarm.any()),
-    }
+    return Burn(float(over(KEPT_SLOTS)[0][-1]), float(worst.max()) if worst.size else 0.0, bool(alarm.any()))

@@ -15,7 +15,7 @@ import numpy as np
 from kedge.domain.durations import EPOCH, seconds_of, share_of
 from kedge.domain.monitoring import Window
 from kedge.domain.operations import Objective, Operations, OperationsRules, PlaneFigures
-from kedge.monitoring.operations.burn import SLOT_SECONDS, BurnSlots, OperationsState, burns_of
+from kedge.monitoring.operations.burn import SLOT_SECONDS, BurnSlots, OperationsState, burn_of
 from kedge.monitoring.operations.plane import ToldOf, counts_of, figures_of, middle_of
 from kedge.monitoring.operations.rhythm import Heard, hear
 from kedge.monitoring.operations.times import times_of, total_seconds
@@ -136,7 +136,7 @@ def _objectives(
     made = []
     for name, (limit, budget, slots, counted, bad) in declared.items():
         table = state.burns[name].add(slots, counted, bad=bad, start=start, end=end)
-        found = burns_of(table, budget, slots=end - start)
+        found = burn_of(table, budget, slots=end - start)
         total = float(counted.sum())
         made.append(
             Objective(
@@ -145,9 +145,9 @@ def _objectives(
                 budget=budget,
                 counted=round(total),
                 bad=float(bad.sum()) / total if total else 0.0,
-                burn=found["burn"],
-                worst=found["worst"],
-                alarm=bool(found["alarm"]),
+                burn=found.days,
+                worst=found.worst,
+                alarm=found.alarm,
             )
         )
     return tuple(made)

@@ -87,7 +87,7 @@ def note_moved(state: QualityState, moved: WindowDrift, *, number: int) -> None:
         state.moved[THE_ANSWERS] = number
 
 
-def told_of(quality: ModelQuality) -> tuple[str, ...]:
+def quality_notes(quality: ModelQuality) -> tuple[str, ...]:
     """Say in a note what explains a rise that is not named concept drift."""
     concept = quality.concept
     if concept is None or concept.named or not concept.moved:
