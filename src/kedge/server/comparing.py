@@ -86,7 +86,7 @@ class Comparisons:
         """Compare two sides of which files were brought, and keep nothing; a sentence where that failed."""
         where = (str(house.settings.project), house.settings.store)
         named = (names["reference"], names["current"], wishes.rules, "classifier" if wishes.together else "")
-        result, _ = house.jobs.call(brought_job, where, named, dict(brought), seconds=SECONDS)
+        result, _ = house.jobs.call(brought_job, where, (named, dict(brought)), seconds=SECONDS)
         if isinstance(result, JobFailed):
             return result.reason
         return result if isinstance(result, str) else msgspec.json.decode(result, type=FrameComparison)
@@ -114,7 +114,7 @@ def _key(pair: ComparedPair) -> str:
 
 
 def brought_job(
-    where: tuple[str, str], named: tuple[str, str, str, str], brought: Mapping[str, tuple[str, str]]
+    where: tuple[str, str], asked: tuple[tuple[str, str, str, str], Mapping[str, tuple[str, str]]]
 ) -> bytes | str:
     """Run in the job's process, within a limit of memory: compare two sides of which files (path, name) were brought."""
     import resource
@@ -123,7 +123,7 @@ def brought_job(
     most = _JOB_BYTES if before[1] == resource.RLIM_INFINITY else min(_JOB_BYTES, before[1])
     resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
-        return comparison_job(where, named, brought=brought)
+        return comparison_job(where, asked[0], brought=asked[1])
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
