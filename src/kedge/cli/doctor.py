@@ -1,5 +1,4 @@
-"""`kedge doctor`: is the project file right, does the store open, is all there that is served, does the audit chain hold, did
-parity?"""
+"""`kedge doctor`: does the project file hold, the store open, all that serves stand there, the audit chain hold, parity?"""
 
 from typing import TYPE_CHECKING
 
