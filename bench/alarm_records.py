@@ -30,6 +30,7 @@ def timed() -> Iterator[tuple[str, float, float]]:
         ("1,000 rows x 20 in 1 request, lists", 1, 1000, False),
         ("1,000 rows x 20 in 1,000 requests, lists", 1000, 1, False),
         ("30,000 rows x 20 in 300 requests, matrices", 300, 100, True),
+        ("30,000 rows x 20 in 30,000 requests, lists", 30_000, 1, False),
     ):
         answers = [answered(random, number, rows=rows, arrays=arrays) for number in range(requests)]
         state, spent = DriftState(), []

@@ -14,6 +14,10 @@ from typing import Any
 import msgspec
 
 Block = tuple[list[str], str, list[int], bytes | list[Any]]
+HeldBlock = tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[tuple[Any, ...]]]
+"""A block as it is held: names and shape as their bytes, each list of values as a tuple."""
+UnreadBlock = tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[msgspec.Raw]]
+"""The same with each list of values as its bytes."""
 
 _CODES = {
     "<f8": "d",
@@ -30,6 +34,7 @@ _CODES = {
     "|b1": "?",
 }
 _encoder = msgspec.msgpack.Encoder()
+_held, _unread = msgspec.msgpack.Decoder(list[HeldBlock]), msgspec.msgpack.Decoder(list[UnreadBlock])
 _names: dict[tuple[str, ...], msgspec.Raw] = {}
 _MOST_NAMES = 1000
 _native: dict[Any, str] = {}
@@ -78,6 +83,16 @@ def columns_of(blocks: Sequence[Block]) -> dict[str, list[Any]]:
         else:
             columns.update(zip(names, data, strict=False))
     return columns
+
+
+def held_blocks(raw: bytes | msgspec.Raw) -> list[HeldBlock]:
+    """Read blocks as they are held. Raises msgspec.DecodeError where bytes are no blocks."""
+    return _held.decode(raw)
+
+
+def unread_blocks(raw: bytes | msgspec.Raw) -> list[UnreadBlock]:
+    """Read blocks without their values. Raises msgspec.DecodeError where bytes are no blocks."""
+    return _unread.decode(raw)
 
 
 def numbers_of(tag: str, data: bytes) -> list[Any]:

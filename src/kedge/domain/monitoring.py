@@ -137,6 +137,11 @@ class PredictionBatch(msgspec.Struct, frozen=True, kw_only=True):
     hidden: list[str] = []
     matrix: Matrix | None = None
 
+    @property
+    def count(self) -> int:
+        """Count the rows."""
+        return len(self.versions)
+
     def prediction(self, place: int) -> PredictionId:
         """Name the prediction at a place in the record: by its row's number, of which some may not be kept."""
         return prediction_id(self.request, self.rows[place] if self.rows else place)

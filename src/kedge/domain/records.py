@@ -7,12 +7,13 @@ a record read back equals the one that was written, NaN and infinities included.
 msgspec.DecodeError where the bytes are no such record.
 """
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
-from kedge.domain.buffers import Block, blocks_of, columns_of, doubles, matrix_block, numbers_of
+from kedge.domain.buffers import Block, HeldBlock, UnreadBlock, blocks_of, columns_of, doubles, matrix_block, numbers_of
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import PredictionBatch, TruthBatch, Value
 
@@ -90,27 +91,32 @@ class PredictionRecord(_Served, frozen=True, array_like=True):
     tensors: list[Block]
 
 
-class AsLogged(msgspec.Struct, frozen=True, array_like=True):
-    """The columns of a record as the bytes they stand in, and all before them: told apart, but not built. `features` and
-    `tensors` are blocks, `entities` a list, `inputs` a map of lists."""
+class _Ahead(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What stands before the features in a record, in the form that takes least to read."""
 
     format: int
-    request: msgspec.Raw
-    model: msgspec.Raw
+    request: str
+    model: str
     at: msgspec.Raw
-    revision: msgspec.Raw
-    count: msgspec.Raw
+    revision: int
+    count: int
     versions: msgspec.Raw
     outputs: msgspec.Raw
     shadow: msgspec.Raw
     errors: msgspec.Raw
     seconds: msgspec.Raw
     rows: msgspec.Raw
-    share: msgspec.Raw
-    missing: msgspec.Raw
-    variant: msgspec.Raw
+    share: float
+    missing: int
+    variant: str
     hidden: msgspec.Raw
     entities: msgspec.Raw
+
+
+class AsLogged(_Ahead, frozen=True, array_like=True, gc=False):
+    """The columns of a record as the bytes they stand in, and all before them: told apart, but not built. `features` and
+    `tensors` are blocks, `inputs` a map of lists."""
+
     features: msgspec.Raw
     service: msgspec.Raw
     as_of: msgspec.Raw
@@ -122,7 +128,19 @@ class AsLogged(msgspec.Struct, frozen=True, array_like=True):
     tensors: msgspec.Raw
 
 
-Read = TypeVar("Read", bound="_Id | AsLogged")
+class _Held(_Ahead, frozen=True, array_like=True, gc=False):
+    """A record up to its features, as blocks that are held."""
+
+    features: list[HeldBlock]
+
+
+class _Unread(_Ahead, frozen=True, array_like=True, gc=False):
+    """A record up to its features, as blocks that are not read."""
+
+    features: list[UnreadBlock]
+
+
+Read = TypeVar("Read", bound="_Id | _Ahead")
 
 
 class _OldFeatures(msgspec.Struct, frozen=True):
@@ -138,12 +156,14 @@ class _OldRequest(msgspec.Struct, frozen=True):
 
 
 FORMAT = 2
+_LONG_ARRAY = b"\xdc"  # the first byte of an array of 16 elements or more, as a record of today is
 
 _id, _answered = msgspec.msgpack.Decoder(_Id), msgspec.msgpack.Decoder(_Answered)
 _named, _old_entities = msgspec.msgpack.Decoder(_Named), msgspec.msgpack.Decoder(_OldEntities)
 _served, _record = msgspec.msgpack.Decoder(_Served), msgspec.msgpack.Decoder(PredictionRecord)
 _old_batch, _old_answers = msgspec.msgpack.Decoder(PredictionBatch), msgspec.msgpack.Decoder(Answers)
 _as_logged = msgspec.msgpack.Decoder(AsLogged)
+_held, _unread = msgspec.msgpack.Decoder(_Held), msgspec.msgpack.Decoder(_Unread)
 _old_features, _old_request = msgspec.msgpack.Decoder(_OldFeatures), msgspec.msgpack.Decoder(_OldRequest)
 
 
@@ -233,8 +253,25 @@ def decode_features(payload: bytes) -> dict[str, list[Value]]:
 
 def as_logged(payload: bytes) -> AsLogged:
     """Tell the columns of one answered request apart, without building any; one of an older store is written anew."""
-    read = _as_logged.decode(encode_batch(_old_batch.decode(payload)) if is_old(payload) else payload)
-    return read if read.format == FORMAT else _checked(read)
+    return _checked(_as_logged.decode(_renewed(payload)))
+
+
+def held_features(payloads: Iterable[bytes]) -> Iterator[list[HeldBlock]]:
+    """Read the features of answered requests one after the other, as blocks that are held."""
+    decode = _held.decode
+    for payload in payloads:
+        read = decode(payload if payload[:1] == _LONG_ARRAY else _renewed(payload))
+        yield read.features if read.format == FORMAT else _checked(read).features
+
+
+def unread_features(payloads: Iterable[bytes]) -> Iterator[list[UnreadBlock]]:
+    """Read the features of answered requests one after the other, as blocks that are not read."""
+    for payload in payloads:
+        yield _checked(_unread.decode(_renewed(payload))).features
+
+
+def _renewed(payload: bytes) -> bytes:
+    return encode_batch(_old_batch.decode(payload)) if is_old(payload) else payload
 
 
 def decode_entities(payload: bytes) -> list[str]:

@@ -9,16 +9,15 @@ that many small requests give the garbage collector nothing to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
+from kedge.domain.buffers import Block, HeldBlock, UnreadBlock, is_buffer_of
 from kedge.domain.buffers import columns_of as listed
-from kedge.domain.buffers import is_buffer_of
 from kedge.domain.monitoring import Value
 
 TEXT = {str, NoneType}
@@ -107,25 +106,43 @@ class ReadColumns(msgspec.Struct, frozen=True, eq=False):
     lacking: dict[str, np.ndarray]
 
 
-_Block = tuple[list[str], str, list[int], bytes | list[Any]]
-_whole = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[tuple[Any, ...]]]])
-_parted = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[msgspec.Raw]]])
+_Held = tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[Any]]
+_NO_BLOCK: Any = ((), "", (), b"")
 _names, _shape = msgspec.msgpack.Decoder(list[str]), msgspec.msgpack.Decoder(list[int])
 _list, _map = msgspec.msgpack.Decoder(list[Any]), msgspec.msgpack.Decoder(dict[str, list[Any]])
 
 
-def read_blocks(raws: Sequence[msgspec.Raw], sizes: Sequence[int], *, names: Collection[str] | None = None) -> ReadColumns:
-    """Read the blocks of requests with so many rows each, as columns; only those named, if any are. Raises
-    msgspec.DecodeError where bytes are no blocks."""
-    decode = (_whole if names is None else _parted).decode
+def read_blocks(
+    requests: Iterable[Sequence[HeldBlock]] | Iterable[Sequence[UnreadBlock]],
+    sizes: Sequence[int],
+    *,
+    names: Collection[str] | None = None,
+) -> ReadColumns:
+    """Read the blocks of requests with so many rows each, as columns: held ones all, unread ones where they are named.
+    Raises msgspec.DecodeError where bytes are no blocks."""
     runs: dict[Any, _Run] = {}
-    for request, (raw, rows) in enumerate(zip(raws, sizes, strict=True)):
-        blocks: Any = decode(raw)
-        layout: Any = _layout(blocks[0], rows) if len(blocks) == 1 else tuple([_layout(block, rows) for block in blocks])
-        run = runs.get(layout)
-        if run is None:
+    run, before, before_rows = _Run([]), _NO_BLOCK, -1
+    for request, (blocks, rows) in enumerate(zip(requests, sizes, strict=True)):
+        held, tag, shape, data = blocks[0] if len(blocks) == 1 else _NO_BLOCK
+        if (
+            rows == before_rows
+            and held == before[0] != ()
+            and tag == before[1]
+            and shape == before[2]
+            and len(data) == len(before[3])
+            and type(data) is type(before[3])
+        ):  # most often: one block, held as that of the request before
+            run.requests.append(request)
+            run.adds[0](data, rows)
+            continue
+        layout: Any = tuple([_layout(block, rows) for block in blocks])
+        known = runs.get(layout)
+        if known is None:
             built = [(_names.decode(name), tag, _shape.decode(shape), data) for name, tag, shape, data in blocks]
-            run = runs[layout] = _Run([_gathering(block, rows, only=names) for block in built])
+            known = runs[layout] = _Run([_gathering(block, rows, only=names) for block in built])
+        run, before, before_rows = known, _NO_BLOCK, rows
+        if len(blocks) == 1:
+            before = blocks[0]
         run.requests.append(request)
         for add, block in zip(run.adds, blocks, strict=True):
             add(block[3], rows)
@@ -146,7 +163,7 @@ def read_maps(raws: Sequence[msgspec.Raw], sizes: Sequence[int], *, names: Colle
     return _together(list(runs.values()), sizes)
 
 
-def _layout(block: tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[Any]], rows: int) -> tuple[Any, ...]:
+def _layout(block: _Held, rows: int) -> tuple[Any, ...]:
     """Tell how a block is held: blocks of one layout are gathered alike."""
     names, tag, shape, data = block
     if type(data) is bytes:
@@ -154,7 +171,7 @@ def _layout(block: tuple[msgspec.Raw, str, msgspec.Raw, bytes | list[Any]], rows
     return (bytes(names), rows == 1)
 
 
-def _gathering(block: _Block, rows: int, *, only: Collection[str] | None) -> _Gathering:
+def _gathering(block: Block, rows: int, *, only: Collection[str] | None) -> _Gathering:
     """Choose how blocks like one are gathered; of its columns those that are wanted."""
     names, tag, shape, data = block
     wanted = {place: name for place, name in enumerate(names) if only is None or name in only}
@@ -200,14 +217,16 @@ class _Singles:
     def __init__(self, wanted: Mapping[int, str], *, width: int) -> None:
         self._wanted, self._width = wanted, width
         self._values: list[Value] = []
-        self._due = 0
 
     def add(self, data: Sequence[Sequence[Value]], rows: int) -> None:
-        self._values += chain.from_iterable(data)
-        self._due += self._width
-        if len(self._values) != self._due:  # a column without a value
-            del self._values[self._due - self._width :]
-            self._values += [data[place][0] if place < len(data) and data[place] else None for place in range(self._width)]
+        try:
+            self._values += [value for (value,) in data]
+        except ValueError:  # a column without a value, or with more than one
+            self._values += [column[0] if column else None for column in data]
+        if len(data) < self._width:
+            self._values += [None] * (self._width - len(data))
+        elif len(data) > self._width:
+            del self._values[self._width - len(data) :]
 
     def columns(self, rows: int) -> dict[str, Column]:
         return {name: column_of(self._values[place :: self._width]) for place, name in self._wanted.items()}

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kedge.domain.buffers import unread_blocks
 from kedge.domain.holdout import HOLDOUT
 from kedge.domain.monitoring import Value, VersionHealth, own_seconds
-from kedge.domain.records import as_logged
+from kedge.domain.records import as_logged, held_features, unread_features
 from kedge.domain.rollout import Deployment, Strategy
 from kedge.monitoring.columns import Column, Plain, objects, plain, read_blocks, read_maps, scattered, strung
 from kedge.monitoring.sums import summed
@@ -57,7 +58,8 @@ def parts_of(
 
 def _gathered(rows: int, taken: Sequence[Answered], *, names: Collection[str] | None) -> Gathered:
     sizes = [len(one.versions) for one in taken]
-    table = read_blocks([as_logged(one.payload).features for one in taken], sizes, names=names)
+    read = held_features if names is None else unread_features
+    table = read_blocks(read(one.payload for one in taken), sizes, names=names)
     concealed = {
         name: np.repeat([name in one.hidden for one in taken], sizes)
         for name in dict.fromkeys(name for one in taken for name in one.hidden)
@@ -131,7 +133,8 @@ class ServedRows:
     @cached_property
     def held_out(self) -> np.ndarray:
         """Mark the rows that were served a coin in place of the answer: bool (rows,)."""
-        read = read_blocks([as_logged(one.payload).tensors for one in self.requests], self.sizes.tolist(), names={HOLDOUT})
+        tensors = (unread_blocks(as_logged(one.payload).tensors) for one in self.requests)
+        read = read_blocks(tensors, self.sizes.tolist(), names={HOLDOUT})
         coins = read.columns.get(HOLDOUT)
         if coins is None:
             return np.zeros(len(self), dtype=bool)

@@ -14,7 +14,9 @@ from kedge.domain.ids import ModelName, prediction_id
 from kedge.domain.monitoring import COPIED, Matrix, PredictionBatch
 from kedge.domain.predictions import Ack
 from kedge.domain.rollout import Strategy
+from kedge.domain.stencils import LikeRecord, Loggable, Stencil, batch_of
 from kedge.serving.batch import Group
+from kedge.serving.loader import Active
 from kedge.serving.log import PredictionLog
 from kedge.serving.metrics import ModelMetrics, VersionMetrics
 from kedge.serving.recent import Recent
@@ -40,6 +42,8 @@ class Finish:
         self._holdout, self._shadow = holdout, shadow
         self._model, self._log, self._metrics, self._recent = model, log, metrics, recent
         self._numbers: dict[tuple[int, int], Tensor] = {}
+        self._stencils: dict[tuple[int, int], Stencil] = {}
+        self._stencils_of: Active | None = None
         self._syncing: set[asyncio.Future[None]] = set()
 
     def __call__(self, group: Group) -> None:
@@ -113,13 +117,29 @@ class Finish:
             counted.row_errors.add(len(asked.errors))
             counted.stages["predict"].observe(asked.trial_seconds or 0.0)
 
-    def _record(self, asked: Waiting) -> PredictionBatch:
-        """Make the record of an answer for the prediction log."""
-        active, version, waited = asked.active, asked.version, asked.began - asked.arrived - asked.features_seconds
+    def _record(self, asked: Waiting) -> Loggable:
+        """Make the record of an answer for the prediction log: like those before it where one version gave it all."""
+        waited = asked.began - asked.arrived - asked.features_seconds
         seconds = {"queue": waited, "features": asked.features_seconds, "predict": asked.predict_seconds}
         if asked.trial_seconds is not None:
             seconds["challenger"] = asked.trial_seconds
-        record = PredictionBatch(
+        version, matrix = asked.version, asked.matrix
+        apart = asked.errors or asked.question.variant or self._holdout
+        if version is None or matrix is None or apart or asked.count > _KEPT:
+            return self._batch(asked, seconds)
+        if asked.active is not self._stencils_of:
+            self._stencils, self._stencils_of = {}, asked.active
+        stencil = self._stencils.get((version, asked.count))
+        if stencil is None:
+            stencil = self._stencils[version, asked.count] = Stencil(self._batch(asked, seconds))
+        return LikeRecord(stencil, asked.name, asked.at, asked.outputs, seconds, asked.entities, matrix, asked.calls)
+
+    def _batch(self, asked: Waiting, seconds: dict[str, float]) -> PredictionBatch:
+        """Make the whole record of an answer."""
+        active, version, batches = asked.active, asked.version, asked.batches
+        if version is not None:
+            batches = [(version, [*range(asked.count)]), *batches]
+        return PredictionBatch(
             request=asked.name,
             model=self._model,
             at=asked.at,
@@ -130,23 +150,17 @@ class Finish:
             features=asked.features,
             as_of=asked.as_of,
             outputs=asked.outputs,
-            batches=asked.batches,
+            batches=batches,
             seconds=seconds,
             forms=active.forms,
             roles=active.roles,
             matrix=None if asked.matrix is None else Matrix(active.inputs.names, asked.matrix),
+            calls=asked.calls,
+            errors=asked.errors,
+            inputs=asked.inputs,
+            variant=asked.question.variant or "",
+            tensors=self._drawn(asked) if self._holdout else {},
         )
-        # Most requests have none of these, and each field that is named costs as much as three that are not.
-        if asked.calls or asked.errors or asked.inputs or asked.question.variant or self._holdout:
-            return msgspec.structs.replace(
-                record,
-                calls=asked.calls,
-                errors=asked.errors,
-                inputs=asked.inputs,
-                variant=asked.question.variant or "",
-                tensors=self._drawn(asked) if self._holdout else {},
-            )
-        return record
 
     def _draws(self, asked: Waiting) -> bool:
         """Say whether the hold-out is drawn: who asks for a version or a side of a trial gets what was asked for."""
@@ -258,8 +272,8 @@ def _copy(asked: Waiting) -> Waiting:
 
 def _copied(asked: Waiting) -> PredictionBatch:
     """Say the record of an answer again, with what a version in shadow made of its copy."""
-    record = asked.record
-    assert record is not None  # noqa: S101 - only what has one is copied
+    assert asked.record is not None  # noqa: S101 - only what has one is copied
+    record = batch_of(asked.record)
     return msgspec.structs.replace(
         record,
         shadow=asked.shadow,

@@ -120,7 +120,6 @@ def _settle(asked: Waiting, rows: list[int] | None, *, version: int, outputs: Nu
         asked.error = ModelRefused(f"the model's answer to row {row} is not a finite number")
     elif rows is None and not asked.versions:
         asked.version, asked.outputs = version, outputs
-        asked.batches = [(version, [*range(asked.count)])]
     else:
         mine = list(range(asked.count)) if rows is None else rows
         asked.batches.append((version, mine))

@@ -18,6 +18,7 @@ from kedge.domain.monitoring import PredictionBatch, Value
 from kedge.domain.predictions import Ack, Personal, hashed
 from kedge.domain.rollout import position
 from kedge.domain.rows import taken
+from kedge.domain.stencils import Loggable, batch_of
 from kedge.errors import KedgeError
 from kedge.serving.log import PredictionLog
 
@@ -83,10 +84,13 @@ class LogFilter:
         self._take(personal())
         self._asked = monotonic()
 
-    def __call__(self, batches: Sequence[PredictionBatch]) -> Sequence[PredictionBatch]:
+    def __call__(self, records: Sequence[Loggable]) -> Sequence[Loggable]:
         """Give what is logged of requests; nothing of one none of whose rows is sampled."""
         if monotonic() - self._asked >= _FRESH_SECONDS:
             self._ask()
+        if self._share == 1 and not self._any:
+            return records
+        batches = [batch_of(record) for record in records]
         if self._share < 1:
             batches = [sampled for batch in batches if (sampled := self._sampled(batch)) is not None]
         return [self._hidden(batch) for batch in batches] if self._any else batches

@@ -19,7 +19,7 @@ from uuid import uuid4
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import COPIED, PredictionBatch
 from kedge.domain.predictions import Ack, WhenFull
-from kedge.domain.records import encode_batch
+from kedge.domain.stencils import Loggable, encode
 from kedge.errors import KedgeError
 from kedge.ports import Journal
 
@@ -28,7 +28,7 @@ _log = logging.getLogger("kedge.serving")
 _BLOCK_SECONDS = 1.0
 _SILENT_SECONDS = 10.0  # between two lines about rows that are not logged
 
-Prepare = Callable[[Sequence[PredictionBatch]], Sequence[PredictionBatch]]
+Prepare = Callable[[Sequence[Loggable]], Sequence[Loggable]]
 
 
 class PredictionLog:
@@ -52,7 +52,7 @@ class PredictionLog:
         self.ack, self._most, self._when_full = ack, queue_rows, when_full
         self._wake, self._stopping, self._room = threading.Event(), threading.Event(), threading.Condition()
         self._thread: threading.Thread | None = None
-        self._queue: deque[Sequence[PredictionBatch]] = deque()
+        self._queue: deque[Sequence[Loggable]] = deque()
         self._waiting: deque[tuple[int, asyncio.Future[bool]]] = deque()
         self._lost: dict[tuple[ModelName, int, datetime], int] = {}
         self._losing = threading.Lock()
@@ -76,7 +76,7 @@ class PredictionLog:
         oldest = self._oldest
         return 0.0 if oldest is None else monotonic() - oldest
 
-    def append(self, batch: PredictionBatch) -> bool:
+    def append(self, batch: Loggable) -> bool:
         """Write one answered request; False, counted as a gap, where it could not be written."""
         return self.append_all((batch,))
 
@@ -89,7 +89,7 @@ class PredictionLog:
             return False
         return self.append(batch)
 
-    def append_all(self, batches: Sequence[PredictionBatch]) -> bool:
+    def append_all(self, batches: Sequence[Loggable]) -> bool:
         """Write requests that were answered together, in one write; False, counted as a gap, where it was refused."""
         if self._prepare is not None:
             try:
@@ -163,39 +163,39 @@ class PredictionLog:
             except RuntimeError:  # its loop has ended, and whoever waited with it
                 continue
 
-    def _write(self, batches: Sequence[PredictionBatch]) -> bool:
+    def _write(self, batches: Sequence[Loggable]) -> bool:
         """Append batches, after the records of what was lost before them."""
         lost, gaps = self._take_lost() if self._lost else {}, 0
         try:
             if lost or len(batches) != 1:
-                payloads = [encode_batch(batch) for batch in batches]
+                payloads = [encode(batch) for batch in batches]
                 told = [_gap(model, revision, at=hour, rows=rows) for (model, revision, hour), rows in lost.items()]
-                payloads[:0], gaps = map(encode_batch, told), len(told)
+                payloads[:0], gaps = map(encode, told), len(told)
                 self._journal.append_all(payloads)
             else:
-                self._journal.append(encode_batch(batches[0]))
+                self._journal.append(encode(batches[0]))
         except Exception as error:  # a full disk, or a value that no record holds: no prediction fails for the log's sake
             self._count_lost(lost)
             self._lose(batches, error)
             return False
-        rows = len(batches[0].versions) if len(batches) == 1 else sum(len(batch.versions) for batch in batches)
+        rows = batches[0].count if len(batches) == 1 else sum([batch.count for batch in batches])
         self._appended += rows + gaps
-        self.logged_rows += rows - sum([len(batch.versions) for batch in batches if batch.variant == COPIED])
+        self.logged_rows += rows - sum([batch.count for batch in batches if batch.variant == COPIED])
         if self._oldest is None:
             self._oldest = monotonic()
         if self._appended - self._synced >= self._rows and not self._wake.is_set():
             self._wake.set()
         return True
 
-    def _lose(self, batches: Sequence[PredictionBatch], error: BaseException | str) -> None:
+    def _lose(self, batches: Sequence[Loggable], error: BaseException | str) -> None:
         """Count rows that are not logged, by model, revision and hour: bounded, however long it lasts."""
         rows = 0
         for batch in batches:
             if batch.variant == COPIED:
                 continue  # its answer is another record
             hour = batch.at.replace(minute=0, second=0, microsecond=0)
-            self._count_lost({(batch.model, batch.revision, hour): len(batch.versions)})
-            rows += len(batch.versions)
+            self._count_lost({(batch.model, batch.revision, hour): batch.count})
+            rows += batch.count
         if not rows:
             return
         self.gap_rows += rows
@@ -220,8 +220,8 @@ class PredictionLog:
             lost, self._lost = self._lost, {}
         return lost
 
-    def _enqueue(self, batches: Sequence[PredictionBatch]) -> bool:
-        rows = sum(len(batch.versions) for batch in batches)
+    def _enqueue(self, batches: Sequence[Loggable]) -> bool:
+        rows = sum([batch.count for batch in batches])
         with self._room:
             if self._when_full is WhenFull.BLOCK and self._thread is not None:
                 self._wake.set()
@@ -244,7 +244,7 @@ class PredictionLog:
         if taken:
             self._write(taken)
         with self._room:
-            self.queue_rows -= sum(len(batch.versions) for batch in taken)
+            self.queue_rows -= sum(batch.count for batch in taken)
             self._room.notify_all()
 
     def _tend(self) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kedge.domain.ids import RequestId
-from kedge.domain.monitoring import PredictionBatch, Value
+from kedge.domain.monitoring import Value
 from kedge.domain.rollout import Deployment
+from kedge.domain.stencils import Loggable
 from kedge.errors import KedgeError
 from kedge.serving.loader import Active
 from kedge.serving.pending import Pending
@@ -57,6 +58,7 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     versions: list[int] = []
     outputs: Any = None
     batches: list[tuple[int, list[int]]] = []
+    """The runs of rows that went through a version in one call, but for that of `version`."""
     shadow: dict[int, list[float]] = {}
     errors: dict[int, str] = {}
     began: float = 0.0
@@ -67,7 +69,7 @@ class Waiting(msgspec.Struct, kw_only=True, eq=False):
     calls: dict[int, tuple[str, int, int]] = {}
     coins: dict[int, float] = {}
     """What is served at random instead of the model's answer, by row."""
-    record: PredictionBatch | None = None
+    record: Loggable | None = None
     """The record of its answer, where a version in shadow is to answer it, too."""
 
     def columns(self, rows: list[int] | None) -> Mapping[str, list[Value]]:

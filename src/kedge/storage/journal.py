@@ -16,7 +16,7 @@ from time import monotonic
 from kedge.domain.ids import PredictionId, RequestId, split_prediction_id
 from kedge.domain.records import decode_request
 from kedge.ports import Position
-from kedge.storage.segments import OwnSegment, frame_of, read_bytes, records_of, segments
+from kedge.storage.segments import OwnSegment, frames_of, read_bytes, records_of, segments
 from kedge.storage.shelf import ParquetShelf
 
 CLOSE = "close"
@@ -56,13 +56,13 @@ class FileJournal:
 
     def append(self, payload: bytes) -> Position:
         """Write one record; it has reached the operating system on return. Raises StoreFull, and nothing is written then."""
-        return self._append(frame_of(payload))
+        return self._append(frames_of((payload,)))
 
     def append_all(self, payloads: Sequence[bytes]) -> Position:
         """Write records in one call of the operating system, all or none; give the place of the last. Raises StoreFull."""
         if not payloads:
             raise ValueError("there is no record to append")
-        return self._append(b"".join(map(frame_of, payloads)))
+        return self._append(frames_of(payloads))
 
     def _append(self, frames: bytes) -> Position:
         with self._appending:

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from kedge.domain.monitoring import Matrix, PredictionBatch
-from kedge.domain.records import decode_answers, decode_batch, decode_entities, decode_features, decode_request, encode_batch
+from kedge.domain.records import (
+    decode_answers,
+    decode_batch,
+    decode_entities,
+    decode_features,
+    decode_request,
+    encode_batch,
+    held_features,
+    unread_features,
+)
 
 AT = datetime(2013, 1, 1, 9, tzinfo=UTC)
 NAMES = ("dep_delay", "distance", "hour")
@@ -106,7 +115,18 @@ def test_records_of_older_stores_are_read():
     assert decode_entities(payload) == batch().entities
 
 
-@pytest.mark.parametrize("read", [decode_batch, decode_answers, decode_features, decode_request, decode_entities])
+@pytest.mark.parametrize(
+    "read",
+    [
+        decode_batch,
+        decode_answers,
+        decode_features,
+        decode_request,
+        decode_entities,
+        lambda payload: list(held_features([payload])),
+        lambda payload: list(unread_features([payload])),
+    ],
+)
 def test_what_is_no_record_is_refused(read):
     fields = msgspec.msgpack.decode(encode_batch(batch(features={}, matrix=Matrix(NAMES, np.zeros((3, 3))))))
     for broken in (b"\xc0", b"", msgspec.msgpack.encode([3, *fields[1:]])):

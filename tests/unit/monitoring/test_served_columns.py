@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.unit.monitoring.world import MODEL, START
 
-from kedge.domain.buffers import blocks_of
+from kedge.domain.buffers import blocks_of, held_blocks
 from kedge.domain.monitoring import Matrix, PredictionBatch
 from kedge.domain.records import decode_answers, decode_batch, decode_features, encode_batch
 from kedge.monitoring.columns import Coded, column_of, plain, read_blocks, sighted
@@ -137,8 +137,24 @@ def test_one_kind_of_number_stays_an_array_and_text_is_kept_once() -> None:
 
 
 def test_columns_too_short_for_their_request_end_in_nulls() -> None:
-    held = ([[1.0], []], [[2.0]], [[3.0], [4.0]])
-    raws = [msgspec.Raw(msgspec.msgpack.encode([(["a", "b"], "", (), data)])) for data in held]
-    assert read_blocks(raws, [1, 1, 1]).columns["b"].tolist() == [None, None, 4.0]
-    buffers = [msgspec.Raw(msgspec.msgpack.encode(blocks_of({"a": np.arange(rows) * 1.0}))) for rows in (2, 1)]
+    held = ([[1.0], []], [[2.0]], [[3.0], [4.0]], [[5.0], [6.0], [7.0]], [[8.0, 0.0], [9.0]])
+    lists = [held_blocks(msgspec.msgpack.encode([(["a", "b"], "", (), data)])) for data in held]
+    assert read_blocks(lists, [1] * 5).columns["a"].tolist() == [1.0, 2.0, 3.0, 5.0, 8.0]
+    assert read_blocks(lists, [1] * 5).columns["b"].tolist() == [None, None, 4.0, 6.0, 9.0]
+    buffers = [held_blocks(msgspec.msgpack.encode(blocks_of({"a": np.arange(rows) * 1.0}))) for rows in (2, 1)]
     assert read_blocks(buffers, [2, 2]).columns["a"].tolist() == [0.0, 1.0, 0.0, None]
+
+
+def test_requests_alike_and_not_come_in_any_order() -> None:
+    lists = {"x": [1.0], "carrier": ["AA"]}
+    matrix = Matrix(("x", "n"), np.array([[0.5, 2.0]]))
+    turns = [lists, lists, matrix, matrix, {"x": [2.0]}, lists, matrix, {"x": [3.0, 4.0]}, lists]
+    requests = [
+        request(place, rows=1, matrix=turn)
+        if isinstance(turn, Matrix)
+        else request(place, rows=len(turn["x"]), features=turn)
+        for place, turn in enumerate(turns)
+    ]
+    served = ServedRows(requests)
+    for name in ("x", "carrier", "n"):
+        assert same(served.feature(name).tolist(), by_record(requests, name)), name

@@ -32,6 +32,7 @@ def either_way(request, monkeypatch):
     if request.param == "large":
         monkeypatch.setattr(profiling, "_SMALL", 0)
         monkeypatch.setattr(binning, "_AT_ONCE", 256)
+        monkeypatch.setattr(binning, "_GRIDDED", 256)
 
 
 def test_all_rows_are_counted_in_bins_of_the_table_itself() -> None:
@@ -92,3 +93,13 @@ def test_columns_without_values_and_tables_without_columns() -> None:
 def test_labels_whose_hashes_share_all_low_bits_are_still_told_apart() -> None:
     hashes = np.array([1, 1 + (1 << 40), 7], dtype=np.uint64)
     assert profiling._Slots(hashes).count(np.array([1, 7, 1 + (1 << 40), 7, 5], dtype=np.uint64)).tolist() == [1, 1, 2]
+
+
+@pytest.mark.parametrize("known", [3, 16, 17, 60])
+def test_known_hashes_are_counted_and_unknown_ones_are_not(known, monkeypatch) -> None:
+    monkeypatch.setattr(profiling, "_AT_ONCE", 1000)  # several blocks, the last one shorter
+    hashes = RNG.integers(0, 1 << 63, known).astype(np.uint64)
+    strange = hashes + np.uint64(1 << 40)  # in the same slots
+    rows = np.concatenate([np.repeat(hashes, np.arange(known) + 50), strange, strange])
+    RNG.shuffle(rows)
+    assert profiling._Slots(hashes).count(rows).tolist() == [place + 50 for place in range(known)]

@@ -105,6 +105,20 @@ def test_a_request_alone_is_no_part_of_a_call() -> None:
     assert around.logged()[0].calls == {}
 
 
+def test_records_that_are_alike_say_each_their_own() -> None:
+    around = numbers()
+    for turn in range(2):  # the second time, what they share is known
+        together(around, asked((1 + turn, 2)), asked((3, 4), (5, 6), id=f"both-{turn}", entity="e"))
+        around.deployments.deploy(1)
+        around.plane.refresh()
+    first, both, second, again = around.logged()
+    assert [batch.features["a"] for batch in (first, both, second, again)] == [[1.0], [3.0, 5.0], [2.0], [3.0, 5.0]]
+    assert (both.request, again.request, again.entities) == ("both-0", "both-1", ["e", "e"])
+    assert again.batches == both.batches == [(1, [0, 1])]
+    assert [batch.revision for batch in (both, again)] == [1, 2], "another revision shares other things"
+    assert first.calls != second.calls
+
+
 def test_only_the_request_that_the_model_cannot_bear_fails() -> None:
     around = numbers()
 

@@ -14,6 +14,7 @@ from kedge.domain.project import DataRules, ProjectSpec
 from kedge.domain.records import decode_batch, encode_batch
 from kedge.domain.rollout import position
 from kedge.domain.rows import taken
+from kedge.domain.stencils import LikeRecord, Stencil
 from kedge.serving.kept import ANY, SALT, LogFilter, log_of
 
 KEY = b"k" * 32
@@ -147,3 +148,14 @@ def test_taking_some_rows_keeps_what_belongs_to_them():
     assert taken(some, [1]).rows == [2]
     assert taken(batch, [0, 1, 2]) is batch
     assert msgspec.structs.replace(some, rows=[]).versions == [3, 3]
+
+
+def test_a_record_of_a_stencil_is_kept_as_the_batch_that_it_stands_for():
+    values = np.array([[31.0, 1.5], [32.0, 2.5]])
+    shared = {"features": {}, "as_of": {}, "matrix": Matrix(("age", "x"), values), "outputs": np.array([0.25, 0.75])}
+    record = LikeRecord(Stencil(answered(1, **shared)), "r-9", START, shared["outputs"], {}, ["a", "b"], values, {})
+    assert one(kept(), record) is record, "nothing is in its way"
+    hidden = one(kept(personal={"age"}), record)
+    assert (hidden.request, hidden.hidden, hidden.features["age"][0]) == ("r-9", ["age"], hashed(KEY, 31))
+    some = one(kept(share=(position(SALT, "a") + position(SALT, "b")) / 2), record)
+    assert len(some.rows) == 1, "one of the two entities is sampled"

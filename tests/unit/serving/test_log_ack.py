@@ -3,11 +3,15 @@
 import asyncio
 import threading
 
+import msgspec
+import numpy as np
 from tests.unit.serving.fakes import Around, Journal, body_of
 from tests.unit.storage.answers import answered
 
+from kedge.domain.monitoring import Matrix
 from kedge.domain.predictions import Ack, WhenFull
 from kedge.domain.records import decode_batch
+from kedge.domain.stencils import LikeRecord, Stencil
 from kedge.errors import StoreFull
 from kedge.serving.log import PredictionLog
 
@@ -154,6 +158,22 @@ def test_a_value_that_no_record_holds_fails_no_prediction():
     log = PredictionLog(Journal())
     assert not log.append(answered(1, features={"x": [2**80, 1]}))
     assert log.gap_rows == 2
+
+
+def test_a_record_of_a_stencil_that_cannot_be_written_is_counted():
+    journal = Journal()
+    log = PredictionLog(journal)
+    example = answered(1, features={}, matrix=Matrix(("x",), np.ones((2, 1))), outputs=np.array([0.25, 0.75]))
+    good = LikeRecord(Stencil(example), "r-2", example.at, example.outputs, {}, [], example.matrix.values, {})
+    assert log.append_all([good, good])
+    assert not log.append(msgspec.structs.replace(good, calls={3: ("c", 2**80, 1)}))
+    assert log.gap_rows == 2
+    log.stop()
+    found = logged(journal)
+    assert [batch.outputs for batch in found if not batch.missing] == [[0.25, 0.75]] * 2
+    assert [(batch.model, batch.revision, batch.at.hour, batch.missing) for batch in found if batch.missing] == [
+        ("flights", 7, example.at.hour, 2)
+    ]
 
 
 def test_a_fault_of_what_prepares_records_fails_no_prediction_and_logs_nothing():

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from kedge.data.tables.binning import places_in
 from kedge.domain.monitoring import ColumnProfile, Moments, Profile, Value
 from kedge.monitoring.columns import Coded, Column, column_of
 
@@ -43,7 +44,7 @@ def place(reference: ColumnProfile, values: Values) -> Placed:
     if not reference.edges:  # the reference has no value at all: all that can be told is whether there are any now
         return Placed(_missing(column).astype(np.int64))
     numbers, odd = _numbers(column)
-    found = np.searchsorted(np.array(reference.edges), numbers, side="right")
+    found = places_in(numbers, reference.edges)
     finite = np.isfinite(numbers)
     if finite.all():
         return Placed(found, odd)

@@ -7,9 +7,10 @@ processors.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,10 @@ SAMPLED = 50_000
 _BATCH = 262_144
 _TEXTS = (pl.String, pl.Categorical, pl.Enum)
 _SLOTS = 4096
+_FEW = 16  # hashes that are sooner compared with each other one by one
+_AT_ONCE = 131_072  # hashes that stay in the processor's cache
 _SMALL = 16_384  # rows that are counted sooner than threads are started
+_Item = TypeVar("_Item")
 
 
 def take_profile(table: pl.DataFrame | pl.LazyFrame) -> Profile:
@@ -34,8 +38,14 @@ def take_profile(table: pl.DataFrame | pl.LazyFrame) -> Profile:
     Raises RequestInvalid where there is no column to profile.
     """
     names = _profiled(table.collect_schema())
-    bins = _bins(_sample(table.select(names)))
-    return _counted(table, bins)
+    if isinstance(table, pl.LazyFrame):
+        return _counted(table, _bins(_sample(table.select(names))))
+    step = max(-(-len(table) // SAMPLED), 1)
+
+    def profiled(name: str) -> ColumnProfile:
+        return _counter(_column_bins(table.get_column(name).gather_every(step)))(table)
+
+    return Profile(columns=_each(profiled, names, rows=len(table)), rows=len(table))
 
 
 def profile_like(reference: Profile, table: pl.DataFrame | pl.LazyFrame) -> Profile:
@@ -51,41 +61,48 @@ def _profiled(schema: pl.Schema) -> list[str]:
     return names
 
 
-def _sample(table: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    if isinstance(table, pl.DataFrame):
-        step = -(-len(table) // SAMPLED)
-        return table.gather_every(step) if step > 1 else table
+def _sample(table: pl.LazyFrame) -> pl.DataFrame:
     rows = int(table.select(pl.len()).collect(engine="streaming").item())
     return every(table, max(-(-rows // SAMPLED), 1)).collect(engine="streaming")
 
 
 def _bins(sample: pl.DataFrame) -> Profile:
     """Choose bins: a profile of no rows."""
-    columns = []
-    for name, dtype in sample.schema.items():
-        if isinstance(dtype, _TEXTS) or dtype in _TEXTS:
-            found = sample[name].cast(pl.String).drop_nulls().value_counts(name="rows__")
-            labels = most_common(dict(zip(found[name].to_list(), found["rows__"].to_list(), strict=True)))
-            columns.append(ColumnProfile(name=name, counts=(0,) * max(len(labels), 1), missing=0, rows=0, labels=labels))
-        else:
-            edges = number_borders(_numbers(sample[name]).astype(np.float64))
-            columns.append(ColumnProfile(name=name, counts=(0,) * (len(edges) + 1), missing=0, rows=0, edges=edges))
-    return Profile(columns=tuple(columns), rows=0)
+    return Profile(columns=tuple(_column_bins(series) for series in sample), rows=0)
+
+
+def _column_bins(sample: pl.Series) -> ColumnProfile:
+    """Choose the bins of a column: a profile of no rows."""
+    name, dtype = sample.name, sample.dtype
+    if isinstance(dtype, _TEXTS) or dtype in _TEXTS:
+        found = sample.cast(pl.String).drop_nulls().value_counts(name="rows__")
+        labels = most_common(dict(zip(found[name].to_list(), found["rows__"].to_list(), strict=True)))
+        return ColumnProfile(name=name, counts=(0,) * max(len(labels), 1), missing=0, rows=0, labels=labels)
+    edges = number_borders(_numbers(sample).astype(np.float64))
+    return ColumnProfile(name=name, counts=(0,) * (len(edges) + 1), missing=0, rows=0, edges=edges)
 
 
 def _counted(table: pl.DataFrame | pl.LazyFrame, bins: Profile) -> Profile:
     """Count all rows, batch by batch where the table is lazy."""
     counters = [_counter(column) for column in bins.columns]
+
+    def counted(batch: pl.DataFrame) -> Profile:
+        return Profile(columns=_each(lambda count: count(batch), counters, rows=len(batch)), rows=len(batch))
+
+    if isinstance(table, pl.DataFrame):
+        return counted(table)
     total = bins if not bins.rows else _emptied(bins)
-    batches = _batches(table, [column.name for column in bins.columns])
-    if isinstance(table, pl.DataFrame) and len(table) <= _SMALL:
-        return Profile(columns=tuple(count(table) for count in counters), rows=len(table))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        for batch in batches:
-            jobs = [threads.submit(count, batch) for count in counters]
-            part = Profile(columns=tuple(job.result() for job in jobs), rows=len(batch))
-            total = merge(total, part)
+    for batch in table.select(_there(table, [column.name for column in bins.columns])).collect_batches(chunk_size=_BATCH):
+        total = merge(total, counted(batch))
     return total
+
+
+def _each(work: Callable[[_Item], ColumnProfile], items: Sequence[_Item], *, rows: int) -> tuple[ColumnProfile, ...]:
+    """Do the work of each column, on all processors where there are many rows."""
+    if rows <= _SMALL:
+        return tuple(map(work, items))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        return tuple(threads.map(work, items))
 
 
 def _emptied(profile: Profile) -> Profile:
@@ -96,12 +113,6 @@ def _emptied(profile: Profile) -> Profile:
         for column in profile.columns
     )
     return Profile(columns=tuple(columns), rows=0)
-
-
-def _batches(table: pl.DataFrame | pl.LazyFrame, names: Sequence[str]) -> Iterable[pl.DataFrame]:
-    if isinstance(table, pl.DataFrame):
-        return [table]
-    return table.select(_there(table, names)).collect_batches(chunk_size=_BATCH)
 
 
 def _there(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
@@ -166,12 +177,19 @@ class _Slots:
 
     def count(self, hashes: np.ndarray) -> np.ndarray:
         """Count how often each known hash comes: int64 (known,)."""
-        if not self._alone:
-            return np.array([(hashes == one).sum() for one in self._hashes], dtype=np.int64)
-        slots = (hashes & self._mask).view(np.int64)
-        found = self._known[slots] == hashes
-        some = slots if found.all() else slots[found]
-        return np.bincount(some, minlength=self._size)[self._places]
+        counts, one_by_one = np.zeros(self._hashes.size, dtype=np.int64), self._hashes.size <= _FEW or not self._alone
+        room = min(hashes.size, _AT_ONCE)
+        slots, known, same = np.empty(room, np.int64), np.empty(room, np.uint64), np.empty(room, np.bool_)
+        for first in range(0, hashes.size, _AT_ONCE):
+            some = hashes[first : first + _AT_ONCE]
+            slot, found = slots[: some.size], same[: some.size]
+            if one_by_one:
+                counts += [np.count_nonzero(np.equal(some, one, out=found)) for one in self._hashes]
+                continue
+            np.bitwise_and(some, self._mask, out=slot.view(np.uint64))
+            np.equal(np.take(self._known, slot, out=known[: some.size], mode="clip"), some, out=found)
+            counts += np.bincount(slot if found.all() else slot[found], minlength=self._size)[self._places]
+        return counts
 
 
 def _count_text(column: ColumnProfile, batch: pl.DataFrame, *, slots: Callable[[], _Slots]) -> ColumnProfile:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from kedge.data.tables.binning import places_in
 from kedge.data.tables.distances import number_borders
 from kedge.domain.data import KNOWN_AT
 from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile, Tolerance, columns_named, tolerance_of
@@ -172,7 +173,7 @@ def count_column(values: pl.Series) -> tuple[ColumnProfile, np.ndarray]:
     numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     edges = number_borders(numbers)
     missing = np.isnan(numbers)
-    cell = np.where(missing, len(edges) + 1, np.searchsorted(edges, numbers, side="right"))
+    cell = np.where(missing, len(edges) + 1, places_in(numbers, edges))
     counts = np.bincount(cell, minlength=len(edges) + 2)
     profile = ColumnProfile(
         name=values.name, counts=tuple(counts[:-1].tolist()), missing=int(counts[-1]), rows=len(values), edges=edges
