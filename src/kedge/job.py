@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from kedge.registry.preparing import Prepared
 
 # the boosters' scikit-learn wrappers are estimators as well: their own formats are asked first
-_SKLEARN = SklearnFormat()
-FORMATS: tuple[ModelFormat, ...] = (XgboostFormat(), LightgbmFormat(), _SKLEARN)
-TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), TorchFormat(), _SKLEARN)
+_XGBOOST, _LIGHTGBM, _SKLEARN = XgboostFormat(), LightgbmFormat(), SklearnFormat()
+FORMATS: tuple[ModelFormat, ...] = (_XGBOOST, _LIGHTGBM, _SKLEARN)
+TENSORS: tuple[TensorFormat, ...] = (OnnxFormat(), TorchFormat(), _XGBOOST, _LIGHTGBM, _SKLEARN)
 """The formats of models that answer named arrays."""
 KEPT: tuple[ModelFormat | OnnxFormat, ...] = (*FORMATS, OnnxFormat())
 """The formats that a model in memory is kept in, by the first that accepts it."""

@@ -1,5 +1,7 @@
 """What the monitoring and retraining pages read: what is wrong and since when, the course, the windows, the decisions."""
 
+import re
+
 import msgspec
 import pytest
 from litestar.testing import TestClient
@@ -358,7 +360,8 @@ def test_without_a_backtest_the_page_says_how_to_make_one():
 
 def test_a_training_is_asked_for_once_with_a_reason():
     meta = open_store("sqlite://")
-    with TestClient(application(FilledHouse(meta)), base_url=BASE) as client:
+    house = FilledHouse(meta)
+    with TestClient(application(house), base_url=BASE) as client:
         form = client.get("/models/flights/retraining/ask").text
         token = form.split('name="token" value="')[1].split('"')[0]
         key = form.split('name="key" value="')[1].split('"')[0].replace("&#43;", "+")
@@ -369,6 +372,10 @@ def test_a_training_is_asked_for_once_with_a_reason():
         assert trigger.reason == "asked for by hand: the source was mended"
         page = client.get("/models/flights/retraining").text
         assert "1 request for a training waits for the loop." in page
+        house.bound = "version 6 is still on trial"
+        assert "1 request for a training waits: version 6 is still on trial." in re.sub(
+            "<[^>]*>", "", client.get("/models/flights/retraining").text
+        )
         assert client.post("/models/flights/retraining/ask", data=sent | {"token": "x"}).status_code == 403
         assert client.post("/models/flights/retraining/ask", data=sent | {"reason": " "}).status_code == 409
         assert client.get("/models/other/retraining/ask").status_code == 404

@@ -1,9 +1,11 @@
 """The formats of the boosting libraries do what every model format does; and what a prepared file must not do."""
 
 import importlib
+import io
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 
 from kedge.adapters.lightgbm.format import LightgbmFormat, LightgbmPredictor
@@ -13,7 +15,8 @@ from kedge.domain.data import Column, ColumnType
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
 from kedge.errors import ModelRefused
-from kedge.job import FORMATS
+from kedge.job import FORMATS, TENSORS
+from kedge.registry.preparing import prepare
 
 
 def library(name):
@@ -133,13 +136,17 @@ def test_infinities_are_answered_as_numbers_beyond_every_split(name):
 
 def test_what_a_booster_format_cannot_keep_is_refused_when_it_is_dumped():
     three = RANDOM.integers(0, 3, 400)
+    names = np.array(["a", "b", "c"])[three]
+    softmax = {"objective": "multi:softmax", "num_class": 3}
+    each = {"objective": "multiclassova", "num_class": 3, "verbose": -1}
     for form, model, message in [
-        (XGB, xgb.XGBClassifier(n_estimators=2).fit(X, three), "classes 0 and 1"),
-        (LGB, lgb.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, three), "classes 0 and 1"),
+        (LGB, lgb.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, names), "classes 0, 1, 2 ... is kept, this one has"),
+        (LGB, lgb.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, three + 1), r"this one has \[1, 2, 3\]"),
         (XGB, xgb.XGBRegressor(n_estimators=2, missing=-1.0).fit(X, AMOUNT), "missing=nan"),
-        (XGB, xgb.train({"objective": "multi:softprob", "num_class": 3}, xgb.DMatrix(X, three), 2), "one output"),
+        (XGB, xgb.train(softmax, xgb.DMatrix(X, three), 2), "one output"),
+        (XGB, xgb.XGBRegressor(n_estimators=2).fit(X, np.column_stack([AMOUNT, LATE])), "one output"),
         (XGB, xgb.train({"objective": "rank:pairwise"}, xgb.DMatrix(X, LATE), 2), "objective 'rank:pairwise'"),
-        (LGB, lgb.train({"objective": "multiclass", "num_class": 3, "verbose": -1}, lgb.Dataset(X, three), 2), "one output"),
+        (LGB, lgb.train(each, lgb.Dataset(X, three), 2), "objective multiclass"),
         (
             LGB,
             lgb.train({"objective": "regression", "linear_tree": True, "verbose": -1}, lgb.Dataset(WHOLE, AMOUNT), 2),
@@ -149,6 +156,142 @@ def test_what_a_booster_format_cannot_keep_is_refused_when_it_is_dumped():
         assert form.accepts(model)
         with pytest.raises(ModelRefused, match=message):
             form.dump(model)
+
+
+THREE = (X[:, 0] > 0).astype(int) + (X[:, 3] > 0.5)
+SEVERAL = {
+    "xgb trees": (XGB, lambda: xgb.XGBClassifier(n_estimators=5, max_depth=3).fit(X, THREE)),
+    "xgb dart": (XGB, lambda: xgb.XGBClassifier(n_estimators=5, booster="dart", rate_drop=0.5).fit(X, THREE)),
+    "xgb forest": (XGB, lambda: xgb.XGBRFClassifier(n_estimators=5).fit(X, THREE)),
+    "xgb linear": (XGB, lambda: xgb.XGBClassifier(n_estimators=5, booster="gblinear").fit(WHOLE, THREE)),
+    "xgb early": (
+        XGB,
+        lambda: xgb.XGBClassifier(n_estimators=100, learning_rate=1.0, early_stopping_rounds=3).fit(
+            X[:300], THREE[:300], eval_set=[(X[300:], THREE[300:])], verbose=False
+        ),
+    ),
+    "xgb booster of two": (
+        XGB,
+        lambda: xgb.train({"objective": "multi:softprob", "num_class": 2}, xgb.DMatrix(X, LATE), 3),
+    ),
+    "lgb trees": (LGB, lambda: lgb.LGBMClassifier(n_estimators=5, **QUIET).fit(X, THREE)),
+    "lgb booster": (
+        LGB,
+        lambda: lgb.train({"objective": "multiclass", "num_class": 3, "verbose": -1}, lgb.Dataset(X, THREE), 3),
+    ),
+}
+
+
+def several(name, once={}):  # noqa: B006 - trained once for all tests
+    if name not in once:
+        once[name] = SEVERAL[name][1]()
+    return SEVERAL[name][0], once[name]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_classes_are_answered_bit_for_bit_with_a_probability_each(name):
+    form, model = several(name)
+    rows = np.nan_to_num(ROWS) if name == "xgb linear" else ROWS
+    files, columns = form.dump(model), {f"x{place}": rows[:, place] for place in range(4)}
+    assert form.claims(files) == files
+    described = form.describe(files, columns)
+    answers = form.open(files, described).run(columns)
+    if hasattr(model, "predict_proba"):
+        wanted = model.predict_proba(rows)
+    else:
+        wanted = model.predict(xgb.DMatrix(rows) if isinstance(model, xgb.Booster) else rows)
+    classes = wanted.shape[1]
+    assert answers["probabilities"].tobytes() == np.asarray(wanted, dtype=np.float64).tobytes()
+    assert answers["label"].tolist() == wanted.argmax(axis=1).tolist()
+    assert [spec.labels for spec in described.outputs][1] == tuple(map(str, range(classes)))
+    assert (described.watched, "probability" in answers) == (("probability", True) if classes == 2 else ("", False))
+    assert [(spec.name, spec.datatype, spec.nullable) for spec in described.inputs] == [
+        (f"x{place}", "FP64", True) for place in range(4)
+    ]
+    with pytest.raises(ModelRefused, match="a probability for each, and no one number a row"):
+        form.load(files, signature(Task.CLASSIFICATION))
+    with pytest.raises(ModelRefused, match="takes 4 columns, its example has 1"):
+        form.describe(files, {"x0": rows[:, 0]})
+    with pytest.raises(ModelRefused, match="holds texts"):
+        form.describe(files, {**columns, "x1": np.array(["a"] * 50, dtype=object)})
+
+
+@pytest.mark.parametrize("name", ["xgb trees", "lgb trees"])
+def test_several_classes_are_prepared_as_named_arrays_and_one_number_as_a_table(name):
+    form, model = several(name)
+    rows = pl.DataFrame({f"x{place}": X[:20, place] for place in range(4)})
+    told = {"example.parquet": _parquet(rows), "kedge.json": b'{"example": "example.parquet"}'}
+    found = prepare({**form.dump(model), **told}, formats=FORMATS, tensors=TENSORS, forms=())
+    assert (found.format, found.signature) == (form.name, None)
+    assert [spec.name for spec in found.tensors.outputs] == ["label", "probabilities"]
+    _, two = made(name)
+    assert prepare({**form.dump(two), **told}, formats=FORMATS, tensors=TENSORS, forms=()).tensors is None
+    texts = {**told, "example.parquet": _parquet(rows.with_columns(x1=pl.lit("a")))}
+    with pytest.raises(ModelRefused, match="column 'x1' holds no single numbers"):
+        prepare({**form.dump(two), **texts}, formats=FORMATS, tensors=TENSORS, forms=())
+
+
+def _parquet(frame):
+    out = io.BytesIO()
+    frame.write_parquet(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda learner, model: put(model, "tree_info", 0, 3), "of its classes"),
+        (lambda learner, model: put(model, "tree_info", 0, -1), "of its classes"),
+        (lambda learner, model: learner["learner_model_param"].update(num_class="2"), "the same of its classes twice"),
+        (lambda learner, model: learner["objective"].pop("softmax_multiclass_param"), "the same of its classes twice"),
+        (
+            lambda learner, model: learner["objective"]["softmax_multiclass_param"].update(num_class="9"),
+            "the same of its classes twice",
+        ),
+        (lambda learner, model: learner["learner_model_param"].update(base_score="[1E0,2E0]"), "begin from one number"),
+        (lambda learner, model: learner["learner_model_param"].update(num_target="3"), "one output"),
+    ],
+)
+def test_a_prepared_xgboost_file_of_several_classes_is_refused_before_xgboost_reads_it(change, message):
+    form, model = several("xgb trees")
+    document = json.loads(form.dump(model)["model.json"])
+    change(document["learner"], document["learner"]["gradient_booster"]["model"])
+    with pytest.raises(ModelRefused, match=message):
+        form.describe({"model.json": json.dumps(document).encode()}, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("num_class=3\n", "num_class=2\n", "one output a row, or several"),
+        ("num_class=3\nnum_tree_per_iteration=3", "num_class=2\nnum_tree_per_iteration=2", "the same of its classes twice"),
+        ("objective=multiclass num_class:3", "objective=multiclass num_class:9", "the same of its classes twice"),
+        (
+            "objective=multiclass num_class:3",
+            "objective=multiclass num_class:3 num_class:9",
+            "the same of its classes twice",
+        ),
+        ("objective=multiclass num_class:3", "objective=binary", "one output a row, or several"),
+        ("num_class=3\nnum_tree_per_iteration=3", "num_class=0\nnum_tree_per_iteration=0", "one output a row, or several"),
+    ],
+)
+def test_a_prepared_lightgbm_file_of_several_classes_is_refused_before_lightgbm_reads_it(old, new, message):
+    form, model = several("lgb trees")
+    text = form.dump(model)["model.txt"].decode()
+    assert old in text
+    with pytest.raises(ModelRefused, match=message):
+        form.describe({"model.txt": text.replace(old, new, 1).encode()}, {})
+
+
+def test_a_lightgbm_file_that_lacks_a_class_in_its_last_iteration_is_refused():
+    form, model = several("lgb trees")
+    text = form.dump(model)["model.txt"].decode()
+    sizes = next(line for line in text.split("\n") if line.startswith("tree_sizes="))
+    short = sizes.rpartition(" ")[0]
+    cut = text[: text.rindex("Tree=")] + text[text.index("end of trees") :]
+    with pytest.raises(ModelRefused, match="as many trees of each class"):
+        form.describe({"model.txt": cut.replace(sizes, short).encode()}, {})
 
 
 def test_what_lightgbm_cannot_answer_is_told_in_our_words():

@@ -187,6 +187,8 @@ class FilledHouse:
             project=self.spec.name,
         )
         self.asking = RetrainRequests(triggers=meta.triggers, datasets=meta.datasets, notes=meta.notes, clock=self.clock)
+        self.bound = ""
+        self.retraining = SimpleNamespace(held_by=lambda spec: self.bound)
         self.catalogue = Catalogue(meta=meta, blobs=self.blobs, clock=self.clock)
         self.profiled: Callable[..., str] = lambda where, named: "its part is gone"
         self.diffed: Callable[..., bytes | str] = lambda *named: "v1 holds files and v2 table"

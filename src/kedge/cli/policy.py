@@ -31,11 +31,13 @@ COURSE = 60
 
 class PolicyShown(msgspec.Struct, frozen=True, kw_only=True):
     """What is printed as JSON: where retraining stands, and the waits between steps that were written down last; what
-    asked for a training besides the policy, newest first, and how the newest turn ended (None: none has)."""
+    asked for a training besides the policy, newest first, which limit holds that back ("": none), and how the newest turn
+    ended (None: none has)."""
 
     standing: RetrainingStanding
     waits: tuple[Event, ...]
     asked: tuple[Trigger, ...] = ()
+    held: str = ""
     turn: Event | None = None
 
 
@@ -51,12 +53,13 @@ def show_command(folder: Folder = HERE, store: Store = None, as_json: Json = Fal
         found = standing(spec, entries, ended=turn_end(house.meta, entries[-1] if entries else None))
         waits = house.retraining.newest_waits(spec.name)
         asked, turn = tuple(house.meta.triggers.list(spec.name, limit=ASKED_SHOWN)), newest_end(house.meta, spec.name)
+        held = house.retraining.held_by(spec) if any(one.taken_at is None for one in asked) else ""
     if as_json:
-        print_json(PolicyShown(standing=found, waits=waits, asked=asked, turn=turn))
+        print_json(PolicyShown(standing=found, waits=waits, asked=asked, held=held, turn=turn))
         return
     typer.echo(f"{found.model}, policy {found.policy}: {found.words}")
     for one in reversed(asked):
-        taken = f"taken {one.taken_at:%Y-%m-%d %H:%M}" if one.taken_at else "it waits"
+        taken = f"taken {one.taken_at:%Y-%m-%d %H:%M}" if one.taken_at else f"it waits: {held}" if held else "it waits"
         typer.echo(f"{one.actor} asked for a training at {one.asked_at:%Y-%m-%d %H:%M}, {one.reason}: {taken}")
     if turn is not None:
         typer.echo(f"the newest turn ended at {turn.at:%Y-%m-%d %H:%M}: {turn.message.removeprefix('Turn ended: ')}")

@@ -109,7 +109,8 @@ def measure_window(view: View, state: MonitorState, *, arrived: Arrived) -> Heal
     spec, losses = view.spec, arrived.losses
     state.episodes.quiet = calm_windows(spec.alerts, view.window.end - view.window.start)
     moments, places = losses.moments
-    state.count_labels(moments, np.bincount(places, minlength=len(moments)).tolist())
+    counts = np.bincount(places, minlength=len(moments)).tolist()
+    state.count_labels(moments, counts, span=view.window.end - view.window.start)
     add_blocks(state, losses, metric=loss_name(spec.gate.metric, spec.data.task), threshold=spec.gate.threshold)
     faults = add_groups(state, losses, trial=view.trial, began=view.rollout_began, spec=spec)
     raised = _silences(view, state, rows=arrived.answered, labels=len(losses.rows))

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 import numpy as np
 
+from kedge.domain.durations import floor_to
 from kedge.domain.monitoring import Block, GroupLoss, Profile, Window
 from kedge.monitoring.drift.kept import DriftState
 from kedge.monitoring.groups.days import FairnessState
@@ -14,12 +15,15 @@ from kedge.monitoring.quality.cohorts import QualityState
 from kedge.monitoring.quality.skewed import SkewState
 from kedge.monitoring.sums import summed, summed_by
 from kedge.monitoring.telling.episodes import Episodes, Silence
-from kedge.monitoring.truth.days import DAY, day_known
+from kedge.monitoring.truth.days import DAY
 from kedge.monitoring.truth.join_labels import Standing
 from kedge.monitoring.worth.days import WorthState
 
 BLOCK_DAYS = 60
 LABEL_DAYS = 400
+FINE_DAYS = 3
+"""Days for which labels are counted by windows, where those are shorter than a day; older ones are counted by days."""
+FINEST = timedelta(minutes=5)
 
 
 BlockKey = tuple[int, datetime, int]
@@ -65,7 +69,7 @@ class RiskDays(msgspec.Struct):
 
 
 class LabelDay(msgspec.Struct, array_like=True):
-    """How many labels became known on a day."""
+    """How many labels became known in the span that begins at `day`: a day, or lately a window where those are shorter."""
 
     day: datetime
     rows: int
@@ -110,12 +114,13 @@ class MonitorState(msgspec.Struct):
         self.quality.crown()
         self.episodes.forget()
 
-    def count_labels(self, known_at: Sequence[datetime], rows: Sequence[int]) -> None:
-        """Count labels on the days they became known: so many rows at each moment."""
-        days = {counted.day: counted.rows for counted in self.label_days}
+    def count_labels(self, known_at: Sequence[datetime], rows: Sequence[int], *, span: timedelta = DAY) -> None:
+        """Count labels in the spans (of a window, a day at most) in which they became known: so many rows at each moment."""
+        counts = {counted.day: counted.rows for counted in self.label_days}
         for moment, count in zip(known_at, rows, strict=True):
-            days[day_known(moment)] = days.get(day_known(moment), 0) + count
-        self.label_days = [LabelDay(day, rows) for day, rows in sorted(days.items())]
+            begins = floor_to(moment - timedelta(microseconds=1), min(DAY, max(FINEST, span)))
+            counts[begins] = counts.get(begins, 0) + count
+        self.label_days = [LabelDay(begins, rows) for begins, rows in sorted(counts.items())]
 
     def add_losses(self, keys: Sequence[BlockKey], places: np.ndarray, *, losses: np.ndarray) -> None:
         """Add rows to their blocks; `places` are those of the rows' blocks among the keys."""
@@ -127,7 +132,7 @@ class MonitorState(msgspec.Struct):
         self.blocks = [BlockSum(*key, *summed) for key, summed in sorted(sums.items())]
 
     def labels_after(self, moment: datetime) -> int:
-        """Count the labels of the days that began at or after a moment."""
+        """Count the labels of the spans that began at or after a moment."""
         return sum(counted.rows for counted in self.label_days if counted.day >= moment)
 
     def blocks_since(self, revision: int) -> tuple[Block, ...]:
@@ -144,7 +149,12 @@ class MonitorState(msgspec.Struct):
     def age_out(self, upto: datetime) -> None:
         """Forget blocks and label counts that nothing asks for any more."""
         self.blocks = [block for block in self.blocks if block.day > upto - timedelta(days=BLOCK_DAYS)]
-        self.label_days = [counted for counted in self.label_days if counted.day > upto - timedelta(days=LABEL_DAYS)]
+        fine, counts = floor_to(upto, DAY) - timedelta(days=FINE_DAYS), dict[datetime, int]()
+        for counted in self.label_days:
+            begins = counted.day if counted.day >= fine else floor_to(counted.day, DAY)
+            counts[begins] = counts.get(begins, 0) + counted.rows
+        oldest = upto - timedelta(days=LABEL_DAYS)
+        self.label_days = [LabelDay(begins, rows) for begins, rows in counts.items() if begins > oldest]
 
 
 def steps_closed(first: datetime, window: Window, *, step: timedelta) -> int:

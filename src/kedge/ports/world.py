@@ -444,8 +444,8 @@ class TensorFormat(Protocol):
         Raises ModelRefused for one that is there and cannot be kept, saying what to do.
         """
 
-    def describe(self, files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature:
-        """Say what a model takes and gives, given example arrays. Raises ModelRefused."""
+    def describe(self, files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature | None:
+        """Say what a model takes and gives, given example arrays; None for one of tables alone. Raises ModelRefused."""
 
     def open(self, files: Mapping[str, bytes], tensors: TensorSignature) -> TensorPredictor:
         """Load a model of named arrays. Raises ModelRefused for what is not allowed, or not what the signature says."""

@@ -96,7 +96,9 @@ def prepare(
                 told.append(f"{type(error).__name__}: {error}" if not isinstance(error, ModelRefused) else str(error))
     for wide in tensors:
         if wide.name == name:
-            return _named(wide, kept, example=example)
+            found_out = _named(wide, kept, example=example)
+            if found_out is not None:
+                return found_out
     raise ModelRefused(f"this {name} model cannot be served: {'; '.join(told)}")
 
 
@@ -194,10 +196,12 @@ def _signature(
     raise ModelRefused("; ".join(dict.fromkeys(refused)))
 
 
-def _named(form: TensorFormat, kept: dict[str, bytes], *, example: Mapping[str, np.ndarray]) -> Prepared:
-    """Prepare a model that answers named arrays."""
+def _named(form: TensorFormat, kept: dict[str, bytes], *, example: Mapping[str, np.ndarray]) -> Prepared | None:
+    """Prepare a model that answers named arrays; None where it answers tables alone."""
     try:
         signature = form.describe(kept, example)
+        if signature is None:
+            return None
         inputs = _inputs(signature, example)
         model = form.open(kept, signature)
         rows = len(next(iter(inputs.values()))) if signature.batched and inputs else None

@@ -107,7 +107,7 @@ class Retraining:
     def is_asked(self, spec: ProjectSpec) -> bool:
         """Say whether a training was asked for that may be made now, or one that was ordered has not ended."""
         self._asking.look(spec)
-        return self._asking.is_under_way(spec.name) or (bool(self._asking.of(spec.name)) and not self._bound_now(spec))
+        return self._asking.is_under_way(spec.name) or (bool(self._asking.of(spec.name)) and not self.held_by(spec))
 
     def asked(self, spec: ProjectSpec) -> Wait | Retrain | None:
         """Decide on what asked for a training besides the policy; None where nothing waits. The limits hold for it, too; an
@@ -117,12 +117,12 @@ class Retraining:
             return begun
         if not (waiting := self._asking.of(spec.name)):
             return None
-        if bound := self._bound_now(spec):
+        if bound := self.held_by(spec):
             return Wait(f"{waiting[0].reason}: a training was asked for, and waits: {bound}")
         return self._asking.order(spec.name, waiting, at=self._clock.now())
 
-    def _bound_now(self, spec: ProjectSpec) -> str:
-        """Name the limit that holds a training back between windows; "" for none."""
+    def held_by(self, spec: ProjectSpec) -> str:
+        """Name the limit that holds a training back that was asked for, between windows; "" for none."""
         newest = self._watches.list(spec.name, limit=1)
         health = newest[0] if newest else None
         return binds_training(self._limit_facts(spec, health, deployment=self._deployments.find(spec.name)))

@@ -134,6 +134,14 @@ class Releases(Protocol):
         ...
 
 
+class HoldingBack(Protocol):
+    """What holds a training back."""
+
+    def held_by(self, spec: ProjectSpec) -> str:
+        """Name the limit that holds a training back that was asked for; "" for none."""
+        ...
+
+
 class House(Protocol):
     """The rooms that the control plane calls."""
 
@@ -145,6 +153,11 @@ class House(Protocol):
     @property
     def meta(self) -> MetaStore:
         """The metadata store."""
+        ...
+
+    @property
+    def retraining(self) -> HoldingBack:
+        """What decides on retraining."""
         ...
 
     @property

@@ -19,6 +19,7 @@ from kedge.domain.rollout import Strategy
 from kedge.monitoring import room as room_module
 from kedge.monitoring.quality.risk import Accepted
 from kedge.monitoring.served import parts_of
+from kedge.monitoring.state import MonitorState
 
 
 @pytest.fixture
@@ -135,6 +136,20 @@ def test_labels_are_counted_when_they_are_known_and_fresh_ones_apart(world) -> N
     assert world.measure(4).fresh_labels == 96
     world.release(3, at=START + 3 * DAY)  # it was trained on what was known at that very moment
     assert world.measure(5).fresh_labels == 0
+
+
+def test_labels_of_short_windows_are_fresh_within_the_day() -> None:
+    state, hour = MonitorState(first=START), timedelta(hours=1)
+    for number in range(1, 4):
+        state.count_labels([START + number * hour], [10], span=hour)  # at the end of a window: of that window
+    assert [state.labels_after(START + number * hour) for number in range(4)] == [30, 20, 10, 0]
+    state.age_out(START + 3 * DAY)
+    assert state.labels_after(START + hour) == 20
+    state.age_out(START + 9 * DAY)  # old ones are counted by days
+    assert [one.rows for one in state.label_days] == [30]
+    assert state.labels_after(START + hour) == 0
+    state.age_out(START + 500 * DAY)
+    assert state.label_days == []
 
 
 def test_impossible_facts_are_counted_and_not_believed(world) -> None:

@@ -76,6 +76,7 @@ def test_the_limits_hold_and_are_named() -> None:
     decided = resting.room.asked(resting.spec)
     assert isinstance(decided, Wait)
     assert decided.reason.startswith("because of one: a training was asked for, and waits: ")
+    assert decided.reason.endswith(resting.room.held_by(resting.spec))
     assert "cooldown" in decided.reason
     assert not resting.room.is_asked(resting.spec), "nothing can be done now, so no process is started for it"
     resting.clock.time = START + 31 * DAY

@@ -1,7 +1,7 @@
 """LightGBM models as its own text: every index of every tree is looked at before LightGBM reads the file.
 
-Kept: boosters and scikit-learn wrappers with one output; with early stopping, the trees up to the best iteration. Not
-kept: several classes, categories native to LightGBM, linear trees.
+Kept: boosters and scikit-learn wrappers with one output or of several classes (multiclass); with early stopping, the trees
+up to the best iteration. Not kept: categories native to LightGBM, linear trees.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from kedge.adapters.classes import NumberedClasses, describe_numbered
 from kedge.adapters.threads import FEW
 from kedge.adapters.trees import require_columns, require_tree
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
+from kedge.domain.serving import TensorSignature
 from kedge.errors import ModelRefused
 
 _FILE = "model.txt"
-_TASKS = {"binary": Task.CLASSIFICATION} | dict.fromkeys(
+_CLASSES = "multiclass"
+_TASKS = {"binary": Task.CLASSIFICATION, _CLASSES: Task.CLASSIFICATION} | dict.fromkeys(
     ("regression", "regression_l1", "huber", "fair", "poisson", "quantile", "mape", "gamma", "tweedie"), Task.REGRESSION
 )
 _OF_SPLITS = ("split_feature", "threshold", "decision_type", "left_child", "right_child")
@@ -28,7 +31,7 @@ class LightgbmFormat:
     name = "lightgbm"
 
     def accepts(self, model: Any) -> bool:
-        """Say whether this is a fitted booster with one output, by itself or in its scikit-learn wrapper."""
+        """Say whether this is a fitted booster, by itself or in its scikit-learn wrapper."""
         kind = type(model)
         if kind.__module__.partition(".")[0] != "lightgbm":
             return False
@@ -63,6 +66,8 @@ class LightgbmFormat:
         if set(files) != {_FILE}:
             raise ModelRefused(f"a model in this format is one file {_FILE}, not {', '.join(sorted(files)) or 'none'}")
         booster, head = _load(files[_FILE])
+        if (classes := int(head["num_class"])) > 1:
+            raise ModelRefused(f"a model of {classes} classes gives a probability for each, and no one number a row")
         columns, objective = int(head["max_feature_idx"]) + 1, _objective(head)
         if columns != len(signature.inputs):
             raise ModelRefused(f"the model takes {columns} columns, its signature names {len(signature.inputs)}")
@@ -71,6 +76,18 @@ class LightgbmFormat:
                 f"a model with objective {objective} is not for {signature.task.value}, as its signature says"
             )
         return LightgbmPredictor(booster)
+
+    def describe(self, files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature | None:
+        """Say what a model of several classes takes and gives; None for one number a row. Raises ModelRefused."""
+        _, head = _load(files[_FILE])
+        return describe_numbered(head["feature_names"].split(), example, classes=int(head["num_class"]))
+
+    def open(self, files: Mapping[str, bytes], tensors: TensorSignature) -> NumberedClasses:
+        """Load a model of several classes. Raises ModelRefused."""
+        booster, head = _load(files[_FILE])
+        if int(head["max_feature_idx"]) + 1 != len(tensors.inputs):
+            raise ModelRefused("the model takes other columns than its signature names")
+        return NumberedClasses(LightgbmPredictor(booster), tensors, classes=int(head["num_class"]))
 
 
 class LightgbmPredictor:
@@ -82,7 +99,8 @@ class LightgbmPredictor:
         self._booster, self._fault = booster, lightgbm.basic.LightGBMError
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value; or ModelRefused."""
+        """Answer rows: float64 (n, inputs) to float64 (n,): the probability of class 1, or the value; of several classes
+        the probability of each, (n, classes). Raises ModelRefused."""
         if not len(matrix):
             return np.empty(0)
         few = {"num_threads": 1} if len(matrix) <= FEW else {}
@@ -96,10 +114,10 @@ def _booster_of(model: Any) -> Any:
     if type(model).__name__ == "Booster":
         return model
     classes = getattr(model, "classes_", None)
-    if classes is not None and np.asarray(classes).tolist() != [0, 1]:
+    if classes is not None and (len(classes) < 2 or np.asarray(classes).tolist() != [*range(len(classes))]):
         raise ModelRefused(
-            f"of LightGBM a classifier of the classes 0 and 1 is kept, this one has {np.asarray(classes).tolist()};"
-            " train it on both, or for several classes export it to ONNX and register that file"
+            f"of LightGBM a classifier of the classes 0, 1, 2 ... is kept, this one has {np.asarray(classes).tolist()};"
+            " train it on these numbers"
         )
     return model.booster_
 
@@ -116,7 +134,7 @@ def _load(data: bytes) -> tuple[Any, dict[str, str]]:
     try:
         head = _require_sound(data)
     except (ValueError, KeyError, OverflowError) as error:
-        raise ModelRefused(f"the model file is not LightGBM's text of a model with one output: {error}") from error
+        raise ModelRefused(f"the model file is not LightGBM's text of a model of this kind: {error}") from error
     _objective(head)
     import lightgbm
 
@@ -132,8 +150,14 @@ def _require_sound(data: bytes) -> dict[str, str]:
     start = data.index(b"Tree=0\n") if b"Tree=0\n" in data else len(data)
     head = _lines(data[:start])
     columns = int(head["max_feature_idx"]) + 1
-    if (head["num_class"], head["num_tree_per_iteration"]) != ("1", "1"):
-        raise ModelRefused("a model here has one output a row; train one with a single class")
+    classes = int(head["num_class"])
+    several = head.get("objective", "").partition(" ")[0] == _CLASSES
+    if head["num_tree_per_iteration"] != head["num_class"] or classes < 1 or several != (classes > 1):
+        raise ModelRefused("a model here has one output a row, or several classes by the objective multiclass")
+    if several and head["objective"].split()[1:] != [f"num_class:{classes}"]:
+        raise ModelRefused("the model does not say the same of its classes twice; write it anew")
+    if len(head["tree_sizes"].split()) % classes:
+        raise ModelRefused("the model does not have as many trees of each class; write it anew")
     if len(head["feature_names"].split()) != columns or len(head["feature_infos"].split()) != columns:
         raise ModelRefused(f"the model does not name its {columns} columns; write it anew")
     for number, size in enumerate(head["tree_sizes"].split()):

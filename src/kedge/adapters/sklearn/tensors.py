@@ -10,29 +10,23 @@ from typing import Any
 
 import numpy as np
 
+from kedge.adapters.classes import CHANCES, classes_of, classified, column_spec
 from kedge.adapters.sklearn.format import read_model
 from kedge.adapters.sklearn.trees import run_alone
 from kedge.adapters.threads import OpenMp
 from kedge.domain.serving import TensorSignature, TensorSpec
 from kedge.errors import ModelRefused
 
-LABEL, CHANCES, CHANCE, VALUE, VALUES = "label", "probabilities", "probability", "prediction", "predictions"
-_KINDS = {"b": "BOOL", "i": "INT64", "u": "INT64", "f": "FP64", "U": "BYTES", "S": "BYTES", "O": "BYTES"}
+VALUE, VALUES = "prediction", "predictions"
 
 
 def describe(files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature:
     """Say what a model takes and gives: a column each of the example's, in its order. Raises ModelRefused."""
     model = read_model(files)
-    inputs = tuple(_column(name, example[name]) for name in _names(model, example))
+    inputs = tuple(column_spec(name, example[name]) for name in _names(model, example))
     if hasattr(model, "predict_proba"):
-        labels = _classes(model)
-        outputs = [
-            TensorSpec(name=LABEL, datatype=_KINDS[labels.dtype.kind], shape=(-1,)),
-            TensorSpec(name=CHANCES, datatype="FP64", shape=(-1, len(labels)), labels=tuple(map(str, labels.tolist()))),
-        ]
-        if len(labels) == 2:
-            outputs.append(TensorSpec(name=CHANCE, datatype="FP64", shape=(-1,), labels=(str(labels[1]),)))
-        return TensorSignature(inputs=inputs, outputs=tuple(outputs), watched=CHANCE if len(labels) == 2 else "")
+        outputs, watched = classes_of(_classes(model))
+        return TensorSignature(inputs=inputs, outputs=outputs, watched=watched)
     width = np.asarray(model.predict(_table(model, example, names=[spec.name for spec in inputs]))).shape[1:]
     if not width:
         output = TensorSpec(name=VALUE, datatype="FP64", shape=(-1,))
@@ -59,18 +53,7 @@ class SklearnTensors:
                 answers = np.asarray(self._model.predict(table), dtype=np.float64)
                 return {VALUES if VALUES in self._outputs else VALUE: answers}
             chances = np.asarray(self._model.predict_proba(table), dtype=np.float64)
-        labels = _classes(self._model)
-        found = {LABEL: labels[chances.argmax(axis=1)], CHANCES: chances}
-        return found | ({CHANCE: np.ascontiguousarray(chances[:, 1])} if CHANCE in self._outputs else {})
-
-
-def _column(name: str, values: np.ndarray) -> TensorSpec:
-    if values.ndim != 1:
-        raise ModelRefused(f"column {name!r} of the example has shape {values.shape}; a column has one value a row")
-    kind = _KINDS.get(values.dtype.kind)
-    if kind is None:
-        raise ModelRefused(f"column {name!r} of the example is {values.dtype}; a model reads numbers, booleans and texts")
-    return TensorSpec(name=name, datatype=kind, shape=(-1,), nullable=kind in ("FP64", "BYTES"))
+        return classified(_classes(self._model), chances)
 
 
 def _names(model: Any, example: Mapping[str, np.ndarray]) -> list[str]:

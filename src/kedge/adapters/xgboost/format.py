@@ -1,7 +1,7 @@
 """XGBoost models as its own JSON: every index of every tree is looked at before XGBoost reads the file.
 
-Kept: boosters and scikit-learn wrappers with one output, trees (gbtree, dart) or linear; early stopping is kept by
-cutting the later trees off. Not kept: several classes or targets, categories native to XGBoost.
+Kept: boosters and scikit-learn wrappers with one output or of several classes (multi:softprob), trees (gbtree, dart) or
+linear; early stopping is kept by cutting the later trees off. Not kept: several targets, categories native to XGBoost.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from kedge.adapters.classes import NumberedClasses, describe_numbered
 from kedge.adapters.threads import OpenMp
 from kedge.adapters.trees import require_columns, require_tree
 from kedge.domain.evaluation import Task
 from kedge.domain.registry import Signature
+from kedge.domain.serving import TensorSignature
 from kedge.errors import ModelRefused
 
 _FILE = "model.json"
 _TASKS = {"binary:logistic": Task.CLASSIFICATION, "count:poisson": Task.REGRESSION}  # and whatever begins with "reg:"
+_CLASSES = "multi:softprob"
 _LARGEST = float(np.finfo(np.float32).max)  # what is beyond it would stop the whole batch; no split is
 _WRAPPERS = ("XGBClassifier", "XGBRegressor", "XGBRFClassifier", "XGBRFRegressor")
 
@@ -58,14 +61,20 @@ class _Gblinear(msgspec.Struct, frozen=True, tag="gblinear", tag_field="name"):
     model: _Linear
 
 
+class _Softmax(msgspec.Struct, frozen=True):
+    num_class: str
+
+
 class _Objective(msgspec.Struct, frozen=True):
     name: str
+    softmax_multiclass_param: _Softmax | None = None
 
 
 class _Shape(msgspec.Struct, frozen=True):
     num_class: str
     num_feature: str
     num_target: str = "1"
+    base_score: str = "0"
 
 
 class _Learner(msgspec.Struct, frozen=True):
@@ -88,7 +97,7 @@ class XgboostFormat:
     name = "xgboost"
 
     def accepts(self, model: Any) -> bool:
-        """Say whether this is a fitted booster with one output, by itself or in its scikit-learn wrapper."""
+        """Say whether this is a fitted booster, by itself or in its scikit-learn wrapper."""
         kind = type(model)
         if kind.__module__.partition(".")[0] != "xgboost":
             return False
@@ -121,6 +130,8 @@ class XgboostFormat:
         if set(files) != {_FILE}:
             raise ModelRefused(f"a model in this format is one file {_FILE}, not {', '.join(sorted(files)) or 'none'}")
         booster, learner = _load(files[_FILE])
+        if (classes := _classes(learner)) > 1:
+            raise ModelRefused(f"a model of {classes} classes gives a probability for each, and no one number a row")
         columns, task = int(learner.learner_model_param.num_feature), _task(learner)
         if columns != len(signature.inputs):
             raise ModelRefused(f"the model takes {columns} columns, its signature names {len(signature.inputs)}")
@@ -130,6 +141,21 @@ class XgboostFormat:
             )
         return XgboostPredictor(booster, linear=isinstance(learner.gradient_booster, _Gblinear))
 
+    def describe(self, files: Mapping[str, bytes], example: Mapping[str, np.ndarray]) -> TensorSignature | None:
+        """Say what a model of several classes takes and gives; None for one number a row. Raises ModelRefused."""
+        booster, learner = _load(files[_FILE])
+        columns = int(learner.learner_model_param.num_feature)
+        names = booster.feature_names or [f"f{place}" for place in range(columns)]
+        return describe_numbered(names, example, classes=_classes(learner))
+
+    def open(self, files: Mapping[str, bytes], tensors: TensorSignature) -> NumberedClasses:
+        """Load a model of several classes. Raises ModelRefused."""
+        booster, learner = _load(files[_FILE])
+        if int(learner.learner_model_param.num_feature) != len(tensors.inputs):
+            raise ModelRefused("the model takes other columns than its signature names")
+        predictor = XgboostPredictor(booster, linear=isinstance(learner.gradient_booster, _Gblinear))
+        return NumberedClasses(predictor, tensors, classes=_classes(learner))
+
 
 class XgboostPredictor:
     """A loaded XGBoost model."""
@@ -138,7 +164,7 @@ class XgboostPredictor:
         self._booster, self._linear, self._threads = booster, linear, OpenMp()
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
-        """Answer rows: float64 (n, inputs), read as float32 by XGBoost, to float64 (n,)."""
+        """Answer rows: float64 (n, inputs), read as float32 by XGBoost, to float64 (n,), of several classes (n, classes)."""
         if not len(matrix):
             return np.empty(0)
         with self._threads.fitting(len(matrix)):
@@ -159,10 +185,10 @@ def _booster_of(model: Any) -> Any:
     if not np.isnan(model.missing):
         raise ModelRefused(f"the model takes {model.missing!r} for a missing value; here it is NaN: train with missing=nan")
     classes = getattr(model, "classes_", None)
-    if classes is not None and np.asarray(classes).tolist() != [0, 1]:
+    if classes is not None and (len(classes) < 2 or np.asarray(classes).tolist() != [*range(len(classes))]):
         raise ModelRefused(
-            f"of XGBoost a classifier of the classes 0 and 1 is kept, this one has {np.asarray(classes).tolist()};"
-            " train it on both, or for several classes export it to ONNX and register that file"
+            f"of XGBoost a classifier of the classes 0, 1, 2 ... is kept, this one has {np.asarray(classes).tolist()};"
+            " train it on these numbers"
         )
     return _best_of(model.get_booster())
 
@@ -176,8 +202,12 @@ def _best_of(booster: Any) -> Any:
 def _task(learner: _Learner) -> Task:
     name = learner.objective.name
     task = _TASKS.get(name, Task.REGRESSION if name.startswith("reg:") else None)
+    if name == _CLASSES:
+        return Task.CLASSIFICATION
     if task is None:
-        raise ModelRefused(f"the objective {name!r} is not known here; use binary:logistic, count:poisson or a reg: one")
+        raise ModelRefused(
+            f"the objective {name!r} is not known here; use binary:logistic, {_CLASSES}, count:poisson or a reg: one"
+        )
     return task
 
 
@@ -187,7 +217,7 @@ def _load(data: bytes) -> tuple[Any, _Learner]:
         learner = _decoder.decode(data).learner
         _require_sound(learner)
     except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelRefused(f"the model file is not XGBoost's JSON of a model with one output: {error}") from error
+        raise ModelRefused(f"the model file is not XGBoost's JSON of a model of this kind: {error}") from error
     _task(learner)
     import xgboost
 
@@ -199,28 +229,36 @@ def _load(data: bytes) -> tuple[Any, _Learner]:
     return booster, learner
 
 
+def _classes(learner: _Learner) -> int:
+    """Tell how many classes a model tells apart; 1 for one that gives one number a row."""
+    return int(learner.learner_model_param.num_class) if learner.objective.name == _CLASSES else 1
+
+
 def _require_sound(learner: _Learner) -> None:
-    shape = learner.learner_model_param
-    columns = int(shape.num_feature)
-    if int(shape.num_class) > 1 or int(shape.num_target) != 1:
-        raise ModelRefused("a model here has one output a row; train one with a single class or target")
+    shape, softmax = learner.learner_model_param, learner.objective.softmax_multiclass_param
+    columns, classes = int(shape.num_feature), _classes(learner)
+    if int(shape.num_target) != 1 or (classes == 1 and int(shape.num_class) > 1):
+        raise ModelRefused("a model here has one output a row, or several classes; train one with a single target")
+    if learner.objective.name == _CLASSES and (classes < 2 or softmax is None or int(softmax.num_class) != classes):
+        raise ModelRefused("the model does not say the same of its classes twice; write it anew")
+    if len(shape.base_score.strip("[]").split(",")) not in (1, classes):
+        raise ModelRefused(f"the model does not begin from one number for each of its {classes} classes; write it anew")
     match learner.gradient_booster:
         case _Gblinear(linear):
-            if len(linear.weights) != columns + 1:
-                raise ModelRefused(
-                    f"a linear model of {columns} columns has {columns + 1} weights, not {len(linear.weights)}"
-                )
+            wanted = (columns + 1) * classes
+            if len(linear.weights) != wanted:
+                raise ModelRefused(f"a linear model of {columns} columns has {wanted} weights, not {len(linear.weights)}")
         case _Dart(_Gbtree(model), drops):
             if len(drops) != len(model.trees):
                 raise ModelRefused("the model does not have one weight for each tree; write it anew")
-            _require_trees(model, columns)
+            _require_trees(model, columns, classes=classes)
         case _Gbtree(model):
-            _require_trees(model, columns)
+            _require_trees(model, columns, classes=classes)
 
 
-def _require_trees(model: _Trees, columns: int) -> None:
-    if len(model.tree_info) != len(model.trees) or any(model.tree_info):
-        raise ModelRefused("the model's trees are not all of its one output; write it anew")
+def _require_trees(model: _Trees, columns: int, *, classes: int) -> None:
+    if len(model.tree_info) != len(model.trees) or any(not 0 <= one < classes for one in model.tree_info):
+        raise ModelRefused("the model's trees are not all of its one output, or of its classes; write it anew")
     ends = model.iteration_indptr
     if ends and (ends[0] != 0 or ends[-1] != len(model.trees) or any(a > b for a, b in pairwise(ends))):
         raise ModelRefused("the model's iterations do not cover its trees; write it anew")

@@ -17,7 +17,7 @@ import polars as pl
 from kedge.data.tables.binning import places_in
 from kedge.data.tables.distances import number_borders
 from kedge.domain.data import KNOWN_AT
-from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile, Tolerance, named, tolerance_of
+from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile, Tolerance, columns_named, tolerance_of
 from kedge.monitoring.drift.detect import streams_of
 from kedge.monitoring.drift.profile import most_common
 from kedge.monitoring.drift.tolerance import blocks_known, learn
@@ -131,7 +131,7 @@ def _taken(
         answers=of_answers.profiles[0] if of_answers.profiles else None,
         accepted=accepted,
         blocks=learnt.blocks | of_answers.blocks,
-        strangers=tuple(sorted(set(named(tolerance)) - {*have, ANSWERS})),
+        strangers=tuple(sorted(set(columns_named(tolerance)) - {*have, ANSWERS})),
     )
 
 

@@ -68,12 +68,14 @@ class RetrainingPage(msgspec.Struct, frozen=True, kw_only=True):
     triggers: tuple[Trigger, ...]
     listens: tuple[str, ...]
     under_way: bool
+    held: str
     words: str
     backtested_at: datetime | None
 
 
-def retraining_page(scene: Scene, meta: MetaStore, *, under_way: bool = False) -> RetrainingPage:
-    """Describe a model's retraining. Raises NotFound for a model that the project does not train."""
+def retraining_page(scene: Scene, meta: MetaStore, *, under_way: bool = False, held: str = "") -> RetrainingPage:
+    """Describe a model's retraining; `held` names the limit that holds back what was asked for. Raises NotFound for a model
+    that the project does not train."""
     own = scene.model == scene.spec.name
     if not own and not scene.entries:
         raise NotFound(f"{scene.model!r} is not trained here; this project trains {scene.spec.name!r}")
@@ -87,7 +89,9 @@ def retraining_page(scene: Scene, meta: MetaStore, *, under_way: bool = False) -
     return RetrainingPage(
         model=scene.model,
         now=scene.now,
-        verdict=_verdict(scene, stands, days=days, waiting=len(waiting), under_way=under_way),
+        verdict=_asked_for(len(waiting), stands, held=held)
+        if waiting and not under_way
+        else _verdict(scene, stands, days=days, under_way=under_way),
         policy=stands.policy,
         own=own,
         days_left=days,
@@ -103,6 +107,7 @@ def retraining_page(scene: Scene, meta: MetaStore, *, under_way: bool = False) -
         triggers=triggers,
         listens=scene.spec.retraining.triggers,
         under_way=under_way,
+        held=held,
         words=words.sentence(stands.words),
         backtested_at=None if kept is None else kept.at,
     )
@@ -114,14 +119,19 @@ def find_backtest(meta: MetaStore, model: ModelName) -> KeptBacktest | None:
     return None if kept is None else msgspec.json.decode(kept, type=KeptBacktest)
 
 
-def _verdict(scene: Scene, stands: RetrainingStanding, *, days: float | None, waiting: int, under_way: bool) -> Sentence:
+def _asked_for(waiting: int, stands: RetrainingStanding, *, held: str) -> Sentence:
+    """Say what waits for a training, and what holds it back."""
+    say = f"{words.many(waiting, 'request')} for a training {'waits' if waiting == 1 else 'wait'}"
+    sub = words.sentence(stands.words)
+    if held:
+        return Sentence(state=State.HOLDS, say=f"{say}: {held}.", sub=f"One turn answers all, once that is over. {sub}")
+    return Sentence(state=State.RUNNING, say=f"{say} for the loop.", sub=f"One turn answers all. {sub}")
+
+
+def _verdict(scene: Scene, stands: RetrainingStanding, *, days: float | None, under_way: bool) -> Sentence:
     sub = words.sentence(stands.words)
     if under_way:
         return Sentence(state=State.RUNNING, say="A training was ordered and is under way.", sub=sub)
-    if waiting:
-        verb = "waits" if waiting == 1 else "wait"
-        say = f"{words.many(waiting, 'request')} for a training {verb} for the loop."
-        return Sentence(state=State.RUNNING, say=say, sub=f"One turn answers all, as soon as no limit holds it back. {sub}")
     idle = {"never": "This project never retrains.", "manual": "Nothing is trained until a person asks for it."}
     if stands.policy in idle:
         return Sentence(state=State.IDLE, say=idle[stands.policy], sub=sub)

@@ -141,8 +141,9 @@ def _monitoring(scenes: Scenes, house: House, *, scene: Scene, span: str, page: 
 
 
 def _retraining(scenes: Scenes, house: House, *, model: str) -> RetrainingPage:
-    name = known(house, model)
-    return retraining_page(scenes.of(name), house.meta, under_way=house.asking.is_under_way(name))
+    name, spec = known(house, model), house.spec
+    held = house.retraining.held_by(spec) if name == spec.name and house.asking.of(name) else ""
+    return retraining_page(scenes.of(name), house.meta, under_way=house.asking.is_under_way(name), held=held)
 
 
 def _asking(house: House, model: str) -> Asking:
