@@ -170,7 +170,7 @@ def count_column(values: pl.Series) -> tuple[ColumnProfile, np.ndarray]:
     """Profile a reference column: choose its bins, count, and give the cell of each row (the missing in the last)."""
     if values.dtype in (pl.String, pl.Categorical, pl.Enum):
         return _count_strings(values.cast(pl.String))
-    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    numbers = values.cast(pl.Float64, strict=False).to_numpy()
     edges = number_borders(numbers)
     missing = np.isnan(numbers)
     cell = np.where(missing, len(edges) + 1, places_in(numbers, edges))
