@@ -133,3 +133,27 @@ def test_a_model_registered_by_hand_is_deployed_tried_promoted_and_called_back(t
         assert promoted.json()["deployment"]["champion"] == 1, promoted.text
         assert client.post("/api/v1/models/hours/promote", json=body | {"version": 9}).status_code == 404
     house.close()
+
+
+def test_the_doctor_looks_at_every_deployed_model_and_finds_what_is_lacking(typed, tmp_path):
+    rows = np.random.default_rng(1).normal(size=(60, 2))
+    model = HistGradientBoostingClassifier(max_iter=3).fit(rows, rows[:, 0] > 0)
+    for name in ("early", "late", "late", "idle"):
+        kedge.register_model(model, name, example=rows[:5])
+    for version in ("early@1", "late@1", "late@2"):
+        typed("deploy", version, "--reason", "first")
+    told = typed("doctor")
+    assert "model    early: 1 version, v1 is deployed\nmodel    late: 2 versions, v1 is deployed, v2 is on trial\n" in told
+    assert "opens, 3 model versions" in told
+    found = json.loads(typed("doctor", "--json"))["models"]
+    assert [(one["model"], one["champion"], one["challenger"], one["faults"]) for one in found] == [
+        ("early", 1, None, []),
+        ("late", 1, 2, []),
+    ]
+    for pack in (tmp_path / ".kedge").rglob("*.pack"):
+        pack.unlink()
+    broken = CliRunner().invoke(application(["doctor"]), ["doctor"])
+    assert broken.exit_code == 3
+    lines = [line for line in broken.output.splitlines() if line.startswith("model ")]
+    assert ["v1 cannot be read: " in line for line in lines] == [True, True]
+    assert "v2 cannot be read: " in lines[1]

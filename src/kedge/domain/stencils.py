@@ -7,6 +7,7 @@ the same bytes. A stencil has those bytes, cut out of the record of one of them,
 What is written with it is, byte for byte, what `encode_batch` writes: nobody who reads can tell.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 
 from kedge.domain.ids import ModelName, RequestId
 from kedge.domain.monitoring import Matrix, PredictionBatch
-from kedge.domain.records import FORMAT, AsLogged, as_logged, encode_batch
+from kedge.domain.records import FORMAT, AsLogged, encode_batch
 
 _encode = msgspec.msgpack.Encoder().encode
 _Blocks = list[tuple[msgspec.Raw, str, list[int], bytes]]
@@ -92,8 +93,8 @@ class Stencil:
         example, whole = self.example, encode_batch(self.example)
         if example.matrix is None or not hasattr(example.outputs, "dtype"):
             return None
-        raw = as_logged(whole)
-        ((names, tag, shape, _),) = msgspec.msgpack.decode(raw.features, type=_Blocks)
+        raw = dict(zip(_FIELDS, msgspec.msgpack.decode(whole, type=list[msgspec.Raw])[1:], strict=True))
+        ((names, tag, shape, _),) = msgspec.msgpack.decode(raw["features"], type=_Blocks)
         shared = (
             _run(raw, ("model", "model")),
             _run(raw, ("revision", "versions")),
@@ -140,8 +141,7 @@ def _filled(shared: tuple[msgspec.Raw, ...], record: LikeRecord) -> bytes:
     return _HEAD + _encode(some)[1:]
 
 
-def _run(raw: AsLogged, ends: tuple[str, str]) -> msgspec.Raw:
+def _run(raw: Mapping[str, msgspec.Raw], ends: tuple[str, str]) -> msgspec.Raw:
     """Give the bytes of the elements from one to another."""
     first, last = map(_FIELDS.index, ends)
-    names = _FIELDS[first : last + 1]
-    return msgspec.Raw(b"".join(bytes(getattr(raw, name)) for name in names))
+    return msgspec.Raw(b"".join(bytes(raw[name]) for name in _FIELDS[first : last + 1]))

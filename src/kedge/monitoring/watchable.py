@@ -7,7 +7,7 @@ stops before it trains.
 from collections.abc import Collection, Iterator
 
 from kedge.domain.fairness import CROSS
-from kedge.domain.monitoring import ANSWERS, MonitoringRules, named
+from kedge.domain.monitoring import ANSWERS, MonitoringRules, columns_named
 from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
 from kedge.evaluation.value import columns_read
@@ -52,4 +52,4 @@ def _of_a_trial(rules: RolloutRules) -> Iterator[tuple[str, str]]:
 def _of_the_model(rules: MonitoringRules) -> Iterator[tuple[str, str]]:
     """Give what is followed by what the model reads, by the key that names it."""
     yield from (("slices", name) for name in rules.slices)
-    yield from (("tolerance", name) for name in named(rules.tolerance))
+    yield from (("tolerance", name) for name in columns_named(rules.tolerance))
