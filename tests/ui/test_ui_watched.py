@@ -1,5 +1,6 @@
 """The pages of monitoring, of one window and of retraining in a real browser."""
 
+import polars as pl
 import pytest
 from msgspec.structs import replace
 from playwright.sync_api import expect
@@ -8,6 +9,9 @@ from tests.ui.filled import FilledHouse
 from tests.ui.looking import faults, opened
 from tests.ui.seed import DAY, MODEL, START, Year
 
+import kedge
+from kedge.app import open_house
+from kedge.config import bare_project, settings
 from kedge.domain.events import EventKind
 from kedge.domain.monitoring import Window
 from kedge.storage.sql import open_store
@@ -31,6 +35,24 @@ SEEN = [(name, *look) for name in PAGES for look in (LOOKS if name in ("window",
 def test_a_watched_page_has_no_fault(contexts, site, name, width, scheme):
     with opened(contexts(width, scheme), site, PAGES[name]) as (page, wrong):
         assert [*wrong, *faults(page)] == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [LOOKS[0], LOOKS[1], LOOKS[2], LOOKS[3]])
+def test_a_file_of_ones_own_is_compared_without_fault(contexts, tmp_path, monkeypatch, width, scheme):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KEDGE_STORE", raising=False)
+    rows = pl.DataFrame({"fare": [float(n % 50) for n in range(400)], "zone": ["north", "south"] * 200})
+    kedge.data.commit(rows, "rides")
+    rows.with_columns(pl.col("fare") + 30).write_csv("today.csv")
+    house = open_house(settings(tmp_path, store=".kedge"), bare_project(tmp_path), writer="test")
+    with served(house) as site, opened(contexts(width, scheme), site, "/monitoring/compare") as (page, wrong):
+        page.get_by_label("Reference", exact=True).fill("rides")
+        page.get_by_label("or a file of yours").nth(1).set_input_files("today.csv")
+        page.get_by_role("button", name="Compare", exact=True).click()
+        expect(page.get_by_text("1 of 2 columns moved: fare.")).to_be_visible()
+        assert page.get_by_label("Reference", exact=True).input_value() == "rides@v1"
+        assert [*wrong, *faults(page)] == []
+    house.close()
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ POLICY: tuple[Grant, ...] = (
     Grant("POST", "/api/v1/alert-channels/*/test", Right.WRITE),
     Grant("PUT", "/api/v1/models/*/mute", Right.WRITE),
     Grant("DELETE", "/api/v1/models/*/mute", Right.WRITE),
+    Grant("POST", "/monitoring/compare", Right.READ),
     Grant("POST", "/monitoring/alerts/*/*", Right.WRITE),
     Grant("POST", "/monitoring/mutes/*", Right.WRITE),
     Grant("POST", "/monitoring/channels/*/test", Right.WRITE),

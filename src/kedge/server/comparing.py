@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from kedge.domain.comparing import FrameComparison, is_logged
 from kedge.errors import KedgeError
 from kedge.ports import JobFailed
 from kedge.records import open_records
+from kedge.server.brought import PLACES, PlacedFile
 from kedge.server.diffing import SECONDS, UnderWay
 from kedge.server.house import House
 from kedge.settings import Settings, settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kedge.monitoring.comparing.room import NamedRows
 
 _MOST = 32
+_JOB_BYTES = 6 << 30  # of address space: what a file that lies about its size may take
 RULES = ("kedge", "evidently", "nannyml")
 
 
@@ -35,6 +37,13 @@ class SideAsked(NamedTuple):
 
     name: str
     depends: tuple[str, ...]
+
+
+class ComparisonAsked(NamedTuple):
+    """How two sides are compared: by which rules, and whether all columns together, too."""
+
+    rules: str
+    together: bool
 
 
 class ComparedPair(NamedTuple):
@@ -71,6 +80,17 @@ class Comparisons:
             self._running.pop(key, None)
         return one.found
 
+    def once(
+        self, house: House, names: Mapping[str, str], *, brought: Mapping[str, PlacedFile], wishes: ComparisonAsked
+    ) -> FrameComparison | str:
+        """Compare two sides of which files were brought, and keep nothing; a sentence where that failed."""
+        where = (str(house.settings.project), house.settings.store)
+        named = (names["reference"], names["current"], wishes.rules, "classifier" if wishes.together else "")
+        result, _ = house.jobs.call(brought_job, where, (named, dict(brought)), seconds=SECONDS)
+        if isinstance(result, JobFailed):
+            return result.reason
+        return result if isinstance(result, str) else msgspec.json.decode(result, type=FrameComparison)
+
     def _made(self, house: House, pair: ComparedPair, *, key: str) -> FrameComparison | str:
         where = (str(house.settings.project), house.settings.store)
         named = (pair.reference.name, pair.current.name, pair.rules, "classifier" if pair.together else "")
@@ -93,16 +113,40 @@ def _key(pair: ComparedPair) -> str:
     return "\n".join((pair.rules, str(pair.together), *sides))
 
 
-def comparison_job(where: tuple[str, str], named: tuple[str, str, str, str]) -> bytes | str:
+def brought_job(
+    where: tuple[str, str], asked: tuple[tuple[str, str, str, str], Mapping[str, tuple[str, str]]]
+) -> bytes | str:
+    """Run in the job's process, within a limit of memory: compare two sides of which files (path, name) were brought."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = _JOB_BYTES if before[1] == resource.RLIM_INFINITY else min(_JOB_BYTES, before[1])
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        return comparison_job(where, asked[0], brought=asked[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def comparison_job(
+    where: tuple[str, str],
+    named: tuple[str, str, str, str],
+    *,
+    brought: Mapping[str, tuple[str, str]] | None = None,
+) -> bytes | str:
     """Run in the job's process: compare two sides of a project and store by name; a refusal comes back as its sentence."""
-    from kedge.monitoring.comparing.room import CompareWishes, NamedRows
+    from kedge.monitoring.comparing.room import CompareWishes, NamedFile, NamedRows
 
     chosen = settings(Path(where[0]), store=where[1])
     names, rules, together = named[:2], named[2], named[3]
     wishes = CompareWishes(rules=rules, together=(together,) if together else ())
     records = open_records(chosen)
     try:
-        sides = _logged(chosen, names) if any(map(is_logged, names)) else list(names)
+        sides: list[object] = list(_logged(chosen, names) if any(map(is_logged, names)) else names)
+        for place, side in enumerate(PLACES):
+            if brought and side in brought:
+                path, shown = brought[side]
+                sides[place] = NamedFile(shown, path)
         read = [side for side in sides if isinstance(side, NamedRows)]
         if len(read) == 1:  # a table holds keys and labels, too; of what was logged only features are compared
             wishes = wishes._replace(columns=tuple(read[0].rows.columns))

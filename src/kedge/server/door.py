@@ -7,6 +7,7 @@ decoding takes any content type, so a page elsewhere could post JSON as text/pla
     another site's Origin on a write              403
     a write whose body is not JSON (or a form)    415
     a body over the limit, declared or not        413
+    files in a form                               415     but on the one page that takes some
     a body that is packed (Content-Encoding)      415     what it unpacks to has no limit
 Files are let through as they come, on their own paths and with a limit of their own (`uploads.py`).
 """
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from kedge.security.hosts import address_of, host_allowed, origin_allowed
+from kedge.server.brought import BODY_AT_MOST as BROUGHT_LIMIT
 from kedge.server.mlflow.errors import ErrorAnswer, code_of
 from kedge.server.mlflow.router import is_ours
 from kedge.server.problems import ErrorBody, Problem, Refused
@@ -31,10 +33,12 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 BODY_LIMIT = 8 * 1024 * 1024
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+COMPARED = "/monitoring/compare"
 _LENGTH_DIGITS = 18
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _PACKED = "application/msgpack"
 _FORM = "application/x-www-form-urlencoded"
+_FILES = "multipart/form-data"
 _HEADERS = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -59,7 +63,7 @@ class Door:
         scope.setdefault("state", {})["request_id"] = name
         answer = _Answer(send, name)
         try:
-            limit = self._upload_limit if carries_file(scope["method"], scope["path"]) else BODY_LIMIT
+            limit = _limit(scope["method"], scope["path"], upload_limit=self._upload_limit)
             check(scope, self._hosts, limit=limit)
             await self._app(scope, _limited(scope, receive, limit=limit), answer)
         except Refused as refused:
@@ -117,11 +121,21 @@ def _check_body(scope: Scope, headers: dict[str, str]) -> None:
     if kind == _PACKED and path.startswith("/api/v1/runs"):
         return  # a page elsewhere cannot send it without asking first
     wanted = "application/json" if path.startswith(("/api/", "/ajax-api/")) else _FORM
-    if kind != wanted:
+    if kind != wanted and not (kind == _FILES and path == COMPARED):
         raise Refused(415, "media_type_unsupported", message=f"the content type {given!r} is not taken here; send {wanted}")
 
 
+def _limit(method: str, path: str, *, upload_limit: int) -> int:
+    """Say how many bytes a body may have."""
+    if carries_file(method, path):
+        return upload_limit
+    return BROUGHT_LIMIT if method == "POST" and path == COMPARED else BODY_LIMIT
+
+
 def _too_large(limit: int) -> Refused:
+    if limit == BROUGHT_LIMIT:
+        told = f"the files are over {limit >> 20} MiB; compare them where they lie: kedge monitor compare A B"
+        return Refused(413, "too_large", message=told)
     if limit == BODY_LIMIT:
         return Refused(413, "too_large", message=f"the body is over {limit // 1024**2} MB; send it in several requests")
     return Refused(413, "too_large", message=f"the file is over {limit:,} bytes; KEDGE_UPLOAD_LIMIT of the server sets this")

@@ -89,6 +89,7 @@ TABLE = [
     ("POST", "/api/v1/alert-channels/ops/test", Right.WRITE),
     ("PUT", "/api/v1/models/delay/mute", Right.WRITE),
     ("DELETE", "/api/v1/models/delay/mute", Right.WRITE),
+    ("POST", "/monitoring/compare", Right.READ),
     ("POST", "/monitoring/alerts/5f/acknowledge", Right.WRITE),
     ("POST", "/monitoring/mutes/delay", Right.WRITE),
     ("POST", "/monitoring/channels/ops/test", Right.WRITE),

@@ -56,6 +56,13 @@ class NamedRows(NamedTuple):
     rows: pl.DataFrame
 
 
+class NamedFile(NamedTuple):
+    """A file to read, under the name that a comparison shows."""
+
+    name: str
+    path: str
+
+
 class Comparing:
     """Compares what the store and the folder hold, and frames."""
 
@@ -105,6 +112,11 @@ class Comparing:
         """Find what is named or given: its rows, its name, the columns that are personal."""
         if isinstance(given, NamedRows):
             return given.rows, given.name, frozenset()
+        if isinstance(given, NamedFile):
+            try:
+                return self._tables.lazy(given.path), given.name, frozenset()
+            except SourceFailed as error:
+                raise SourceFailed(str(error).replace(given.path, given.name)) from error
         if isinstance(given, pl.LazyFrame):
             return as_kept(given), word, frozenset()
         if not isinstance(given, str):

@@ -45,11 +45,10 @@ class WalkTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidenced(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a rule may look at when a step has closed: `situation` as live, the steps behind, those since the champion was
-    released, what was accepted of it, and its mean loss in each block that was told since."""
+    """What a rule may look at when a step has closed: `situation` as live, the steps since the champion was released,
+    what was accepted of it, and its mean loss in each block that was told since."""
 
     situation: Situation
-    behind: int
     since: int
     accepted: Accepted | None
     told: Vector
@@ -132,7 +131,6 @@ class _Walker:
         situation = self._situation(step, told, entry=entry)
         seen = Evidenced(
             situation=situation,
-            behind=step + 1,
             since=step + 1 - self._released,
             accepted=self._accepted,
             told=self._told_since(step),

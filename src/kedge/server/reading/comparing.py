@@ -1,7 +1,7 @@
 """Any two tables compared by their distributions, as a page says it: versions of datasets, windows of the prediction log,
 and what versions of models were judged on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,9 +11,10 @@ from kedge.data.references import split
 from kedge.domain.comparing import PREDICTIONS, FrameComparison, is_logged, logged_parts
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Window
-from kedge.errors import RequestInvalid
+from kedge.errors import NotFound, RequestInvalid
 from kedge.registry.known import require_model
-from kedge.server.comparing import RULES, ComparedPair, Comparisons, SideAsked
+from kedge.server.brought import PLACES, BroughtFile, placed, shown
+from kedge.server.comparing import RULES, ComparedPair, ComparisonAsked, Comparisons, SideAsked
 from kedge.server.house import House
 from kedge.server.reading.state import Sentence, State
 from kedge.web import words
@@ -46,7 +47,8 @@ class Offers(NamedTuple):
 
 class ComparisonPage(msgspec.Struct, frozen=True, kw_only=True):
     """Two sides and how far their columns lie apart; `failed` says why that could not be told, `waiting` for how many
-    seconds they are being compared still. Without names there is nothing to compare yet."""
+    seconds they are being compared still. Without names there is nothing to compare yet. `brought` names the sides that
+    are files of whoever asks."""
 
     reference: str
     current: str
@@ -56,6 +58,54 @@ class ComparisonPage(msgspec.Struct, frozen=True, kw_only=True):
     comparison: FrameComparison | None = None
     failed: str = ""
     waiting: float | None = None
+    brought: tuple[str, ...] = ()
+
+
+def brought_page(
+    house: House,
+    comparisons: Comparisons,
+    *,
+    names: Mapping[str, str],
+    files: Mapping[str, BroughtFile],
+    asked: ComparisonAsked,
+) -> ComparisonPage:
+    """Compare a file that was brought with another, or with a side by name; nothing of it is kept.
+
+    What cannot be read is said on the page.
+    """
+    called = {side: shown(files[side].name) if side in files else names[side] for side in PLACES}
+    say = Sentence(state=State.IDLE, say="Name two sides to compare.", sub=_CHOOSE)
+    page = ComparisonPage(
+        reference=called["reference"],
+        current=called["current"],
+        rules=asked.rules,
+        together=asked.together,
+        verdict=say,
+        brought=tuple(files),
+    )
+    if missing := [side for side in PLACES if not called[side]]:
+        return _failed(page, f"the {' and the '.join(missing)} is not named, and no file was chosen for it")
+    if asked.rules not in RULES:
+        return _failed(page, f"rules {asked.rules[:40]!r}: one of {', '.join(RULES)}")
+    try:
+        whole = {side: "" if side in files else _side(house, names[side]).name for side in PLACES}
+        page = replace(page, **{side: name for side, name in whole.items() if name})
+        with placed(files) as brought:
+            found = comparisons.once(house, whole, brought=brought, wishes=asked)
+    except (NotFound, RequestInvalid) as error:
+        return _failed(page, str(error))
+    if isinstance(found, str):
+        return _failed(page, f"the file {found}" if found.startswith(tuple(called[side] for side in files)) else found)
+    return replace(page, verdict=_sentence(found), comparison=found)
+
+
+def _failed(page: ComparisonPage, why: str) -> ComparisonPage:
+    say = Sentence(state=State.ALARM, say=f"{_both(page)} could not be compared.", sub=words.sentence(why))
+    return replace(page, verdict=say, failed=why)
+
+
+def _both(page: ComparisonPage) -> str:
+    return f"{page.current or 'Nothing'} and {page.reference or 'nothing'}"
 
 
 def comparison_page(
@@ -82,14 +132,12 @@ def comparison_page(
     old, new = (_side(house, name) for name in (reference, current))
     page = replace(page, reference=old.name, current=new.name)
     found = comparisons.of(house, ComparedPair(old, new, rules, together), patience=patience)
-    what = f"{page.current} and {page.reference}"
     if isinstance(found, float):
         sub = f"For {words.duration(found)} so far; this page shows what moved as soon as it is known."
-        say = Sentence(state=State.IDLE, say=f"{what} are being compared.", sub=sub)
+        say = Sentence(state=State.IDLE, say=f"{_both(page)} are being compared.", sub=sub)
         return replace(page, verdict=say, waiting=found)
     if isinstance(found, str):
-        say = Sentence(state=State.ALARM, say=f"{what} could not be compared.", sub=words.sentence(found))
-        return replace(page, verdict=say, failed=found)
+        return _failed(page, found)
     return replace(page, verdict=_sentence(found), comparison=found)
 
 
@@ -148,7 +196,8 @@ def window_side(model: str, first: Window, *, last: Window) -> str:
 
 def _sentence(found: FrameComparison) -> Sentence:
     moved = [column.name for column in found.moved_columns]
-    rows = f"{words.many(found.rows_current, 'row')} against {words.count(found.rows_reference)}, rules: {found.rules}."
+    now = f"{found.current}, {words.many(found.rows_current, 'row')}"
+    rows = f"{now}, against {found.reference}, {words.count(found.rows_reference)}; rules: {found.rules}."
     if not moved:
         say = f"None of {words.many(len(found.columns), 'column')} moved."
         return Sentence(state=State.WATCH if found.moved else State.WELL, say=say, sub=rows)

@@ -1,22 +1,28 @@
 """Comparing any two tables: /api/v1/comparison, and its page under Monitoring."""
 
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from litestar import Controller, get
-from litestar.params import FromQuery, QueryParameter
+from litestar import Controller, get, post
+from litestar.datastructures import UploadFile
+from litestar.params import FromQuery, MultipartBody, QueryParameter
+from litestar.response import Redirect
 
-from kedge.server.comparing import RULES
-from kedge.server.reading.comparing import ComparisonPage, comparison_page, offers
+from kedge.server.brought import BODY_AT_MOST, PLACES, BroughtFile
+from kedge.server.comparing import RULES, ComparisonAsked
+from kedge.server.door import COMPARED
+from kedge.server.reading.comparing import ComparisonPage, brought_page, comparison_page, offers
 from kedge.server.routes.given import ANSWERS, TheComparisons, TheHouse, ThePages
 from kedge.server.routes.pages import Page, show
 from kedge.web.comparing import comparison_values
 
 _PATIENCE = 2.0  # seconds that a browser waits
 _LOOK_AGAIN = "2"
+_LONGEST = 400
 Version = Annotated[
     str,
     QueryParameter(
-        max_length=400,
+        max_length=_LONGEST,
         description="flights@v3, predictions:flights@2026-05-01..2026-05-08, or reference:flights@v3.",
     ),
 ]
@@ -49,7 +55,7 @@ class ComparisonPages(Controller):
 
     include_in_schema = False
 
-    @get("/monitoring/compare", sync_to_thread=True)
+    @get(COMPARED, sync_to_thread=True)
     def page(
         self,
         pages: ThePages,
@@ -71,9 +77,38 @@ class ComparisonPages(Controller):
             together=together,
             patience=_PATIENCE,
         )
-        values = comparison_values(found.comparison) if found.comparison is not None else {}
-        offered = {"all_rules": RULES, "offers": offers(house)}
-        shown = show(pages, "comparison", title="Compare", noun="Monitoring", page=found, **offered, **values)
+        shown = _shown(pages, house, found=found)
         if found.waiting is not None:
             shown.set_header("refresh", _LOOK_AGAIN)
         return shown
+
+    @post(COMPARED, sync_to_thread=True, request_max_body_size=BODY_AT_MOST, status_code=200)
+    def brought(
+        self, pages: ThePages, house: TheHouse, comparisons: TheComparisons, *, data: MultipartBody[dict[str, Any]]
+    ) -> Page | Redirect:
+        """Compare a file that a person brings; without one, lead to the page of what is named."""
+        files = {side: _file(data.get(f"{side}_file")) for side in PLACES}
+        given = {side: one for side, one in files.items() if one is not None}
+        asked = {name: str(data.get(name) or "").strip()[:_LONGEST] for name in (*PLACES, "rules", "together")}
+        if not given:
+            return Redirect(f"{COMPARED}?{urlencode(asked)}", status_code=303)
+        wishes = ComparisonAsked(asked["rules"] or RULES[0], asked["together"] == "true")
+        try:
+            found = brought_page(house, comparisons, names=asked, files=given, asked=wishes)
+        finally:
+            for one in given.values():
+                one.data.close()
+        return _shown(pages, house, found=found)
+
+
+def _shown(pages: ThePages, house: TheHouse, *, found: ComparisonPage) -> Page:
+    values = comparison_values(found.comparison) if found.comparison is not None else {}
+    offered = {"all_rules": RULES, "offers": offers(house)}
+    return show(pages, "comparison", title="Compare", noun="Monitoring", page=found, **offered, **values)
+
+
+def _file(sent: object) -> BroughtFile | None:
+    """Give a file of a form; None where none was chosen: a browser then sends one without a name."""
+    if not isinstance(sent, UploadFile) or not sent.filename:
+        return None
+    return BroughtFile(sent.filename, sent.file)
