@@ -82,7 +82,7 @@ class Monitoring:
 
     def require_watchable(self, spec: ProjectSpec, service: FeatureService) -> None:
         """Check that what is to be watched by column is read or logged. Raises ConfigError."""
-        require_watchable(spec.monitoring, read=service.columns(), logged=service.logged())
+        require_watchable(spec.monitoring, spec.rollout, read=service.columns(), logged=service.logged())
 
     def newest_profile(self, model: ModelName) -> Profile | None:
         """Find the profile of the newest measured window, counted in the bins of the champion's reference."""
