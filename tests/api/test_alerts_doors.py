@@ -18,24 +18,30 @@ from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import ModelName, digest_of
 from kedge.errors import KedgeError, NotTold
 from kedge.server.application import application
+from kedge.server.reading import alerting
 from kedge.storage.sql import open_store
 
 WHY = {"reason": "I look into it"}
 HOSTILE = "<img src=x onerror=alert(1)> [/bold]"
 
 
-def fire(meta, kind=AlertKind.TRAINING_FAILED, *, subject="training_failed", at=datetime(2013, 3, 14, tzinfo=UTC)) -> str:
+def fire(
+    meta,
+    kind=AlertKind.TRAINING_FAILED,
+    *,
+    subject="training_failed",
+    at=datetime(2013, 3, 14, tzinfo=UTC),
+    model="flights",
+) -> str:
     alert = Alert(
         key=f"{kind}/{subject}/{at}",
-        model=ModelName("flights"),
+        model=ModelName(model),
         kind=kind,
         message=f"it failed {HOSTILE}",
         raised_at=at,
         subject=subject,
     )
-    event = Event(
-        key=digest_of(alert.key), kind=EventKind.ALERT_RAISED, at=at, subject="flights", actor="kedge", message="m"
-    )
+    event = Event(key=digest_of(alert.key), kind=EventKind.ALERT_RAISED, at=at, subject=model, actor="kedge", message="m")
     meta.watches.raise_alert(alert, event)
     return alert.id
 
@@ -81,6 +87,27 @@ def test_the_list_has_what_is_open_worst_first(client, house):
     client.post(f"/api/v1/alerts/{risk}/resolve", json=WHY)
     resolved = client.get("/api/v1/alerting").json()["resolved"]
     assert resolved[0]["newest"]["subject"] == "version 9"
+
+
+def test_an_open_alert_is_listed_however_many_were_seen_since(client, house, monkeypatch):
+    old = fire(house.meta, at=datetime(2013, 3, 1, tzinfo=UTC))
+    late = fire(house.meta, AlertKind.BUSINESS, subject="late", at=datetime(2013, 3, 20, tzinfo=UTC))
+    client.post(f"/api/v1/alerts/{late}/resolve", json=WHY)
+    monkeypatch.setattr(alerting, "_NEWEST", 1)
+    page = client.get("/api/v1/alerting").json()
+    assert old in [one["id"] for one in page["open"]]
+    assert [one["id"] for one in page["resolved"]] == [late]
+
+
+def test_an_alert_leads_to_the_pages_of_its_own_model(client, house):
+    id = fire(house.meta, AlertKind.DATA_DRIFT, subject="", model="a & b")
+    whole = client.get(f"/api/v1/alerts/{id}").json()
+    assert dict(whole["explained"]) == {
+        "Drift by feature": "/monitoring?model=a+%26+b#drift",
+        "What happened to the model": "/events?subject=a+%26+b",
+    }
+    risk = client.get(f"/api/v1/alerts/{fire(house.meta, AlertKind.RISK, model='a & b')}").json()
+    assert dict(risk["explained"])["The model and its loss"] == "/models/a%20%26%20b"
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,9 @@ def test_a_window_leads_to_those_beside_it(scene):
     assert len(page.drift) == len(FEATURES)
     with pytest.raises(NotFound):
         window_page(scene, meta, window=address_of(Window(END, END + DAY)))
+    few = replace(scene, healths=scene.healths[-3:])
+    old = window_page(few, meta, window=address_of(Window(END - 20 * DAY, END - 19 * DAY)))
+    assert old.later == address_of(Window(END - 19 * DAY, END - 18 * DAY)), "also of a window that is not read ahead"
 
 
 def test_a_model_that_nobody_deployed_is_not_watched(scene, client):

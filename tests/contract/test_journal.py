@@ -1,5 +1,6 @@
 """What every journal does, in a file or in memory; then what only files must survive."""
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.unit.memory_journal import MemoryJournal
 
 from kedge.errors import StoreBroken, StoreFull
 from kedge.storage.journal import FileJournal
+from kedge.storage.segments import OwnSegment, hold
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -125,6 +127,63 @@ def test_a_sync_closes_what_is_put_aside_while_it_begins(tmp_path):
     assert not journal._retired
     first.sync()
     assert payloads(journal) == [b"1" * 10, b"2" * 10], "a sync of what is closed by now is nothing"
+
+
+def test_a_segment_that_is_half_full_gets_its_next_and_no_append_opens_one(tmp_path, monkeypatch):
+    journal = FileJournal(tmp_path, "w", segment_bytes=100)
+    journal.append(b"1" * 40)
+    journal.tend()
+    assert len(os.listdir(tmp_path)) == 1
+    journal.append(b"2" * 40)
+    journal.tend()
+    journal.tend()
+    assert len(os.listdir(tmp_path)) == 2, "one, not another each time"
+    with monkeypatch.context() as patched:
+        patched.setattr("kedge.storage.journal.OwnSegment", lambda *_: pytest.fail("an append waits for the disk"))
+        places = [journal.append(b"3" * 10), journal.append(b"4")]
+    assert [place.segment for place in places] == ["000000000001-w.log", "000000000002-w.log"]
+    assert payloads(reader(tmp_path)) == [b"1" * 40, b"2" * 40, b"3" * 10, b"4"]
+    journal.close()
+    journal.append(b"5")
+    assert payloads(journal)[-1] == b"5"
+
+
+def test_a_next_segment_goes_with_the_journal_and_its_failure_with_whoever_needs_it(tmp_path, monkeypatch):
+    journal = FileJournal(tmp_path, "w", segment_bytes=10)
+    journal.append(b"1" * 10)
+    with monkeypatch.context() as patched:
+        patched.setattr("kedge.storage.segments.os.open", refused)
+        journal.tend()
+        with pytest.raises(StoreFull):
+            journal.append(b"2")
+    journal.append(b"2" * 10)
+    journal.tend()
+    journal.close()
+    assert [(tmp_path / name).stat().st_size for name in sorted(os.listdir(tmp_path))] == [18, 18, 0]
+    assert hold(tmp_path / "000000000003-w.log") is not None, "nobody holds it any more"
+    journal.append(b"3")
+    assert payloads(reader(tmp_path)) == [b"1" * 10, b"2" * 10, b"3"]
+
+
+def test_a_next_segment_that_comes_too_late_is_not_written(tmp_path, monkeypatch):
+    """Else what is appended later would be read earlier."""
+    journal = FileJournal(tmp_path, "w", segment_bytes=10)
+    journal.append(b"1" * 10)
+
+    def late(folder, writer):
+        opened = OwnSegment(folder, writer)
+        monkeypatch.undo()
+        journal.append(b"2" * 10)
+        return opened
+
+    monkeypatch.setattr("kedge.storage.journal.OwnSegment", late)
+    journal.tend()
+    journal.append(b"3")
+    assert payloads(reader(tmp_path)) == [b"1" * 10, b"2" * 10, b"3"]
+
+
+def refused(*_):
+    raise OSError(errno.ENOSPC, "no space left on device")
 
 
 def test_a_reader_creates_nothing(tmp_path):

@@ -217,6 +217,13 @@ def test_columns_to_watch_that_are_nowhere_stop_the_first_turn_before_it_trains(
 # ---- stores ----
 
 
+def test_traffic_is_not_replayed_by_a_column_that_no_request_can_bring(tmp_path) -> None:
+    house, _ = opened(write(tmp_path / "small", project=PROJECT.replace('sticky = "id"', 'sticky = "sitte"')))
+    with pytest.raises(ConfigError, match=r"rollout\.sticky: source data\.py:rows has no column 'sitte'"):
+        lay_out(house.spec, house.data.rows(house.spec))
+    house.close()
+
+
 @pytest.fixture
 def old(usual, tmp_path) -> Path:
     """Give a copy of a project that was played."""

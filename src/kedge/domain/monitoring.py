@@ -32,7 +32,7 @@ def tolerance_of(declared: Tolerance, column: str) -> float | str:
     return declared
 
 
-def named(declared: Tolerance) -> tuple[str, ...]:
+def columns_named(declared: Tolerance) -> tuple[str, ...]:
     """List the columns that declared tolerances name."""
     return tuple(name for name in declared if name != DEFAULT) if isinstance(declared, dict) else ()
 

@@ -152,4 +152,4 @@ def _columns(version: ModelVersion, rows: pl.DataFrame, *, given: GivenRows) -> 
 
 
 def _numbers(rows: pl.DataFrame, name: str) -> np.ndarray:
-    return np.asarray(rows[name].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy())
+    return np.asarray(rows[name].cast(pl.Float64, strict=False).to_numpy())

@@ -20,6 +20,7 @@ from kedge.domain.predictions import hashed
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import encode_truth
 from kedge.domain.registry import ModelVersion, misfit
+from kedge.domain.retraining import SHADOW_STEPS
 from kedge.domain.rollout import standing_of
 from kedge.errors import StoreBroken
 from kedge.evaluation.metrics import loss_name
@@ -43,8 +44,6 @@ from kedge.monitoring.watchable import require_watchable
 from kedge.ports import Clock, Deployments, Journal, PlaneReports, Runs, Watches
 from kedge.registry.room import Registry
 
-SHADOW_STEPS = 8
-"""How long a retired champion is scored beside the new one."""
 RUNS_COUNTED = 50
 """How many of the newest runs are looked through for those of a window."""
 
@@ -83,7 +82,7 @@ class Monitoring:
 
     def require_watchable(self, spec: ProjectSpec, service: FeatureService) -> None:
         """Check that what is to be watched by column is read or logged. Raises ConfigError."""
-        require_watchable(spec.monitoring, read=service.columns(), logged=service.logged())
+        require_watchable(spec.monitoring, spec.rollout, read=service.columns(), logged=service.logged())
 
     def newest_profile(self, model: ModelName) -> Profile | None:
         """Find the profile of the newest measured window, counted in the bins of the champion's reference."""

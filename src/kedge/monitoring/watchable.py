@@ -7,7 +7,8 @@ stops before it trains.
 from collections.abc import Collection, Iterator
 
 from kedge.domain.fairness import CROSS
-from kedge.domain.monitoring import ANSWERS, MonitoringRules, named
+from kedge.domain.monitoring import ANSWERS, MonitoringRules, columns_named
+from kedge.domain.rollout import RolloutRules
 from kedge.errors import ConfigError
 from kedge.evaluation.value import columns_read
 
@@ -15,9 +16,11 @@ OWN = frozenset({"prediction", "truth"})
 """The names in an expression of a business metric that are not columns."""
 
 
-def require_watchable(rules: MonitoringRules, *, read: Collection[str], logged: Collection[str]) -> None:
-    """Check that all columns that are named can be watched: `read` are those that the model reads, `logged` those that the
-    prediction log has of each row. Raises ConfigError naming all that cannot."""
+def require_watchable(
+    rules: MonitoringRules, rollout: RolloutRules, *, read: Collection[str], logged: Collection[str]
+) -> None:
+    """Check that all columns that are named can be watched, and guarded in a rollout: `read` are those that the model
+    reads, `logged` those that the prediction log has of each row. Raises ConfigError naming all that cannot."""
     said = []
     if strange := [f"{key} {name!r}" for key, name in _of_the_log(rules) if name not in logged]:
         said.append(
@@ -28,6 +31,8 @@ def require_watchable(rules: MonitoringRules, *, read: Collection[str], logged: 
         said.append(f"{', '.join(strange)}: the model does not read that; it reads {', '.join(read)}")
     if said:
         raise ConfigError(f"[monitoring] {'; '.join(said)}")
+    if strange := [f"{key} {name!r}" for key, name in _of_a_trial(rollout) if name not in read]:
+        raise ConfigError(f"[rollout] {', '.join(strange)}: the model does not read that; it reads {', '.join(read)}")
 
 
 def _of_the_log(rules: MonitoringRules) -> Iterator[tuple[str, str]]:
@@ -37,7 +42,14 @@ def _of_the_log(rules: MonitoringRules) -> Iterator[tuple[str, str]]:
         yield from ((f"business.{metric}", name) for name in sorted(columns_read(business.value) - OWN))
 
 
+def _of_a_trial(rules: RolloutRules) -> Iterator[tuple[str, str]]:
+    """Give what a trial is guarded by, by the key that names it."""
+    yield from (("slices", name) for name in rules.slices)
+    if rules.value:
+        yield from (("value", name) for name in sorted(columns_read(rules.value) - OWN))
+
+
 def _of_the_model(rules: MonitoringRules) -> Iterator[tuple[str, str]]:
     """Give what is followed by what the model reads, by the key that names it."""
     yield from (("slices", name) for name in rules.slices)
-    yield from (("tolerance", name) for name in named(rules.tolerance))
+    yield from (("tolerance", name) for name in columns_named(rules.tolerance))

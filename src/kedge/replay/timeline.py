@@ -15,7 +15,7 @@ from kedge.domain.durations import floor_to, span_of
 from kedge.domain.ids import PredictionId, RequestId, prediction_id
 from kedge.domain.monitoring import Window
 from kedge.domain.project import ProjectSpec
-from kedge.errors import SourceFailed
+from kedge.errors import ConfigError, SourceFailed
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def lay_out(spec: ProjectSpec, rows: pl.DataFrame) -> Timeline:
 
     An infinite number counts as missing: no request can carry it, and training sets its row aside.
     """
-    length = span_of(spec.monitoring.window)
+    length, sticky = span_of(spec.monitoring.window), spec.rollout.sticky
+    if sticky and sticky not in rows.columns:
+        raise ConfigError(f"rollout.sticky: source {spec.data.source} has no column {sticky!r}, so no request can bring it")
     rows = _finite(rows.drop_nulls([spec.data.time, KNOWN_AT]))
     first, last = rows[spec.data.time].min(), rows[spec.data.time].max()
     if not isinstance(first, datetime) or not isinstance(last, datetime):

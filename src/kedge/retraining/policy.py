@@ -100,12 +100,13 @@ def every(age: timedelta) -> Policy:
     """Make the policy that trains when the champion was released, or a training was last tried, so long ago."""
 
     def by_age(situation: Situation) -> Wish:
-        last = max(situation.released_at, situation.tried_at or situation.released_at)
+        tried, released, end = situation.tried_at, situation.released_at, situation.health.window.end
+        last, what = released, "the champion was released"
+        if tried is not None and tried > released:
+            last, what = tried, "a training was last tried"
         due = last + age
-        if situation.health.window.end >= due:
-            return Wish(
-                True, f"the champion was released {roughly((situation.health.window.end - last).total_seconds())} ago"
-            )
+        if end >= due:
+            return Wish(True, f"{what} {roughly((end - last).total_seconds())} ago")
         return Wish(False, f"the next training is due {due:%Y-%m-%d %H:%M}")
 
     return by_age

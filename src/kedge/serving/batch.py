@@ -86,7 +86,7 @@ class Queue:
     def _answer(self, group: Group, rows: int) -> None:
         """Answer a group, here or in the model's thread."""
         try:
-            if rows > group[0].active.inline_rows:
+            if rows > group[0].active.inline_rows or any(map(_asks_a_shadow, group)):
                 self._send(group)
             else:
                 self._call(group)
@@ -160,6 +160,14 @@ def _seconds(asked: Waiting) -> float:
     if deployment.challenger is None or deployment.strategy is Strategy.SHADOW:
         return seconds
     return seconds + versions[deployment.challenger].seconds(asked.count)
+
+
+def _asks_a_shadow(asked: Waiting) -> bool:
+    """Say whether a tester asks the version in shadow itself: it may be slow, or busy with copies."""
+    named = asked.active.deployment
+    return (
+        asked.deployment is not named and named.strategy is Strategy.SHADOW and asked.deployment.champion == named.challenger
+    )
 
 
 def _fail(group: Group, error: BaseException) -> None:

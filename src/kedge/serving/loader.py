@@ -7,9 +7,10 @@ What a revision no longer names stays loaded until its bake ends, so that going 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
+from threading import Lock
 from time import monotonic, perf_counter
 from typing import Any, Protocol
 
@@ -71,13 +72,16 @@ class Loaded:
     call_seconds: float
     row_seconds: float
     tensors: TensorPredictor | None = None
+    one_call: Lock = field(default_factory=Lock, compare=False, repr=False)
+    """Held during a call: a version in shadow has a thread of its own, and a tester may ask it from another."""
 
     def answer(self, matrix: Numbers) -> Numbers:
         """Answer a matrix (n, inputs) with float64 (n,). ModelRefused where the model gives another shape."""
         # one memory layout for all callers: sums in another order would differ in their last bits
         if not matrix.flags.c_contiguous:
             matrix = np.ascontiguousarray(matrix)
-        answers = predicted(self.predictor, matrix)
+        with self.one_call:
+            answers = predicted(self.predictor, matrix)
         if answers.shape != (len(matrix),):
             raise ModelRefused(
                 f"version {self.servable.number} gave shape {answers.shape} for {len(matrix)} rows, not one answer a row"
@@ -88,7 +92,8 @@ class Loaded:
         """Answer named arrays. ModelRefused where the answers are not what the signature says."""
         if self.tensors is None:
             raise ModelRefused("this model answers tables, not tensors")
-        return answers_of(self.tensors, self.servable, inputs=inputs)
+        with self.one_call:
+            return answers_of(self.tensors, self.servable, inputs=inputs)
 
     def seconds(self, rows: int) -> float:
         """Tell how long a call on so many rows should take."""

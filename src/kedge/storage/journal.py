@@ -15,6 +15,7 @@ from time import monotonic
 
 from kedge.domain.ids import PredictionId, RequestId, split_prediction_id
 from kedge.domain.records import decode_request
+from kedge.errors import KedgeError
 from kedge.ports import Position
 from kedge.storage.segments import OwnSegment, frames_of, read_bytes, records_of, segments
 from kedge.storage.shelf import ParquetShelf
@@ -45,6 +46,7 @@ class FileJournal:
         self._folder, self._writer, self._limit, self._age = Path(folder), writer, segment_bytes, close_seconds
         self._shelf = shelf
         self._open: OwnSegment | None = None
+        self._next: OwnSegment | None = None
         self._retired: list[OwnSegment] = []
         self._appending, self._syncing = threading.Lock(), threading.Lock()
 
@@ -71,7 +73,8 @@ class FileJournal:
                 self._retire(segment)
                 segment = None
             if segment is None:
-                segment = self._open = OwnSegment(self._folder, self._writer)
+                segment = self._open = self._next or OwnSegment(self._folder, self._writer)
+                self._next = None
             return segment.append(frames)
 
     def _retire(self, segment: OwnSegment) -> None:
@@ -102,10 +105,26 @@ class FileJournal:
                     self._retired[:0] = full
 
     def tend(self) -> None:
-        """Close the segment where it has records and is old, or its closing was asked for; a later append opens another."""
+        """Close the segment where it has records and is old, or its closing was asked for; a later append opens another.
+        One that is half full gets its next, so that no append waits for a folder to be synced."""
         segment = self._open
-        if segment is not None and segment.end and (monotonic() - segment.opened >= self._age or self._asked(segment)):
+        if segment is None or not segment.end:
+            return
+        if monotonic() - segment.opened >= self._age or self._asked(segment):
             self.close()
+        elif self._next is None and 2 * segment.end >= self._limit:
+            self._open_next(segment)
+
+    def _open_next(self, segment: OwnSegment) -> None:
+        try:
+            opened = OwnSegment(self._folder, self._writer)
+        except KedgeError:  # who needs it tries again, and is told
+            return
+        with self._appending:
+            if self._open is segment:
+                self._next = opened
+                return
+        opened.close()  # another was faster, whose records would be read after those of this one
 
     def _asked(self, segment: OwnSegment) -> bool:
         try:
@@ -184,5 +203,6 @@ class FileJournal:
         """Sync and let go of the segment; a later append opens another."""
         with self._syncing:
             with self._appending:
-                full, self._retired, segment, self._open = self._retired, [], self._open, None
-            self._close_all(full if segment is None else [*full, segment])
+                full = [*self._retired, *(each for each in (self._open, self._next) if each is not None)]
+                self._retired, self._open, self._next = [], None, None
+            self._close_all(full)

@@ -165,10 +165,14 @@ class _Table:
         self._rows += count
 
     def frame(self) -> "pl.DataFrame":
-        """Give the table, sorted by time."""
+        """Give the table, sorted by time. A column without any value is left out: of what type it is, nobody can say, and
+        another file's would contradict a guess."""
         import polars as pl
 
-        columns = {name: values + [None] * (self._rows - len(values)) for name, values in self._columns.items()}
+        there = {
+            name: values for name, values in self._columns.items() if name in _TYPES or values.count(None) < len(values)
+        }
+        columns = {name: values + [None] * (self._rows - len(values)) for name, values in there.items()}
         frame = pl.DataFrame([_series(name, values) for name, values in columns.items()])
         return frame.sort("answered_at", "segment", "segment_end", "place")
 
@@ -232,7 +236,7 @@ def _again(columns: Mapping[str, list[Any]], start: int, *, end: int, rest: Pred
     """Write a record from its rows; b"" where they cannot be those of it."""
 
     def taken(name: str) -> list[Any]:
-        return columns[name][start:end]
+        return columns[name][start:end] if name in columns else [None] * (end - start)
 
     names = [split_prediction_id(name) for name in taken("id")]
     versions, outputs = taken("version"), taken("output")

@@ -10,7 +10,7 @@ from kedge.domain.alerting import AlertKind
 from kedge.domain.channels import calm_windows
 from kedge.domain.features import Mismatch, ParityReport
 from kedge.domain.ids import prediction_id
-from kedge.errors import SourceFailed
+from kedge.errors import NotFound, SourceFailed
 from kedge.monitoring.quality.skew import MOST_REQUESTS, MOST_ROWS, sample_of
 from kedge.monitoring.quality.skewed import SkewState
 
@@ -130,6 +130,26 @@ def test_a_source_that_cannot_be_read_is_a_note_and_no_alarm() -> None:
     assert skew_alerts(seen) == []
     assert any("cannot be read" in note for note in seen[0].notes)
     assert seen[0].skew.answers == 20
+
+
+def test_a_version_that_cannot_be_asked_again_is_a_note_and_no_alarm() -> None:
+    world = World()
+    world.release(1)
+    world.serve(0)
+    monitoring = world.monitoring()
+    monitoring._parity = lambda: Joined(broken=True)
+
+    def gone(model, columns):
+        raise NotFound("the model's files are gone")
+
+    world.evaluation.score = gone
+    health = world.measure(0, monitoring)
+    assert (health.skew.answers, health.skew.rows, skew_alerts([health])) == (0, 0, [])
+    assert [note for note in health.notes if note.startswith("skew: ")] == [
+        "skew: version 1 could not be asked again: the model's files are gone",
+        "skew: the features could not be joined again: the table weather.csv cannot be read",
+    ]
+    assert not health.could_show(AlertKind.PREDICTION_SKEW)
 
 
 def test_a_sample_is_bounded_and_spread_over_the_window() -> None:

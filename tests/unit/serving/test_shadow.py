@@ -178,3 +178,36 @@ def test_a_slow_shadow_is_no_reason_to_answer_in_a_thread() -> None:
     assert active is not None
     slow = replace(active, versions={**active.versions, 2: replace(active.versions[2], call_seconds=1.0)})
     assert (slow.inline_rows, slow.copied_rows) == (active.inline_rows, 0)
+
+
+def test_a_tester_who_asks_the_shadow_itself_waits_for_its_calls_and_holds_up_no_loop() -> None:
+    around, held = shadowed()
+    inside: list[int] = []
+    most: list[int] = []
+
+    def counted(matrix: Any) -> Any:
+        inside.append(1)
+        most.append(len(inside))
+        try:
+            return held(matrix)
+        finally:
+            inside.pop()
+
+    around.evaluation.answers[2] = counted
+
+    async def ask() -> None:
+        await around.host.ask(asked((1, 1)))
+        await asyncio.to_thread(held.entered.wait, 60)
+        tester = asyncio.ensure_future(waiting(around, asked((2, 2), variant="challenger", alone=True)))
+        await asyncio.sleep(0.05)  # the loop turns while the tester waits
+        assert not tester.done()
+        held.free.set()
+        assert (await tester).outputs[0].data.tolist() == [-4.0]
+        await settled(around.host)
+
+    asyncio.run(ask())
+    assert most == [1, 1], "one call at a time"
+
+
+async def waiting(around: Around, question: InferRequest) -> Any:
+    return await around.host.ask(question)

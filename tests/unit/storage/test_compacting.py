@@ -63,6 +63,28 @@ def test_polars_and_duckdb_read_the_files_as_they_are(tmp_path):
     assert pl.scan_parquet(files).filter(pl.col("feature_x") > 24).select(pl.len()).collect().item() == 2
 
 
+def test_a_column_without_any_value_is_in_no_file_and_its_records_come_back(tmp_path):
+    import duckdb
+
+    nothing = answered(
+        1, features={"x": [0.5, 1.5], "word": [None, None]}, as_of={"weather": [None, None]}, inputs={"key": [None] * 2}
+    )
+    written = write(tmp_path, [nothing])
+    compactor(tmp_path).compact()
+    (file,) = (tmp_path / "compacted" / "flights").glob("*.parquet")
+    rows = pl.read_parquet(file)
+    assert not {"feature_word", "as_of_weather", "input_key"} & {*rows.columns}
+    assert rows["record"].null_count() == 2, "the columns that are there give the record back"
+    written += write(tmp_path, [answered(2, features={"word": ["a", None]})])
+    compactor(tmp_path).compact()
+    assert found(tmp_path) == written
+    files = str(tmp_path / "compacted" / "flights" / "*.parquet")
+    asked = (
+        f"SELECT feature_word, as_of_weather::VARCHAR IS NULL FROM read_parquet('{files}', union_by_name = true) ORDER BY id"
+    )
+    assert duckdb.sql(asked).fetchall() == [(None, True), (None, True), ("a", False), (None, True)]
+
+
 def test_a_segment_that_is_being_written_is_left_alone(tmp_path):
     written = write(tmp_path, [answered(1)])
     live = journal(tmp_path, "live")

@@ -13,9 +13,10 @@ from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Health
 from kedge.domain.project import ProjectSpec
 from kedge.errors import NotFound
-from kedge.evaluation.metrics import Vector, loss_name, loss_rows
+from kedge.evaluation.metrics import Vector, loss_name
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
 from kedge.monitoring.causes.explain import LabelledRows, causes_of
+from kedge.monitoring.quality.losses import row_losses
 from kedge.monitoring.references import References
 from kedge.ports import Watches
 from kedge.registry.room import Registry
@@ -77,10 +78,7 @@ def _labelled(spec: ProjectSpec, rows: pl.DataFrame) -> LabelledRows:
     columns = {name.removeprefix(PREFIX): rows[name].to_list() for name in rows.columns if name.startswith(PREFIX)}
     answers: Vector = rows["output"].to_numpy() if len(rows) else np.zeros(0)
     facts: Vector = rows["truth"].to_numpy() if len(rows) else np.zeros(0)
-    losses = np.full(len(answers), np.nan)
-    known = np.isfinite(answers)
-    if known.any():
-        metric = loss_name(spec.gate.metric, spec.data.task)
-        losses[known] = loss_rows(metric, facts[known], p=answers[known], threshold=spec.gate.threshold)
+    metric = loss_name(spec.gate.metric, spec.data.task)
+    losses = row_losses(metric, facts, answers=answers, threshold=spec.gate.threshold)
     at = [(moment - EPOCH) / timedelta(seconds=1) for moment in rows["answered_at"]] if len(rows) else []
     return LabelledRows(columns=columns, losses=losses, at=np.array(at), ids=rows["id"].to_list() if len(rows) else [])

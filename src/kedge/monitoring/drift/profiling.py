@@ -158,7 +158,7 @@ def _numbers(series: pl.Series) -> np.ndarray:
         from kedge.monitoring.comparing.columns import as_numbers
 
         series = as_numbers(series)
-    return series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    return series.cast(pl.Float64, strict=False).to_numpy()
 
 
 class _Slots:

@@ -17,7 +17,7 @@ import polars as pl
 from kedge.data.tables.binning import places_in
 from kedge.data.tables.distances import number_borders
 from kedge.domain.data import KNOWN_AT
-from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile, Tolerance, named, tolerance_of
+from kedge.domain.monitoring import ANSWERS, ColumnProfile, Profile, Tolerance, columns_named, tolerance_of
 from kedge.monitoring.drift.detect import streams_of
 from kedge.monitoring.drift.profile import most_common
 from kedge.monitoring.drift.tolerance import blocks_known, learn
@@ -131,7 +131,7 @@ def _taken(
         answers=of_answers.profiles[0] if of_answers.profiles else None,
         accepted=accepted,
         blocks=learnt.blocks | of_answers.blocks,
-        strangers=tuple(sorted(set(named(tolerance)) - {*have, ANSWERS})),
+        strangers=tuple(sorted(set(columns_named(tolerance)) - {*have, ANSWERS})),
     )
 
 
@@ -170,7 +170,7 @@ def count_column(values: pl.Series) -> tuple[ColumnProfile, np.ndarray]:
     """Profile a reference column: choose its bins, count, and give the cell of each row (the missing in the last)."""
     if values.dtype in (pl.String, pl.Categorical, pl.Enum):
         return _count_strings(values.cast(pl.String))
-    numbers = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+    numbers = values.cast(pl.Float64, strict=False).to_numpy()
     edges = number_borders(numbers)
     missing = np.isnan(numbers)
     cell = np.where(missing, len(edges) + 1, places_in(numbers, edges))

@@ -195,7 +195,7 @@ def _compared(told: _Told, state: FairnessState, *, limits: Mapping[tuple[str, s
         if not kept.names:
             continue
         days = kept.read()
-        age = kept.first + days.shape[0] - 1 - (kept.first + np.arange(days.shape[0]))
+        age = np.arange(days.shape[0])[::-1]
         weighted, counted = days * (0.5 ** (age / HALF_LIFE_DAYS))[:, None, None], days.sum(axis=0)
         told.recent += measures_of(
             column, kept.names, sums=_shown(weighted.sum(axis=0), counted), bins=kept.read_bins(), task=told.task

@@ -44,9 +44,9 @@ class Bias(msgspec.Struct, frozen=True, kw_only=True):
 
 class AtGate(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate's rows taught. `answers` and `truths` are the knots of the calibration (classes; empty: unknown),
-    `losses` expects the size of an error (numbers; None: unknown). `worth` is how much the loss rises when a feature is
-    shuffled. `matrix` (float32 (rows, columns), as the model reads it), `row_losses` and `row_answers` (float64) are the
-    sample."""
+    `absolute` and `squared` expect the size of an error (numbers; None: unknown). `worth` is how much the loss rises when
+    a feature is shuffled. `matrix` (float32 (rows, columns), as the model reads it), `row_losses` and `row_answers`
+    (float64) are the sample."""
 
     version: int
     metric: str

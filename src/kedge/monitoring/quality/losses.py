@@ -36,7 +36,7 @@ class Losses:
         """The place of each row among the requests' rows: int64 (rows,)."""
         self.facts = np.fromiter((one.label.value for one in rows), np.float64, count=len(rows))
         self.answers = self.served.answers[self.place]
-        self.losses = _losses(metric, self.facts, answers=self.answers, threshold=threshold)
+        self.losses = row_losses(metric, self.facts, answers=self.answers, threshold=threshold)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,7 +77,8 @@ def losses_of(rows: list[Labelled], metric: str, *, threshold: float, names: Col
     return Losses(rows, metric, threshold=threshold, names=names)
 
 
-def _losses(metric: str, facts: np.ndarray, *, answers: np.ndarray, threshold: float) -> np.ndarray:
+def row_losses(metric: str, facts: np.ndarray, *, answers: np.ndarray, threshold: float) -> np.ndarray:
+    """Give what each row lost, float64 (rows,): NaN where the answer was no number."""
     losses = np.full(facts.size, np.nan)
     known = np.isfinite(answers)
     if known.any():
@@ -102,7 +103,7 @@ def add_blocks(state: MonitorState, losses: Losses, *, metric: str, threshold: f
         for version, answers in sorted(one.answered.shadow.items())
     ]
     facts, answers = (np.array([one[column] for one in copied], dtype=np.float64) for column in (1, 2))
-    shadow = _losses(metric, facts, answers=answers, threshold=threshold)
+    shadow = row_losses(metric, facts, answers=answers, threshold=threshold)
     known = np.isfinite(shadow)
     shadowed = {block: place for place, block in enumerate(dict.fromkeys(block for block, _, _ in copied))}
     places = np.array([shadowed[block] for block, _, _ in copied], dtype=np.int64)
@@ -143,7 +144,7 @@ def step_losses(
     found = {}
     if kept.size:
         found = {
-            model.number: _losses(metric, facts, answers=score(model, columns), threshold=threshold) for model in models
+            model.number: row_losses(metric, facts, answers=score(model, columns), threshold=threshold) for model in models
         }
     usable = np.logical_and.reduce([np.isfinite(losses) for losses in found.values()]) if found else np.zeros(0, bool)
     count = int(usable.sum())

@@ -78,7 +78,8 @@ def skew_of(
             ),
         )
     except SourceFailed as error:
-        found = msgspec.structs.replace(found, notes=(f"skew: the features could not be joined again: {error}",))
+        said = f"skew: the features could not be joined again: {error}"
+        found = msgspec.structs.replace(found, notes=(*found.notes, said))
     if not found.rows and not found.answers:
         return found if found.notes else None
     evidence = state.bet(found.share)
@@ -92,6 +93,7 @@ def _answers(batches: Sequence[PredictionBatch], *, versions: Versions, score: S
     """Ask the reference forms again about the features as they were served."""
     compared, changed = 0, 0
     examples: list[SkewedAnswer] = []
+    notes: list[str] = []
     for number in sorted({version for batch in batches for version in batch.versions}):
         model = versions(number)
         if model is None:
@@ -104,7 +106,8 @@ def _answers(batches: Sequence[PredictionBatch], *, versions: Versions, score: S
             columns: dict[str, list[Value]] = {name: [batch.features[name][place] for place in places] for name in names}
             try:
                 again = score(model, columns)
-            except KedgeError:  # its files are gone: what cannot be asked is not compared
+            except KedgeError as error:  # its files are gone: what cannot be asked is not compared
+                notes.append(f"skew: version {number} could not be asked again: {error}")
                 break
             logged = np.array([batch.outputs[place] for place in places], dtype=np.float64)
             known = np.isfinite(logged)
@@ -119,4 +122,4 @@ def _answers(batches: Sequence[PredictionBatch], *, versions: Versions, score: S
                 )
                 for index in np.flatnonzero(apart)[: EXAMPLES - len(examples)].tolist()
             ]
-    return Skew(answers=compared, changed=changed, examples=tuple(examples))
+    return Skew(answers=compared, changed=changed, examples=tuple(examples), notes=tuple(notes))

@@ -16,10 +16,10 @@ from kedge.domain.project import ProjectSpec
 from kedge.domain.records import decode_entities
 from kedge.domain.rollout import Deployment, RolloutRules, Strategy, group_of
 from kedge.errors import RequestInvalid
-from kedge.evaluation.metrics import loss_name, loss_rows
+from kedge.evaluation.metrics import loss_name
 from kedge.evaluation.value import columns_read, value_rows
 from kedge.monitoring.columns import plain
-from kedge.monitoring.quality.losses import Losses
+from kedge.monitoring.quality.losses import Losses, row_losses
 from kedge.monitoring.state import MonitorState
 from kedge.monitoring.truth.days import day_of
 
@@ -76,10 +76,7 @@ class _Read:
         self._of: list[list[tuple[int, float, float]]] = [[] for _ in rows]
         for mine, answers, versions in self._sides():
             facts = np.array([rows[place].label.value for place in mine])
-            lost = np.full(len(mine), np.nan)
-            known = np.isfinite(answers)
-            if known.any():
-                lost[known] = loss_rows(metric, facts[known], p=answers[known], threshold=threshold)
+            lost = row_losses(metric, facts, answers=answers, threshold=threshold)
             worth = self._values(mine, answers, facts=facts)
             for index, place in enumerate(mine):
                 self._of[place].append((versions[index], float(lost[index]), float(worth[index])))

@@ -16,9 +16,8 @@ from kedge.domain.evaluation import Gain
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Drift, Health, Risk, StepLosses, Window
 from kedge.domain.project import Budget
-from kedge.domain.retraining import LedgerEntry, RetrainingRules
+from kedge.domain.retraining import SHADOW_STEPS, LedgerEntry, RetrainingRules
 from kedge.monitoring.quality.risk import Accepted, accept, judge
-from kedge.monitoring.room import SHADOW_STEPS
 from kedge.retraining.backtest.matrix import LossMatrix, Vector
 from kedge.retraining.backtest.oracle import fresh_model
 from kedge.retraining.budget import Spent
@@ -45,11 +44,10 @@ class WalkTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidenced(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a rule may look at when a step has closed: `situation` as live, the steps behind, those since the champion was
-    released, what was accepted of it, and its mean loss in each block that was told since."""
+    """What a rule may look at when a step has closed: `situation` as live, the steps since the champion was released,
+    what was accepted of it, and its mean loss in each block that was told since."""
 
     situation: Situation
-    behind: int
     since: int
     accepted: Accepted | None
     told: Vector
@@ -132,7 +130,6 @@ class _Walker:
         situation = self._situation(step, told, entry=entry)
         seen = Evidenced(
             situation=situation,
-            behind=step + 1,
             since=step + 1 - self._released,
             accepted=self._accepted,
             told=self._told_since(step),

@@ -11,6 +11,7 @@ from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Drift, Health
 from kedge.server.house import House
 from kedge.server.reading.state import Figure, Sentence, State
+from kedge.web.addresses import address, part
 
 SEVERITIES = {
     AlertSeverity.CRITICAL: State.ALARM,
@@ -48,6 +49,7 @@ DID = {
 }
 MUTABLE = 6
 """How many models a page of alerts offers to mute; `kedge alerts mute` takes any."""
+_NEWEST, _RESOLVED = 500, 100
 NOTHING = "Kedge changed nothing; a person decides."
 MEASURED = frozenset({AlertKind.RISK, AlertKind.BUSINESS, AlertKind.OPERATIONS, AlertKind.COST})
 """Their evidence is a measured value against its limit; that of all others is odds."""
@@ -81,15 +83,17 @@ class AlertWhole(msgspec.Struct, frozen=True, kw_only=True):
 
 def alert_list(house: House) -> AlertList:
     """List alerts."""
-    now, every = house.clock.now(), house.meta.alerts.list(limit=500)
-    still = sorted((life for life in every if life.open), key=lambda life: (_hidden(life), -life.severity.rank))
+    now, alerts = house.clock.now(), house.meta.alerts
+    newest = alerts.list(limit=_NEWEST)
+    unresolved = alerts.list(resolved=False)  # some of them may have been seen before the newest 500
+    still = sorted(unresolved, key=lambda life: (_hidden(life), -life.severity.rank))
     return AlertList(
         verdict=_verdict(still),
         open=tuple(still),
-        resolved=tuple(life for life in every if not life.open)[:100],
-        mutes=tuple(mute for mute in house.meta.alerts.mutes() if mute.until > now),
+        resolved=tuple(life for life in newest if not life.open)[:_RESOLVED],
+        mutes=tuple(mute for mute in alerts.mutes() if mute.until > now),
         channels=tuple(house.alert_desk.channels()),
-        models=tuple(sorted({life.model for life in every}))[:MUTABLE] or (house.spec.name,),
+        models=tuple(sorted({life.model for life in (*still, *newest)}))[:MUTABLE] or (house.spec.name,),
         now=now,
     )
 
@@ -176,21 +180,20 @@ def _moved(life: AlertLife, health: Health) -> list[Drift]:
 
 def _explained(life: AlertLife) -> tuple[tuple[str, str], ...]:
     """Name the pages behind it."""
-    model: ModelName = life.model
-    home = f"/models/{model}"
+    home, watched = f"/models/{part(life.model)}", address("/monitoring", model=life.model)
     by_kind = {
-        AlertKind.DATA_DRIFT: ("Drift by feature", "/monitoring#drift"),
-        AlertKind.PREDICTION_DRIFT: ("Drift of the answers", "/monitoring#drift"),
-        AlertKind.SILENCE: ("The newest window", "/monitoring#serving"),
+        AlertKind.DATA_DRIFT: ("Drift by feature", f"{watched}#drift"),
+        AlertKind.PREDICTION_DRIFT: ("Drift of the answers", f"{watched}#drift"),
+        AlertKind.SILENCE: ("The newest window", f"{watched}#serving"),
         AlertKind.RISK: ("The model and its loss", home),
         AlertKind.ROLLED_BACK: ("The rollout", f"{home}/rollout"),
         AlertKind.ROLLOUT_WAITS: ("The trial that waits", f"{home}/rollout"),
         AlertKind.DATA_INVALID: ("The data", "/data"),
     }
-    found = [by_kind.get(life.kind, ("Monitoring", "/monitoring"))]
+    found = [by_kind.get(life.kind, ("Monitoring", watched))]
     if life.newest.subject.startswith("run "):
         found.append(("The run", f"/runs/{life.newest.subject.removeprefix('run ')}"))
-    return (*found, ("What happened to the model", f"/events?subject={model}"))
+    return (*found, ("What happened to the model", address("/events", subject=life.model)))
 
 
 def _many(count: int) -> str:

@@ -1,6 +1,5 @@
 """Fairness, business metrics and operations over a model's newest windows: what the API, the commands and the page read."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -31,19 +30,12 @@ class DeclaredWindows(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[DeclaredWindow, ...]
 
 
-KINDS = ("fairness", "business", "operations")
-
-
 def declared_windows(meta: MetaStore, model: ModelName, *, kind: str, limit: int) -> DeclaredWindows:
     """Read one kind of figures of a model's newest windows. NotFound where no window was measured."""
     healths = meta.watches.list(model, limit=limit)
     if not healths:
         raise NotFound(f"no window of {model!r} was measured yet; measure those that have closed with: kedge watch")
-    return DeclaredWindows(model=model, windows=tuple(_window(health, kind) for health in _in_order(healths)))
-
-
-def _in_order(healths: Sequence[Health]) -> list[Health]:
-    return sorted(healths, key=lambda health: health.window.end)
+    return DeclaredWindows(model=model, windows=tuple(_window(health, kind) for health in healths))
 
 
 def _window(health: Health, kind: str) -> DeclaredWindow:

@@ -21,6 +21,8 @@ from kedge.server.reading.watching import (
 )
 from kedge.web import words
 
+_ALL = 1_000_000
+
 
 class WindowPage(msgspec.Struct, frozen=True, kw_only=True):
     """One window with all its figures; `earlier` and `later` are the windows beside it."""
@@ -58,7 +60,7 @@ def window_page(scene: Scene, meta: MetaStore, *, window: str) -> WindowPage:
         answers=next((one for one in plain if one.drift.column == ANSWERS), None),
         alerts=tuple(alert_line(alert) for alert in health.alerts),
         earlier=_beside(meta.watches.list(scene.model, limit=1, before=health.window)),
-        later=_later(scene.healths, health.window),
+        later=_later(scene, meta, window=health.window),
     )
 
 
@@ -66,9 +68,12 @@ def _beside(found: Sequence[Health]) -> str:
     return address_of(found[0].window) if found else ""
 
 
-def _later(healths: Sequence[Health], window: Window) -> str:
-    """Find the window after one, among those that are read."""
-    after = next((one.window for one in healths if (one.window.end, one.window.start) > (window.end, window.start)), None)
+def _later(scene: Scene, meta: MetaStore, *, window: Window) -> str:
+    """Find the window after one; before those that are read, in the index."""
+    windows: Sequence[Window] = [one.window for one in scene.healths]
+    if windows and window.end < windows[0].start:
+        windows = meta.watches.windows(scene.model, limit=_ALL)
+    after = next((one for one in windows if (one.end, one.start) > (window.end, window.start)), None)
     return address_of(after) if after is not None else ""
 
 

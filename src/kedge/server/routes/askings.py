@@ -41,7 +41,7 @@ class Askings(Controller):
     @get("/models/{model:str}/triggers", sync_to_thread=True, responses=ANSWERS)
     def triggers(self, house: TheHouse, model: FromPath[str]) -> Sequence[Trigger]:
         """List what asked for a training, newest first; what waits has not been taken."""
-        return house.meta.triggers.list(_model(house, model))
+        return house.meta.triggers.list(trained_model(house, model))
 
     @post("/hooks/{name:str}", sync_to_thread=True, status_code=202, responses=ANSWERS)
     def hook(
@@ -53,7 +53,7 @@ class Askings(Controller):
 
 def ask(house: House, model: str, *, reason: str, actor: str, key: str) -> wire.AskTaken:
     """Ask for a training by hand. Raises NotFound, RequestInvalid without a reason."""
-    name, told = _model(house, model), check_reason(reason)
+    name, told = trained_model(house, model), check_reason(reason)
     named = digest_of(PERSON, key or house.clock.now(), actor)
     new = house.asking.ask(name, PERSON, key=named, reason=f"asked for by hand: {told}", actor=actor)
     return wire.AskTaken(taken=new)
@@ -74,7 +74,8 @@ def take(house: House, name: str, *, body: bytes, headers: dict[str, str]) -> wi
     return wire.AskTaken(taken=house.asking.ask(house.spec.name, WEBHOOK, key=key, reason=f"webhook {name}", actor=actor))
 
 
-def _model(house: House, name: str) -> ModelName:
+def trained_model(house: House, name: str) -> ModelName:
+    """Give the model that the project trains. Raises NotFound for another one, or where it trains none."""
     if name != house.spec.name or not house.spec.data.source:
         raise NotFound(f"{name!r} is not trained here; the project is {house.spec.name!r}, and trains where it has a source")
     return house.spec.name

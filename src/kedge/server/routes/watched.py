@@ -18,6 +18,7 @@ from kedge.server.reading.scene import Scene, Scenes
 from kedge.server.reading.watching import MonitoringPage, WindowHistory, history, monitoring_page
 from kedge.server.reading.window import WindowPage, window_page
 from kedge.server.routes.askings import ask as ask_training
+from kedge.server.routes.askings import trained_model
 from kedge.server.routes.given import ANSWERS, TheHouse, ThePages, TheScenes, known
 from kedge.server.routes.pages import show
 from kedge.server.timelines import course_chart, ledger_chart
@@ -147,10 +148,7 @@ def _retraining(scenes: Scenes, house: House, *, model: str) -> RetrainingPage:
 
 
 def _asking(house: House, model: str) -> Asking:
-    if model != house.spec.name or not house.spec.data.source:
-        raise NotFound(
-            f"{model!r} is not trained here; the project is {house.spec.name!r}, and trains where it has a source"
-        )
+    trained_model(house, model)
     rules, home = house.spec.retraining, f"/models/{part(model)}"
     waiting = len(house.asking.of(house.spec.name))
     return Asking(
