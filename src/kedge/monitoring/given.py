@@ -72,7 +72,8 @@ class GivenReferences:
         self._references.point(spec.name, version.number, to=digest)
         if given.label and answers is not None and not misfit(version, version.signature.task, columns=rows.columns):
             days = _days(rows, given) if given.time else np.zeros(len(rows), np.int64)
-            self._references.learn(spec, version, AskedAtGate(version, rows, answers, _numbers(rows, given.label), days))
+            asked = AskedAtGate(version, rows, answers, _numbers(rows, given.label), days)
+            self._references.learn(spec, version, asked=asked)
         return reference
 
     def take_own(self, spec: ProjectSpec, version: ModelVersion, *, upto: datetime, answers: AnswerLog) -> Reference | None:

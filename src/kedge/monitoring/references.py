@@ -61,7 +61,7 @@ class References:
             return
         asked = ask_at_gate(self._candidate(version), frame, evaluation=self._evaluation)
         taught = asked.taught(spec, version, evaluation=self._evaluation) if asked is not None and self._serves else None
-        self._teach(spec.name, version.number, taught)
+        self._teach(spec.name, version.number, taught=taught)
         reference = take(
             frame,
             version=version.number,
@@ -98,18 +98,18 @@ class References:
             newest = rows.newest()
             if not lacks and len(newest):
                 answers = self._evaluation.score(champion, newest.rows)
-                self.learn(spec, champion, AskedAtGate(champion, newest.rows, answers, newest.y()))
+                self.learn(spec, champion, asked=AskedAtGate(champion, newest.rows, answers, newest.y()))
         return lacks
 
-    def learn(self, spec: ProjectSpec, version: ModelVersion, asked: AskedAtGate) -> None:
+    def learn(self, spec: ProjectSpec, version: ModelVersion, *, asked: AskedAtGate) -> None:
         """Keep what labelled rows teach about a version that no gate of the loop has seen: what its features are worth, and
         a sample to hold later rows against. Nothing, where they are too few or cannot be read."""
         if not self._serves or self._candidate(version) is not None:
             return
         with suppress(KedgeError):  # the reference stands without it; the pages say what is missing
-            self._teach(spec.name, version.number, asked.taught(spec, version, evaluation=self._evaluation))
+            self._teach(spec.name, version.number, taught=asked.taught(spec, version, evaluation=self._evaluation))
 
-    def _teach(self, model: ModelName, number: int, taught: AtGate | None) -> None:
+    def _teach(self, model: ModelName, number: int, *, taught: AtGate | None) -> None:
         if taught is not None:
             self._notes.put(_gate_note(model, number), self._blobs.put(msgspec.msgpack.encode(taught)).encode())
 
