@@ -6,6 +6,9 @@ import msgspec
 
 from kedge.domain.ids import Digest, ModelName
 
+SHADOW_STEPS = 8
+"""For how many steps a retired champion is scored beside the new one: what ageing costs is learnt from the pair."""
+
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What things cost: one unit of summed loss, one retraining (candidate and refit), one hour of CPU."""

@@ -20,6 +20,7 @@ from kedge.domain.predictions import hashed
 from kedge.domain.project import ProjectSpec
 from kedge.domain.records import encode_truth
 from kedge.domain.registry import ModelVersion, misfit
+from kedge.domain.retraining import SHADOW_STEPS
 from kedge.domain.rollout import standing_of
 from kedge.errors import StoreBroken
 from kedge.evaluation.metrics import loss_name
@@ -43,8 +44,6 @@ from kedge.monitoring.watchable import require_watchable
 from kedge.ports import Clock, Deployments, Journal, PlaneReports, Runs, Watches
 from kedge.registry.room import Registry
 
-SHADOW_STEPS = 8
-"""How long a retired champion is scored beside the new one."""
 RUNS_COUNTED = 50
 """How many of the newest runs are looked through for those of a window."""
 

@@ -13,13 +13,13 @@ from tests.unit.retraining.test_retraining_room import Loop, spec_of
 
 from kedge.domain.evaluation import Gain
 from kedge.domain.monitoring import Health, StepLosses, Window
-from kedge.domain.retraining import Look, Retrain, RetrainingRules
+from kedge.domain.retraining import SHADOW_STEPS, Look, Retrain, RetrainingRules
 from kedge.errors import ConfigError
 from kedge.retraining.backtest.contest import compare, courses
 from kedge.retraining.backtest.intervals import interval, resampled
 from kedge.retraining.backtest.matrix import Blocks, GroupLosses, LossMatrix, square
 from kedge.retraining.backtest.oracle import oracle
-from kedge.retraining.backtest.walk import SHADOW_STEPS, Course, WalkTerms, by_policy, every, walk
+from kedge.retraining.backtest.walk import Course, WalkTerms, by_policy, every, walk
 from kedge.retraining.ledger import RETRAIN
 
 WEEK = timedelta(days=7)

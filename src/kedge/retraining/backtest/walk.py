@@ -16,9 +16,8 @@ from kedge.domain.evaluation import Gain
 from kedge.domain.ids import ModelName
 from kedge.domain.monitoring import Drift, Health, Risk, StepLosses, Window
 from kedge.domain.project import Budget
-from kedge.domain.retraining import LedgerEntry, RetrainingRules
+from kedge.domain.retraining import SHADOW_STEPS, LedgerEntry, RetrainingRules
 from kedge.monitoring.quality.risk import Accepted, accept, judge
-from kedge.monitoring.room import SHADOW_STEPS
 from kedge.retraining.backtest.matrix import LossMatrix, Vector
 from kedge.retraining.backtest.oracle import fresh_model
 from kedge.retraining.budget import Spent
