@@ -1,10 +1,12 @@
 """Models that no loop makes are watched, too: what is normal is given, or is what they answered first."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from litestar.testing import TestClient
 from msgspec.structs import replace
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
@@ -23,6 +25,7 @@ from kedge.domain.rollout import RuleChanges
 from kedge.errors import DataInvalid
 from kedge.monitoring.given import GivenRows
 from kedge.replay.clock import SetClock
+from kedge.server.application import application as control
 from kedge.windows import attend, is_due, rules_for
 
 LATE, DAY = ModelName("late"), timedelta(days=1)
@@ -123,7 +126,10 @@ def test_what_it_answered_first_is_normal_and_what_moves_away_alarms(served):
     assert any("hour" in message for message in told), told
 
 
-def test_its_alert_resolves_at_the_end_of_the_last_calm_window_however_late_that_is_measured(served):
+def test_its_alert_resolves_at_the_end_of_the_last_calm_window_however_late_that_is_measured(tmp_path, request):
+    (tmp_path / "kedge.toml").write_text('[project]\nname = "shop"\n[monitoring]\nsilence = { predictions = "1d" }\n')
+    served = Served(tmp_path)
+    request.addfinalizer(served.house.close)
     served.ask(1)
     served.day += 1  # nobody asks
     served.clock.set(START + 2 * DAY)
@@ -153,8 +159,15 @@ def test_given_rows_say_what_is_normal_from_the_first_window(served):
     attend(served.house)
     asked = ["monitor", "explain", "late", *words[-4:]]
     explained = CliRunner().invoke(application(asked), asked).stdout
-    assert "a row, not known at the gate" in explained
-    assert "what they are worth is not known" in " ".join(explained.split())
+    assert "a row, not known at the gate" not in explained
+    assert "what they are worth is not known" not in " ".join(explained.split())
+    taught = served.house.references.at_gate(LATE, 1)
+    assert taught.rows == 3000
+    assert taught.worth["hour"] > 10 * abs(taught.worth["miles"])
+    assert len(taught.sample()[1]) == 3000
+    first = served.windows()[0]
+    assert next(one.column for one in first.causes.features) == "hour"
+    assert first.causes.gate_loss == pytest.approx(taught.mean_loss)
     muted = ["alerts", "mute", "late", "--reason", "new disks", *words[-4:]]
     assert "late is muted until" in CliRunner().invoke(application(muted), muted).stdout
     first = served.windows()[0]
@@ -209,3 +222,36 @@ def test_columns_of_a_version_that_answers_tensors_are_watched(served):
     reference = served.house.given_references.take(rules_for(served.house, version), tensors, rows=rows, given=given)
     assert [column.name for column in reference.profile.columns] == ["hour", "miles", "site"]
     assert reference.answers is None
+
+
+def test_without_labels_it_is_said_what_is_missing_and_how_to_give_it(served):
+    version = served.house.registry.champion(LATE)
+    spec, asked = rules_for(served.house, version), GivenRows(source="rows", actor="person:ana")
+    served.house.given_references.take(spec, version, rows=served.rows(3000), given=asked)
+    assert served.house.references.at_gate(LATE, 1) is None
+    served.ask(2, shift=8.0)
+    attend(served.house)
+    (note,) = served.windows()[0].causes.notes
+    assert "version 1 has nothing kept of a gate of the loop" in note
+    assert note.endswith("kedge monitor normal late@1 ROWS --time TIME --label LABEL")
+    shown = TestClient(control(served.house), base_url="http://127.0.0.1:8400").get("/monitoring?model=late").text
+    assert "kedge monitor normal late@1 ROWS" in shown
+
+
+def test_labelled_rows_without_times_teach_worth_and_few_or_odd_ones_nothing(served):
+    version = served.house.registry.champion(LATE)
+    spec, asked = rules_for(served.house, version), GivenRows(source="rows", actor="person:ana", label="bad")
+    rows = served.rows(40).with_columns(bad=pl.Series([None] * 15 + [1.0] * 25))
+    served.house.given_references.take(spec, version, rows=rows, given=asked)
+    assert served.house.references.at_gate(LATE, 1) is None
+    answered = replace(asked, answers="said")
+    others = pl.DataFrame({"bad": [0.0, 1.0] * 50, "said": [0.1, 0.8] * 50, "hour": [1.0] * 100})
+    with suppress(DataInvalid):
+        served.house.given_references.take(spec, version, rows=others, given=answered)
+    assert served.house.references.at_gate(LATE, 1) is None
+    rows = served.rows(400)
+    rows = rows.with_columns(bad=pl.Series(served.late(rows)))
+    served.house.given_references.take(spec, version, rows=rows, given=asked)
+    taught = served.house.references.at_gate(LATE, 1)
+    assert (taught.rows, taught.bias) == (400, None)
+    assert taught.worth["hour"] > 0.1

@@ -58,6 +58,9 @@ def test_it_is_compared_with_and_watched(world: tuple[House, SetClock]) -> None:
     assert (newest.champion, told(house)) == (1, [])
     assert not [note for note in newest.notes if "nothing is deployed" in note or "no reference" in note]
     assert [column.name for column in reference(house).profile.columns] == ["a", "b"]
+    taught = house.references.at_gate(house.spec.name, 1)  # on the newest of the project's rows
+    assert taught is not None
+    assert taught.worth.keys() == {"a", "b"}
     clock.set(REGISTERED + 3 * DAY)
     early = turn(house, house.spec, house.retraining.by_hand(house.spec, "person:ann"))
     assert early.refused.outcome is Outcome.HELD, "no first model is released over it"

@@ -1,4 +1,7 @@
-"""The gate's rows as its candidate answered them: the loss that was accepted, and what else they teach about a version."""
+"""The gate's rows as its candidate answered them: the loss that was accepted, and what else they teach about a version.
+
+A version that no gate has seen is taught by labelled rows of its time instead, which it answers itself.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,19 @@ if TYPE_CHECKING:
 
 
 class AskedAtGate(NamedTuple):
-    """The gate's rows, the answers of the candidate (which has not seen them), and the facts."""
+    """The gate's rows, the answers of the candidate (which has not seen them), and the facts. Days are those in which rows
+    became known, where nothing else numbers them."""
 
-    candidate: Candidate
+    candidate: Candidate | ModelVersion
     rows: pl.DataFrame
     answers: np.ndarray
     facts: np.ndarray
+    numbered: np.ndarray | None = None
 
     @property
     def days(self) -> np.ndarray:
-        """Number the day in which each row became known."""
-        return day_numbers(self.rows[KNOWN_AT])
+        """Number the day of each row."""
+        return self.numbered if self.numbered is not None else day_numbers(self.rows[KNOWN_AT])
 
     def accepted(self, spec: ProjectSpec) -> Accepted | None:
         """Give the loss that was accepted, by days."""
@@ -47,7 +52,7 @@ class AskedAtGate(NamedTuple):
             version.signature,
             self.rows,
             version=version.number,
-            metric=loss_name(spec.gate.metric, spec.data.task),
+            metric=loss_name(spec.gate.metric, version.signature.task),
             threshold=spec.gate.threshold,
             facts=self.facts,
             answers=self.answers,

@@ -21,6 +21,7 @@ from kedge.evaluation.metrics import loss_name, loss_rows
 from kedge.evaluation.room import Evaluation
 from kedge.monitoring.answer_log import AnswerLog, PredictionQuery
 from kedge.monitoring.drift.reference import MOST_ROWS, Reference, day_numbers, take_given
+from kedge.monitoring.gate_rows import AskedAtGate
 from kedge.monitoring.quality.risk import Accepted, accept
 from kedge.monitoring.references import References
 from kedge.ports import Clock, Events
@@ -50,7 +51,8 @@ class GivenReferences:
 
     def take(self, spec: ProjectSpec, version: ModelVersion, *, rows: pl.DataFrame, given: GivenRows) -> Reference:
         """Take what a version calls normal, in place of what was taken before; its answers are asked for where they are not
-        given. With labels and times, the loss on them is what is accepted. Raises DataInvalid."""
+        given. With labels and times, the loss on them is what is accepted; with labels, later rows are held against
+        these, and what each feature is worth is asked. Raises DataInvalid."""
         _check(version, rows, given=given)
         if len(rows) > MOST_ROWS:
             rows = rows.gather_every(-(-len(rows) // MOST_ROWS))
@@ -68,6 +70,10 @@ class GivenReferences:
         digest = self._references.write(reference)
         self._events.append(self._event(version, given, rows=len(rows), key=digest))
         self._references.point(spec.name, version.number, to=digest)
+        if given.label and answers is not None and not misfit(version, version.signature.task, columns=rows.columns):
+            days = _days(rows, given) if given.time else np.zeros(len(rows), np.int64)
+            asked = AskedAtGate(version, rows, answers, _numbers(rows, given.label), days)
+            self._references.learn(spec, version, asked=asked)
         return reference
 
     def take_own(self, spec: ProjectSpec, version: ModelVersion, *, upto: datetime, answers: AnswerLog) -> Reference | None:
@@ -133,7 +139,11 @@ def _accepted(
     known = np.isfinite(facts) & np.isfinite(answers)
     metric = loss_name(spec.gate.metric, version.signature.task)
     losses = loss_rows(metric, facts[known], p=answers[known], threshold=spec.gate.threshold)
-    return accept(metric, losses, days=day_numbers(rows[given.time].cast(pl.Datetime))[known])
+    return accept(metric, losses, days=_days(rows, given)[known])
+
+
+def _days(rows: pl.DataFrame, given: GivenRows) -> np.ndarray:
+    return day_numbers(rows[given.time].cast(pl.Datetime))
 
 
 def _columns(version: ModelVersion, rows: pl.DataFrame, *, given: GivenRows) -> list[str]:

@@ -9,6 +9,7 @@ Rows that somebody gives, or a version's own first answers, are taken by `given.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -19,11 +20,11 @@ from kedge.domain.ids import Digest, ModelName
 from kedge.domain.normal import CalledNormal
 from kedge.domain.project import ProjectSpec
 from kedge.domain.registry import Candidate, ModelVersion, candidate_of, misfit
-from kedge.errors import DataInvalid, NotFound, SourceFailed
+from kedge.errors import DataInvalid, KedgeError, NotFound, SourceFailed
 from kedge.evaluation.room import Evaluation
 from kedge.monitoring.drift.normal import normal_of
 from kedge.monitoring.drift.reference import Reference, take
-from kedge.monitoring.gate_rows import ask_at_gate
+from kedge.monitoring.gate_rows import AskedAtGate, ask_at_gate
 from kedge.monitoring.quality.at_gate import AtGate
 from kedge.monitoring.telling import alerts
 from kedge.ports import BlobStore, Clock, Notes, Runs, Watches
@@ -60,8 +61,7 @@ class References:
             return
         asked = ask_at_gate(self._candidate(version), frame, evaluation=self._evaluation)
         taught = asked.taught(spec, version, evaluation=self._evaluation) if asked is not None and self._serves else None
-        if taught is not None:
-            self._notes.put(_gate_note(spec.name, version.number), self._blobs.put(msgspec.msgpack.encode(taught)).encode())
+        self._teach(spec.name, version.number, taught=taught)
         reference = take(
             frame,
             version=version.number,
@@ -95,7 +95,23 @@ class References:
             self._watches.raise_alert(alert, raised(alert))
         if rows is not None:
             self.take(spec, champion, rows)
+            newest = rows.newest()
+            if not lacks and len(newest):
+                answers = self._evaluation.score(champion, newest.rows)
+                self.learn(spec, champion, asked=AskedAtGate(champion, newest.rows, answers, newest.y()))
         return lacks
+
+    def learn(self, spec: ProjectSpec, version: ModelVersion, *, asked: AskedAtGate) -> None:
+        """Keep what labelled rows teach about a version that no gate of the loop has seen: what its features are worth, and
+        a sample to hold later rows against. Nothing, where they are too few or cannot be read."""
+        if not self._serves or self._candidate(version) is not None:
+            return
+        with suppress(KedgeError):  # the reference stands without it; the pages say what is missing
+            self._teach(spec.name, version.number, taught=asked.taught(spec, version, evaluation=self._evaluation))
+
+    def _teach(self, model: ModelName, number: int, *, taught: AtGate | None) -> None:
+        if taught is not None:
+            self._notes.put(_gate_note(model, number), self._blobs.put(msgspec.msgpack.encode(taught)).encode())
 
     def write(self, reference: Reference) -> Digest:
         """Write a reference that was taken elsewhere; it counts once a version is pointed to it."""

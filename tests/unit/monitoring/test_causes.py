@@ -147,7 +147,7 @@ def test_features_are_ranked_by_drift_times_worth() -> None:
     [
         (10, {}, "10 labelled rows are too few"),
         (0, {}, "0 labelled rows are too few"),
-        (100, {"gate": None}, "nothing kept of its gate"),
+        (100, {"gate": None}, "nothing kept of a gate of the loop"),
         (100, {"gate": gate(worth={})}, "what each feature is worth is not known"),
     ],
 )

@@ -26,6 +26,11 @@ EXAMPLES = 5
 MOST_FEATURES = 10
 LEAST_ROWS = 30
 LEAST_SHARE = 0.02
+_UNTAUGHT = (
+    "version {0.number} has nothing kept of a gate of the loop, so what its features are worth and where it loses more than "
+    "it did is not known; labelled rows that it was not fit on say it: "
+    "kedge monitor normal {0.model}@{0.number} ROWS --time TIME --label LABEL"
+)
 
 
 class LabelledRows(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -77,7 +82,7 @@ def causes_of(
         features=features_of(drift, gate.worth if gate is not None else {}),
     )
     if gate is None:
-        return _noted(found, f"version {champion.number} has nothing kept of its gate to hold the loss against")
+        return _noted(found, _UNTAUGHT.format(champion))
     if not gate.worth:
         found = _noted(found, "what each feature is worth is not known: the gate's candidate could not be asked")
     matrix, losses = gate.sample()

@@ -21,7 +21,8 @@ from kedge.monitoring.quality.bands import quantile
 from kedge.monitoring.quality.expected import LossTrees, calibration_of, train_losses
 
 MOST_SAMPLED = 5000
-MOST_PERMUTED = 1000
+MOST_PERMUTED, MOST_ASKED, LEAST_PERMUTED = 1000, 200_000, 100
+"""The rows that a column is shuffled over; fewer where there are so many columns that more would be asked in all."""
 FEWEST_DAYS = 3
 FEWEST_ROWS = 30
 SEED = 0
@@ -147,7 +148,8 @@ def _worth(
 ) -> dict[str, float]:
     """Give how much the mean loss rises when a column is shuffled over at most 1,000 rows (permutation importance;
     Breiman, Machine Learning 45, 2001). Empty where the candidate cannot be asked."""
-    kept = np.linspace(0, len(rows) - 1, min(len(rows), MOST_PERMUTED)).astype(np.intp)
+    most = max(LEAST_PERMUTED, min(MOST_PERMUTED, MOST_ASKED // max(1, len(columns))))
+    kept = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)
     order = np.random.default_rng(SEED).permutation(len(kept))
     part = rows[kept]
     try:
