@@ -72,7 +72,7 @@ def test_a_version_goes_on_trial_from_its_page(client):
     for served in (1, 2):
         assert "/models/late/deploy" not in client.get(f"/models/late/versions/{served}").text
     form = client.get("/models/idle/deploy", params={"version": 1})
-    assert (form.status_code, 'value="canary"' in form.text) == (200, True)
+    assert (form.status_code, "<option selected>canary</option>" in form.text) == (200, True)
 
 
 def test_a_shadow_has_a_copy_of_the_traffic_paused_or_not(client):

@@ -21,6 +21,7 @@ from kedge.server.application import application
 from kedge.server.reading.ahead import ahead
 from kedge.server.reading.glance import glance
 from kedge.server.reading.model import model_page
+from kedge.server.reading.rollout import rollout_page
 from kedge.server.reading.run import tags_of
 from kedge.server.reading.scene import Scenes
 from kedge.server.reading.sentence import retraining_line, trial_verdict, verdict
@@ -168,6 +169,15 @@ def test_a_trial_is_not_told_by_looks_at_an_earlier_one_of_the_same_version(scen
     assert trial_verdict(anew).say == "v6 is on trial with all of the traffic; nobody has looked at it yet."
     assert [fact.name for fact in glance(anew, open_store("sqlite://").events).trial.facts] == ["Step"]
     assert model_page(anew).rollout[0].say == "Running; no look yet"
+
+
+def test_a_shadow_splits_no_traffic_and_says_nothing_of_a_split(scene):
+    look = replace(scene.looks[-1], live=True, requests=9)
+    trial = rollout_page(replace(scene, looks=(look,)))
+    copied = rollout_page(replace(scene, looks=(replace(look, share=0.0),)))
+    split = ["Entities in this step", "Odds of another split", "Rows that went elsewhere"]
+    names = [[fact.name for fact in page.facts] for page in (trial, copied)]
+    assert [name for name in names[0] if name not in names[1]] == split
 
 
 def test_a_live_look_does_not_hide_what_the_labels_said(scene):

@@ -101,7 +101,7 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_is_not_a_store(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be opened"):
+    with pytest.raises(ConfigError, match=r"cannot be opened: .*; it must be a file, in a folder that can be written"):
         open_store(f"sqlite:///{tmp_path}")
 
 

@@ -1,6 +1,7 @@
 """Many alerts through the outbox, with senders that are killed on the way: what came out, how often, how fast.
 
-python -m tests.faults.outboxes STORE FILE OWNER sends what the outbox holds to a channel that appends the ids to FILE.
+python -m tests.faults.outboxes STORE FILE OWNER SECONDS sends what the outbox holds to a channel that appends the ids to
+FILE; another sender takes over what it has not ended SECONDS after it took it.
 """
 
 import os
@@ -72,8 +73,8 @@ def fill(url: str, count: int) -> None:
     store.close()
 
 
-def started(url: str, file: Path, owner: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.faults.outboxes", url, str(file), owner]
+def started(url: str, file: Path, owner: str, *, held: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.faults.outboxes", url, str(file), owner, str(held)]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"})
 
 
@@ -83,7 +84,8 @@ def drained(folder: Path, count: int, *, kills: int, limit: float) -> Came:
     fill(url, count)
     file.touch()
     began, killed = time.monotonic(), 0
-    senders = [started(url, file, f"sender-{place}") for place in range(2)]
+    held = 1.0 if kills else 600.0  # who is only slow (a disk that stalls for a second) must not look as if it were killed
+    senders = [started(url, file, f"sender-{place}", held=held) for place in range(2)]
     store = open_store(url)
     try:
         while time.monotonic() - began < limit:
@@ -96,7 +98,7 @@ def drained(folder: Path, count: int, *, kills: int, limit: float) -> Came:
                 senders[killed % 2].send_signal(signal.SIGKILL)
                 senders[killed % 2].wait(30)
                 killed += 1
-                senders[(killed - 1) % 2] = started(url, file, f"sender-{killed + 1}")
+                senders[(killed - 1) % 2] = started(url, file, f"sender-{killed + 1}", held=held)
         seconds = time.monotonic() - began
         sent = sum(number for (_, state), number in store.alerts.counts().deliveries.items() if state == "sent")
     finally:
@@ -109,9 +111,9 @@ def drained(folder: Path, count: int, *, kills: int, limit: float) -> Came:
     return Came(due=count, sent=sent, came=len(counts), doubled=doubled, kills=killed, seconds=seconds)
 
 
-def send(url: str, file: str, owner: str) -> None:
+def send(url: str, file: str, owner: str, *, held: float) -> None:
     """Send what an outbox holds, without end."""
-    messenger.LEASE_SECONDS = messenger.OWNED_SECONDS = 1.0
+    messenger.LEASE_SECONDS = messenger.OWNED_SECONDS = held
     store, rules, channel = open_store(url), ChannelRules(kind=ChannelKind.LOG), AppendChannel(file)
     made = messenger.Messenger(
         alerts=store.alerts, runs=store.runs, models=store.models, deployments=store.deployments, notes=store.notes,
@@ -124,4 +126,4 @@ def send(url: str, file: str, owner: str) -> None:
 
 
 if __name__ == "__main__":
-    send(*sys.argv[1:4])
+    send(*sys.argv[1:4], held=float(sys.argv[4]))

@@ -106,7 +106,7 @@ def history(model: Model = "", project: Place = HERE, store: Store = None, as_js
         version = f"v{move.number}" if move.number is not None else "taken away"
         when, what = f"{move.at:%Y-%m-%d %H:%M:%S}", f"{move.kind} {move.name}"
         rows.append((when, what, str(move.serial), version, before, move.actor, move.reason, move.verdict or "none"))
-    show_rows(f"{name}: {len(moves)} moves", columns, rows=rows, whole={"serial"})
+    show_rows(f"{name}: {len(moves)} {'move' if len(moves) == 1 else 'moves'}", columns, rows=rows, whole={"serial"})
 
 
 @nouns.command()

@@ -52,6 +52,9 @@ def show_records(title: str, columns: Sequence[str], *, rows: Sequence[Sequence[
     """Print rows under their columns where a line of the terminal holds them; else a block for each, its first `head`
     values in a line and the others below with their columns' names. No word is broken that fits on a line."""
     console, table = Console(), Table(title=Text(plain(title)))
+    if not rows:
+        console.print(Text(plain(title)))
+        return
     for column in columns:
         table.add_column(Text(plain(column)), no_wrap=True)
     for row in rows:

@@ -22,7 +22,7 @@ def project(tmp_path, monkeypatch):
     columns = {"age": random.normal(size=30), "site": random.choice(["a", "b"], size=30).tolist()}
     taken = reference(columns, {"age": 0.04, "wage": 0.1}, block=15)
     taken = msgspec.structs.replace(taken, strangers=("wage",))
-    digest = house.monitoring._blobs.put(msgspec.msgpack.encode(taken))
+    digest = house.blobs.put(msgspec.msgpack.encode(taken))
     house.meta.notes.put("monitoring:small:reference:1", digest.encode())
     house.close()
     return folder

@@ -59,3 +59,8 @@ def test_records_are_read_in_any_terminal_without_a_broken_word(
 )
 def test_numbers_are_drawn_as_a_line_of_bars(values, between, drawn) -> None:
     assert bars(values, **between) == drawn
+
+
+def test_records_that_are_none_are_a_line(capsys) -> None:
+    show_records("0 alerts", ("id", "severity"), rows=[])
+    assert capsys.readouterr().out == "0 alerts\n"

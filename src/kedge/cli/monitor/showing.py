@@ -103,7 +103,8 @@ def _arrived(healths: Sequence[Health], one: Health) -> str:
 
 def _show_quality(quality: ModelQuality) -> None:
     typer.echo(
-        f"last {quality.days} days with labels: {quality.recent_rows:,} labelled rows, {quality.arrived:.0%} of the truths "
+        f"last {'day' if quality.days == 1 else f'{quality.days} days'} with labels: "
+        f"{quality.recent_rows:,} labelled rows, {quality.arrived:.0%} of the truths "
         "have arrived"
     )
     off = {check.metric: check for check in quality.checks}

@@ -191,12 +191,19 @@ def _facts(looks: list[RolloutLook]) -> tuple[Figure, ...]:
     if look.live:
         facts += [
             Figure(name="Requests, over the limit", text=f"{words.count(look.requests)}, {words.count(look.slow)}"),
-            Figure(name="Entities in this step", text=words.count(look.entities)),
-            Figure(name="Odds of another split", text=words.odds(look.split_odds)),
-            Figure(name="Rows that went elsewhere", text=words.count(look.misrouted)),
+            *(_split(look) if look.share else ()),
             Figure(name="Rows of testers, left out", text=words.count(look.overridden)),
         ]
     return (*facts, *_labelled(next((each for each in reversed(looks) if each.days), None)))
+
+
+def _split(look: RolloutLook) -> tuple[Figure, ...]:
+    """Tell how traffic was split; a shadow splits none."""
+    return (
+        Figure(name="Entities in this step", text=words.count(look.entities)),
+        Figure(name="Odds of another split", text=words.odds(look.split_odds)),
+        Figure(name="Rows that went elsewhere", text=words.count(look.misrouted)),
+    )
 
 
 def _labelled(look: RolloutLook | None) -> list[Figure]:

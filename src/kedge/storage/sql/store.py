@@ -72,7 +72,10 @@ def open_store(url: str) -> SqlStore:
         _prepare(connections)
     except (OperationalError, ProgrammingError) as error:  # the second: an option that the driver does not take
         connections.close()
-        raise ConfigError(f"the store {dialect.shown(connections.engine.url)} cannot be opened: {error.orig}") from error
+        said, place = f"{error.orig}", dialect.shown(connections.engine.url)
+        if said == "unable to open database file":
+            said += "; it must be a file, in a folder that can be written"
+        raise ConfigError(f"the store {place} cannot be opened: {said}") from error
     except BaseException:
         connections.close()
         raise
