@@ -167,9 +167,9 @@ def _standing(view: View, state: MonitorState, *, silent: dict[str, bool]) -> tu
 def _silences(view: View, state: MonitorState, *, rows: int, labels: int) -> list[Alert]:
     """Hear whether predictions and labels still come."""
     raised, length = [], view.window.end - view.window.start
-    for what, silence, count in zip(COMING, (state.predictions, state.labels), (rows, labels), strict=True):
+    for what, silence, came in zip(COMING, (state.predictions, state.labels), (rows, labels), strict=True):
         declared = silence_declared(view.spec.monitoring, what)
-        if silence.heard(count, window=length, first=FIRST_SILENCE[what], least=LEAST_SILENCE[what], declared=declared):
+        if silence.heard(came, window=length, first=FIRST_SILENCE[what], least=LEAST_SILENCE[what], declared=declared):
             raised.append(
                 alerts.silence_alert(
                     view.spec.name, view.window, at=view.at, what=what, windows=silence.quiet, declared=declared is not None
@@ -297,7 +297,7 @@ def _unread(view: View) -> list[str]:
     return [f"what data planes told of themselves cannot be read: {fault}"] if fault else []
 
 
-def _said(number: int, one: str, verb: tuple[str, str]) -> str:
+def _said(number: int, one: str, *, verb: tuple[str, str]) -> str:
     """Write how many do what: "1 label is", "2 labels are"."""
     return f"{count(number, one)} {verb[number != 1]}"
 
@@ -316,7 +316,7 @@ def _notes(view: View, arrived: Arrived) -> list[str]:
         notes.append(f"{lacks}: risk cannot be measured")
     if arrived.missing:
         notes.append(
-            f"{_said(arrived.missing, 'answered row', ('is', 'are'))} missing from the log, which could not be written"
+            f"{_said(arrived.missing, 'answered row', verb=('is', 'are'))} missing from the log, which could not be written"
         )
     if arrived.late_rows:
         notes.append(f"{count(arrived.late_rows, 'row')} of windows before came late, counted in this window's drift alone")
@@ -328,14 +328,18 @@ def _notes(view: View, arrived: Arrived) -> list[str]:
         notes.append(f"{count(odd.lost_predictions, 'row')} came more than a step after their window, not counted")
     if odd.future_predictions:
         notes.append(
-            f"{_said(odd.future_predictions, 'row', ('bears', 'bear'))} a time too far ahead, not counted: a wrong clock?"
+            _said(odd.future_predictions, "row", verb=("bears", "bear"))
+            + " a time too far ahead, not counted: a wrong clock?"
         )
     if odd.contradicting_labels:
         notes.append(
-            f"{_said(odd.contradicting_labels, 'label', ('contradicts', 'contradict'))} an earlier one for the same prediction; it stays"
+            _said(odd.contradicting_labels, "label", verb=("contradicts", "contradict"))
+            + " an earlier one for the same prediction; it stays"
         )
     if odd.unknown_labels:
-        notes.append(f"{_said(odd.unknown_labels, 'label', ('names', 'name'))} no prediction")
+        notes.append(f"{_said(odd.unknown_labels, 'label', verb=('names', 'name'))} no prediction")
     if odd.invalid_labels:
-        notes.append(f"{_said(odd.invalid_labels, 'label', ('is', 'are'))} no possible fact for {view.spec.data.task.value}")
+        notes.append(
+            f"{_said(odd.invalid_labels, 'label', verb=('is', 'are'))} no possible fact for {view.spec.data.task.value}"
+        )
     return [*notes, *_unread(view)]
