@@ -367,6 +367,7 @@ def test_who_has_no_lease_sends_nothing() -> None:
     telling.fire()
     assert telling.meta.runs.claim(LEASE, "another", now=START, seconds=60)
     assert telling.tick() == []
+    assert telling.tick(timedelta(seconds=1)) == [], "nor when it asks again"
     assert telling.tick(timedelta(seconds=61)) == [DeliveryState.SENT]
 
 

@@ -117,8 +117,9 @@ class Messenger:
         now = self._clock.now()
         if self._renew_at is not None and now < self._renew_at:
             return True
-        self._renew_at = now + timedelta(seconds=LEASE_SECONDS / 3)
-        return self._runs.claim(LEASE, self._owner, now=now, seconds=LEASE_SECONDS)
+        held = self._runs.claim(LEASE, self._owner, now=now, seconds=LEASE_SECONDS)
+        self._renew_at = now + timedelta(seconds=LEASE_SECONDS / 3) if held else None
+        return held
 
     def _age(self) -> None:
         """Let time do what is due to each alert."""
