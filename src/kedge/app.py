@@ -94,7 +94,9 @@ if TYPE_CHECKING:
 class Bench:
     """What needs the libraries of frames and models: made when it is first asked for, shared by a house and its twins."""
 
-    def __init__(self, root: Path, project: Project, *, blobs: BlobStore, models_kept: int, trust: Trust) -> None:
+    def __init__(
+        self, root: Path, project: Project, *, blobs: BlobStore, models_kept: int, trust: Callable[[], Trust]
+    ) -> None:
         self._root, self._project, self._blobs, self._models_kept = root, project, blobs, models_kept
         self._trust = trust
 
@@ -548,7 +550,9 @@ def open_house(
         shared=records.meta,
         blobs=records.blobs,
         parts=records.blobs,
-        bench=Bench(settings.project, project, blobs=records.blobs, models_kept=models_kept, trust=read_trust(settings)),
+        bench=Bench(
+            settings.project, project, blobs=records.blobs, models_kept=models_kept, trust=partial(read_trust, settings)
+        ),
         project=project,
         online=SqliteOnline(folder / "online.db"),
         predictions=predictions.journal(writer),

@@ -6,7 +6,7 @@ MiB less than the house beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,8 @@ def train_job(project_root: str, reference: str, work: Work) -> Made:
     return make(pipeline, work, formats=FORMATS)
 
 
-def tensor_formats(trust: Trust) -> tuple[TensorFormat, ...]:
-    """Give the formats of models that answer named arrays: signed packages too, as far as they are trusted."""
+def tensor_formats(trust: Callable[[], Trust]) -> tuple[TensorFormat, ...]:
+    """Give the formats of models that answer named arrays: signed packages too, as far as they are trusted then."""
     return (PackageFormat(trust, verify), *TENSORS)
 
 
@@ -57,7 +57,7 @@ def prepare_job(trust: Trust, files: Mapping[str, bytes]) -> Prepared | str:
     """Look at a folder that is to be served; a refusal is given as its words."""
     from kedge.registry.preparing import prepare  # here, not above: it reads example rows as frames, which no training needs
 
-    package = PackageFormat(trust, verify)
+    package = PackageFormat(lambda: trust, verify)
     try:
         found = prepare(files, formats=FORMATS, tensors=(package, *TENSORS), forms=FORMS)
         return replace(found, signer=package.signer(found.files)) if found.format == package.name else found

@@ -195,6 +195,15 @@ def test_rows_that_cannot_be_normal_are_refused(served, rows, given, said):
         )
 
 
+def test_labels_that_are_no_facts_of_the_version_are_refused(served):
+    """A loss on them would be no loss, and the risk alarm would be held against it."""
+    version = served.house.registry.champion(LATE)
+    spec, asked = rules_for(served.house, version), GivenRows(source="rows", actor="person:ana", label="bad")
+    for bad, said in ((pl.lit(2.5), "holds 2.5, but version 1 of 'late'"), (pl.lit("yes"), "'bad' holds no number")):
+        with pytest.raises(DataInvalid, match=said):
+            served.house.given_references.take(spec, version, rows=served.rows(50).with_columns(bad=bad), given=asked)
+
+
 def test_beside_a_project_and_in_a_folder_with_rules_alone(tmp_path):
     """A model by hand is watched by `[monitoring]` of a file without a loop; a project's source is not its own."""
     (tmp_path / "kedge.toml").write_text('[project]\nname = "shop"\n[monitoring]\nwindow = "12h"\n')

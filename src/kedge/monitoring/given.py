@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from kedge.domain.durations import span_of
+from kedge.domain.evaluation import Task
 from kedge.domain.events import Event, EventKind
 from kedge.domain.ids import digest_of
 from kedge.domain.monitoring import ANSWERS
@@ -121,12 +122,29 @@ def _check(version: ModelVersion, rows: pl.DataFrame, *, given: GivenRows) -> No
         raise DataInvalid(f"{given.source} has {len(rows)} rows; what is normal is taken from {FEWEST_ROWS} or more")
     if given.time and not isinstance(rows.schema[given.time], pl.Datetime | pl.Date):
         raise DataInvalid(f"{given.source}: column {given.time!r} holds {rows.schema[given.time]}, not times")
+    if given.label:
+        _check_label(version, rows, given=given)
     if (
         version.signature.inputs
         and not given.answers
         and (lacks := misfit(version, version.signature.task, columns=rows.columns))
     ):
         raise DataInvalid(f"version {version.number} of {version.model!r} cannot answer the rows of {given.source}: {lacks}")
+
+
+def _check_label(version: ModelVersion, rows: pl.DataFrame, *, given: GivenRows) -> None:
+    """Check that labels are facts that the version's answers can be held against. Raises DataInvalid."""
+    facts = _numbers(rows, given.label)
+    facts = facts[np.isfinite(facts)]
+    if not facts.size:
+        raise DataInvalid(f"{given.source}: column {given.label!r} holds no number, so no loss can be told by it")
+    if version.signature.inputs and version.signature.task is Task.CLASSIFICATION:
+        odd = facts[(facts != 0) & (facts != 1)]
+        if odd.size:
+            raise DataInvalid(
+                f"{given.source}: column {given.label!r} holds {odd[0]:g}, but version {version.number} of {version.model!r}"
+                " answers the probability of 1: its label is 0 or 1"
+            )
 
 
 def _accepted(

@@ -224,6 +224,7 @@ def _drift(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[Window
                 evidence=evidence,
                 limit=moved.limit,
                 since=moved.since["data"],
+                policy=view.spec.retraining.policy,
             )
         )
     if moved.alarmed("prediction") and state.episodes.begins(
@@ -239,6 +240,7 @@ def _drift(view: View, state: MonitorState, *, arrived: Arrived) -> tuple[Window
                 evidence=evidence,
                 limit=moved.limit,
                 since=moved.since["prediction"],
+                policy=view.spec.retraining.policy,
             )
         )
     return moved, raised

@@ -71,7 +71,9 @@ def by_risk(situation: Situation) -> Wish:
     risk = situation.health.risk
     if risk is not None and risk.alarm:
         return Wish(True, f"risk: the live loss is at least {risk.lower:.4g}, the limit is {risk.limit:.4g}")
-    return Wish(False, f"no risk alarm; mean loss {risk.mean:.4g}" if risk is not None else "no risk is known yet")
+    if risk is None:
+        return Wish(False, "no risk is known: it takes labels, and a loss accepted at the gate on rows of two days or more")
+    return Wish(False, f"no risk alarm; mean loss {risk.mean:.4g}")
 
 
 def by_threshold(situation: Situation) -> Wish:
@@ -79,9 +81,11 @@ def by_threshold(situation: Situation) -> Wish:
     limit, step = situation.rules.threshold, situation.health.step
     if limit is None:
         raise ConfigError('[retraining] policy = "threshold" needs a loss to compare with; write threshold = 0.5 or so')
-    loss = step.losses.get(step.champion) if step is not None else None
-    if loss is None:
+    if step is None:
         return Wish(False, "no step has closed")
+    loss = step.losses.get(step.champion)
+    if loss is None:
+        return Wish(False, "no labels in this step: there is no loss to compare with the threshold")
     over = loss > limit
     return Wish(over, f"the step's mean loss is {loss:.4g}, {'above' if over else 'within'} {limit:.4g}")
 

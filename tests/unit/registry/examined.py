@@ -18,7 +18,7 @@ NOBODY = Trust()
 
 
 def registry_of(store, blobs, trust=NOBODY):
-    loader = ModelLoader(blobs=blobs, formats=FORMATS, tensors=tensor_formats(trust), forms=FORMS)
+    loader = ModelLoader(blobs=blobs, formats=FORMATS, tensors=tensor_formats(lambda: trust), forms=FORMS)
     evaluation = Evaluation(blobs=blobs, loader=loader, events=store.events, clock=Clock())
     examiner = Examiner(
         jobs=InlineRunner(), blobs=blobs, clock=Clock(), execute=examine_job, prepare=partial(prepare_job, trust)

@@ -11,6 +11,7 @@ from tests.unit.evaluation.toys import Blobs
 from tests.unit.registry.examined import registry_of
 from typer.testing import CliRunner
 
+from kedge.adapters.package.format import PackageFormat
 from kedge.cli.main import application
 from kedge.config import read_trust, settings
 from kedge.domain.trust import Trust
@@ -167,6 +168,18 @@ def test_each_load_checks_the_signature_anew_and_a_key_that_is_no_longer_trusted
     look.blobs.kept[found.digest] = files | {"rate.txt": b"9"}
     with pytest.raises((ModelRefused, StoreBroken), match="is not what ana signed"):
         registry_of(look.store, look.blobs, TRUST)[0].verify(found)
+
+
+def test_whose_code_may_run_is_asked_at_each_load_of_a_process_that_runs_on():
+    now = [TRUST]
+    package = PackageFormat(lambda: now[0], verify)
+    files = {name: data for name, data in packed().items() if not name.startswith("example")}
+    assert package.signer(files) == "ana"
+    now[0] = Trust(classes=TRUST.classes)
+    with pytest.raises(ModelRefused, match="no key is trusted here"):
+        package.signer(files)
+    now[0] = TRUST
+    assert package.signer(files) == "ana"
 
 
 def test_what_a_package_raises_is_told(look):

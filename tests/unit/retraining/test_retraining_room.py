@@ -330,12 +330,16 @@ def test_drift_and_risk_train_while_they_alarm() -> None:
     risk = Risk(accepted=0.4, limit=0.42, mean=0.6, lower=0.5, days=20, alarm=True)
     assert isinstance(risky.decide(5, risk=msgspec.structs.replace(risk, alarm=False)), Wait)
     assert "at least 0.5" in risky.decide(6, risk=risk).reason
+    assert "accepted at the gate on rows of two days" in loop("risk").decide(5).reason
 
 
 def test_threshold_never_and_manual() -> None:
     over = loop("threshold", threshold=0.45)
     assert isinstance(over.decide(5), Wait)
     assert isinstance(over.decide(7), Retrain)
+    unlabelled = loop("threshold", threshold=0.45)
+    unlabelled.decide(7, labels=0)
+    assert "no labels in this step" in unlabelled.entry().reason
     with pytest.raises(ConfigError, match="needs a loss"):
         loop("threshold").decide(7)
     for policy in ("never", "manual"):

@@ -29,11 +29,12 @@ Verify = Callable[[Mapping[str, bytes], Trust], tuple[Package, str]]
 
 
 class PackageFormat:
-    """Keeps signed packages, which answer named arrays."""
+    """Keeps signed packages, which answer named arrays. `trust` is asked at each load: what is no longer trusted does not
+    load in a process that runs on."""
 
     name = "package"
 
-    def __init__(self, trust: Trust, verify: Verify) -> None:
+    def __init__(self, trust: Callable[[], Trust], verify: Verify) -> None:
         self._trust, self._verify = trust, verify
 
     def claims(self, files: Mapping[str, bytes]) -> dict[str, bytes] | None:
@@ -69,14 +70,15 @@ class PackageFormat:
 
     def _allowed(self, files: Mapping[str, bytes]) -> tuple[Package, str]:
         """Check the signature, and that what it would run is allowed by name."""
-        package, signer = self._verify(files, self._trust)
+        trust = self._trust()
+        package, signer = self._verify(files, trust)
         if package.pickle:
-            if package.name not in self._trust.pickles:
+            if package.name not in trust.pickles:
                 raise ModelRefused(
                     f"the pickle of package {package.name!r} is signed by {signer}, but no pickle of that name is allowed;"
                     f' write pickles = ["{package.name}"] in trust.toml if it shall be loaded'
                 )
-        elif (wanted := f"{package.name}/{package.runs}") not in self._trust.classes:
+        elif (wanted := f"{package.name}/{package.runs}") not in trust.classes:
             raise ModelRefused(
                 f'class {wanted!r} is signed by {signer}, but not allowed by name; write classes = ["{wanted}"] in'
                 " trust.toml if it shall run"

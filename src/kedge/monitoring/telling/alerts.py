@@ -38,6 +38,11 @@ def in_window(
     )
 
 
+def retrains(policy: str) -> str:
+    """Say what a drift alarm does to training under a policy of retraining."""
+    return "Policy drift trains by it" if policy == "drift" else "Nothing is retrained by this alone"
+
+
 def drift_alert(
     model: ModelName,
     window: Window,
@@ -47,8 +52,12 @@ def drift_alert(
     evidence: float,
     limit: float,
     since: datetime | None = None,
+    policy: str = "",
 ) -> Alert:
-    """Tell that the inputs moved, naming the columns that did (or the one that speaks loudest), and since when."""
+    """Tell that the inputs moved, naming the columns that did (or the one that speaks loudest), and since when.
+
+    `policy` is the project's, of retraining.
+    """
     moved = sorted((one for one in drift if one.alarm), key=lambda one: -one.evidence)
     alone = "" if moved else ", and others a little, which no column shows by itself"
     moved = moved or sorted(drift, key=lambda one: -one.evidence)[:1]
@@ -61,7 +70,7 @@ def drift_alert(
         model=model,
         at=at,
         message=f"{told}{more} moved away from the training data in the window that ended {window.end:%Y-%m-%d %H:%M}"
-        f"{alone}{_since(since, window)}; {odds(evidence, limit)}. Nothing is retrained by this alone",
+        f"{alone}{_since(since, window)}; {odds(evidence, limit)}. {retrains(policy)}",
         subject=names,
         evidence=evidence,
         limit=limit,
@@ -77,15 +86,16 @@ def answers_alert(
     evidence: float,
     limit: float,
     since: datetime | None = None,
+    policy: str = "",
 ) -> Alert:
-    """Tell that the answers moved, and since when."""
+    """Tell that the answers moved, and since when. `policy` is the project's, of retraining."""
     return in_window(
         AlertKind.PREDICTION_DRIFT,
         window,
         model=model,
         at=at,
         message=f"the answers of version {version} moved away from those at its gate in the window that ended "
-        f"{window.end:%Y-%m-%d %H:%M}{_since(since, window)}; {odds(evidence, limit)}. Nothing is retrained by this alone",
+        f"{window.end:%Y-%m-%d %H:%M}{_since(since, window)}; {odds(evidence, limit)}. {retrains(policy)}",
         subject=f"version {version}",
         evidence=evidence,
         limit=limit,
