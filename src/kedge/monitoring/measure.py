@@ -11,6 +11,7 @@ import numpy as np
 
 from kedge.domain.alerting import Alert, AlertKind, alert_id
 from kedge.domain.channels import calm_windows
+from kedge.domain.counts import count
 from kedge.domain.monitoring import COMING, Health, JoinReport, Risk, Window
 from kedge.domain.project import ProjectSpec
 from kedge.domain.quality import ModelQuality
@@ -166,9 +167,9 @@ def _standing(view: View, state: MonitorState, *, silent: dict[str, bool]) -> tu
 def _silences(view: View, state: MonitorState, *, rows: int, labels: int) -> list[Alert]:
     """Hear whether predictions and labels still come."""
     raised, length = [], view.window.end - view.window.start
-    for what, silence, count in zip(COMING, (state.predictions, state.labels), (rows, labels), strict=True):
+    for what, silence, came in zip(COMING, (state.predictions, state.labels), (rows, labels), strict=True):
         declared = silence_declared(view.spec.monitoring, what)
-        if silence.heard(count, window=length, first=FIRST_SILENCE[what], least=LEAST_SILENCE[what], declared=declared):
+        if silence.heard(came, window=length, first=FIRST_SILENCE[what], least=LEAST_SILENCE[what], declared=declared):
             raised.append(
                 alerts.silence_alert(
                     view.spec.name, view.window, at=view.at, what=what, windows=silence.quiet, declared=declared is not None
@@ -296,6 +297,11 @@ def _unread(view: View) -> list[str]:
     return [f"what data planes told of themselves cannot be read: {fault}"] if fault else []
 
 
+def _said(number: int, one: str, *, verb: tuple[str, str]) -> str:
+    """Write how many do what: "1 label is", "2 labels are"."""
+    return f"{count(number, one)} {verb[number != 1]}"
+
+
 def _notes(view: View, arrived: Arrived) -> list[str]:
     """Name what is odd about a window as a whole."""
     notes = []
@@ -309,23 +315,31 @@ def _notes(view: View, arrived: Arrived) -> list[str]:
         lacks = f"version {view.champion.number} has no accepted loss, which takes a gate with labels of two days"
         notes.append(f"{lacks}: risk cannot be measured")
     if arrived.missing:
-        notes.append(f"{arrived.missing} answered rows are missing from the log, which could not be written")
+        notes.append(
+            f"{_said(arrived.missing, 'answered row', verb=('is', 'are'))} missing from the log, which could not be written"
+        )
     if arrived.late_rows:
-        notes.append(f"{arrived.late_rows} rows of windows before came late; they are counted in this window's drift alone")
+        notes.append(f"{count(arrived.late_rows, 'row')} of windows before came late, counted in this window's drift alone")
     lost = len(arrived.losses.rows) - int(arrived.losses.usable.sum())
     if lost:
         notes.append(f"{lost} labelled answers were no finite number and are left out of the loss")
     odd = arrived.odd
     if odd.lost_predictions:
-        notes.append(f"{odd.lost_predictions} rows came more than a step after their window, and are not counted")
+        notes.append(f"{count(odd.lost_predictions, 'row')} came more than a step after their window, not counted")
     if odd.future_predictions:
         notes.append(
-            f"{odd.future_predictions} rows bear a time that lies too far ahead, and are not counted: a wrong clock?"
+            _said(odd.future_predictions, "row", verb=("bears", "bear"))
+            + " a time too far ahead, not counted: a wrong clock?"
         )
     if odd.contradicting_labels:
-        notes.append(f"{odd.contradicting_labels} labels contradict an earlier one for the same prediction; it stays")
+        notes.append(
+            _said(odd.contradicting_labels, "label", verb=("contradicts", "contradict"))
+            + " an earlier one for the same prediction; it stays"
+        )
     if odd.unknown_labels:
-        notes.append(f"{odd.unknown_labels} labels name no prediction")
+        notes.append(f"{_said(odd.unknown_labels, 'label', verb=('names', 'name'))} no prediction")
     if odd.invalid_labels:
-        notes.append(f"{odd.invalid_labels} labels are no possible fact for {view.spec.data.task.value}")
+        notes.append(
+            f"{_said(odd.invalid_labels, 'label', verb=('is', 'are'))} no possible fact for {view.spec.data.task.value}"
+        )
     return [*notes, *_unread(view)]

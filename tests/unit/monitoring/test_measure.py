@@ -481,3 +481,13 @@ def test_a_window_counted_in_parts_is_the_window_counted_at_once(monkeypatch) ->
     whole = health_of(1000)
     assert "x: 24 of 96 values are text where numbers were expected" in whole.notes
     assert [health_of(most) for most in (1, 10, 96)] == [whole] * 3
+
+
+def test_one_odd_label_is_told_of_as_one(world) -> None:
+    world.serve(0)
+    world.truth([PredictionId("flights-0-0.0")], [1.0], START + DAY)
+    world.measure(0)
+    world.truth([PredictionId("flights-0-0.0"), PredictionId("flights-0-0.1")], [0.0, 2.5], START + DAY)
+    notes = world.measure(1).notes
+    assert "1 label contradicts an earlier one for the same prediction; it stays" in notes
+    assert "1 label is no possible fact for classification" in notes

@@ -242,10 +242,10 @@ def test_the_thread_outlives_what_nobody_foresaw():
     log = PredictionLog(journal, sync_seconds=0.005)
     log.start()
     log.append(answered(1))
-    while not log.sync_failures:
+    while not (journal.syncs and log.lag_rows == 0):  # failures are counted of closing segments, too
         threading.Event().wait(0.005)
     log.append(answered(2))
-    assert journal.tended.wait(5)
+    assert journal.tended.wait(30)
     log.stop()
 
 
