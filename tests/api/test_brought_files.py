@@ -85,7 +85,8 @@ def test_without_a_file_one_is_led_to_the_address_of_what_is_named(client):
     led = client.post(
         COMPARED, data={"reference": "rides@v1", "current": "rides"}, files=empty, headers=HTML, follow_redirects=False
     )
-    assert (led.status_code, led.headers["location"].partition("&")[0]) == (303, f"{COMPARED}?reference=rides%40v1")
+    assert (led.status_code, led.headers["location"]) == (303, f"{COMPARED}?reference=rides%40v1&current=rides")
+    assert client.get(led.headers["location"], headers=HTML).status_code == 200
 
 
 class Opened:
@@ -142,6 +143,18 @@ def test_what_is_too_large_is_told_on_the_page_and_a_body_at_the_door(client, mo
     monkeypatch.setattr("kedge.server.door.BROUGHT_LIMIT", 1 << 20)
     refused = send(client, large, reference="rides")
     assert (refused.status_code, "kedge monitor compare A B" in refused.text) == (413, True)
+
+
+def test_a_form_that_brings_no_parts_is_refused(client):
+    refused = client.post(COMPARED, data={"reference": "rides", "current": "rides"}, headers=HTML)
+    assert refused.status_code == 400
+
+
+def test_words_that_are_no_text_are_refused(client):
+    body = b'--b\r\nContent-Disposition: form-data; name="reference"\r\n\r\n\xff\r\n--b--\r\n'
+    form = {"content-type": "multipart/form-data; boundary=b"} | HTML
+    refused = client.post(COMPARED, content=body, headers=form)
+    assert (refused.status_code, "no text in UTF-8" in refused.text) == (400, True)
 
 
 def test_two_comparisons_of_files_are_made_at_once_at_most(client):
