@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -166,6 +168,17 @@ def test_two_comparisons_of_files_are_made_at_once_at_most(client):
         assert Path(one["current"].path).read_bytes() == b"a\n1\n"
         assert "Two comparisons of files are being made already" in send(client, file, reference="rides").text
     assert "1 of 2 columns moved" in send(client, file, reference="rides").text
+
+
+def test_what_a_killed_server_left_goes_with_the_next_file(tmp_path):
+    left, fresh = tmp_path / "kedge-brought-left", tmp_path / "kedge-brought-fresh"
+    for folder in (left, fresh):
+        folder.mkdir()
+        (folder / "current.csv").write_bytes(b"a\n1\n")
+    os.utime(left, (0, 0))
+    with brought.placed({"current": brought.BroughtFile("a.csv", io.BytesIO(b"a\n1\n"))}):
+        assert (left.exists(), fresh.exists()) == (False, True), "another server may be comparing the fresh one"
+    shutil.rmtree(fresh)
 
 
 def test_text_that_is_cut_within_a_letter_is_text():
