@@ -323,10 +323,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--pairs", type=int, default=12, help="turns of a second that are compared")
+    parser.add_argument("--pairs", type=int, default=12, help="turns of a second that are compared, 2 at least")
     parser.add_argument("--without", nargs="*", default=[], choices=list(PEERS))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    if asked.pairs < 2:
+        parser.error("--pairs: a spread takes 2 turns at least")
     if shutil.which("wrk") is None:
         raise SystemExit("WRK IS MISSING: nothing was measured. Install it: apt-get install wrk")
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as name:

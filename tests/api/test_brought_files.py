@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -85,7 +87,8 @@ def test_without_a_file_one_is_led_to_the_address_of_what_is_named(client):
     led = client.post(
         COMPARED, data={"reference": "rides@v1", "current": "rides"}, files=empty, headers=HTML, follow_redirects=False
     )
-    assert (led.status_code, led.headers["location"].partition("&")[0]) == (303, f"{COMPARED}?reference=rides%40v1")
+    assert (led.status_code, led.headers["location"]) == (303, f"{COMPARED}?reference=rides%40v1&current=rides")
+    assert client.get(led.headers["location"], headers=HTML).status_code == 200
 
 
 class Opened:
@@ -144,6 +147,18 @@ def test_what_is_too_large_is_told_on_the_page_and_a_body_at_the_door(client, mo
     assert (refused.status_code, "kedge monitor compare A B" in refused.text) == (413, True)
 
 
+def test_a_form_that_brings_no_parts_is_refused(client):
+    refused = client.post(COMPARED, data={"reference": "rides", "current": "rides"}, headers=HTML)
+    assert refused.status_code == 400
+
+
+def test_words_that_are_no_text_are_refused(client):
+    body = b'--b\r\nContent-Disposition: form-data; name="reference"\r\n\r\n\xff\r\n--b--\r\n'
+    form = {"content-type": "multipart/form-data; boundary=b"} | HTML
+    refused = client.post(COMPARED, content=body, headers=form)
+    assert (refused.status_code, "no text in UTF-8" in refused.text) == (400, True)
+
+
 def test_two_comparisons_of_files_are_made_at_once_at_most(client):
     file = {"current_file": ("today.csv", written(table(30.0), "csv"))}
     with (
@@ -153,6 +168,17 @@ def test_two_comparisons_of_files_are_made_at_once_at_most(client):
         assert Path(one["current"].path).read_bytes() == b"a\n1\n"
         assert "Two comparisons of files are being made already" in send(client, file, reference="rides").text
     assert "1 of 2 columns moved" in send(client, file, reference="rides").text
+
+
+def test_what_a_killed_server_left_goes_with_the_next_file(tmp_path):
+    left, fresh = tmp_path / "kedge-brought-left", tmp_path / "kedge-brought-fresh"
+    for folder in (left, fresh):
+        folder.mkdir()
+        (folder / "current.csv").write_bytes(b"a\n1\n")
+    os.utime(left, (0, 0))
+    with brought.placed({"current": brought.BroughtFile("a.csv", io.BytesIO(b"a\n1\n"))}):
+        assert (left.exists(), fresh.exists()) == (False, True), "another server may be comparing the fresh one"
+    shutil.rmtree(fresh)
 
 
 def test_text_that_is_cut_within_a_letter_is_text():

@@ -202,6 +202,8 @@ def test_several_classes_are_answered_bit_for_bit_with_a_probability_each(name):
     else:
         wanted = model.predict(xgb.DMatrix(rows) if isinstance(model, xgb.Booster) else rows)
     classes = wanted.shape[1]
+    none = form.open(files, described).run({name: values[:0] for name, values in columns.items()})
+    assert (none["probabilities"].shape, none["label"].shape) == ((0, classes), (0,))
     assert answers["probabilities"].tobytes() == np.asarray(wanted, dtype=np.float64).tobytes()
     assert answers["label"].tolist() == wanted.argmax(axis=1).tolist()
     assert [spec.labels for spec in described.outputs][1] == tuple(map(str, range(classes)))

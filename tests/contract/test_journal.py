@@ -246,6 +246,21 @@ def test_a_start_cuts_the_own_torn_tail(tmp_path):
     assert payloads(again) == [b"whole", b"next"]
 
 
+def test_a_start_cuts_the_own_torn_tail_before_a_next_segment_that_was_not_begun(tmp_path):
+    journal = FileJournal(tmp_path, "w", segment_bytes=20)
+    journal.append(b"whole")
+    journal.tend()
+    journal.close()
+    path, following = (tmp_path / f"00000000000{number}-w.log" for number in (1, 2))
+    with path.open("ab") as file:
+        file.write(b"torn")  # as a killed writer leaves them
+    assert following.stat().st_size == 0
+    again = FileJournal(tmp_path, "w")
+    assert again.append(b"next").segment == "000000000003-w.log", "no number comes twice"
+    assert path.stat().st_size == 13
+    assert payloads(again) == [b"whole", b"next"]
+
+
 def test_a_tail_of_zeros_is_torn(tmp_path):
     journal = FileJournal(tmp_path, "w")
     journal.append(b"whole")

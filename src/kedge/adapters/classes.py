@@ -34,7 +34,8 @@ class NumberedClasses:
     def run(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """Answer columns, each an array (n,)."""
         matrix = np.column_stack([inputs[name].astype(np.float64) for name in self._names])
-        return classified(self._labels, self._predictor.predict(np.ascontiguousarray(matrix)))
+        chances = self._predictor.predict(np.ascontiguousarray(matrix))
+        return classified(self._labels, chances.reshape(len(matrix), len(self._labels)))  # of no rows it is flat
 
 
 def describe_numbered(names: Sequence[str], example: Mapping[str, np.ndarray], *, classes: int) -> TensorSignature | None:

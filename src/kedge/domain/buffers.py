@@ -34,7 +34,7 @@ _CODES = {
     "|b1": "?",
 }
 _encoder = msgspec.msgpack.Encoder()
-_held, _unread = msgspec.msgpack.Decoder(list[HeldBlock]), msgspec.msgpack.Decoder(list[UnreadBlock])
+_unread = msgspec.msgpack.Decoder(list[UnreadBlock])
 _names: dict[tuple[str, ...], msgspec.Raw] = {}
 _MOST_NAMES = 1000
 _native: dict[Any, str] = {}
@@ -83,11 +83,6 @@ def columns_of(blocks: Sequence[Block]) -> dict[str, list[Any]]:
         else:
             columns.update(zip(names, data, strict=False))
     return columns
-
-
-def held_blocks(raw: bytes | msgspec.Raw) -> list[HeldBlock]:
-    """Read blocks as they are held. Raises msgspec.DecodeError where bytes are no blocks."""
-    return _held.decode(raw)
 
 
 def unread_blocks(raw: bytes | msgspec.Raw) -> list[UnreadBlock]:

@@ -8,9 +8,10 @@ unpickled, and a name is only ever shown.
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
+from time import time
 from typing import IO, NamedTuple
 
 from kedge.errors import RequestInvalid
@@ -18,6 +19,8 @@ from kedge.errors import RequestInvalid
 FILE_AT_MOST = 64 << 20
 BODY_AT_MOST = 2 * FILE_AT_MOST + (1 << 20)
 PLACES = ("reference", "current")
+_FOLDER = "kedge-brought-"
+_LEFT_SECONDS = 3600.0  # far longer than any job may take
 _HEAD = 1 << 16
 _NAME = 80
 _AT_ONCE = threading.BoundedSemaphore(2)
@@ -45,7 +48,8 @@ def placed(files: Mapping[str, BroughtFile]) -> Iterator[dict[str, PlacedFile]]:
     if not _AT_ONCE.acquire(blocking=False):
         raise RequestInvalid("two comparisons of files are being made already; send yours again in a moment")
     try:
-        with TemporaryDirectory(prefix="kedge-brought-") as folder:
+        _sweep()
+        with TemporaryDirectory(prefix=_FOLDER) as folder:
             found = {}
             for side, one in files.items():
                 path = Path(folder) / f"{side}{kinds[side]}"
@@ -55,6 +59,14 @@ def placed(files: Mapping[str, BroughtFile]) -> Iterator[dict[str, PlacedFile]]:
             yield found
     finally:
         _AT_ONCE.release()
+
+
+def _sweep() -> None:
+    """Remove what a server that was killed has left: nobody's rows stay for longer than they are compared."""
+    for left in Path(gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):  # another user's, or gone by now
+            if time() - left.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(left)
 
 
 def shown(name: str) -> str:

@@ -86,7 +86,7 @@ class Queue:
     def _answer(self, group: Group, rows: int) -> None:
         """Answer a group, here or in the model's thread."""
         try:
-            if rows > group[0].active.inline_rows or any(map(_asks_a_shadow, group)):
+            if rows > group[0].active.inline_rows or any(map(_would_wait, group)):
                 self._send(group)
             else:
                 self._call(group)
@@ -162,12 +162,16 @@ def _seconds(asked: Waiting) -> float:
     return seconds + versions[deployment.challenger].seconds(asked.count)
 
 
-def _asks_a_shadow(asked: Waiting) -> bool:
-    """Say whether a tester asks the version in shadow itself: it may be slow, or busy with copies."""
-    named = asked.active.deployment
-    return (
-        asked.deployment is not named and named.strategy is Strategy.SHADOW and asked.deployment.champion == named.challenger
-    )
+def _would_wait(asked: Waiting) -> bool:
+    """Say whether a version that is asked may be in a call elsewhere: one in shadow, asked by a tester, may begin one at any
+    time; one that was in shadow until now may still be answering copies."""
+    named, own = asked.active.deployment, asked.deployment
+    if own is not named and named.strategy is Strategy.SHADOW and own.champion == named.challenger:
+        return True
+    versions, challenger = asked.active.versions, own.challenger
+    if versions[own.champion].one_call.locked():
+        return True
+    return challenger is not None and own.strategy is not Strategy.SHADOW and versions[challenger].one_call.locked()
 
 
 def _fail(group: Group, error: BaseException) -> None:

@@ -32,11 +32,12 @@ class OwnSegment:
         self._syncing, self._closed = threading.Lock(), False
         try:
             make_folder(folder)
-            names = [name for name, _ in segments(folder)]
-            own = [name for name in names if name.endswith(f"-{writer}{SUFFIX}")]
+            found = segments(folder)
+            # the last that has anything: a killed writer may have opened its next already
+            own = [name for name, size in found if size and name.endswith(f"-{writer}{SUFFIX}")]
             if own:
                 _cut_torn_tail(folder / own[-1])
-            self._create(folder, writer, number=1 + max((number_of(name) for name in names), default=0))
+            self._create(folder, writer, number=1 + max((number_of(name) for name, _ in found), default=0))
             sync_folder(folder)
         except OSError as error:
             raise refusal(error, folder) from error

@@ -84,6 +84,25 @@ def test_answers_in_shadow_count_for_their_version(world, later) -> None:
     assert health.loss == pytest.approx(-np.log(0.5))
 
 
+def test_a_request_under_the_name_of_a_forgotten_one_outlives_the_record_of_that_ones_shadow(world) -> None:
+    world.release(2, champion=1, strategy=Strategy.SHADOW)
+    one = world.monitoring()
+    world.ask("a", START, outputs=[0.5] * 4)
+    world.ask("open", START + timedelta(hours=1))
+    world.ask("a", START, outputs=[0.5] * 4, shadow={2: [0.9] * 4}, variant=COPIED)
+    a, waiting = ([PredictionId(f"flights-{name}.{row}") for row in range(4)] for name in ("a", "open"))
+    world.truth(a, [1.0] * 4, START + DAY)
+    for day in range(20):
+        world.measure(day, one)
+    world.ask("a", START + 20 * DAY, outputs=[0.5] * 4)
+    world.truth(waiting, [1.0] * 4, START + 20 * DAY)
+    for day in range(20, 24):
+        world.measure(day, one)
+    world.truth(a, [1.0] * 4, START + 24 * DAY)
+    health = world.measure(24, one)
+    assert (health.loss, health.join.unknown_labels, health.join.waiting_labels) == (pytest.approx(-np.log(0.5)), 0, 0)
+
+
 def test_blocks_begin_with_the_rollout_and_are_cut_by_the_day_of_the_answer(world) -> None:
     world.serve(0, requests=4)
     world.tell(0, requests=4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.unit.monitoring.world import MODEL, START
 
-from kedge.domain.buffers import blocks_of, held_blocks
+from kedge.domain.buffers import HeldBlock, blocks_of
 from kedge.domain.monitoring import Matrix, PredictionBatch
 from kedge.domain.records import decode_answers, decode_batch, decode_features, encode_batch
 from kedge.monitoring.columns import Coded, column_of, plain, read_blocks, sighted
@@ -136,12 +136,16 @@ def test_one_kind_of_number_stays_an_array_and_text_is_kept_once() -> None:
         assert (distinct, codes.tolist()) == (list(dict.fromkeys(values)), [0, 1, 0])
 
 
+def held_again(raw: bytes) -> list[HeldBlock]:
+    return msgspec.msgpack.decode(raw, type=list[HeldBlock])
+
+
 def test_columns_too_short_for_their_request_end_in_nulls() -> None:
     held = ([[1.0], []], [[2.0]], [[3.0], [4.0]], [[5.0], [6.0], [7.0]], [[8.0, 0.0], [9.0]])
-    lists = [held_blocks(msgspec.msgpack.encode([(["a", "b"], "", (), data)])) for data in held]
+    lists = [held_again(msgspec.msgpack.encode([(["a", "b"], "", (), data)])) for data in held]
     assert read_blocks(lists, [1] * 5).columns["a"].tolist() == [1.0, 2.0, 3.0, 5.0, 8.0]
     assert read_blocks(lists, [1] * 5).columns["b"].tolist() == [None, None, 4.0, 6.0, 9.0]
-    buffers = [held_blocks(msgspec.msgpack.encode(blocks_of({"a": np.arange(rows) * 1.0}))) for rows in (2, 1)]
+    buffers = [held_again(msgspec.msgpack.encode(blocks_of({"a": np.arange(rows) * 1.0}))) for rows in (2, 1)]
     assert read_blocks(buffers, [2, 2]).columns["a"].tolist() == [0.0, 1.0, 0.0, None]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 from tests.unit.serving.fakes import NUMBERS, NUMERIC, Around, question_of, settled, tensor
 
 from kedge.domain.monitoring import COPIED, PredictionBatch
@@ -207,6 +208,27 @@ def test_a_tester_who_asks_the_shadow_itself_waits_for_its_calls_and_holds_up_no
 
     asyncio.run(ask())
     assert most == [1, 1], "one call at a time"
+
+
+@pytest.mark.parametrize("role", ["champion", "challenger"])
+def test_a_shadow_that_is_let_in_while_it_answers_a_copy_holds_up_no_loop(role: str) -> None:
+    around, held = shadowed()
+
+    async def ask() -> None:
+        await around.host.ask(asked((1, 1)))
+        await asyncio.to_thread(held.entered.wait, 60)
+        if role == "champion":
+            around.deployed(2)
+        else:
+            around.deployed(1, 2, strategy=Strategy.CANARY, share=1.0)
+        let_in = asyncio.ensure_future(waiting(around, asked((2, 2), alone=True)))
+        await asyncio.sleep(0.05)  # the loop turns while the request waits for the call
+        assert not let_in.done()
+        held.free.set()
+        assert (await let_in).outputs[0].data.tolist() == [-4.0]
+        await settled(around.host)
+
+    asyncio.run(ask())
 
 
 async def waiting(around: Around, question: InferRequest) -> Any:

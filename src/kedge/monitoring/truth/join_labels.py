@@ -369,8 +369,9 @@ class LabelJoin:
         return standing
 
     def _forget(self, answered: Answered) -> None:
-        if self._requests.pop(answered.request, None) is None:
-            return  # forgotten with its answer: this was its shadow's record
+        if self._requests.get(answered.request) is not answered:
+            return  # forgotten with its answer: this was its shadow's record, and another may have the request's name by now
+        del self._requests[answered.request]
         for label in answered.labels.values():
             label.record.held -= 1
             label.done = True

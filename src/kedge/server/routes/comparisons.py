@@ -3,14 +3,16 @@
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from litestar import Controller, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.params import FromQuery, MultipartBody, QueryParameter
 from litestar.response import Redirect
 
+from kedge.errors import RequestInvalid
 from kedge.server.brought import BODY_AT_MOST, PLACES, BroughtFile
 from kedge.server.comparing import RULES, ComparisonAsked
 from kedge.server.door import COMPARED
+from kedge.server.problems import handle
 from kedge.server.reading.comparing import ComparisonPage, brought_page, comparison_page, offers
 from kedge.server.routes.given import ANSWERS, TheComparisons, TheHouse, ThePages
 from kedge.server.routes.pages import Page, show
@@ -50,6 +52,11 @@ class ComparisonRoutes(Controller):
         return comparison_page(house, comparisons, reference=reference, current=current, rules=rules, together=together)
 
 
+def _refuse_words(request: Request[Any, Any, Any], error: UnicodeDecodeError) -> Response[Any]:
+    """Refuse a form whose words cannot be read: they are read before the handler is asked."""
+    return handle(request, RequestInvalid(f"a field of the form is no text in UTF-8: {error.reason}; send its words so"))
+
+
 class ComparisonPages(Controller):
     """The comparison as a page."""
 
@@ -82,7 +89,13 @@ class ComparisonPages(Controller):
             shown.set_header("refresh", _LOOK_AGAIN)
         return shown
 
-    @post(COMPARED, sync_to_thread=True, request_max_body_size=BODY_AT_MOST, status_code=200)
+    @post(
+        COMPARED,
+        sync_to_thread=True,
+        request_max_body_size=BODY_AT_MOST,
+        status_code=200,
+        exception_handlers={UnicodeDecodeError: _refuse_words},
+    )
     def brought(
         self, pages: ThePages, house: TheHouse, comparisons: TheComparisons, *, data: MultipartBody[dict[str, Any]]
     ) -> Page | Redirect:
@@ -91,7 +104,8 @@ class ComparisonPages(Controller):
         given = {side: one for side, one in files.items() if one is not None}
         asked = {name: str(data.get(name) or "").strip()[:_LONGEST] for name in (*PLACES, "rules", "together")}
         if not given:
-            return Redirect(f"{COMPARED}?{urlencode(asked)}", status_code=303)
+            told = {name: value for name, value in asked.items() if value}
+            return Redirect(f"{COMPARED}?{urlencode(told)}", status_code=303)
         wishes = ComparisonAsked(asked["rules"] or RULES[0], asked["together"] == "true")
         try:
             found = brought_page(house, comparisons, names=asked, files=given, asked=wishes)
