@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kedge.domain.rollout import Clusters
 
+TENTHS = 10
 SURE = 1e12  # odds are cut here, so that they stay a number in JSON
 STAKES = (0.02, 0.1, 0.3, 0.6, 0.85)
 FEWEST_CLUSTERS = 8
@@ -197,17 +198,16 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def stability_of(ours: Sequence[int], theirs: Sequence[int]) -> tuple[float, float] | None:
-    """Compare two histograms over the same bins: population stability index and Kolmogorov-Smirnov distance; None where
-    one is empty."""
-    ours_total, theirs_total = sum(ours), sum(theirs)
-    if not ours_total or not theirs_total:
+def stability_of(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float] | None:
+    """Compare two samples: population stability index over the tenths of `theirs`, and the two-sample Kolmogorov-Smirnov
+    distance; None where one is empty. What is no number counts as infinite."""
+    if not ours or not theirs:
         return None
-    psi, widest, reached = 0.0, 0.0, 0.0
-    for one, other in zip(ours, theirs, strict=True):
-        p, q = one / ours_total, other / theirs_total
-        reached += p - q
-        widest = max(widest, abs(reached))
-        p, q = (one + 0.5) / (ours_total + 0.5 * len(ours)), (other + 0.5) / (theirs_total + 0.5 * len(theirs))
-        psi += (p - q) * math.log(p / q)
-    return psi, widest
+    a, b = (np.sort(np.where(np.isnan(values), np.inf, values)) for values in (ours, theirs))
+    everywhere = np.concatenate([a, b])
+    reached, reached_theirs = (np.searchsorted(each, everywhere, side="right") / each.size for each in (a, b))
+    cuts, times = np.unique(b[b.size * np.arange(1, TENTHS) // TENTHS], return_counts=True)
+    cuts = np.unique([*cuts, *np.nextafter(cuts[times > 1], np.inf)])  # a value that many rows have is a bin of its own
+    p, q = (np.bincount(np.searchsorted(cuts, each, side="right"), minlength=cuts.size + 1) + 0.5 for each in (a, b))
+    p, q = p / p.sum(), q / q.sum()
+    return float(np.sum((p - q) * np.log(p / q))), float(np.abs(reached - reached_theirs).max())

@@ -286,7 +286,7 @@ def _skew(tally: Tally, current: Deployment, *, odds: float | None, rules: Rollo
 
 
 def _comparison(tally: Tally) -> ShadowCompared:
-    apart = stability_of(tally.ours.bins, tally.theirs.bins)
+    apart = stability_of([ours for _, ours in tally.sample], [theirs for theirs, _ in tally.sample])
     return ShadowCompared(
         rows=tally.answered,
         pairs=tally.pairs,

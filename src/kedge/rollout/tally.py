@@ -21,7 +21,7 @@ from kedge.domain.records import Answers, decode_entities, decode_features
 from kedge.domain.rollout import GROUPS, Apart, Deployment, RolloutRules, Strategy, entity_hash, takes_challenger
 from kedge.rollout.evidence import Bets
 
-BINS = 41
+PAIRS = 1000
 ERRORS_ALLOWED = 0.01
 SLOW_ALLOWED = 0.05
 SEEN_BITS = 1 << 17
@@ -43,16 +43,14 @@ class Side(msgspec.Struct):
     squares: float = 0.0
     by_group: list[int] = msgspec.field(default_factory=lambda: [0] * GROUPS)
     outputs: list[float] = msgspec.field(default_factory=lambda: [0.0] * GROUPS)
-    bins: list[int] = msgspec.field(default_factory=lambda: [0] * BINS)
 
-    def add(self, output: float, group: int, *, place: int) -> None:
+    def add(self, output: float, group: int) -> None:
         """Count one answer."""
         self.rows += 1
         self.total += output
         self.squares += output * output
         self.by_group[group] += 1
         self.outputs[group] += output
-        self.bins[place] += 1
 
     @property
     def mean(self) -> float:
@@ -95,7 +93,8 @@ class Beside(msgspec.Struct):
 class Tally(msgspec.Struct):
     """What the looks of one trial, which began with revision `began`, have read. `places` is where they stand in the
     journal; `seen` marks the entities of the step `step`, of which `fresh` came, `fresh_ours` to the challenger. In a shadow
-    the champion answered `answered` rows, and the sides have those that both answered, `pairs` and the shadow's failures."""
+    the champion answered `answered` rows, and the sides have those that both answered, `pairs` and the shadow's failures;
+    `sample` has up to PAIRS of the pairs, champion first."""
 
     began: int
     looks: int = 0
@@ -110,6 +109,7 @@ class Tally(msgspec.Struct):
     answered: int = 0
     pairs: int = 0
     disagreed: int = 0
+    sample: list[tuple[float, float]] = []
     largest: list[Apart] = []
     overridden: int = 0
     misrouted: int = 0
@@ -119,6 +119,16 @@ class Tally(msgspec.Struct):
     fresh: int = 0
     fresh_ours: int = 0
     slices: dict[str, SliceTally] = {}
+
+    def keep(self, champion: float, challenger: float) -> None:
+        """Count a pair, and keep it in the sample or not: each has the same chance (Vitter 1985, algorithm R). Which are
+        kept follows from their order alone, so what is read again after a crash keeps the same."""
+        pair = (champion, challenger)
+        if len(self.sample) < PAIRS:
+            self.sample.append(pair)
+        elif (place := entity_hash(str(self.pairs)) % (self.pairs + 1)) < PAIRS:
+            self.sample[place] = pair
+        self.pairs += 1
 
 
 class Terms(NamedTuple):
@@ -216,7 +226,7 @@ class TallyReader:
                 tally.ours.errors += 1
             else:
                 side = tally.ours if version == challenger else tally.theirs
-                side.add(output, row.group, place=_bin(output, self._asked.task))
+                side.add(output, row.group)
             self._mark(row, ours=version == challenger or fell_back)
         if len(assigned) < len(rows):
             slow = own_seconds(answers.seconds, challenger=False, shadow=False) > self._limit
@@ -238,7 +248,7 @@ class TallyReader:
 
     def _add_copied(self, answers: Answers, rows: list[LoggedRow], *, deployment: Deployment, payload: bytes) -> None:
         """Add a request that the shadow answered, too, row by row: a record of its own, or that of the answer."""
-        tally, task = self._tally, self._asked.task
+        tally = self._tally
         copied = answers.shadow.get(deployment.challenger or 0)
         failed = {row.number for row in rows if row.place in answers.errors}
         disagreed: set[int] = set()
@@ -246,12 +256,12 @@ class TallyReader:
         tally.step_rows += len(rows)
         tally.ours.errors += len(failed)
         for index, (row, output) in enumerate(zip(rows, answers.outputs, strict=True)):
-            tally.theirs.add(output, row.group, place=_bin(output, task))
+            tally.theirs.add(output, row.group)
             if copied is None or row.number in failed:
                 continue
             other = copied[index]
-            tally.ours.add(other, row.group, place=_bin(other, task))
-            tally.pairs += 1
+            tally.ours.add(other, row.group)
+            tally.keep(output, other)
             if self._differs(output, other):
                 disagreed.add(row.number)
             if len(tally.largest) < LARGEST or abs(other - output) > _apart(tally.largest[-1]):
@@ -349,16 +359,6 @@ def _rows_of(answers: Answers, entities: Sequence[str]) -> list[LoggedRow]:
 def _number(answers: Answers, place: int) -> int:
     """Give a row's number in its request; where some rows are not kept, those that are say theirs."""
     return answers.rows[place] if answers.rows else place
-
-
-def _bin(output: float, task: Task) -> int:
-    """Place an answer in a histogram: probabilities in even bins, numbers in bins that widen with their size."""
-    if not math.isfinite(output):
-        return BINS - 1
-    if task is Task.CLASSIFICATION:
-        return min(max(int(output * BINS), 0), BINS - 1)
-    middle = BINS // 2
-    return min(max(middle + round(math.copysign(math.log1p(abs(output)) * 2, output)), 0), BINS - 1)
 
 
 def _apart(one: Apart) -> float:

@@ -1,7 +1,10 @@
 """The odds hold their level under continuous looking, on rows that depend on one another, and they find what is there."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 from tests.unit.rollout.health import DAY, START, health, side, trial
 
 from kedge.domain.evaluation import Task
@@ -58,11 +61,24 @@ def test_the_split_is_told_from_chance_by_the_number_of_entities():
     assert passed <= 15 + 3 * 3.8
 
 
-def test_two_histograms_are_compared():
-    assert stability_of([10, 20, 30], [10, 20, 30]) == (0.0, 0.0)
-    psi, ks = stability_of([0, 0, 60], [60, 0, 0])
-    assert (psi > 5, ks) == (True, 1.0)
-    assert stability_of([0, 0], [1, 2]) is None
+def test_two_samples_are_compared():
+    rng = np.random.default_rng(3)
+    theirs = rng.lognormal(5, 0.01, 900)
+    assert stability_of([*theirs], [*theirs]) == (0.0, 0.0)
+    ours = theirs[:700] * 1.01 + rng.normal(0, 0.2, 700)
+    psi, ks = stability_of([*ours], [*theirs])
+    assert ks == pytest.approx(ks_2samp(ours, theirs).statistic)
+    tenths = np.quantile(theirs, np.arange(1, 10) / 10, method="higher")
+    p, q = (np.bincount(np.searchsorted(tenths, each, side="right"), minlength=10) / len(each) for each in (ours, theirs))
+    assert psi == pytest.approx(np.sum((p - q) * np.log(p / q)), rel=0.05)
+    assert stability_of([], [1.0, 2.0]) is None
+
+
+def test_samples_of_few_values_or_of_none_that_are_numbers_are_compared():
+    assert stability_of([1.0] * 50, [1.0] * 50) == (0.0, 0.0)
+    psi, ks = stability_of([1.0] * 60, [0.0] * 60)
+    assert (psi > 2, ks) == (True, 1.0)
+    assert stability_of([math.nan, math.inf], [math.nan, math.nan]) == (0.0, 0.0)
 
 
 def cells(rng, *, worse=0.0, days=1, entity_sd=0.3, day_sd=0.07, paired=False):
