@@ -104,6 +104,8 @@ def test_a_model_registered_by_hand_is_deployed_tried_promoted_and_called_back(t
         model = LogisticRegression(C=strength).fit(rows.to_numpy(), truth)
         kedge.register_model(model, "hours", example=rows.head(5))
     assert typed("deploy", "hours@1") == "hours v1 is champion and answers everything\n"
+    gone = CliRunner().invoke(application(["deploy", "hours@7"]), ["deploy", "hours@7"])
+    assert "there is no version 7 of a model 'hours' here" in str(gone.exception)
     started = typed("deploy", "hours@2", "--strategy", "canary", "--steps", "20%,100%", "--approve", "promote")
     assert started == "hours v1 is champion; v2 is on trial (canary) with 20% of traffic\n"
     look = json.loads(typed("deploy", "watch", "--once", "--json"))

@@ -51,7 +51,13 @@ class ByHand:
         Raises NotFound, ModelRefused for a version that the data plane cannot check, Conflict for one that is served
         already, RequestInvalid for rules that cannot be followed.
         """
-        version = self._servable(ModelName(model), number)
+        try:
+            version = self._servable(ModelName(model), number)
+        except NotFound:
+            raise NotFound(
+                f"there is no version {number} of a model {model!r} here; `kedge models list` says which models there are,"
+                f" `kedge models versions {model}` which versions"
+            ) from None
         base = spec.rollout if model == spec.name else RolloutRules()
         return self._rollout.deploy(version, rules=changes.of(base), actor=actor, reason=reason)
 

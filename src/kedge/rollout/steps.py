@@ -74,6 +74,12 @@ def check_rules(rules: RolloutRules) -> RolloutRules:
         check_value(rules.value)
     if not isinstance(rules.approve, bool):
         named = {step_name(share) for share in steps_of(rules, rules.strategy)} | {PROMOTE}
+        for each in rules.approve:
+            if each != PROMOTE and not each.strip().endswith("%"):
+                raise RequestInvalid(
+                    f'approve: {each!r} is neither a step such as "25%" nor "promote"; for all or none of them write'
+                    " yes or no (in kedge.toml true or false)"
+                )
         _shares("approve", [each for each in rules.approve if each != PROMOTE])
         if unknown := [each for each in rules.approve if each != PROMOTE and step_name(share_of(each)) not in named]:
             raise RequestInvalid(f"approve names {', '.join(unknown)}; this rollout's steps are {', '.join(sorted(named))}")

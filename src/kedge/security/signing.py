@@ -125,6 +125,8 @@ def _signer(envelope: _Envelope, payload: bytes, *, trust: Trust) -> str:
         raise ModelRefused("no key is trusted here; name the public keys of those who may sign in trust.toml, under [keys]")
     for name, text in trust.keys.items():
         public = _decoded(text)
+        if not public:
+            raise ModelRefused(f"the key of {name} in trust.toml is empty; write the public key, or take the name out")
         for signed in envelope.signatures:
             if signed.keyid != _id_of(public):
                 continue

@@ -103,6 +103,7 @@ REFUSED = {
     "code added": (changed("more.py", b""), TRUST, "more.py is not signed"),
     "file missing": (lambda: {k: v for k, v in packed().items() if k != "rate.txt"}, TRUST, "'rate.txt' is missing"),
     "another's key": (lambda: packed(private=OTHER[0]), TRUST, "no trusted key signed this package; trusted are ana"),
+    "an empty key": (packed, Trust(keys={"ana": ""}, classes=TRUST.classes), "the key of ana in trust.toml is empty"),
     "nobody is trusted": (packed, Trust(classes=TRUST.classes), "no key is trusted here"),
     "not allowed by name": (packed, Trust(keys={"ana": PUBLIC}), "not allowed by name; write classes"),
     "another class": (lambda: packed(runs="scoring:Other"), TRUST, "'late/scoring:Other' is signed by ana, but not allowed"),

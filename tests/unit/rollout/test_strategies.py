@@ -157,6 +157,7 @@ def test_verbs_without_a_trial_say_so(world):
         ({"steps": ("25%", "5%", "100%")}, "steps must rise"),
         ({"steps": ("x",)}, "steps: 'x'"),
         ({"approve": ("30%",)}, "approve names 30%"),
+        ({"approve": ("true",)}, "approve: 'true' is neither a step"),
         ({"alpha": 2.0}, "alpha is 2"),
         ({"bake": "-1d"}, "bake: '-1d'"),
         ({"max_disagreement": "some"}, "max_disagreement: 'some'"),
